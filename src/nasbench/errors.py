@@ -1,0 +1,42 @@
+"""Everything that can go wrong on purpose, and how it is said.
+
+A user's mistake is a :class:`UserError`: one line that names the value, the place and the remedy; the command line
+prints it without a traceback and exits with code 2. A run that ends because the method under test misbehaved is a
+:class:`MethodError`: its record is kept with status ``failed`` and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasbenchError(Exception):
+    """Root of all errors raised by nasbench on purpose."""
+
+    exit_code = 1
+
+
+class UserError(NasbenchError):
+    """The caller asked for something that does not exist or cannot be done."""
+
+    exit_code = 2
+
+
+class MethodError(NasbenchError):
+    """A method or searcher broke the contract it runs under."""
+
+
+class BudgetExhausted(NasbenchError):
+    """Raised inside a method when the budget is spent. Methods let it pass; the runner ends the run with it."""
+
+
+class UnknownName(UserError):
+    """A name that no registry holds, with the nearest one that does."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(choices) or 'none'}"
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
+        self.kind, self.name = kind, name

@@ -1,0 +1,61 @@
+"""Options of methods and searchers: frozen dataclasses on one side, ``--set key=value`` texts on the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from nasbench.errors import UnknownName, UserError
+
+
+def parse(options_class: type[Any], texts: Mapping[str, str], owner: str) -> Any:
+    """An instance of a frozen options dataclass, its fields set from texts.
+
+    Args:
+        texts: field name to text, as typed after ``--set``.
+        owner: whose options these are, for the messages.
+
+    Raises:
+        UserError: for a field that does not exist or a value that its type does not take. A ``ValueError`` that
+            the dataclass raises in ``__post_init__`` is passed on as one.
+    """
+    hints = get_type_hints(options_class)
+    known = {field.name for field in dataclasses.fields(options_class)}
+    values = {}
+    for name, text in texts.items():
+        if name not in known:
+            raise UnknownName(f"option of {owner}", name, known)
+        values[name] = _convert(hints[name], text, f"option {name!r} of {owner}")
+    try:
+        return options_class(**values)
+    except ValueError as error:
+        raise UserError(f"options of {owner}: {error}") from error
+
+
+def _convert(hint: Any, text: str, place: str) -> Any:
+    origin = get_origin(hint)
+    if origin is Literal:
+        choices = [str(choice) for choice in get_args(hint)]
+        if text not in choices:
+            raise UnknownName(f"value for {place}:", text, choices)
+        return get_args(hint)[choices.index(text)]
+    if origin in (Union, types.UnionType):
+        if text.lower() == "none":
+            return None
+        inner = [arg for arg in get_args(hint) if arg is not type(None)]
+        return _convert(inner[0], text, place)
+    if hint is bool:
+        if text.lower() not in ("true", "false"):
+            raise UserError(f"{place} is true or false, not {text!r}")
+        return text.lower() == "true"
+    try:
+        return hint(text)
+    except ValueError:
+        raise UserError(f"{place} is of type {hint.__name__}, {text!r} is not") from None
+
+
+def to_json(options: Any) -> dict[str, Any]:
+    """All fields with their values, as they stand in a record."""
+    return dataclasses.asdict(options)

@@ -1,0 +1,128 @@
+"""Declarations: what is benchmarked. Frozen data, no behaviour that reads a file or a clock.
+
+A :class:`Task` names a data set, its metric and its budgets; a :class:`Model` names a pre-trained network. A cell of the
+benchmark is a (task, model, device class) triple. Declarations are versioned by name (``rte``, later ``rte.v2``) and never
+edited, so that records of one name stay comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+DeviceClass = Literal["gpu", "cpu"]
+Track = Literal["paper", "compact", "demo", "user"]
+MetricName = Literal["accuracy", "f1", "matthews", "spearman", "pearson"]
+
+OBJECTIVES = ("error", "params")
+REFERENCE_POINT = (2.0, 2.0)
+"""Of the hypervolume, after quantile normalisation of both objectives to [0, 1] (section 4.1 of the paper)."""
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where the rows of a task are and which columns matter.
+
+    Attributes:
+        repository: data set on the hub, None for embedded and local ones.
+        configuration: the hub's configuration name (``rte`` of ``nyu-mll/glue``).
+        revision: the pinned commit on the hub.
+        folder: the folder below ``--data-dir``: ``<folder>/<split>.parquet``.
+        text_columns: one column for single sentences, two for pairs. For multiple choice the first is the shared
+            start, the others are the endings.
+        label_column: holds integer classes, or floats for a regression.
+        train_split, test_split: the public splits that serve as train + validation and as test.
+        generator: name of an embedded generator instead of files (``entailment`` for the demo task).
+        local_files: explicit file per split, for a user's own task.
+    """
+
+    text_columns: tuple[str, ...]
+    label_column: str = "label"
+    repository: str | None = None
+    configuration: str | None = None
+    revision: str | None = None
+    folder: str | None = None
+    train_split: str = "train"
+    test_split: str = "validation"
+    generator: str | None = None
+    local_files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set, how it is split, how it is scored and how long a method may take.
+
+    Attributes:
+        n_labels: classes; 1 for a regression; the number of endings for multiple choice.
+        kind: ``multiple_choice`` puts each ending through the network with one logit each.
+        metric: the primary one; error = 1 - metric. ``other_metrics`` are recorded beside it.
+        validation_fraction: part of the public train split that becomes the validation split.
+        validation_limit: at most so many validation examples, drawn once a data seed without replacement.
+        budgets: official seconds by (track, device class); section 6 of the reference.
+        default_models: the model used when none is asked for, by device class.
+    """
+
+    name: str
+    summary: str
+    kind: Literal["classification", "regression", "multiple_choice"]
+    n_labels: int
+    metric: MetricName
+    data: DataSource
+    budgets: Mapping[tuple[Track, DeviceClass], float]
+    default_models: Mapping[DeviceClass, str]
+    other_metrics: tuple[MetricName, ...] = ()
+    validation_fraction: float = 0.3
+    validation_limit: int | None = None
+    max_length: int = 128
+    default_space: str = "small"
+
+    @property
+    def n_logits(self) -> int:
+        """Outputs of the classifier for one sequence."""
+        return 1 if self.kind == "multiple_choice" else self.n_labels
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How a network is fine-tuned unless told otherwise; declared with the model.
+
+    The paper (section 4.1 and reference section 3): AdamW with torch's defaults, learning rate 2e-5 with linear decay to 0,
+    no warm-up, no clipping, batches of 4, 5 epochs.
+
+    Attributes:
+        warmup: fraction of all steps over which the learning rate rises linearly from 0.
+    """
+
+    learning_rate: float = 2e-5
+    batch_size: int = 4
+    epochs: int = 5
+    warmup: float = 0.0
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class Model:
+    """A pre-trained network and where its weights come from.
+
+    Attributes:
+        track: results are compared within a track only.
+        hub_id, revision: repository and pinned commit on the hub.
+        weights_sha256: of ``model.safetensors``, None where it is not known.
+        package: a Python package that ships the weights (in its folder ``package_folder``), used when installed.
+        generator: name of an embedded constructor, for models made on the spot.
+        local_folder: a user's own saved model.
+    """
+
+    name: str
+    summary: str
+    architecture: Literal["bert", "roberta"]
+    track: Track
+    hub_id: str | None = None
+    revision: str | None = None
+    weights_sha256: str | None = None
+    package: str | None = None
+    package_folder: str | None = None
+    generator: str | None = None
+    local_folder: str | None = None
+    fine_tuning: FineTuning = FineTuning()
