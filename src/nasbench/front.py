@@ -1,0 +1,80 @@
+"""Pareto fronts of two minimised objectives, in array code.
+
+The engine, the searchers and the analysis share these three functions. Hypervolume is moocore's; fronts and ranks are a
+sort and a scan, because two objectives need no more.
+"""
+
+from __future__ import annotations
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+
+from nasbench.subnetwork import BoolArray, FloatArray, IntArray
+
+
+def pareto_mask(values: npt.ArrayLike) -> BoolArray:
+    """Which points no other point dominates. Equal copies of a non-dominated point are all kept.
+
+    Args:
+        values: ``(n, 2)``, both minimised; rows with a NaN are never on the front.
+
+    Returns:
+        ``(n,)``.
+    """
+    return nondominated_ranks(values) == 0
+
+
+def nondominated_ranks(values: npt.ArrayLike) -> IntArray:
+    """Rank of each point by non-dominated sorting: 0 for the first front, 1 for the front without it, and so on.
+
+    In lexicographic order a point is dominated by exactly those fronts whose best second objective so far is not
+    larger, and these bests ascend with the front's number; so each rank is one bisection (Jensen 2003, two objectives).
+
+    Args:
+        values: ``(n, 2)``, both minimised. Equal points share a rank; rows with a NaN get ``n``.
+
+    Returns:
+        Integers ``(n,)``.
+    """
+    points = _two_columns(values)
+    ranks = np.full(len(points), len(points), dtype=np.int64)
+    valid = np.flatnonzero(~np.isnan(points).any(axis=1))
+    order = valid[np.lexsort((points[valid, 1], points[valid, 0]))]
+    best: list[float] = []  # of the second objective, by front; ascending
+    last_point, last_rank = (np.nan, np.nan), 0
+    for i in order:
+        point = (float(points[i, 0]), float(points[i, 1]))
+        if point != last_point:
+            low, high = 0, len(best)
+            while low < high:
+                middle = (low + high) // 2
+                if best[middle] <= point[1]:
+                    low = middle + 1
+                else:
+                    high = middle
+            last_point, last_rank = point, low
+            best[low : low + 1] = [point[1]]
+        ranks[i] = last_rank
+    return ranks
+
+
+def hypervolume(values: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Area dominated by the points and bounded by the reference point (Zitzler et al. 2003; figure 4 of the paper).
+
+    Args:
+        values: ``(n, 2)``, both minimised; points outside the reference add nothing; n may be 0.
+        reference: ``(2,)``.
+    """
+    points, bound = _two_columns(values), np.asarray(reference, dtype=np.float64)
+    inside = points[(points < bound).all(axis=1)]
+    return float(moocore.hypervolume(inside, ref=bound)) if len(inside) else 0.0
+
+
+def _two_columns(values: npt.ArrayLike) -> FloatArray:
+    points = np.asarray(values, dtype=np.float64)
+    if points.size == 0:
+        return points.reshape(0, 2)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"values must be (n, 2), not {points.shape}")
+    return points
