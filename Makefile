@@ -14,7 +14,9 @@ TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 .PHONY: demo test check bench clean
 
+# A complete run is not run again, so a second demo starts afresh.
 demo: $(STAMPS)/demo
+	rm -rf demo-results
 	$(BIN)/nasbench run --method ws-nas --task demo --results demo-results
 
 test: $(STAMPS)/test
