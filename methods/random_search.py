@@ -1,0 +1,20 @@
+"""Random search, the baseline to beat (Bergstra and Bengio 2012; appendix D of the paper)."""
+
+from __future__ import annotations
+
+from nasbench.searcher import Searcher
+from nasbench.space import Config
+from nasbench.subnetwork import FloatArray
+
+
+class RandomSearch(Searcher):
+    """Samples the space uniformly and learns nothing."""
+
+    name = "random"
+    summary = "uniform sampling of the space"
+
+    def ask(self) -> Config:
+        return self.space.sample(self.rng)
+
+    def tell(self, config: Config, values: FloatArray) -> None:
+        """Nothing is learned."""

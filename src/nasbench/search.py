@@ -1,0 +1,82 @@
+"""The search loop that standard and weight-sharing NAS share: ask, evaluate, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from nasbench.errors import MethodError
+from nasbench.record import Evaluation
+from nasbench.searcher import Searcher
+from nasbench.space import Config, SearchSpace
+from nasbench.subnetwork import FloatArray, SubNetwork
+
+MAX_CONSECUTIVE_DUPLICATES = 1000
+"""A searcher that proposes nothing new this many times in a row has exhausted its space."""
+
+
+class SearchProblem(Protocol):
+    """What the loop needs of a :class:`~nasbench.problem.Problem`."""
+
+    @property
+    def space(self) -> SearchSpace: ...
+
+    def note_duplicate(self) -> None:
+        """A proposal named a network that was evaluated before."""
+
+
+def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Config, SubNetwork], Evaluation]) -> None:
+    """Evaluate the largest, the smallest and the middle configuration, then whatever the searcher asks for.
+
+    A network (the same masks, whatever the configuration) is evaluated once. Proposed again, its old values are told
+    and the problem counts a duplicate; so a noisy evaluation is not repeated either. What failed is never told.
+
+    Ends when the searcher has proposed nothing new :data:`MAX_CONSECUTIVE_DUPLICATES` times in a row; before that, by
+    the :class:`~nasbench.errors.BudgetExhausted` that ``evaluate`` raises.
+
+    Args:
+        evaluate: trains or slices a network, evaluates it with ``problem.evaluate`` and returns what that returned.
+
+    Raises:
+        MethodError: if the searcher proposes what is no point of the space.
+    """
+    known: dict[str, FloatArray | None] = {}
+
+    def visit(config: Config) -> bool:
+        """Tell the searcher what a configuration is worth; False if its network was known."""
+        subnetwork = problem.space.to_subnetwork(config)
+        is_new = subnetwork.key not in known
+        if is_new:
+            evaluation = evaluate(config.copy(), subnetwork)
+            known[subnetwork.key] = None if evaluation.error is None else _values(evaluation.error, evaluation.params)
+        else:
+            problem.note_duplicate()
+        values = known[subnetwork.key]
+        if values is not None:
+            searcher.tell(config, values)
+        return is_new
+
+    for config in (problem.space.largest, problem.space.smallest, problem.space.midpoint):
+        visit(config)
+    n_duplicates = 0
+    while n_duplicates < MAX_CONSECUTIVE_DUPLICATES:
+        n_duplicates = 0 if visit(_checked(searcher, problem.space)) else n_duplicates + 1
+
+
+def _values(error: float, params: float) -> FloatArray:
+    values = np.array([error, params], dtype=np.float64)
+    values.setflags(write=False)  # the same array is told again for a duplicate
+    return values
+
+
+def _checked(searcher: Searcher, space: SearchSpace) -> Config:
+    proposal = searcher.ask()
+    try:
+        if not isinstance(proposal, np.ndarray):
+            raise ValueError(f"it is a {type(proposal).__name__}, not an array of integers")
+        space.check(proposal)
+    except ValueError as error:
+        raise MethodError(f"searcher {searcher.name!r} proposed {proposal!r}: {error}") from error
+    return proposal.astype(np.int64)

@@ -1,0 +1,78 @@
+"""What holds for every searcher: determinism, spaces, global random state, no proposal outside the space."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from nasbench import registry
+from nasbench.space import SPACES, make_space
+from nasbench.subnetwork import Dimensions
+from nasbench.testing.analytic import PROBLEMS
+
+SEARCHERS = registry.searchers()
+TINY = Dimensions(n_layers=3, n_heads=2, n_units=5, hidden_size=8, head_size=4, n_fixed_params=100)
+
+
+def _error(space, config):
+    heads, units = space.counts(config[None])
+    return 1 / (1 + heads.sum() + units.sum())
+
+
+def _proposals(name, space, n, seed):
+    """What a searcher asks for on a simple problem, every proposal told, duplicates included."""
+    searcher = SEARCHERS[name](space, np.random.default_rng(seed))
+    asked = []
+    for config in (space.largest, space.smallest, space.midpoint):
+        searcher.tell(config, np.array([_error(space, config), space.n_params(config)[0] / space.dims.n_params]))
+    for _ in range(n):
+        config = searcher.ask()
+        space.check(config)
+        asked.append(config)
+        searcher.tell(config, np.array([_error(space, config), space.n_params(config)[0] / space.dims.n_params]))
+    return np.array(asked)
+
+
+def _global_state():
+    return pickle.dumps((random.getstate(), np.random.get_state(), torch.get_rng_state().numpy()))  # noqa: NPY002
+
+
+@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_same_seed_same_proposals_inside_the_space_and_no_global_random_state(name, space):
+    space = make_space(space, TINY)
+    before = _global_state()
+    first = _proposals(name, space, 15, seed=3)
+    assert _global_state() == before
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1)
+    np.testing.assert_array_equal(_proposals(name, space, 15, seed=3), first)
+    assert (_proposals(name, space, 15, seed=4) != first).any()
+
+
+@pytest.mark.parametrize("name", sorted(SEARCHERS))
+def test_asking_without_having_been_told_anything_works(name):
+    space = make_space("small", TINY)
+    searcher = SEARCHERS[name](space, np.random.default_rng(0))
+    for _ in range(12):
+        space.check(searcher.ask())
+
+
+@pytest.mark.parametrize("name", sorted(SEARCHERS))
+def test_a_search_survives_failed_evaluations_which_are_never_told(name):
+    problem = PROBLEMS["smooth"]
+    searcher = SEARCHERS[name](problem.space, np.random.default_rng(0))
+    for i in range(30):
+        config = searcher.ask()
+        if i % 3:
+            searcher.tell(config, problem.values(config[None])[0])
+    problem.space.check(searcher.ask())
+
+
+@pytest.mark.parametrize("name", sorted(SEARCHERS))
+def test_name_and_summary(name):
+    assert SEARCHERS[name].name == name
+    assert SEARCHERS[name].summary

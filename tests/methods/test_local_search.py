@@ -1,0 +1,66 @@
+"""Local search: neighbours of front members, and what the front is."""
+
+import numpy as np
+import pytest
+from nasbench.methods.local_search import LocalSearch
+
+from nasbench.front import pareto_mask
+from nasbench.space import make_space
+from nasbench.testing.analytic import BERT_BASE, PROBLEMS
+
+
+@pytest.fixture
+def searcher():
+    return LocalSearch(make_space("small", BERT_BASE), np.random.default_rng(0))
+
+
+def _told(searcher, *pairs):
+    for config, values in pairs:
+        searcher.tell(np.array(config), np.array(values, dtype=float))
+
+
+def _parents(searcher, parents, n=300):
+    """How often each of the given configurations was the one a proposal differs from in one dimension."""
+    counts = dict.fromkeys(parents, 0)
+    for _ in range(n):
+        config = searcher.ask()
+        near = [parent for parent in parents if (config != parent).sum() == 1]
+        assert len(near) == 1, config
+        counts[near[0]] += 1
+    return counts
+
+
+def test_every_proposal_redraws_exactly_one_dimension_of_a_front_member(searcher):
+    front = [(2, 100, 3), (6, 500, 6), (12, 3000, 12)]
+    _told(searcher, (front[0], (0.5, 0.3)), ((9, 9, 9), (0.6, 0.9)), (front[1], (0.4, 0.5)), (front[2], (0.1, 1.0)))
+    counts = _parents(searcher, front)
+    assert min(counts.values()) > 60  # of 100 expected each
+
+
+def test_a_new_member_drives_out_those_it_dominates(searcher):
+    _told(searcher, ((2, 100, 3), (0.5, 0.3)), ((6, 500, 6), (0.4, 0.5)), ((7, 700, 7), (0.2, 0.2)))
+    assert _parents(searcher, [(7, 700, 7)], n=20) == {(7, 700, 7): 20}
+
+
+def test_of_equal_values_one_copy_stays_and_is_drawn_no_more_often(searcher):
+    copies = [(i, 100 + i, 0) for i in range(1, 10)]
+    _told(searcher, *((copy, (0.5, 0.2)) for copy in copies), ((12, 3000, 12), (0.1, 1.0)))
+    counts = _parents(searcher, [copies[-1], (12, 3000, 12)])
+    assert 100 < counts[copies[-1]] < 200
+
+
+def test_one_objective_alone_being_equal_is_no_tie(searcher):
+    _told(searcher, ((1, 1, 1), (0.5, 0.2)), ((2, 2, 2), (0.5, 0.3)), ((3, 3, 3), (0.4, 0.2)))
+    assert _parents(searcher, [(3, 3, 3)], n=20) == {(3, 3, 3): 20}
+
+
+def test_the_front_is_that_of_everything_told(searcher):
+    rng = np.random.default_rng(1)
+    configs = rng.integers(1, searcher.space.upper + 1, size=(120, 3))
+    values = PROBLEMS["noisy"].values(configs) + 0.02 * rng.standard_normal((120, 2))
+    _told(searcher, *zip(configs, values, strict=True))
+    front = configs[pareto_mask(values)]
+    assert len(front) > 5
+    distances = np.array([(front != searcher.ask()).sum(axis=1) for _ in range(300)])
+    assert (distances.min(axis=1) == 1).all()
+    assert (distances == 1).any(axis=0).all()
