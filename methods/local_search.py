@@ -37,6 +37,6 @@ class LocalSearch(Searcher):
         at_least_as_good = (self._values <= values).all(axis=1)
         if (at_least_as_good & (self._values < values).any(axis=1)).any():
             return  # dominated
-        kept = ~(values <= self._values).all(axis=1)
+        kept = ~np.all(values <= self._values, axis=1)
         self._front = [member for member, keep in zip(self._front, kept, strict=True) if keep] + [config]
         self._values = np.vstack([self._values[kept], values])

@@ -6,6 +6,8 @@ sort and a scan, because two objectives need no more.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import moocore
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,7 @@ def pareto_mask(values: npt.ArrayLike) -> BoolArray:
     Returns:
         ``(n,)``.
     """
-    return nondominated_ranks(values) == 0
+    return np.asarray(nondominated_ranks(values) == 0)
 
 
 def nondominated_ranks(values: npt.ArrayLike) -> IntArray:
@@ -42,20 +44,14 @@ def nondominated_ranks(values: npt.ArrayLike) -> IntArray:
     valid = np.flatnonzero(~np.isnan(points).any(axis=1))
     order = valid[np.lexsort((points[valid, 1], points[valid, 0]))]
     best: list[float] = []  # of the second objective, by front; ascending
-    last_point, last_rank = (np.nan, np.nan), 0
-    for i in order:
-        point = (float(points[i, 0]), float(points[i, 1]))
+    ranks_in_order: list[int] = []
+    last_point, rank = (np.nan, np.nan), 0
+    for point in map(tuple, points[order].tolist()):
         if point != last_point:
-            low, high = 0, len(best)
-            while low < high:
-                middle = (low + high) // 2
-                if best[middle] <= point[1]:
-                    low = middle + 1
-                else:
-                    high = middle
-            last_point, last_rank = point, low
-            best[low : low + 1] = [point[1]]
-        ranks[i] = last_rank
+            last_point, rank = point, bisect_right(best, point[1])
+            best[rank : rank + 1] = [point[1]]
+        ranks_in_order.append(rank)
+    ranks[order] = ranks_in_order
     return ranks
 
 
