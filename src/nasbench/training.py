@@ -1,0 +1,241 @@
+"""Training: optimizer steps over sub-networks of one set of weights.
+
+A step looks the embeddings up once, runs each sub-network forward and backward in turn (so only one pass's activations
+are alive), and lets every pass add its gradient into the slices of ``grad`` that it used; then AdamW steps once. All
+randomness of a step is drawn from (seed, step), so training continues after an interruption as if there had been none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasbench.batching import Batch, collate, n_batches, training_order
+from nasbench.losses import Kind, distillation_loss, label_loss
+from nasbench.strategies import Step, SuperNetworkTraining
+from nasbench.subnetwork import IntArray
+from nasbench.supernet import SuperNetwork
+from nasbench.task import FineTuning
+
+if TYPE_CHECKING:
+    from nasbench.data import Split
+
+Plan = Callable[[int, int, np.random.Generator], Step]
+"""(step, n_steps, rng) -> the passes of that step."""
+
+
+class Trainer:
+    """Fine-tunes a network on a split for a fixed number of epochs; can pause after any step.
+
+    AdamW with torch's betas and epsilon; the learning rate rises linearly over the warm-up and falls linearly to 0; no
+    clipping (reference: section 4.1.3 of the paper and its published code).
+
+    Args:
+        network: trained in place.
+        kind: of the task, decides the loss.
+        plan: what each step runs.
+        distillation: temperature and factor for passes that are distilled.
+        seed: of batch order, sub-networks and dropout.
+    """
+
+    def __init__(
+        self,
+        network: SuperNetwork,
+        split: Split,
+        kind: Kind,
+        fine_tuning: FineTuning,
+        plan: Plan,
+        distillation: SuperNetworkTraining,
+        pad_id: int,
+        seed: int,
+    ) -> None:
+        self.network = network
+        self._split, self._kind, self._plan, self._distillation = split, kind, plan, distillation
+        self._fine_tuning, self._pad_id, self._seed = fine_tuning, pad_id, seed
+        self.steps_per_epoch = n_batches(split, fine_tuning.batch_size)
+        self.n_steps = self.steps_per_epoch * fine_tuning.epochs
+        self.step = 0
+        self._vocabulary = ActiveVocabulary(network.adapter.word_embeddings, split.tokens, pad_id)
+        table = network.adapter.word_embeddings.weight
+        self._parameters = [self._vocabulary.rows, *(p for p in network.parameters() if p is not table)]
+        for parameter in self._parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self._optimizer = torch.optim.AdamW(
+            self._parameters, lr=fine_tuning.learning_rate, weight_decay=fine_tuning.weight_decay, fused=True
+        )
+        self._order: tuple[int, list[IntArray]] = (-1, [])
+
+    def run(self, until: int | None = None, after_step: Callable[[], None] = lambda: None) -> None:
+        """Make steps until ``until`` of them are made in all (default: every one).
+
+        Args:
+            after_step: called after every step; may raise to stop training there.
+        """
+        self.network.model.train()
+        try:
+            with _preserved_random_state(self.network.device):
+                while self.step < (self.n_steps if until is None else min(until, self.n_steps)):
+                    self._make_step()
+                    self.step += 1
+                    after_step()
+        finally:
+            self.network.model.eval()
+            self._vocabulary.write_back()
+            self.network.refresh()
+
+    def release(self) -> None:
+        """Free gradients and optimizer state; the trainer cannot run again."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._optimizer.state.clear()
+
+    def state(self) -> dict[str, Any]:
+        """Everything :meth:`restore` needs to continue, tensors shared with the running training."""
+        return {
+            "step": self.step,
+            "model": self.network.model.state_dict(),
+            "vocabulary": self._vocabulary.state(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state` was taken; the trainer must have been made with the same arguments."""
+        self.network.model.load_state_dict(state["model"])
+        self._vocabulary.restore(state["vocabulary"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.network.refresh()
+
+    def learning_rate(self, step: int) -> float:
+        """Of a step counted from 0: linear warm-up, then linear decay to 0 after the last step."""
+        n_warmup = round(self._fine_tuning.warmup * self.n_steps)
+        if step < n_warmup:
+            return self._fine_tuning.learning_rate * step / n_warmup
+        return self._fine_tuning.learning_rate * (self.n_steps - step) / max(1, self.n_steps - n_warmup)
+
+    def _make_step(self) -> None:
+        batch = collate(self._split, self._batch_index(), self._pad_id).to(self.network.device)
+        rng = np.random.default_rng((self._seed, 1, self.step))
+        plan = self._plan(self.step, self.n_steps, rng)
+        torch.manual_seed(int(rng.integers(2**63)))
+        self._accumulate_gradients(batch, plan)
+        rate = self.learning_rate(self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._vocabulary.decay_others(1 - rate * self._fine_tuning.weight_decay)
+        self.network.refresh()
+        self._vocabulary.clear_gradient()
+        torch._foreach_zero_([p.grad for p in self._parameters[1:]])
+
+    def _accumulate_gradients(self, batch: Batch, plan: Step) -> None:
+        """Add the gradients of all passes of a step to ``grad``."""
+        network = self.network
+        embedded = network.embed(batch, self._vocabulary.look_up(batch.input_ids))
+        shared = embedded.detach().requires_grad_()
+        teacher: Tensor | None = None
+        if plan.frozen_teacher:
+            with torch.no_grad():
+                teacher = network.classify(network.encode(shared, batch.attention_mask, network.parts()))
+        for one in plan.passes:
+            first_token = network.encode(shared, batch.attention_mask, network.parts(one.subnetwork))
+            logits = network.classify(first_token)
+            loss = label_loss(self._kind, logits, batch.labels)
+            if one.distilled:
+                assert teacher is not None
+                how = self._distillation
+                loss = loss + distillation_loss(self._kind, logits, teacher, how.temperature, how.t_squared)
+            elif teacher is None:
+                teacher = logits.detach()
+            loss.backward()  # type: ignore[no-untyped-call]
+        embedded.backward(shared.grad)  # type: ignore[no-untyped-call]
+
+    def _batch_index(self) -> IntArray:
+        epoch, position = divmod(self.step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            rng = np.random.default_rng((self._seed, 0, epoch))
+            self._order = epoch, training_order(self._split, self._fine_tuning.batch_size, rng)
+        return self._order[1][position]
+
+
+class ActiveVocabulary:
+    """The rows of a word embedding that training can reach, as a parameter of their own.
+
+    A small data set uses a third of the vocabulary or less. The other rows never get a gradient, so AdamW only decays
+    them: by a factor of 1 - lr * weight_decay a step, which can be applied once, later. The result is that of
+    optimising the whole table, for a fraction of the memory traffic (the table is half of MiniLM's parameters).
+    """
+
+    def __init__(self, embedding: nn.Embedding, tokens: Any, pad_id: int) -> None:
+        self._table = embedding.weight
+        device = self._table.device
+        active = np.union1d(np.asarray(tokens), [pad_id]).astype(np.int64)
+        self._active = torch.from_numpy(active).to(device)
+        self._inactive = torch.ones(len(self._table), dtype=torch.bool, device=device)
+        self._inactive[self._active] = False
+        self._place = torch.zeros(len(self._table), dtype=torch.int64, device=device)
+        self._place[self._active] = torch.arange(len(active), device=device)
+        self.rows = nn.Parameter(self._table.detach()[self._active])
+        self._pending_decay = 1.0
+        self._last_lookup: Tensor | None = None
+
+    def look_up(self, input_ids: Tensor) -> Tensor:
+        """Word vectors ``(..., d)`` whose gradient is added to that of :attr:`rows`."""
+        self._last_lookup = self._place[input_ids]
+        looked_up: Tensor = _LookUp.apply(self.rows, self._last_lookup)  # type: ignore[no-untyped-call]
+        return looked_up
+
+    def clear_gradient(self) -> None:
+        """Zero the rows that the last look-up touched; all others are zero already."""
+        if self._last_lookup is not None and self.rows.grad is not None:
+            self.rows.grad.index_fill_(0, self._last_lookup.flatten(), 0.0)
+
+    def decay_others(self, factor: float) -> None:
+        """Note one step's weight decay for the rows outside."""
+        self._pending_decay *= factor
+
+    def write_back(self) -> None:
+        """Bring the whole table up to date."""
+        with torch.no_grad():
+            if self._pending_decay != 1.0:
+                self._table[self._inactive] *= self._pending_decay
+                self._pending_decay = 1.0
+            self._table[self._active] = self.rows
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` needs beside the table."""
+        return {"rows": self.rows.detach(), "pending_decay": self._pending_decay}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the rows of an earlier state."""
+        with torch.no_grad():
+            self.rows.copy_(state["rows"])
+        self._pending_decay = state["pending_decay"]
+
+
+class _LookUp(torch.autograd.Function):
+    """Rows of a table; the gradient goes straight into the table's ``grad``."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
+        ctx.rows, ctx.places = rows, places
+        return nn.functional.embedding(places, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
+        gradient = gradients[0]
+        ctx.rows.grad.index_add_(0, ctx.places.flatten(), gradient.flatten(0, -2))
+        return None, None
+
+
+@contextmanager
+def _preserved_random_state(device: torch.device) -> Iterator[None]:
+    """Dropout knows global generators only: leave them as they were found."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices, device_type="cuda"):
+        yield
