@@ -33,8 +33,14 @@ class DataSource:
             start, the others are the endings.
         label_column: holds integer classes, or floats for a regression.
         train_split, test_split: the public splits that serve as train + validation and as test.
-        generator: name of an embedded generator instead of files (``entailment`` for the demo task).
-        local_files: explicit file per split, for a user's own task.
+        generator: an embedded generator instead of files, as ``module:function``. The function is given ``train`` or
+            ``test`` and answers with a list per column.
+        local_files: a user's own files, by ``train`` and ``test``. Without ``test`` a fixed fifth of the rows is put
+            aside for it.
+        label_names: the labels as they are written in the source, in the order of the classes; empty where the source
+            has the integers 0, 1, 2, ... themselves.
+        label_range: lowest and highest label of a regression.
+        n_rows: rows of the complete train and test splits; a source with other numbers makes a run unofficial.
     """
 
     text_columns: tuple[str, ...]
@@ -47,6 +53,9 @@ class DataSource:
     test_split: str = "validation"
     generator: str | None = None
     local_files: Mapping[str, str] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
+    label_range: tuple[float, float] | None = None
+    n_rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,8 @@ class Model:
         hub_id, revision: repository and pinned commit on the hub.
         weights_sha256: of ``model.safetensors``, None where it is not known.
         package: a Python package that ships the weights (in its folder ``package_folder``), used when installed.
-        generator: name of an embedded constructor, for models made on the spot.
+        generator: an embedded constructor as ``module:function``, for models made on the spot. The function answers
+            with a configuration and a tokenizer; weights are drawn with a fixed seed.
         local_folder: a user's own saved model.
     """
 

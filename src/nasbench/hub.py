@@ -1,0 +1,85 @@
+"""The Hugging Face hub as seen by nasbench: quiet, and quick to say when it cannot be reached."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+_PROBE_TIMEOUT_S = 4.0
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What the Hugging Face libraries raise for files that cannot be had, their HTTP client's own errors included."""
+    clients = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return (OSError, ValueError, RuntimeError, *(client.HTTPError for client in clients))
+
+
+@contextmanager
+def hub_session() -> Iterator[None]:
+    """A scope for downloads: quiet, and without a minute of retries on a machine that has no network.
+
+    ``HF_HUB_OFFLINE`` is honoured. Where the hub does not answer a connection, the libraries are put into the same
+    offline mode for the scope, in which they find cached files and otherwise fail at once. All settings are restored.
+    """
+    from huggingface_hub import constants
+
+    settings: list[Any] = [constants]
+    if "datasets" in sys.modules:  # keeps its own copy of the setting
+        settings.append(sys.modules["datasets"].config)
+    before = [module.HF_HUB_OFFLINE for module in settings]
+    with quiet():
+        try:
+            if not constants.HF_HUB_OFFLINE and not _reachable(constants.ENDPOINT):
+                for module in settings:
+                    module.HF_HUB_OFFLINE = True
+            yield
+        finally:
+            for module, value in zip(settings, before, strict=True):
+                module.HF_HUB_OFFLINE = value
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """A scope without the progress bars, load reports and retry notes of the Hugging Face libraries."""
+    import huggingface_hub.utils
+    import transformers
+
+    hub: Any = huggingface_hub.utils
+    log: Any = transformers.utils.logging
+    hub_bars, bars, verbosity = not hub.are_progress_bars_disabled(), log.is_progress_bar_enabled(), log.get_verbosity()
+    notes = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
+    levels = [logger.level for logger in notes]
+    try:
+        hub.disable_progress_bars()
+        log.disable_progress_bar()
+        log.set_verbosity_error()
+        for logger in notes:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(notes, levels, strict=True):
+            logger.setLevel(level)
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+        if hub_bars:
+            hub.enable_progress_bars()
+
+
+def _reachable(endpoint: str) -> bool:
+    """Whether the hub accepts a connection; behind a proxy only the libraries can find out."""
+    if getproxies() or os.environ.get("HF_ENDPOINT"):
+        return True
+    url = urlsplit(endpoint)
+    try:
+        socket.create_connection((url.hostname or "", url.port or 443), timeout=_PROBE_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
