@@ -29,7 +29,7 @@ from nasbench.searcher import Searcher
 from nasbench.task import Model, Task
 
 T = TypeVar("T")
-_DECLARATIONS = "nasbench.benchmark"
+DECLARATIONS = "nasbench.benchmark"
 _LEAVES = ("nasbench.methods", "nasbench.baselines")
 
 
@@ -79,8 +79,8 @@ class Catalogue(Mapping[str, T]):
 def tasks() -> Catalogue[Task]:
     """All declared tasks by name, plugins' included."""
     found = Catalogue[Task]("task")
-    for task in importlib.import_module(_DECLARATIONS).TASKS:
-        found.add(task.name, _DECLARATIONS, partial(_same, task))
+    for task in importlib.import_module(DECLARATIONS).TASKS:
+        found.add(task.name, DECLARATIONS, partial(_same, task))
     for point in entry_points(group="nasbench.tasks"):
         found.add(point.name, _place(point), partial(_load_task, point))
     return found
@@ -89,8 +89,8 @@ def tasks() -> Catalogue[Task]:
 def models() -> Catalogue[Model]:
     """All declared models by name."""
     found = Catalogue[Model]("model")
-    for model in importlib.import_module(_DECLARATIONS).MODELS:
-        found.add(model.name, _DECLARATIONS, partial(_same, model))
+    for model in importlib.import_module(DECLARATIONS).MODELS:
+        found.add(model.name, DECLARATIONS, partial(_same, model))
     return found
 
 
@@ -111,9 +111,11 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T:
     return known[name]
 
 
-def is_in_tree(cls: type[object]) -> bool:
-    """Whether a class ships with the suite; what does not can be run but not ranked."""
-    return cls.__module__.startswith("nasbench.")
+def ships(thing: type[object] | Task) -> bool:
+    """Whether a method, searcher or task is part of the suite; what is not can be run but not ranked."""
+    if isinstance(thing, Task):
+        return thing in importlib.import_module(DECLARATIONS).TASKS
+    return thing.__module__.startswith("nasbench.")
 
 
 def load_file(path: Path) -> ModuleType:

@@ -1,0 +1,188 @@
+"""From names and texts, as they are typed, to a request that the runner can carry out.
+
+Everything that can be wrong with a command is found here, before a weight is loaded or a file is written.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nasbench import options, registry
+from nasbench.errors import UserError
+from nasbench.method import Method
+from nasbench.searcher import MultiFidelitySearcher, Searcher
+from nasbench.space import SPACES
+from nasbench.task import DeviceClass, Model, Task
+
+if TYPE_CHECKING:
+    from nasbench.runner import RunRequest
+
+SEARCHER_PREFIX = "searcher."
+
+
+def make_request(
+    method: str,
+    task: str,
+    *,
+    model: str | None = None,
+    space: str | None = None,
+    searcher: str | None = None,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    results: Path = Path("results"),
+    budget_s: float | None = None,
+    max_evaluations: int | None = None,
+    plugins: tuple[Path, ...] = (),
+) -> RunRequest:
+    """The request behind ``nasbench run``.
+
+    Args:
+        method, task, model, space, searcher: names; ``task`` may be the path of a declaration ending in ``.toml``.
+        settings: texts ``key=value`` for the options of the method, ``searcher.key=value`` for the searcher's.
+        device: ``cpu``, ``cuda`` or ``auto``: a GPU if there is one.
+        data_dir: where local copies of the data are, None for the hub.
+        results: the folder below which the record will lie.
+        budget_s: charged seconds, None for the task's own budget.
+        max_evaluations: stop after so many, None for no limit.
+        plugins: files that define further methods and searchers.
+
+    Raises:
+        UserError: for everything that does not exist or does not fit together.
+        PluginError: for a plugin that is asked for and cannot be used.
+    """
+    if seed < 0:
+        raise UserError(f"--seed is 0 or more, not {seed}")
+    if budget_s is not None and not 0 < budget_s < float("inf"):
+        raise UserError(f"--budget is a positive number of seconds, not {budget_s:g}")
+    if max_evaluations is not None and max_evaluations < 1:
+        raise UserError(f"--max-evaluations is 1 or more, not {max_evaluations}")
+    if data_dir is not None and not data_dir.is_dir():
+        raise UserError(f"no data folder {data_dir} (--data-dir or NASBENCH_DATA_DIR)")
+
+    method_class = registry.find("method", method, registry.methods(plugins))
+    searcher_class = _searcher(method_class, searcher, plugins)
+    the_task, own_model = _task(task)
+    space = _space(method_class, the_task, space)
+    method_texts, searcher_texts = split_settings(settings)
+    if searcher_texts and searcher_class is None:
+        raise UserError(
+            f"method {method!r} uses no searcher; leave out --set {SEARCHER_PREFIX}{next(iter(searcher_texts))}"
+        )
+    method_options = options.parse(method_class.Options, method_texts, f"method {method!r}")
+    searcher_options = None
+    if searcher_class is not None:
+        searcher_options = options.parse(searcher_class.Options, searcher_texts, f"searcher {searcher_class.name!r}")
+    _check_writable(results)
+    device = _device(device)
+    the_model = _model(the_task, own_model, model, "gpu" if device == "cuda" else "cpu")
+
+    from nasbench.runner import RunRequest
+
+    return RunRequest(
+        task=the_task,
+        model=the_model,
+        space=space,
+        method=method_class,
+        method_options=method_options,
+        searcher=searcher_class,
+        searcher_options=searcher_options,
+        seed=seed,
+        device=device,
+        results_dir=results,
+        data_dir=data_dir,
+        budget_s=budget_s,
+        max_evaluations=max_evaluations,
+        unofficial=_unofficial(method_class, searcher_class, the_task),
+    )
+
+
+def split_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts for the method and those for the searcher, each by option name."""
+    found: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set takes key=value, not {setting!r}")
+        if key in found:
+            raise UserError(f"--set {key} is given twice: {found[key]!r} and {value!r}")
+        found[key] = value
+    for_searcher = {key: value for key, value in found.items() if key.startswith(SEARCHER_PREFIX)}
+    for_method = {key: value for key, value in found.items() if key not in for_searcher}
+    return for_method, {key.removeprefix(SEARCHER_PREFIX): value for key, value in for_searcher.items()}
+
+
+def _searcher(method: type[Method], name: str | None, plugins: tuple[Path, ...]) -> type[Searcher] | None:
+    if method.default_searcher is None:
+        if name is not None:
+            raise UserError(f"method {method.name!r} uses no searcher; leave out --searcher {name}")
+        return None
+    known = registry.searchers(plugins)
+    chosen = registry.find("searcher", name or method.default_searcher, known)
+    if issubclass(chosen, MultiFidelitySearcher) and not method.multi_fidelity:
+        raise UserError(
+            f"searcher {chosen.name!r} stops the training of single sub-networks early, and {method.name!r} does not "
+            f"train them one by one; use --method s-nas, or another searcher (default: {method.default_searcher})"
+        )
+    return chosen
+
+
+def _task(name: str) -> tuple[Task, Model | None]:
+    """The task, and its own model where a user's declaration brings one."""
+    if name.endswith(".toml"):
+        from nasbench.user_task import load_user_task
+
+        return load_user_task(Path(name))
+    return registry.find("task", name, registry.tasks()), None
+
+
+def _model(task: Task, own_model: Model | None, name: str | None, device_class: DeviceClass) -> Model:
+    if own_model is not None:
+        if name is not None and name != own_model.name:
+            raise UserError(f"task {task.name!r} declares its own model; leave out --model {name}")
+        return own_model
+    return registry.find("model", name or task.default_models[device_class], registry.models())
+
+
+def _space(method: type[Method], task: Task, name: str | None) -> str:
+    if name is None:
+        return task.default_space if task.default_space in method.spaces else method.spaces[0]
+    registry.find("search space", name, SPACES)
+    if name not in method.spaces:
+        raise UserError(f"method {method.name!r} works in {', '.join(method.spaces)}; it has no use for --space {name}")
+    return name
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: this torch sees no GPU; use --device cpu")
+    return name
+
+
+def _check_writable(results: Path) -> None:
+    """Find out now, and not when the first evaluation is due, that nothing can be recorded."""
+    existing = next(path for path in (results, *results.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to the results folder {results}: {os.strerror(error.errno or 0)}") from error
+
+
+def _unofficial(method: type[Method], searcher: type[Searcher] | None, task: Task) -> tuple[str, ...]:
+    """Why the run cannot be ranked: what is ranked must be reproducible from this repository alone."""
+    parts = (("method", method), ("searcher", searcher), ("task", task))
+    return tuple(
+        f"{kind} {part.name!r} is not part of the suite"
+        for kind, part in parts
+        if part is not None and not registry.ships(part)
+    )
