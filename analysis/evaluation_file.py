@@ -1,0 +1,206 @@
+"""``evaluations.jsonl`` as a table: parsed in one call, validated as columns."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from nasbench.subnetwork import FloatArray
+
+COLUMNS = pa.schema(
+    {
+        "index": pa.int64(),
+        "key": pa.string(),
+        "error": pa.float64(),
+        "params": pa.float64(),
+        "n_params": pa.int64(),
+        "elapsed_s": pa.float64(),
+        "status": pa.string(),
+        "test_error": pa.float64(),
+        "latency_ms": pa.float64(),
+        "n_duplicates": pa.int64(),
+        "weights": pa.string(),
+        "epochs": pa.float64(),
+        "reason": pa.string(),
+    }
+)
+"""The fields of an evaluation that every table has, with their types. ``config`` and metrics follow as found."""
+
+_REQUIRED = ("index", "params", "n_params", "elapsed_s", "status")
+_LONGEST_TEXT = 24  # of one value of a configuration; the packed masks of LARGE have thousands of digits
+
+
+class DamagedRecord(Exception):
+    """A record that cannot be trusted as a whole; the text says what is wrong and where."""
+
+
+def read_evaluation_file(path: Path, finished: bool) -> tuple[pa.Table, list[str]]:
+    """One record as a table, with what was found wrong in it but could be put right.
+
+    A last line without its newline is dropped: a kill cut it off. In a finished run that is reported. An evaluation
+    whose error is not a number is turned into a failed one and reported.
+
+    Args:
+        path: need not exist: a run that has not evaluated anything has no such file.
+        finished: whether the run has ended, so that the record should be whole.
+
+    Returns:
+        A table with the columns :data:`COLUMNS`, ``config`` and metrics as ``metric.<name>``, ``test_metric.<name>``.
+
+    Raises:
+        DamagedRecord: for a line that is not an evaluation, indices that do not count 0, 1, 2, ..., or values that
+            no run can produce.
+    """
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise DamagedRecord(f"{path.name}: {error.strerror}") from error
+    whole = data[: data.rfind(b"\n") + 1]
+    oddities = []
+    if finished and len(whole) < len(data):
+        oddities.append(f"{path.name}: the last line is cut off; left out")
+    if not whole:
+        return COLUMNS.empty_table().append_column("config", pa.array([], pa.string())), oddities
+    try:
+        # One block, because a line may not straddle two and the packed masks of LARGE make lines of 10 kB.
+        parsed = pyarrow.json.read_json(
+            io.BytesIO(whole),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(whole) + 1),
+            parse_options=pyarrow.json.ParseOptions(explicit_schema=COLUMNS, newlines_in_values=False),
+        )
+    except pa.ArrowInvalid:
+        parsed = _parse_lines(path.name, whole)
+    if parsed.num_rows != whole.count(b"\n"):
+        parsed = _parse_lines(path.name, whole)
+    table = parsed.select(COLUMNS.names)
+    table = table.append_column("config", _config_text(parsed))
+    for name, prefix in (("metrics", "metric."), ("test_metrics", "test_metric.")):
+        for metric, values in _fields(parsed, name):
+            table = table.append_column(prefix + metric, values.cast(pa.float64()))
+    return _validated(path.name, table, oddities), oddities
+
+
+def _parse_lines(name: str, data: bytes) -> pa.Table:
+    """The slow way, line by line: names the bad line, or reads what only Python's parser takes (NaN)."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(data.decode("utf-8", errors="replace").split("\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("not an object")
+            rows.append(row)
+        except ValueError as error:
+            raise DamagedRecord(f"{name}, line {number}: not an evaluation ({error})") from error
+    columns = {}
+    for field in COLUMNS:
+        try:
+            columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise DamagedRecord(f"{name}: column {field.name!r} holds something else than {field.type}") from error
+    for nested in ("config", "metrics", "test_metrics"):
+        try:
+            columns[nested] = pa.array([row.get(nested) for row in rows])
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise DamagedRecord(f"{name}: column {nested!r} changes its type") from error
+    return pa.table(columns)
+
+
+def _fields(table: pa.Table, name: str) -> list[tuple[str, Any]]:
+    """Names and columns of a nested field; none where it is missing or null throughout."""
+    if name not in table.column_names or not pa.types.is_struct(table[name].type):
+        return []
+    kind = table[name].type
+    return [(kind.field(i).name, pc.struct_field(table[name], i)) for i in range(kind.num_fields)]
+
+
+def _config_text(table: pa.Table) -> Any:
+    """Configurations as text to show, ``heads=3, units=100, layers=2``; long values cut."""
+    parts: list[Any] = []
+    for name, values in _fields(table, "config"):
+        if pa.types.is_nested(values.type):
+            texts = pa.array([json.dumps(value) for value in values.to_pylist()], pa.string())
+        else:
+            texts = values.cast(pa.string())
+        if pc.any(pc.greater(pc.utf8_length(texts), _LONGEST_TEXT)).as_py():
+            texts = pc.binary_join_element_wise(
+                pc.utf8_slice_codeunits(texts, 0, _LONGEST_TEXT), "\N{HORIZONTAL ELLIPSIS}", ""
+            )
+        parts.append(pc.binary_join_element_wise(f"{name}=", pc.fill_null(texts, "?"), ""))
+    if not parts:
+        return pa.nulls(table.num_rows, pa.string())
+    return pc.binary_join_element_wise(*parts, ", ") if len(parts) > 1 else parts[0]
+
+
+def _numbers(table: pa.Table, name: str) -> FloatArray:
+    return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _validated(name: str, table: pa.Table, oddities: list[str]) -> pa.Table:
+    """The table with non-finite errors turned into failures; raises for everything that cannot be."""
+    for column in _REQUIRED:
+        if table[column].null_count:
+            line = int(np.flatnonzero(table[column].is_null().to_numpy(zero_copy_only=False))[0]) + 1
+            raise DamagedRecord(f"{name}, line {line}: not an evaluation (no {column!r})")
+    index = table["index"].to_numpy()
+    wrong = np.flatnonzero(index != np.arange(len(index)))
+    if len(wrong):
+        raise DamagedRecord(f"{name}, line {wrong[0] + 1}: index {index[wrong[0]]} where {wrong[0]} is due")
+    status = np.asarray(table["status"].to_numpy(zero_copy_only=False))
+    wrong = np.flatnonzero((status != "ok") & (status != "failed"))
+    if len(wrong):
+        raise DamagedRecord(f"{name}, line {wrong[0] + 1}: status {status[wrong[0]]!r} is neither 'ok' nor 'failed'")
+    params, elapsed_s = _numbers(table, "params"), _numbers(table, "elapsed_s")
+    # Not (in range) instead of (out of range): a NaN is in no range.
+    wrong = np.flatnonzero(~((params > 0) & (params <= 1 + 1e-9)))
+    if len(wrong):
+        raise DamagedRecord(
+            f"{name}, line {wrong[0] + 1}: params = {params[wrong[0]]} is no fraction of the full network"
+        )
+    wrong = np.flatnonzero(~((elapsed_s >= 0) & np.isfinite(elapsed_s)))
+    if len(wrong):
+        raise DamagedRecord(f"{name}, line {wrong[0] + 1}: elapsed_s = {elapsed_s[wrong[0]]} is no time")
+    wrong = np.flatnonzero(np.diff(elapsed_s) < 0)
+    if len(wrong):
+        raise DamagedRecord(f"{name}, line {wrong[0] + 2}: elapsed_s goes back")
+    error, test_error = _numbers(table, "error"), _numbers(table, "test_error")
+    bad = np.flatnonzero((status == "ok") & ~np.isfinite(error))
+    for i in bad[:1]:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        value = "missing" if table["error"][int(i)].as_py() is None else f"{error[i]}"
+        oddities.append(f"{name}, line {i + 1}{more}: the error is {value}; counted as a failed evaluation")
+    failed = np.union1d(bad, np.flatnonzero(status == "failed"))
+    if len(failed):
+        error[failed] = np.nan
+        status = status.copy()
+        status[failed] = "failed"
+        table = _replace(table, "status", pa.array(status, pa.string()))
+    bad = np.flatnonzero(np.isinf(test_error) | np.array([_is_nan(v) for v in _scalars(table, "test_error")]))
+    if len(bad):
+        oddities.append(f"{name}, line {bad[0] + 1}: the test error is {test_error[bad[0]]}; left out")
+        test_error[bad] = np.nan
+    table = _replace(table, "error", pa.array(error))
+    return _replace(table, "test_error", pa.array(test_error))
+
+
+def _scalars(table: pa.Table, name: str) -> list[float | None]:
+    """Python values of a column; only looked at one by one where a NaN was parsed, which standard JSON cannot hold."""
+    column = table[name]
+    if not pc.any(pc.is_nan(column), skip_nulls=True).as_py():
+        return [None] * len(column)
+    return list(column.to_pylist())
+
+
+def _is_nan(value: float | None) -> bool:
+    return value is not None and math.isnan(value)
+
+
+def _replace(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
