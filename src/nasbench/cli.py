@@ -111,7 +111,8 @@ def run(quiet: bool, **arguments: Any) -> int:
     request = make_request(**arguments)
     from nasbench import runner
 
-    record = runner.run(request, terminal.observer(quiet))
+    with terminal.observer(quiet) as view:
+        record = runner.run(request, view)
     if record.status == "failed":
         return _fail(record.reason or "the run failed", 1)
     return 0
