@@ -21,6 +21,21 @@ def hub_errors() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, RuntimeError, *(client.HTTPError for client in clients))
 
 
+def reason(error: Exception) -> str:
+    """Why files could not be had, in one line."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if isinstance(error, (ConnectionError, LocalEntryNotFoundError)):
+        return "the hub cannot be reached, and its cache has no copy"
+    return first_line(error)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a library's message, its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 @contextmanager
 def hub_session() -> Iterator[None]:
     """A scope for downloads: quiet, and without a minute of retries on a machine that has no network.

@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from nasbench.errors import UserError
-from nasbench.hub import hub_errors, hub_session
+from nasbench.hub import first_line, hub_errors, hub_session, reason
 from nasbench.task import DataSource, Task
 
 Part = Literal["train", "test"]
@@ -210,8 +210,7 @@ def _read_file(path: Path, text_columns: list[str]) -> pa.Table:
             case ".json" | ".jsonl":
                 return _read_json(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: cannot be read as {path.suffix[1:]}, replace it ({reason})") from error
+        raise UserError(f"{path}: cannot be read as {path.suffix[1:]}, replace it ({first_line(error)})") from error
     raise UserError(f"{path}: data files end in .csv, .tsv, .json, .jsonl or .parquet")
 
 
@@ -240,10 +239,9 @@ def _from_hub(data: DataSource, name: str, part: Part) -> pa.Table:
             )
             return dataset.with_format("arrow")[:]
     except (*hub_errors(), datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0]
         local = f"with {data.folder}/{data.train_split}.parquet " if data.folder else ""
         raise UserError(
-            f"no {part} rows of task {name!r} ({reason}); three ways: a network that reaches the hub "
+            f"no {part} rows of task {name!r} ({reason(error)}); three ways: a network that reaches the hub "
             f"({data.repository}), a folder {local}named by --data-dir or {DATA_DIR_VARIABLE}, "
             f"or the embedded task: --task demo"
         ) from error

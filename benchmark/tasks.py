@@ -1,0 +1,172 @@
+"""The tasks: the paper's eight data sets (section 4.1) and the embedded demonstration.
+
+Budgets in seconds. Those of the paper's models are the paper's. Those of the compact model are a fifth and less of
+it, so that a comparison of all methods fits a night: on a CPU of two cores the super-network of a small task trains in
+about half of its budget with the declared fine-tuning, and the rest is left for the search. The larger data sets get
+an hour. On a GPU both are a fifth of that and less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nasbench.task import DataSource, DeviceClass, Task, Track
+
+_SMALL: Mapping[tuple[Track, DeviceClass], float] = {
+    ("paper", "gpu"): 7_200.0,
+    ("compact", "gpu"): 300.0,
+    ("compact", "cpu"): 1_500.0,
+}
+_LARGE: Mapping[tuple[Track, DeviceClass], float] = {
+    ("paper", "gpu"): 14_400.0,
+    ("compact", "gpu"): 600.0,
+    ("compact", "cpu"): 3_600.0,
+}
+_DEMO: Mapping[tuple[Track, DeviceClass], float] = {
+    ("compact", "gpu"): 60.0,
+    ("compact", "cpu"): 240.0,
+    ("demo", "gpu"): 60.0,
+    ("demo", "cpu"): 240.0,
+}
+_DEFAULT_MODELS: Mapping[DeviceClass, str] = {"gpu": "bert-base-cased", "cpu": "minilm-l6"}
+_VALIDATION_LIMIT = 2_048
+"""Of the larger data sets, see :attr:`nasbench.task.Task.validation_limit`."""
+
+
+def _glue(name: str, text_columns: tuple[str, ...], n_rows: tuple[int, int], **options: object) -> DataSource:
+    return DataSource(
+        text_columns=text_columns,
+        repository="nyu-mll/glue",
+        configuration=name,
+        revision="bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
+        folder=name,
+        n_rows=n_rows,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+RTE = Task(
+    name="rte",
+    summary="Recognising textual entailment: does the first sentence imply the second",
+    kind="classification",
+    n_labels=2,
+    metric="accuracy",
+    data=_glue("rte", ("sentence1", "sentence2"), (2_490, 277)),
+    budgets=_SMALL,
+    default_models=_DEFAULT_MODELS,
+)
+
+MRPC = Task(
+    name="mrpc",
+    summary="Microsoft paraphrases: do two sentences of the news say the same",
+    kind="classification",
+    n_labels=2,
+    metric="f1",
+    other_metrics=("accuracy",),
+    data=_glue("mrpc", ("sentence1", "sentence2"), (3_668, 408)),
+    budgets=_SMALL,
+    default_models=_DEFAULT_MODELS,
+)
+
+STSB = Task(
+    name="stsb",
+    summary="Semantic textual similarity of two sentences, 0 to 5",
+    kind="regression",
+    n_labels=1,
+    metric="spearman",
+    other_metrics=("pearson",),
+    data=_glue("stsb", ("sentence1", "sentence2"), (5_749, 1_500), label_range=(0.0, 5.0)),
+    budgets=_SMALL,
+    default_models=_DEFAULT_MODELS,
+)
+
+COLA = Task(
+    name="cola",
+    summary="Linguistic acceptability: is a sentence grammatical",
+    kind="classification",
+    n_labels=2,
+    metric="matthews",
+    other_metrics=("accuracy",),
+    data=_glue("cola", ("sentence",), (8_551, 1_043)),
+    budgets=_SMALL,
+    default_models=_DEFAULT_MODELS,
+)
+
+IMDB = Task(
+    name="imdb",
+    summary="Sentiment of film reviews, cut to 128 tokens",
+    kind="classification",
+    n_labels=2,
+    metric="accuracy",
+    data=DataSource(
+        text_columns=("text",),
+        repository="stanfordnlp/imdb",
+        configuration="plain_text",
+        revision="e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
+        folder="imdb",
+        test_split="test",
+        n_rows=(25_000, 25_000),
+    ),
+    budgets=_LARGE,
+    default_models=_DEFAULT_MODELS,
+    validation_limit=_VALIDATION_LIMIT,
+)
+
+SST2 = Task(
+    name="sst2",
+    summary="Sentiment of phrases from film reviews",
+    kind="classification",
+    n_labels=2,
+    metric="accuracy",
+    data=_glue("sst2", ("sentence",), (67_349, 872)),
+    budgets=_LARGE,
+    default_models=_DEFAULT_MODELS,
+    validation_limit=_VALIDATION_LIMIT,
+)
+
+SWAG = Task(
+    name="swag",
+    summary="Which of four endings continues a scene",
+    kind="multiple_choice",
+    n_labels=4,
+    metric="accuracy",
+    data=DataSource(
+        text_columns=("startphrase", "ending0", "ending1", "ending2", "ending3"),
+        repository="allenai/swag",
+        configuration="regular",
+        revision="dc48148372b3853a9c7bae7bb06c161b46d8364a",
+        folder="swag",
+        n_rows=(73_546, 20_006),
+    ),
+    budgets=_LARGE,
+    default_models=_DEFAULT_MODELS,
+    validation_limit=_VALIDATION_LIMIT,
+)
+
+QNLI = Task(
+    name="qnli",
+    summary="Does a sentence of an encyclopedia answer a question",
+    kind="classification",
+    n_labels=2,
+    metric="accuracy",
+    data=_glue("qnli", ("question", "sentence"), (104_743, 5_463)),
+    budgets=_LARGE,
+    default_models=_DEFAULT_MODELS,
+    validation_limit=_VALIDATION_LIMIT,
+)
+
+DEMO = Task(
+    name="demo",
+    summary="Entailment between sentences of a small grammar; embedded, needs neither network nor files",
+    kind="classification",
+    n_labels=2,
+    metric="accuracy",
+    data=DataSource(
+        text_columns=("premise", "hypothesis"),
+        generator="nasbench.benchmark.entailment:generate",
+    ),
+    budgets=_DEMO,
+    default_models={"gpu": "minilm-l6", "cpu": "minilm-l6"},
+)
+
+TASKS = (RTE, MRPC, STSB, COLA, IMDB, SST2, SWAG, QNLI, DEMO)
