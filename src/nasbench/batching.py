@@ -76,7 +76,7 @@ def example_lengths(split: Split) -> IntArray:
 
 
 def evaluation_batches(split: Split, pad_id: int, max_tokens: int) -> Iterator[Batch]:
-    """All examples once, in order of length, in batches of at most ``max_tokens`` padded tokens (at least one example)."""
+    """All examples once, in order of length, in batches of at most ``max_tokens`` padded tokens, or of one."""
     lengths = example_lengths(split)
     order = np.argsort(lengths, kind="stable")
     start = 0

@@ -6,7 +6,7 @@ sort and a scan, because two objectives need no more.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 import moocore
 import numpy as np
@@ -74,3 +74,39 @@ def _two_columns(values: npt.ArrayLike) -> FloatArray:
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"values must be (n, 2), not {points.shape}")
     return points
+
+
+class Front:
+    """A Pareto front that grows point by point, in logarithmic time a point."""
+
+    def __init__(self) -> None:
+        self._second: list[float] = []  # ascending
+        self._first: list[float] = []  # descending, since the points do not dominate each other
+        self._indices: list[list[int]] = []
+
+    def would_hold(self, first: float, second: float) -> bool:
+        """Whether no point of the front dominates ``(first, second)``; an equal point does not."""
+        i = bisect_right(self._second, second)
+        if i == 0 or self._first[i - 1] > first:
+            return True
+        return self._first[i - 1] == first and self._second[i - 1] == second
+
+    def add(self, first: float, second: float, index: int) -> list[int]:
+        """Add a point if it belongs to the front.
+
+        Returns:
+            The indices of the points that leave the front for it.
+        """
+        if not self.would_hold(first, second):
+            return []
+        start = bisect_left(self._second, second)
+        if start < len(self._second) and (self._first[start], self._second[start]) == (first, second):
+            self._indices[start].append(index)
+            return []
+        end = start
+        while end < len(self._second) and self._first[end] >= first:
+            end += 1
+        left = [i for indices in self._indices[start:end] for i in indices]
+        self._first[start:end], self._second[start:end] = [first], [second]
+        self._indices[start:end] = [[index]]
+        return left

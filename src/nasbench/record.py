@@ -1,8 +1,9 @@
 """Records: what a run leaves behind, one folder a run.
 
-``run.json`` says what was run, where and how it ended; ``evaluations.jsonl`` has one line an evaluation, in order, written
-and flushed before the next evaluation starts. A killed run therefore keeps a valid prefix; a last line cut off by the kill
-is dropped on reading. Everything downstream (resuming, export, statistics, leaderboard) reads these two files only.
+``run.json`` says what was run, where and how it ended; ``evaluations.jsonl`` has one line an evaluation, in order,
+written and flushed before the next evaluation starts. A killed run therefore keeps a valid prefix; a last line cut
+off by the kill is dropped on reading. Everything downstream (resuming, export, statistics, leaderboard) reads these
+two files only.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class RecordError(UserError):
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes two runs the same run; decides the folder."""
+    """What makes two runs the same run; decides the folder.
+
+    ``budget_s`` is None where only ``max_evaluations`` ends the run.
+    """
 
     task: str
     model: str
@@ -45,7 +49,7 @@ class Identity:
     options: dict[str, Any]
     seed: int
     device_class: str
-    budget_s: float
+    budget_s: float | None
     max_evaluations: int | None = None
 
     @property
@@ -113,6 +117,7 @@ class Evaluation:
         n_duplicates: proposals since the previous line that named a sub-network already evaluated.
         weights: name of the saved weights that reproduce it, see ``nasbench export``.
         epochs: epochs of training behind it, where that varies (multi-fidelity).
+        charged_s: charged seconds by phase so far; they sum to ``elapsed_s``.
         reason: why it failed.
     """
 
@@ -133,6 +138,7 @@ class Evaluation:
     n_duplicates: int = 0
     weights: str | None = None
     epochs: float | None = None
+    charged_s: dict[str, float] = field(default_factory=dict)
     reason: str | None = None
 
 
@@ -207,7 +213,7 @@ class RunFolder:
                 write_atomically(path, data[: data.rfind(b"\n") + 1])
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that a reader, or a run after a kill, sees the old contents or the new, never a part."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +221,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError as error:
         raise NasbenchError(f"cannot write {path}: {error.strerror}") from error
 

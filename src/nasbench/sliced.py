@@ -1,8 +1,8 @@
 """Linear layers on slices of shared weights: viewed, not copied, and with gradients added in place.
 
-A sub-network of a super-network uses some rows (or columns) of each weight matrix. Autograd's own slicing would allocate
-a full-size zero gradient for every slice of every pass; here a pass adds its gradient straight into the slice of
-``weight.grad`` that it used, so cost and memory of a step fall with the size of the sub-network.
+A sub-network of a super-network uses some rows (or columns) of each weight matrix. Autograd's own slicing would
+allocate a full-size zero gradient for every slice of every pass; here a pass adds its gradient straight into the
+slice of ``weight.grad`` that it used, so cost and memory of a step fall with the size of the sub-network.
 """
 
 from __future__ import annotations

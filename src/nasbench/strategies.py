@@ -49,9 +49,9 @@ class SuperNetworkTraining:
     """How a super-network is trained; defaults are the paper's.
 
     Attributes:
-        strategy: ``standard``: the full network. ``random``: one random sub-network. ``random-linear``: a random one with
-            a probability that rises linearly from 0 to 1, else the full network. ``sandwich``: full, random, smallest.
-            ``kd``: random ones taught by the full network. ``full``: sandwich with in-place distillation.
+        strategy: ``standard``: the full network. ``random``: one random sub-network. ``random-linear``: a random one
+            with a probability that rises linearly from 0 to 1, else the full network. ``sandwich``: full, random,
+            smallest. ``kd``: random ones taught by the full network. ``full``: sandwich, distilled in place.
         n_random: k, random sub-networks a step in ``sandwich``, ``kd`` and ``full``.
         temperature: T of equation (2).
         t_squared: multiply the distillation term by T^2, as BigNAS-style codes do and the paper does not.

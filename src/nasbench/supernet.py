@@ -1,9 +1,9 @@
 """A super-network: a stock Hugging Face model and the means to run any of its sub-networks.
 
-Three ways give the same logits. *Sliced* runs on views of the shared weights: cost falls with the size of the sub-network
-and gradients flow back to the shared weights; it is what training and search use. *Masked* puts masks over the full-size
-stock model, as published code does: slow, written independently, the oracle of the tests. *Extracted* is a smaller stock
-model of its own, for fine-tuning alone, for saving and for use.
+Three ways give the same logits. *Sliced* runs on views of the shared weights: cost falls with the size of the sub-
+network and gradients flow back to the shared weights; it is what training and search use. *Masked* puts masks over
+the full-size stock model, as published code does: slow, written independently, the oracle of the tests. *Extracted*
+is a smaller stock model of its own, for fine-tuning alone, for saving and for use.
 """
 
 from __future__ import annotations

@@ -1,0 +1,31 @@
+"""WS-NAS: train one super-network, then search it on the shared weights (section 3.2 of the paper)."""
+
+from __future__ import annotations
+
+from nasbench.method import Method
+from nasbench.problem import Problem
+from nasbench.record import Evaluation
+from nasbench.search import search
+from nasbench.space import Config
+from nasbench.strategies import SuperNetworkTraining
+from nasbench.subnetwork import SubNetwork
+
+
+class WeightSharingNAS(Method):
+    """Two stages: super-network training with one of six strategies, then any searcher; an evaluation is one pass."""
+
+    name = "ws-nas"
+    summary = "weight-sharing NAS: train a super-network once, search its sub-networks without further training"
+    default_searcher = "random"
+    Options = SuperNetworkTraining
+
+    def run(self, problem: Problem) -> None:
+        network = problem.pretrained("super-network")
+        problem.training(network, self.options).run()
+
+        def evaluate(config: Config, _: SubNetwork) -> Evaluation:
+            return problem.evaluate(network, config)
+
+        assert problem.searcher is not None
+        with problem.phase("search"):
+            search(problem, problem.searcher, evaluate)

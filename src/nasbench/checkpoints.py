@@ -1,0 +1,92 @@
+"""What a run keeps beside its record: weights of what is on the front, and the training in progress.
+
+Neither is part of the record. Weights serve resuming and ``nasbench export``; the checkpoint of a training is
+replaced as the training goes on and removed when the run is complete.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from nasbench.errors import UserError
+from nasbench.record import write_atomically
+from nasbench.supernet import SuperNetwork
+
+
+class Checkpoints:
+    """Files ``weights/<label>.safetensors`` and ``checkpoints/training.pt`` in a run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._weights = folder / "weights"
+        self._training = folder / "checkpoints" / "training.pt"
+
+    def has_weights(self, label: str) -> bool:
+        return self._path(label).exists()
+
+    def save_weights(self, network: SuperNetwork) -> None:
+        """Save a network's parameters under its label, replacing an earlier file as a whole."""
+        tensors = {name: value.contiguous() for name, value in network.model.state_dict().items()}
+        masks = {"heads": network.subnetwork.heads.tolist(), "neurons": network.subnetwork.unit_counts.tolist()}
+        data = save(tensors, metadata={"format": "pt", "held": json.dumps(masks) if network.is_extracted else ""})
+        write_atomically(self._path(network.label), data)
+
+    def load_weights(self, network: SuperNetwork, label: str) -> None:
+        """Overwrite a network's parameters with saved ones.
+
+        Raises:
+            UserError: if the file is missing, damaged, or of a network of other shapes.
+        """
+        path = self._path(label)
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            network.model.load_state_dict(tensors)
+        except (OSError, SafetensorError) as error:
+            raise UserError(
+                f"cannot read the weights {path} ({error}); remove the run's folder to start again"
+            ) from error
+        except RuntimeError as error:
+            raise UserError(f"{path} holds weights of another model; remove the run's folder to start again") from error
+        network.refresh()
+
+    def remove_weights(self, label: str) -> None:
+        """Delete weights that nothing refers to any more."""
+        self._path(label).unlink(missing_ok=True)
+
+    def save_training(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint of the training in progress."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self._training, buffer.getbuffer())
+
+    def load_training(self) -> dict[str, Any] | None:
+        """The checkpoint of the training in progress, None if there is none.
+
+        Raises:
+            UserError: if it cannot be read.
+        """
+        if not self._training.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self._training, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises whatever unpickling or unzipping does
+            raise UserError(
+                f"cannot read the checkpoint {self._training} ({type(error).__name__}); delete it"
+            ) from error
+        return state
+
+    def remove_training(self) -> None:
+        """Forget the training in progress."""
+        self._training.unlink(missing_ok=True)
+        if self._training.parent.exists():
+            self._training.parent.rmdir()
+
+    def _path(self, label: str) -> Path:
+        return self._weights / f"{label}.safetensors"

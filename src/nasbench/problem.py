@@ -1,0 +1,408 @@
+"""What a method sees, and the only way to report.
+
+A method gets train and validation data, the pre-trained network, the space and a seed, and calls
+:meth:`Problem.evaluate`. The harness behind it measures error and size itself, writes the evaluation down before the
+next one starts, computes the test metric off the clock for members of the validation Pareto front, and raises
+:class:`~nasbench.errors.BudgetExhausted` when the time is up. A method has no test split, no clock and no record of
+its own.
+
+Resuming is repeating: a run that was killed calls the method again from the start, with the clock stopped.
+Evaluations already in the record are answered from it and trainings that led to them are skipped, until the first new
+one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nasbench.batching import Batch, collate
+from nasbench.budget import Budget
+from nasbench.checkpoints import Checkpoints
+from nasbench.errors import BudgetExhausted, MethodError, UserError
+from nasbench.evaluation import Evaluator, Logits
+from nasbench.front import Front
+from nasbench.observer import Observer
+from nasbench.record import Evaluation, RunFolder
+from nasbench.searcher import Searcher
+from nasbench.space import Config, SearchSpace
+from nasbench.strategies import FINE_TUNING_STEP, SuperNetworkTraining
+from nasbench.subnetwork import Dimensions, IntArray, SubNetwork
+from nasbench.supernet import SuperNetwork
+from nasbench.task import FineTuning, Model, Task
+from nasbench.training import Trainer
+
+if TYPE_CHECKING:
+    from nasbench.data import Split
+
+CHECKPOINT_INTERVAL_S = 60.0
+"""Charged seconds of training that a kill costs at most."""
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """The harness side of a problem: what the method must not reach.
+
+    Attributes:
+        limit: end the run after so many evaluations.
+        recorded: evaluations of an earlier attempt, to be answered again.
+    """
+
+    folder: RunFolder
+    checkpoints: Checkpoints
+    budget: Budget
+    observer: Observer
+    test: Evaluator
+    limit: int | None
+    recorded: list[Evaluation]
+
+
+class Problem:
+    """One task, one pre-trained network, one space, one budget.
+
+    Attributes:
+        task, model: the declarations.
+        space: where configurations come from.
+        train, validation: tokenised examples.
+        searcher: the one asked for, None if the method uses none.
+        fine_tuning: defaults declared with the model.
+        seed: of everything; ``rng`` is the method's own generator, made from it.
+        pad_id: the tokenizer's padding token.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Model,
+        space: SearchSpace,
+        train: Split,
+        validation: Split,
+        searcher: Searcher | None,
+        seed: int,
+        pad_id: int,
+        pretrained: Callable[[], SuperNetwork],
+        recorder: Recorder,
+    ) -> None:
+        self.task, self.model, self.space = task, model, space
+        self.train, self.validation = train, validation
+        self.searcher, self.seed, self.pad_id = searcher, seed, pad_id
+        self.fine_tuning: FineTuning = model.fine_tuning
+        self.rng = np.random.default_rng((seed, _stream("method")))
+        self._pretrained = pretrained
+        self._recorder = recorder
+        self._budget = recorder.budget
+        self._evaluations: list[Evaluation] = []
+        self._front = Front()
+        self._extracted: set[str] = set()
+        self._n_duplicates = 0
+        self._validator: Evaluator | None = None
+        if self.is_repeating:
+            self._budget.suspend()
+
+    @property
+    def dims(self) -> Dimensions:
+        """Sizes of the full network."""
+        return self.space.dims
+
+    @property
+    def is_repeating(self) -> bool:
+        """Whether the next evaluation is answered from the record of an earlier attempt."""
+        return len(self._evaluations) < len(self._recorder.recorded)
+
+    def pretrained(self, label: str = "network") -> SuperNetwork:
+        """A fresh copy of the pre-trained network with its untrained classifier, the same at every call."""
+        with self._budget.uncharged("loading"):
+            network = self._pretrained()
+            network.label = label
+            return network
+
+    def batch(self, split: Split, index: IntArray) -> Batch:
+        """Padded examples of a split on the device."""
+        return collate(split, index, self.pad_id).to(self._device)
+
+    def check_budget(self) -> None:
+        """Raise :class:`BudgetExhausted` once the budget is spent; for loops that do not evaluate for long."""
+        self._budget.check()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Charge the time inside to ``training`` or ``search``; for the account at the end, not for the budget."""
+        self._recorder.observer.phase(name, self._budget.elapsed_s)
+        with self._budget.charged(name):
+            yield
+
+    def note_duplicate(self) -> None:
+        """A proposal named a network that has been evaluated: count it in the next evaluation's record."""
+        self._budget.check()
+        self._n_duplicates += 1
+
+    def training(
+        self,
+        network: SuperNetwork,
+        strategy: SuperNetworkTraining | None = None,
+        fine_tuning: FineTuning | None = None,
+    ) -> Training:
+        """A training of a network on the train split, which can be run in parts.
+
+        Args:
+            network: trained in place; its label names the training, so use one label for one training.
+            strategy: how a super-network is trained; None fine-tunes everything the network holds, on the labels.
+            fine_tuning: learning rate and so on; None takes the model's.
+        """
+        return Training(self, network, strategy, fine_tuning or self.fine_tuning)
+
+    def evaluate(self, network: SuperNetwork, config: Config, epochs: float | None = None) -> Evaluation:
+        """Measure a sub-network on the validation split and record it.
+
+        Args:
+            network: the shared weights, of which the sub-network is run as a slice, or a network extracted as it.
+            config: a point of the space.
+            epochs: of training behind it, where that varies.
+
+        Returns:
+            What was recorded, without test results. ``status`` is ``failed`` where the outputs were not finite.
+
+        Raises:
+            BudgetExhausted: if the budget was spent before the measurement ended; nothing is recorded.
+            MethodError: if ``config`` is no point of the space, or the network is not one of its sub-networks.
+        """
+        subnetwork = self._checked(network, config)
+        if self.is_repeating:
+            return self._repeat(network, subnetwork)
+        self._budget.check()
+        with self._budget.charged("validation"):
+            started = self._budget.now()
+            evaluation = self._measure(network, subnetwork, config, epochs)
+            duration = self._budget.now() - started
+        with self._budget.uncharged("recording"):
+            charged = self._budget.charged_s
+            self._budget.check()
+            evaluation = dataclasses.replace(
+                evaluation,
+                elapsed_s=sum(charged.values()),
+                charged_s=charged,
+                latency_ms=1e3 * duration / len(self.validation),
+            )
+        if evaluation.error is not None and self._front.would_hold(evaluation.error, evaluation.params):
+            evaluation = self._with_test(network, subnetwork, evaluation)
+        self._record(evaluation)
+        return dataclasses.replace(evaluation, test_error=None, test_metrics=None)
+
+    # -- the harness -------------------------------------------------------------------------------------------------
+
+    @property
+    def _device(self) -> torch.device:
+        return self._recorder.test.device
+
+    def _checked(self, network: SuperNetwork, config: Config) -> SubNetwork:
+        try:
+            config = np.asarray(config)
+            self.space.check(config)
+            subnetwork = self.space.to_subnetwork(config)
+            network.parts(subnetwork)
+            if not re.fullmatch(r"[\w.-]+", network.label):
+                raise ValueError(f"label {network.label!r} has other characters than letters, digits, '.', '_', '-'")
+        except (ValueError, TypeError) as error:
+            raise MethodError(f"evaluate() was given what is not in the space: {error}") from error
+        return subnetwork
+
+    def _repeat(self, network: SuperNetwork, subnetwork: SubNetwork) -> Evaluation:
+        evaluation = self._recorder.recorded[len(self._evaluations)]
+        if evaluation.key != subnetwork.key:
+            raise UserError(
+                f"cannot resume {self._recorder.folder.path}: evaluation {evaluation.index} is of another sub-network "
+                "than the method now reports; the method or its version differs. Remove the folder to start again"
+            )
+        if network.is_extracted:
+            self._extracted.add(network.label)
+        self._note(evaluation)
+        if not self.is_repeating:
+            self._budget.proceed()
+        return dataclasses.replace(evaluation, test_error=None, test_metrics=None)
+
+    def _measure(
+        self, network: SuperNetwork, subnetwork: SubNetwork, config: Config, epochs: float | None
+    ) -> Evaluation:
+        n_params = subnetwork.n_params(self.dims)
+        blank = Evaluation(
+            index=len(self._evaluations),
+            config=self.space.to_json(config),
+            key=subnetwork.key,
+            head_counts=subnetwork.head_counts.tolist(),
+            unit_counts=subnetwork.unit_counts.tolist(),
+            error=None,
+            params=n_params / self.dims.n_params,
+            n_params=n_params,
+            elapsed_s=0.0,
+            n_duplicates=self._n_duplicates,
+            epochs=epochs,
+        )
+        if self._validator is None:
+            with self._budget.uncharged("loading"):
+                self._validator = Evaluator(self.validation, self.task, self.pad_id, self._device)
+        try:
+            metrics = self._validator.metrics(self._validator.logits(network, subnetwork))
+        except (FloatingPointError, torch.OutOfMemoryError) as error:
+            return dataclasses.replace(blank, status="failed", reason=str(error))
+        return dataclasses.replace(blank, error=1 - metrics[self.task.metric], metrics=metrics)
+
+    def _with_test(self, network: SuperNetwork, subnetwork: SubNetwork, evaluation: Evaluation) -> Evaluation:
+        """Add test results and save the weights, off the clock and out of the method's sight."""
+        with self._budget.uncharged("test"):
+            logits: Logits = self._recorder.test.logits(network, subnetwork)
+            try:
+                metrics = self._recorder.test.metrics(logits)
+            except FloatingPointError:
+                return evaluation
+        with self._budget.uncharged("recording"):
+            if not self._recorder.checkpoints.has_weights(network.label):
+                self._recorder.checkpoints.save_weights(network)
+            if network.is_extracted:
+                self._extracted.add(network.label)
+        return dataclasses.replace(
+            evaluation, test_error=1 - metrics[self.task.metric], test_metrics=metrics, weights=network.label
+        )
+
+    def _record(self, evaluation: Evaluation) -> None:
+        with self._budget.uncharged("recording"):
+            self._recorder.folder.append(evaluation)
+            self._note(evaluation)
+            self._recorder.observer.evaluated(evaluation)
+        if self._recorder.limit is not None and len(self._evaluations) >= self._recorder.limit:
+            raise BudgetExhausted(f"the limit of {self._recorder.limit} evaluations is reached")
+
+    def _note(self, evaluation: Evaluation) -> None:
+        """Remember an evaluation; weights of a sub-network trained alone go when it leaves the front."""
+        self._evaluations.append(evaluation)
+        self._n_duplicates = 0
+        if evaluation.error is None:
+            return
+        left = self._front.add(evaluation.error, evaluation.params, evaluation.index)
+        for index in left:
+            label = self._evaluations[index].weights
+            if label is not None and label in self._extracted and not self.is_repeating:
+                self._recorder.checkpoints.remove_weights(label)
+
+
+class Training:
+    """One training of one network, run in parts, checkpointed by the harness. Made by :meth:`Problem.training`."""
+
+    def __init__(
+        self, problem: Problem, network: SuperNetwork, strategy: SuperNetworkTraining | None, fine_tuning: FineTuning
+    ) -> None:
+        self._problem, self._network = problem, network
+        self._strategy, self._fine_tuning = strategy, fine_tuning
+        self._trainer: Trainer | None = None
+        self._n_skipped_epochs = 0
+        self._last_saved_s = 0.0
+
+    def run(self, until_epoch: int | None = None) -> None:
+        """Train up to the end of an epoch counted from 1 (default: the last).
+
+        Raises:
+            BudgetExhausted: the network is left as the last step made it.
+        """
+        problem, until = self._problem, until_epoch or self._fine_tuning.epochs
+        if self._restore_skipped(until):
+            return
+        problem._recorder.observer.phase("training", problem._budget.elapsed_s)
+        with problem._budget.charged("training"):
+            trainer = self._made()
+            self._last_saved_s = problem._budget.elapsed_s
+            trainer.run(until * trainer.steps_per_epoch, self._after_step)
+        if trainer.step == trainer.n_steps:
+            trainer.release()
+            if not self._network.is_extracted:
+                with problem._budget.uncharged("recording"):
+                    problem._recorder.checkpoints.save_weights(self._network)
+        elif not problem.is_repeating:
+            self._save()
+
+    def _restore_skipped(self, until: int) -> bool:
+        """Leave a training out whose outcome is in the record of an earlier attempt; True if so."""
+        problem, checkpoints = self._problem, self._problem._recorder.checkpoints
+        if not problem.is_repeating:
+            return False
+        if not self._network.is_extracted:
+            # Weights that later evaluations share are needed; without the file they are trained again, off the clock.
+            if not checkpoints.has_weights(self._network.label):
+                return False
+            checkpoints.load_weights(self._network, self._network.label)
+        self._n_skipped_epochs = until
+        return True
+
+    def _made(self) -> Trainer:
+        if self._trainer is None:
+            problem, strategy = self._problem, self._strategy
+            seed = (problem.seed, _stream(self._network.label))
+
+            def plan(step: int, n_steps: int, rng: np.random.Generator) -> Any:
+                if strategy is None:
+                    return FINE_TUNING_STEP
+                return strategy.step(step, n_steps, problem.space, rng)
+
+            self._trainer = Trainer(
+                self._network,
+                problem.train,
+                problem.task.kind,
+                self._fine_tuning,
+                plan,
+                strategy or SuperNetworkTraining(),
+                problem.pad_id,
+                int(np.random.SeedSequence(seed).generate_state(1)[0]),
+            )
+            with problem._budget.uncharged("loading"):
+                self._continue_from_checkpoint()
+        return self._trainer
+
+    def _continue_from_checkpoint(self) -> None:
+        assert self._trainer is not None
+        state = self._problem._recorder.checkpoints.load_training()
+        if state is not None and state["label"] == self._network.label:
+            try:
+                self._trainer.restore(state["trainer"])
+            except (RuntimeError, ValueError, KeyError) as error:
+                folder = self._problem._recorder.folder.path
+                raise UserError(
+                    f"the checkpoint in {folder} is of another model or version; remove that folder to start again"
+                ) from error
+        elif self._n_skipped_epochs:
+            raise UserError(
+                f"cannot resume {self._problem._recorder.folder.path}: the checkpoint of {self._network.label!r} is "
+                "missing; remove the folder to start again"
+            )
+
+    def _after_step(self) -> None:
+        assert self._trainer is not None
+        problem = self._problem
+        elapsed_s = problem._budget.elapsed_s
+        problem._recorder.observer.training(self._trainer.step, self._trainer.n_steps, elapsed_s)
+        problem._budget.check()
+        if elapsed_s - self._last_saved_s >= CHECKPOINT_INTERVAL_S:
+            self._save()
+
+    def _save(self) -> None:
+        assert self._trainer is not None
+        budget = self._problem._budget
+        with budget.uncharged("recording"):
+            state = {
+                "label": self._network.label,
+                "trainer": self._trainer.state(),
+                "charged_s": budget.charged_s,
+                "n_evaluations": len(self._problem._evaluations),
+            }
+            self._problem._recorder.checkpoints.save_training(state)
+        self._last_saved_s = budget.elapsed_s
+
+
+def _stream(name: str) -> int:
+    """A number for a purpose, so that each has random numbers of its own."""
+    return zlib.crc32(name.encode())
