@@ -1,0 +1,78 @@
+"""Tiny BERT and RoBERTa networks with tokenizers, made on the spot from a seed: real architectures in milliseconds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from nasbench.hub import quiet
+from nasbench.models import load_pretrained
+from nasbench.task import FineTuning, Model, Task
+from nasbench.testing.tasks import WORDS
+
+_SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    # Wide enough that every head and unit shows in the logits of an untrained network.
+    "initializer_range": 0.2,
+}
+_FINE_TUNING = FineTuning(learning_rate=2e-3, batch_size=8, epochs=2)
+
+TINY_BERT = Model(
+    name="tiny-bert",
+    summary="BERT of 3 layers, 4 heads and 48 units, random weights",
+    architecture="bert",
+    track="demo",
+    generator="nasbench.testing.models:tiny_bert",
+    fine_tuning=_FINE_TUNING,
+)
+TINY_ROBERTA = Model(
+    name="tiny-roberta",
+    summary="RoBERTa of 3 layers, 4 heads and 48 units, random weights",
+    architecture="roberta",
+    track="demo",
+    generator="nasbench.testing.models:tiny_roberta",
+    fine_tuning=_FINE_TUNING,
+)
+TINY_MODELS = (TINY_BERT, TINY_ROBERTA)
+
+
+def tiny_bert() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_BERT`; every word is one token."""
+    from transformers import BertConfig, BertTokenizer
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=64)
+    return BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **_SIZES), tokenizer
+
+
+def tiny_roberta() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_ROBERTA`; every letter is one token."""
+    from transformers import RobertaConfig, RobertaTokenizer
+
+    letters = sorted({letter for word in WORDS for letter in word})
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "Ġ", *letters]
+    tokenizer = RobertaTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, merges=[], model_max_length=64)
+    # Positions start behind the padding index, hence two more of them.
+    config = RobertaConfig(
+        vocab_size=len(vocabulary),
+        max_position_embeddings=66,
+        type_vocab_size=1,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        **_SIZES,
+    )
+    return config, tokenizer
+
+
+def save_tiny(model: Model, task: Task, folder: Path, seed: int = 0) -> Model:
+    """Save a tiny network and its tokenizer as a user would, and declare the folder as a model of its own."""
+    network, tokenizer, _ = load_pretrained(model, task, seed)
+    with quiet():
+        network.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return dataclasses.replace(model, name=f"saved-{model.name}", generator=None, local_folder=str(folder))
