@@ -69,16 +69,16 @@ class Results:
         runs: one row a run, sorted by folder, index 0, 1, 2, ...; columns ``run`` (folder relative to the results
             folder), ``task, model, track, device_class, space, method, searcher, seed, suite_version, metric,
             n_params_full, budget_s, max_evaluations, status, reason, started_at`` as recorded; ``label``
-            (``ws-nas/ehvi``); ``cell`` (``task/model/device_class``: what may be compared); ``contestant`` (label, space
-            and whatever tells it apart, see :func:`name_contestants`); ``options`` (JSON text), ``options_digest``;
-            ``official`` (bool);
+            (``ws-nas/ehvi``); ``cell`` (``task/model/device_class``: what may be compared); ``contestant`` (label,
+            space and whatever tells it apart, see :func:`name_contestants`); ``options`` (JSON text),
+            ``options_digest``; ``official`` (bool);
             ``elapsed_s`` (charged, at the last evaluation), ``n_evaluations``, ``n_failed``; and as Python objects
             ``unofficial`` (list), ``dimensions, provenance, charged_s, uncharged_s`` (dicts).
         evaluations: one row an evaluation, in the order of runs and of evaluation; ``run_row`` (row of its run in
-            ``runs``), ``index, error, params, n_params, test_error, elapsed_s, status, latency_ms, n_duplicates, epochs,
-            key, weights, reason, config`` (text to show, ``heads=3, units=100, layers=2``), ``metric.<name>`` and
-            ``test_metric.<name>``; ``seed``, ``official``, ``budget_s`` and the columns :data:`RUN_LEVEL` of its run.
-            Not every results folder has all metrics; what a run does not have is NaN.
+            ``runs``), ``index, error, params, n_params, test_error, elapsed_s, status, latency_ms, n_duplicates,
+            epochs, key, weights, reason, config`` (text to show, ``heads=3, units=100, layers=2``), ``metric.<name>``
+            and ``test_metric.<name>``; ``seed``, ``official``, ``budget_s`` and the columns :data:`RUN_LEVEL` of its
+            run. Not every results folder has all metrics; what a run does not have is NaN.
         findings: everything that was left out, and why; failed and unfinished runs.
     """
 
@@ -244,9 +244,9 @@ def name_contestants(runs: pd.DataFrame) -> list[str]:
     """A name for what competes: equal names are comparable runs of one contestant, different ones are not.
 
     The name is ``label@space``. What differs from the usual is appended in brackets: each option that differs from the
-    defaults, the budget where it is not the cell's, and a limit on the evaluations. The defaults of a (method, searcher)
-    are the options of its runs whose folder has no digest (the runner adds one for changed options); without such a
-    run, the options most runs have.
+    defaults, the budget where it is not the cell's, and a limit on the evaluations. The defaults of a (method,
+    searcher) are the options of its runs whose folder has no digest (the runner adds one for changed options);
+    without such a run, the options most runs have.
 
     Args:
         runs: columns ``run, label, space, cell, options, budget_s, max_evaluations, official, seed``.

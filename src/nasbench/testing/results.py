@@ -4,8 +4,8 @@ Every simulated run evaluates sub-networks of the SMALL space of a BERT-base-sha
 that falls with the number of parameters, plus noise that is never negative, plus one shift for the whole run: the
 contestant's ``shift`` and a draw of mean 0. All points lie inside the unit square and the smallest network is always
 among them, so lowering every error of a run by ``d`` adds exactly ``d * (2 - p_min)`` to its hypervolume with reference
-(2, 2), ``p_min`` the fraction of the smallest network. Two contestants that differ in ``shift`` only therefore differ by
-a hypervolume known in advance, as long as the errors are not normalised any further.
+(2, 2), ``p_min`` the fraction of the smallest network. Two contestants that differ in ``shift`` only therefore differ
+by a hypervolume known in advance, as long as the errors are not normalised any further.
 """
 
 from __future__ import annotations

@@ -1,0 +1,216 @@
+"""Quantile normalisation of both objectives to [0, 1], fitted once and frozen (section 4.1 of the paper).
+
+The paper normalises by the quantiles of everything observed, so every new submission moves all scores. Here the
+quantiles of a cell are fitted once and kept in a versioned file beside the benchmark's declarations; values outside
+the range seen then are cut to it. A cell is (task, model, device class): budgets differ between device classes, so
+what is observed does too, and scores are compared within a device class only.
+
+The map is that of scikit-learn's ``QuantileTransformer(output_distribution="uniform")``, which the paper used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nasbench.analysis.frame import read_results
+from nasbench.errors import UserError
+from nasbench.record import write_atomically
+from nasbench.subnetwork import FloatArray
+from nasbench.task import OBJECTIVES
+
+N_QUANTILES = 1000
+"""At most so many knots an objective, as scikit-learn has by default."""
+
+_FILE = re.compile(r"quantiles_v(\d+)\.json")
+
+
+@dataclass(frozen=True)
+class CellQuantiles:
+    """The normaliser of one cell.
+
+    Attributes:
+        knots: by objective, ``(n_knots,)`` ascending: the quantiles at equally spaced levels from 0 to 1.
+        suite_version: of the runs it was fitted on.
+        n_runs, n_evaluations: how many these were.
+    """
+
+    knots: Mapping[str, FloatArray]
+    suite_version: str
+    n_runs: int
+    n_evaluations: int
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """The normalisers of all cells that have one; ``version`` is None for one that is not frozen."""
+
+    cells: Mapping[str, CellQuantiles] = field(default_factory=dict)
+    version: int | None = None
+
+
+def fit_knots(values: npt.ArrayLike, n_quantiles: int = N_QUANTILES) -> FloatArray:
+    """Quantiles at equally spaced levels from 0 to 1, at most one a value.
+
+    Args:
+        values: ``(n,)``, n > 0, finite.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if len(data) == 0 or not np.isfinite(data).all():
+        raise ValueError(f"quantiles need finite values, at least one; got {len(data)}")
+    levels = np.linspace(0.0, 1.0, min(n_quantiles, len(data)))
+    # The percentiles of equal values may differ in their last bit; the map needs them ascending.
+    return np.maximum.accumulate(np.quantile(data, levels))
+
+
+def apply_knots(values: npt.ArrayLike, knots: FloatArray) -> FloatArray:
+    """Each value's level among the knots, in [0, 1]; equal knots share the middle of their levels.
+
+    Args:
+        values: any shape; NaN stays NaN.
+        knots: see :func:`fit_knots`.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    levels = np.linspace(0.0, 1.0, len(knots))
+    # Interpolation takes the last of equal knots; from the other side, the first.
+    upper = np.interp(data, knots, levels)
+    lower = -np.interp(-data, -knots[::-1], -levels[::-1])
+    result = np.asarray(0.5 * (upper + lower))
+    result[data <= knots[0]] = 0.0
+    result[data >= knots[-1]] = 1.0
+    return result
+
+
+def fit_quantiles(evaluations: pd.DataFrame) -> Quantiles:
+    """A normaliser for every cell in a frame of evaluations, from all successful evaluations in it."""
+    cells = {}
+    for cell, group in evaluations[evaluations["status"] == "ok"].groupby("cell", observed=True):
+        knots = {name: fit_knots(group[name]) for name in OBJECTIVES}
+        versions = sorted(group["suite_version"].astype(str).unique())
+        cells[str(cell)] = CellQuantiles(knots, ", ".join(versions), int(group["run_row"].nunique()), len(group))
+    return Quantiles(cells)
+
+
+def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArray, list[str]]:
+    """Both objectives of every evaluation as quantiles of its cell.
+
+    A cell without a normaliser gets one fitted to the evaluations at hand.
+
+    Args:
+        evaluations: columns ``cell, error, params, status, suite_version, run_row``; left unchanged.
+
+    Returns:
+        ``(n, 2)`` in [0, 1], NaN for failed evaluations; and a line for each cell that was not normalised by frozen
+        quantiles of its own suite version.
+    """
+    values = np.full((len(evaluations), len(OBJECTIVES)), np.nan)
+    warnings = []
+    frozen = quantiles.version is not None
+    for cell, rows in evaluations.groupby("cell", observed=True).indices.items():
+        group = evaluations.iloc[rows]
+        own = quantiles.cells.get(str(cell))
+        if own is None:
+            own = fit_quantiles(group).cells.get(str(cell))
+            if own is None:
+                continue  # nothing but failures
+            warnings.append(f"{cell}: no frozen quantiles; normalised by the runs at hand, which a new run may move")
+        elif frozen:
+            others = sorted(set(group["suite_version"].astype(str).unique()) - set(own.suite_version.split(", ")))
+            if others:
+                warnings.append(
+                    f"{cell}: runs of suite version {', '.join(others)} scored with quantiles v{quantiles.version}, "
+                    f"frozen from suite version {own.suite_version}"
+                )
+        for column, name in enumerate(OBJECTIVES):
+            values[rows, column] = apply_knots(group[name], own.knots[name])
+    return values, warnings
+
+
+def frozen_files(folder: Path) -> dict[int, Path]:
+    """The frozen quantiles in a folder by version."""
+    return {int(match[1]): path for path in folder.glob("quantiles_v*.json") if (match := _FILE.fullmatch(path.name))}
+
+
+def load_quantiles(path: Path | None = None) -> Quantiles:
+    """Frozen quantiles.
+
+    Args:
+        path: a file written by :func:`freeze`; None for the newest one in the benchmark's own folder. Without any, the
+            result has no cells.
+
+    Raises:
+        UserError: if the file is not one.
+    """
+    if path is None:
+        from nasbench import benchmark
+
+        files = frozen_files(Path(benchmark.__path__[0]))
+        if not files:
+            return Quantiles()
+        path = files[max(files)]
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        cells = {cell: _cell_from_json(entry) for cell, entry in data["cells"].items()}
+        return Quantiles(cells, int(data["version"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a file of frozen quantiles ({error}); 'nasbench freeze' writes one") from error
+
+
+def freeze(results: Path, benchmark_dir: Path) -> Path:
+    """Fit quantiles for the cells that have none yet, from official runs, and write the next version.
+
+    Cells frozen before are taken over unchanged, so no published score moves. Where every cell is frozen already,
+    nothing is written.
+
+    Args:
+        benchmark_dir: holds ``quantiles_v1.json``, ``quantiles_v2.json``, ...; the newest counts.
+
+    Returns:
+        The file that is now the newest.
+
+    Raises:
+        UserError: if there are no official runs with evaluations.
+    """
+    files = frozen_files(benchmark_dir)
+    newest = max(files, default=0)
+    old = load_quantiles(files[newest]) if newest else Quantiles(version=0)
+    fitted = fit_quantiles(read_results(results).official().evaluations)
+    if not fitted.cells:
+        raise UserError(f"no official runs with evaluations in {results}; quantiles are frozen from these")
+    if newest and fitted.cells.keys() <= old.cells.keys():
+        return files[newest]
+    cells = {**fitted.cells, **old.cells}
+    path = benchmark_dir / f"quantiles_v{newest + 1}.json"
+    document = {
+        "version": newest + 1,
+        "objectives": list(OBJECTIVES),
+        "cells": {cell: _cell_to_json(cells[cell]) for cell in sorted(cells)},
+    }
+    write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())
+    return path
+
+
+def _cell_to_json(cell: CellQuantiles) -> dict[str, Any]:
+    return {
+        "suite_version": cell.suite_version,
+        "n_runs": cell.n_runs,
+        "n_evaluations": cell.n_evaluations,
+        # As one text, because a line a number would make the file 2,000 lines a cell.
+        "knots": {name: " ".join(map(repr, knots.tolist())) for name, knots in cell.knots.items()},
+    }
+
+
+def _cell_from_json(entry: Mapping[str, Any]) -> CellQuantiles:
+    knots = {name: np.array([float(text) for text in entry["knots"][name].split()]) for name in OBJECTIVES}
+    for name, values in knots.items():
+        if len(values) == 0 or not np.isfinite(values).all() or (np.diff(values) < 0).any():
+            raise ValueError(f"knots of {name!r} are not ascending numbers")
+    return CellQuantiles(knots, str(entry["suite_version"]), int(entry["n_runs"]), int(entry["n_evaluations"]))
