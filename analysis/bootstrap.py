@@ -40,7 +40,7 @@ def resample_cells(cells: npt.ArrayLike, rng: np.random.Generator, n_samples: in
     place = _integers(rng, size, (n_samples, n_cells, int(sizes.max())))
     weight = np.where(np.arange(place.shape[2]) < size, 1.0 / (size * n_cells), 0.0)
     block = members[drawn[..., None], place] + np.arange(n_samples)[:, None, None] * n_blocks
-    return np.bincount(block.ravel(), weight.ravel(), n_samples * n_blocks).reshape(n_samples, n_blocks)
+    return _sums(block, weight, n_samples, n_blocks)
 
 
 def resample_repetitions(strata: npt.ArrayLike, rng: np.random.Generator, n_samples: int = N_SAMPLES) -> FloatArray:
@@ -62,7 +62,7 @@ def resample_repetitions(strata: npt.ArrayLike, rng: np.random.Generator, n_samp
         return np.zeros((n_samples, 0))
     place = _integers(rng, sizes[pooled], (n_samples, n_blocks))
     block = members[pooled, place] + np.arange(n_samples)[:, None] * n_blocks
-    return np.bincount(block.ravel(), np.tile(weights, n_samples), n_samples * n_blocks).reshape(n_samples, n_blocks)
+    return _sums(block, np.broadcast_to(weights, block.shape), n_samples, n_blocks)
 
 
 def mean_interval(
@@ -119,4 +119,10 @@ def _equal_cells(strata: npt.ArrayLike) -> FloatArray:
 
 def _integers(rng: np.random.Generator, bound: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Uniform integers in ``[0, bound)``."""
-    return (rng.random(shape) * np.asarray(bound)).astype(np.int64)
+    return np.asarray(rng.random(shape) * np.asarray(bound), dtype=np.int64)
+
+
+def _sums(block: npt.NDArray[np.int64], weight: FloatArray, n_samples: int, n_blocks: int) -> FloatArray:
+    """Weights added up by sample and block."""
+    sums = np.bincount(block.ravel(), weight.ravel(), minlength=n_samples * n_blocks)
+    return np.asarray(sums, dtype=np.float64).reshape(n_samples, n_blocks)

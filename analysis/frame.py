@@ -71,7 +71,7 @@ class Results:
             n_params_full, budget_s, max_evaluations, status, reason, started_at`` as recorded; ``label``
             (``ws-nas/ehvi``); ``cell`` (``task/model/device_class``: what may be compared); ``contestant`` (label,
             space and whatever tells it apart, see :func:`name_contestants`); ``options`` (JSON text),
-            ``options_digest``; ``official`` (bool);
+            ``options_digest``; ``official`` (bool); ``budget_s`` is NaN where only ``max_evaluations`` ends the run;
             ``elapsed_s`` (charged, at the last evaluation), ``n_evaluations``, ``n_failed``; and as Python objects
             ``unofficial`` (list), ``dimensions, provenance, charged_s, uncharged_s`` (dicts).
         evaluations: one row an evaluation, in the order of runs and of evaluation; ``run_row`` (row of its run in
@@ -167,8 +167,9 @@ def _read_run(path: Path) -> RunRecord:
         wrong.append(identity.searcher)
     if type(identity.seed) is not int:
         wrong.append(identity.seed)
-    if not (isinstance(identity.budget_s, int | float) and math.isfinite(identity.budget_s) and identity.budget_s > 0):
-        wrong.append(identity.budget_s)
+    limit: Any = identity.max_evaluations if identity.budget_s is None else identity.budget_s
+    if not (isinstance(limit, int | float) and math.isfinite(limit) and limit > 0):
+        wrong.append(limit)
     if not isinstance(identity.options, dict) or record.status not in ("running", "complete", "failed"):
         wrong.append(record.status)
     if wrong:
@@ -217,7 +218,7 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
                 "suite_version": record.suite_version,
                 "metric": record.metric,
                 "n_params_full": record.n_params_full,
-                "budget_s": float(identity.budget_s),
+                "budget_s": np.nan if identity.budget_s is None else float(identity.budget_s),
                 "max_evaluations": identity.max_evaluations,
                 "status": record.status,
                 "reason": record.reason,
@@ -252,13 +253,14 @@ def name_contestants(runs: pd.DataFrame) -> list[str]:
         runs: columns ``run, label, space, cell, options, budget_s, max_evaluations, official, seed``.
     """
     usual_options = {label: _usual(group, "options") for label, group in runs.groupby("label")}
-    usual_budget = {cell: _usual(group, "budget_s") for cell, group in runs.groupby("cell")}
+    limited = runs[runs["budget_s"].notna()]
+    usual_budget = {cell: _usual(group, "budget_s") for cell, group in limited.groupby("cell")}
     names = []
     for row in runs.to_dict("records"):
         usual = _flat(json.loads(usual_options[row["label"]]))
         own = _flat(json.loads(row["options"]))
         marks = [f"{key}={own.get(key)}" for key in sorted(usual | own) if own.get(key) != usual.get(key)]
-        if row["budget_s"] != usual_budget[row["cell"]]:
+        if not pd.isna(row["budget_s"]) and row["budget_s"] != usual_budget[row["cell"]]:
             marks.append(f"budget_s={row['budget_s']:g}")
         if not pd.isna(row["max_evaluations"]):
             marks.append(f"max_evaluations={row['max_evaluations']}")

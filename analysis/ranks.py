@@ -52,7 +52,7 @@ def block_ranks(values: npt.ArrayLike) -> FloatArray:
     ranks = np.asarray(stats.rankdata(-rounded, axis=0, nan_policy="omit"), dtype=np.float64)
     m, present = len(rounded), (~np.isnan(rounded)).sum(axis=0)
     scale = np.divide(m - 1, present - 1, out=np.full(present.shape, np.nan), where=present > 1)
-    return 1.0 + (ranks - 1.0) * scale
+    return np.asarray(1.0 + (ranks - 1.0) * scale, dtype=np.float64)
 
 
 def bootstrap_ranks(
@@ -71,7 +71,7 @@ def bootstrap_ranks(
     names = np.asarray(cells)
     if table.ndim != 3 or table.shape[1] != len(names):
         raise ValueError(f"values {table.shape} must be (n_methods, {len(names)}, n_times)")
-    present = ~np.isnan(table).all(axis=2)
+    present = np.asarray(~np.isnan(table).all(axis=2))
     comparable = present.sum(axis=0) > 1
     ranks = block_ranks(table[:, comparable])
     means = sample_means(ranks, names[comparable], rng, n_samples)
@@ -119,7 +119,7 @@ def weighted_means(ranks: FloatArray, weights: FloatArray) -> FloatArray:
     total = weights.sum(axis=1, keepdims=True) if known.all() else weights @ known.astype(np.float64)
     total = np.broadcast_to(total, sums.shape)
     means = np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0)
-    return means.reshape(len(weights), n_methods, n_times)
+    return np.asarray(means, dtype=np.float64).reshape(len(weights), n_methods, n_times)
 
 
 def _one_cell_one_vote(cells: npt.ArrayLike) -> FloatArray:

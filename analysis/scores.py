@@ -75,7 +75,7 @@ def score(
     n_times: int = N_TIMES,
     refit: bool = False,
 ) -> Scores:
-    """Hypervolume of every run that has ended, at ``n_times`` equal steps of its own budget.
+    """Hypervolume of every run that has ended, at ``n_times`` equal steps of its own budget (:func:`horizon_s`).
 
     Args:
         quantiles: the normaliser; None for the frozen one of the suite.
@@ -89,10 +89,20 @@ def score(
         quantiles = load_quantiles()
     values, warnings = normalise(evaluations, quantiles)
     grid = np.arange(1, n_times + 1) / n_times
-    spent = evaluations["elapsed_s"].to_numpy() / evaluations["budget_s"].to_numpy()
     rows = evaluations["run_row"].to_numpy()
+    spent = evaluations["elapsed_s"].to_numpy() / horizon_s(finished.runs)[rows]
     scores = hypervolume.over_time(values, spent, rows, len(finished.runs), grid)
     return Scores(finished.runs, grid, scores, tuple(warnings))
+
+
+def horizon_s(runs: pd.DataFrame) -> FloatArray:
+    """Charged seconds at the end of each run's time axis, ``(n_runs,)``.
+
+    That is its budget. A run that is ended by its number of evaluations has none; there it is the time these took.
+    """
+    budget = runs["budget_s"].to_numpy(dtype=np.float64)
+    elapsed = np.maximum(runs["elapsed_s"].to_numpy(dtype=np.float64), np.finfo(np.float64).tiny)
+    return np.where(np.isnan(budget), elapsed, budget)
 
 
 def block_table(scores: Scores, by: str = "contestant") -> Blocks:
