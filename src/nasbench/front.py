@@ -84,6 +84,11 @@ class Front:
         self._first: list[float] = []  # descending, since the points do not dominate each other
         self._indices: list[list[int]] = []
 
+    @property
+    def values(self) -> FloatArray:
+        """The points, ``(n, 2)``, ascending in the second value; equal points count once."""
+        return np.column_stack([self._first, self._second]).astype(np.float64)
+
     def would_hold(self, first: float, second: float) -> bool:
         """Whether no point of the front dominates ``(first, second)``; an equal point does not."""
         i = bisect_right(self._second, second)

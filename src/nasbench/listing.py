@@ -54,17 +54,18 @@ def print_table(entries: Sequence[Entry], columns: Mapping[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    is_terminal = sys.stdout.isatty()
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     last = list(columns)[-1]
     for key, heading in columns.items():
-        table.add_column(heading, overflow="fold", no_wrap=key == "name")
+        table.add_column(heading, overflow="fold", no_wrap=key != last)
     for entry in entries:
         if "broken" in entry:
             cells = {"name": entry["name"], last: f"cannot be used: {entry['broken']}"}
         else:
-            cells = {key: _cell(entry.get(key)) for key in columns}
+            cells = {key: _cell(entry.get(key), "\n" if is_terminal else "  ") for key in columns}
         table.add_row(*(Text(cells.get(key, "")) for key in columns), style="red" if "broken" in entry else None)
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+    Console(width=None if is_terminal else PIPE_WIDTH).print(table)
 
 
 def _entries(catalogue: Catalogue[Any], describe: Any) -> list[Entry]:
@@ -103,13 +104,13 @@ def _class_entry(cls: Any) -> Entry:
     return {"summary": cls.summary, "options": defaults}
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, separator: str = "  ") -> str:
     if value is None:
         return "-"
     if isinstance(value, Mapping):
-        return "  ".join(f"{key}={_cell(item)}" for key, item in value.items()) or "-"
+        return separator.join(f"{key}={_cell(item)}" for key, item in value.items()) or "-"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_cell, value))
+        return separator.join(map(_cell, value)) or "-"
     if isinstance(value, float) and value.is_integer():
         return f"{value:.0f}"
     return str(value)

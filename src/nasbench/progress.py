@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import bisect
 from pathlib import Path
 
+from nasbench.front import Front, hypervolume
 from nasbench.observer import Observer
 from nasbench.record import Evaluation, RunFolder, RunRecord
 
 RAW_REFERENCE = (1.0, 1.0)
 """Of the hypervolume shown while a run is on: error and parameter fraction as they are, each at most 1. Rankings use
 normalised objectives and another reference (:data:`nasbench.task.REFERENCE_POINT`); the two do not compare."""
-
-
-class RunningFront:
-    """The Pareto front of pairs that arrive one by one, both minimised, kept sorted by the first value."""
-
-    def __init__(self) -> None:
-        self.points: list[tuple[float, float]] = []
-
-    def add(self, point: tuple[float, float]) -> None:
-        """Add a point unless another one is at least as good in both values; drop what it dominates."""
-        at = bisect.bisect_right(self.points, point)
-        if at and self.points[at - 1][1] <= point[1]:
-            return
-        end = at
-        while end < len(self.points) and self.points[end][1] >= point[1]:
-            end += 1
-        self.points[at:end] = [point]
-
-    def hypervolume(self, reference: tuple[float, float] = RAW_REFERENCE) -> float:
-        """Area between the front and the reference point; points outside it add nothing."""
-        area, ceiling = 0.0, reference[1]
-        for first, second in self.points:
-            if first < reference[0] and second < ceiling:
-                area += (reference[0] - first) * (ceiling - second)
-                ceiling = second
-        return area
 
 
 class Progress(Observer):
@@ -52,7 +26,7 @@ class Progress(Observer):
         self.n_evaluations = 0
         self.n_failed = 0
         self.best_error: float | None = None
-        self.front = RunningFront()
+        self.front = Front()
         self._first_step = (0, 0.0)
 
     @property
@@ -65,12 +39,16 @@ class Progress(Observer):
             return None
         return (self.elapsed_s - since_s) / (done - first) * (total - done)
 
+    @property
+    def raw_hypervolume(self) -> float:
+        """Of what has been found, with reference :data:`RAW_REFERENCE`."""
+        return hypervolume(self.front.values, RAW_REFERENCE)
+
     def changed(self) -> None:
         """Something that is shown has changed."""
 
     def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
         self.record, self.folder, self.budget_s = record, folder, budget_s
-        self.elapsed_s = sum(record.charged_s.values())
         for evaluation in RunFolder(folder).read_evaluations()[:n_resumed]:
             self._count(evaluation)
 
@@ -98,4 +76,4 @@ class Progress(Observer):
             self.n_failed += 1
             return
         self.best_error = evaluation.error if self.best_error is None else min(self.best_error, evaluation.error)
-        self.front.add((evaluation.error, evaluation.params))
+        self.front.add(evaluation.error, evaluation.params, evaluation.index)

@@ -5,8 +5,6 @@ Everything that can be wrong with a command is found here, before a weight is lo
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 from nasbench import options, registry
 from nasbench.errors import UserError
 from nasbench.method import Method
+from nasbench.models import default_model
 from nasbench.searcher import MultiFidelitySearcher, Searcher
 from nasbench.space import SPACES
 from nasbench.task import DeviceClass, Model, Task
@@ -78,7 +77,6 @@ def make_request(
     searcher_options = None
     if searcher_class is not None:
         searcher_options = options.parse(searcher_class.Options, searcher_texts, f"searcher {searcher_class.name!r}")
-    _check_writable(results)
     device = _device(device)
     the_model = _model(the_task, own_model, model, "gpu" if device == "cuda" else "cpu")
 
@@ -146,7 +144,7 @@ def _model(task: Task, own_model: Model | None, name: str | None, device_class: 
         if name is not None and name != own_model.name:
             raise UserError(f"task {task.name!r} declares its own model; leave out --model {name}")
         return own_model
-    return registry.find("model", name or task.default_models[device_class], registry.models())
+    return registry.find("model", name or default_model(task, device_class), registry.models())
 
 
 def _space(method: type[Method], task: Task, name: str | None) -> str:
@@ -166,16 +164,6 @@ def _device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: this torch sees no GPU; use --device cpu")
     return name
-
-
-def _check_writable(results: Path) -> None:
-    """Find out now, and not when the first evaluation is due, that nothing can be recorded."""
-    existing = next(path for path in (results, *results.absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write to the results folder {results}: {os.strerror(error.errno or 0)}") from error
 
 
 def _unofficial(method: type[Method], searcher: type[Searcher] | None, task: Task) -> tuple[str, ...]:

@@ -30,6 +30,11 @@ class View(Progress, AbstractContextManager["View"]):
         super().__init__()
         self.console = console
 
+    def phase(self, name: str, elapsed_s: float) -> None:
+        super().phase(name, elapsed_s)
+        if self.record is None:
+            self.console.print("loading data and model")
+
     def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
         super().run_started(record, folder, n_resumed, budget_s)
         identity = record.identity
@@ -58,7 +63,7 @@ class View(Progress, AbstractContextManager["View"]):
         failed = f" ({self.n_failed} failed)" if self.n_failed else ""
         return (
             f"{self.n_evaluations} evaluations{failed}, best error {self.best_error:.4f}, "
-            f"hypervolume {self.front.hypervolume():.4f}"
+            f"hypervolume {self.raw_hypervolume:.4f}"
         )
 
     def steps_text(self) -> str:
@@ -75,7 +80,7 @@ class PlainView(View):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._last_s = -math.inf
+        self._last_s = 0.0
         self._phases: set[str] = set()
 
     @property
@@ -84,7 +89,9 @@ class PlainView(View):
         return min(max(self.budget_s / 50, 10), 60)
 
     def changed(self) -> None:
-        # Resumed runs pass through phases without steps before the first step is told; wait for it.
+        if self.record is None:
+            return
+        # A training is worth a line once its first step is made.
         is_new = self.phase_name not in self._phases and (self.phase_name != "training" or self.steps is not None)
         if is_new or self.elapsed_s - self._last_s >= self.interval_s:
             self._phases.add(self.phase_name)
