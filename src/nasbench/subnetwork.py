@@ -102,9 +102,7 @@ class SubNetwork:
     @classmethod
     def full(cls, dims: Dimensions) -> SubNetwork:
         """Everything kept."""
-        return cls(
-            np.ones((dims.n_layers, dims.n_heads), np.bool_), np.ones((dims.n_layers, dims.n_units), np.bool_)
-        )
+        return cls(np.ones((dims.n_layers, dims.n_heads), np.bool_), np.ones((dims.n_layers, dims.n_units), np.bool_))
 
     @classmethod
     def from_counts(cls, head_counts: npt.ArrayLike, unit_counts: npt.ArrayLike, dims: Dimensions) -> SubNetwork:

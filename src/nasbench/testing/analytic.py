@@ -35,13 +35,17 @@ def _saturating(x: FloatArray, rate: float) -> FloatArray:
 
 
 def _ability(heads: FloatArray, units: FloatArray, layers: FloatArray) -> FloatArray:
-    """Fraction of what the full network learns; arguments are fractions of the full counts, ``(n,)`` each."""
-    width = 0.4 * _saturating(heads, 3.0) + 0.6 * _saturating(units, 4.0)
-    return _saturating(layers, 2.5) * width
+    """Fraction of what the full network learns; arguments are fractions of the full counts, ``(n,)`` each.
+
+    More of everything helps, with falling returns; but heads without units, or width without depth, learn less.
+    """
+    width = 0.4 * _saturating(heads, 2.0) + 0.6 * _saturating(units, 2.0)
+    imbalance = 0.7 * (heads - units) ** 2 + 0.5 * (layers - (heads + units) / 2) ** 2
+    return _saturating(layers, 2.0) * width * np.exp(-imbalance)
 
 
 def smooth_error(heads: FloatArray, units: FloatArray, layers: FloatArray) -> FloatArray:
-    """More of everything is better, with falling returns."""
+    """The best networks are balanced, and a step away from them costs little."""
     return _NO_LAYERS - 0.4 * _ability(heads, units, layers)
 
 
@@ -51,9 +55,9 @@ def deceptive_error(heads: FloatArray, units: FloatArray, layers: FloatArray) ->
     With a third of the units all networks learn worse: from the region of wide networks the way there leads uphill.
     """
     ability = _ability(heads, units, layers)
-    ridge = 0.25 * np.exp(-(((units - 0.30) / 0.06) ** 2))
-    basin = 0.20 * np.exp(-(((units - 0.12) / 0.08) ** 2) - ((layers - 0.85) / 0.15) ** 2)
-    return _NO_LAYERS - 0.4 * ability * (1 - ridge + basin)
+    trench = 0.4 * np.exp(-(((units - 0.32) / 0.08) ** 2))
+    island = 0.5 * np.exp(-(((units - 0.12) / 0.08) ** 2) - ((layers - 0.85) / 0.15) ** 2)
+    return _NO_LAYERS - 0.4 * ability * (1 - trench + island)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""What Bayesian searchers share: their observations, their candidates, and the rule never to ask for the same twice."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nasbench.front import pareto_mask
+from nasbench.searcher import Searcher
+from nasbench.space import Config, SearchSpace
+from nasbench.subnetwork import FloatArray, IntArray
+
+MAX_MODEL_DIMS = 64
+"""Spaces of more dimensions are modelled through heads and units kept in each layer."""
+
+_MAX_CANDIDATE_BITS = 10_000_000
+
+
+@dataclass(frozen=True)
+class ModelBasedOptions:
+    """Attributes:
+    n_initial: observations before the model is asked, the three first ones included; until then, uniform samples.
+    n_candidates: configurations scored for one proposal (fewer in LARGE, to bound the memory).
+    """
+
+    n_initial: int = 10
+    n_candidates: int = 3000
+
+    def __post_init__(self) -> None:
+        if self.n_initial < 1:
+            raise ValueError(f"n_initial is {self.n_initial}; it must be at least 1")
+        if self.n_candidates < 3:
+            raise ValueError(f"n_candidates is {self.n_candidates}; it must be at least 3")
+
+
+class ModelBasedSearcher(Searcher):
+    """Proposes the best of many discrete candidates under a model of what was observed.
+
+    Scoring a finite set in one batch needs no gradients of the acquisition, no rounding and no restarts. A third of the
+    candidates are uniform samples, a third redraw one dimension of a member of the observed front, a third take small
+    steps from one. Subclasses define :meth:`score`.
+    """
+
+    Options = ModelBasedOptions
+
+    def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
+        super().__init__(space, rng, options)
+        self._configs: list[Config] = []
+        self._values: list[FloatArray] = []
+        self._told: set[str] = set()
+        self._asked: set[str] = set()
+
+    @abstractmethod
+    def score(self, candidates: IntArray) -> FloatArray:
+        """How much each of ``(n, n_dims)`` promises, ``(n,)``; larger is better. There are observations by then."""
+
+    @property
+    def configs(self) -> IntArray:
+        """Networks observed, once each, ``(n, n_dims)``."""
+        return np.array(self._configs)
+
+    @property
+    def values(self) -> FloatArray:
+        """Their (error, params), ``(n, 2)``."""
+        return np.array(self._values)
+
+    def ask(self) -> Config:
+        config = self.space.sample(self.rng) if len(self._configs) < self.options.n_initial else self._best()
+        self._asked.add(self._key(config))
+        return config
+
+    def tell(self, config: Config, values: FloatArray) -> None:
+        key = self._key(config)
+        if key not in self._told:  # a second copy of the same observation would feign certainty
+            self._told.add(key)
+            self._configs.append(config)
+            self._values.append(values)
+
+    def features(self, configs: IntArray) -> FloatArray:
+        """Inputs of a model in [0, 1], ``(n, d)``: the dimensions of the space, or counts by layer if they are too many."""
+        if self.space.n_dims <= MAX_MODEL_DIMS:
+            return np.asarray(configs / self.space.upper)
+        heads, units = self.space.counts(configs)
+        return np.hstack([heads / self.space.dims.n_heads, units / self.space.dims.n_units])
+
+    def params(self, configs: IntArray) -> FloatArray:
+        """Fraction of the full network's parameters, ``(n,)``: known without a model."""
+        return np.asarray(self.space.n_params(configs) / self.space.dims.n_params)
+
+    def _best(self) -> Config:
+        """The best candidate whose network was neither observed nor asked for before, failed ones included."""
+        candidates = self._candidates()
+        if self._first_new(candidates) is None:  # all but exhausted: do not pay for a model
+            return self.space.sample(self.rng)
+        order = np.argsort(-self.score(candidates), kind="stable")
+        best = self._first_new(candidates[order])
+        assert best is not None
+        return best
+
+    def _candidates(self) -> IntArray:
+        n = min(self.options.n_candidates, max(3, _MAX_CANDIDATE_BITS // self.space.n_dims)) // 3
+        front = self.configs[pareto_mask(self.values)]
+        parents = front[self.rng.integers(len(front), size=2 * n)]
+        uniform = np.stack([self.space.sample(self.rng) for _ in range(n)])
+        redrawn = np.stack([self.space.redraw(parent, self.rng) for parent in parents[:n]])
+        return np.unique(np.concatenate([uniform, redrawn, self._steps(parents[n:])]), axis=0)
+
+    def _steps(self, parents: IntArray) -> IntArray:
+        """Each parent with about three dimensions moved by a tenth of their range, at least by one, inside the space."""
+        upper = self.space.upper
+        deviation = np.maximum(0.1 * upper, 1.0)
+        steps = np.rint(deviation * self.rng.standard_normal(parents.shape)).astype(np.int64)
+        steps *= self.rng.random(parents.shape) < 3 / self.space.n_dims
+        reflected = upper - np.abs(upper - np.abs(parents + steps))
+        return np.clip(reflected, 0, upper)
+
+    def _first_new(self, configs: Iterable[Config]) -> Config | None:
+        known = self._told | self._asked
+        return next((config for config in configs if self._key(config) not in known), None)
+
+    def _key(self, config: Config) -> str:
+        return self.space.to_subnetwork(config).key
