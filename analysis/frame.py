@@ -44,6 +44,30 @@ RUN_LEVEL = (
 """Text columns of the runs that the evaluations repeat, as categories."""
 
 
+_RUN_TYPES = {
+    **dict.fromkeys(RUN_LEVEL, "str"),
+    "options": "str",
+    "seed": "int64",
+    "official": "bool",
+    "metric": "str",
+    "n_params_full": "int64",
+    "budget_s": "float64",
+    "max_evaluations": "Int64",
+    "status": "str",
+    "reason": "str",
+    "started_at": "str",
+    "elapsed_s": "float64",
+    "n_evaluations": "int64",
+    "n_failed": "int64",
+    "unofficial": "object",
+    "dimensions": "object",
+    "provenance": "object",
+    "charged_s": "object",
+    "uncharged_s": "object",
+}
+"""Columns of the runs in their order, so that a frame of no runs has them too."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something about the results that a reader must know.
@@ -233,11 +257,8 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
                 "uncharged_s": record.uncharged_s,
             }
         )
-    columns = list(rows[0]) if rows else [*RUN_LEVEL, "seed", "official", "budget_s", "status", "options"]
-    runs = pd.DataFrame(rows, columns=columns)
-    if rows:
-        runs["max_evaluations"] = runs["max_evaluations"].astype("Int64")
-        runs["contestant"] = name_contestants(runs)
+    runs = pd.DataFrame(rows, columns=list(_RUN_TYPES)).astype(_RUN_TYPES)
+    runs["contestant"] = name_contestants(runs)
     return runs
 
 
@@ -295,8 +316,7 @@ def _evaluations_frame(runs: pd.DataFrame, tables: list[pa.Table]) -> pd.DataFra
     frame["status"] = frame["status"].astype("category")
     frame.insert(0, "run_row", rows)
     for name in RUN_LEVEL:
-        category = runs[name].astype("category")
-        frame[name] = category.iloc[rows].array
+        frame[name] = runs[name].astype("category").iloc[rows].array
     for name in ("seed", "official", "budget_s"):
         frame[name] = runs[name].to_numpy()[rows]
     return frame

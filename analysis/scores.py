@@ -50,23 +50,23 @@ class Blocks:
     Attributes:
         names: ``(n_methods,)`` sorted.
         cells, seeds: ``(n_blocks,)``, sorted by cell, then seed.
-        values: ``(n_methods, n_blocks, n_times)``, NaN = no such run.
+        hypervolume: ``(n_methods, n_blocks, n_times)``, NaN = no such run.
     """
 
     names: tuple[str, ...]
     cells: npt.NDArray[np.object_]
     seeds: npt.NDArray[np.int64]
-    values: FloatArray
+    hypervolume: FloatArray
 
     @property
     def n_missing(self) -> int:
         """Runs that would make the table complete."""
-        return int(np.isnan(self.values).all(axis=2).sum())
+        return int(np.isnan(self.hypervolume).all(axis=2).sum())
 
     @property
     def final(self) -> FloatArray:
-        """Values at the last time step, ``(n_methods, n_blocks)``."""
-        return self.values[:, :, -1]
+        """Hypervolume at the last time step, ``(n_methods, n_blocks)``."""
+        return self.hypervolume[:, :, -1]
 
 
 def score(
