@@ -164,6 +164,7 @@ DEMO = Task(
     data=DataSource(
         text_columns=("premise", "hypothesis"),
         generator="nasbench.benchmark.entailment:generate",
+        n_rows=(3_000, 600),
     ),
     budgets=_DEMO,
     default_models={"gpu": "minilm-l6", "cpu": "minilm-l6"},

@@ -126,8 +126,9 @@ def _write(path: Path, tokens: Tokens) -> None:
     """Through a file of another name, so that readers and other writers only ever see a whole one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            np.savez(file, ids=tokens.ids, segments=tokens.segments, offsets=tokens.offsets)
-        Path(file.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as folder:
+            part = Path(folder) / path.name
+            np.savez(part, ids=tokens.ids, segments=tokens.segments, offsets=tokens.offsets)
+            part.replace(path)
     except OSError as error:
         _log.warning("tokens are not cached: cannot write %s (%s)", path, error.strerror)
