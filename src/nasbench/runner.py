@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -107,8 +108,13 @@ class RunRequest:
         return self.results_dir / self.identity.folder(changed, is_official)
 
 
-def run(request: RunRequest, observer: Observer | None = None) -> RunRecord:
+def run(
+    request: RunRequest, observer: Observer | None = None, clock: Callable[[], float] = time.monotonic
+) -> RunRecord:
     """Carry a request out, or go on with one that was interrupted.
+
+    Args:
+        clock: seconds from any origin, for the budget; tests give a fake one.
 
     Returns:
         The record, with status ``complete`` or ``failed``. A failure of the method keeps what it had reported.
@@ -125,7 +131,7 @@ def run(request: RunRequest, observer: Observer | None = None) -> RunRecord:
         )
     with _locked(folder.path):
         earlier = _earlier_attempt(folder)
-        return _Run(request, folder, observer, earlier).carry_out()
+        return _Run(request, folder, observer, clock, earlier).carry_out()
 
 
 def default_precision(device: torch.device) -> Precision:
@@ -139,8 +145,15 @@ def default_precision(device: torch.device) -> Precision:
 class _Run:
     """The state that the steps of one run share."""
 
-    def __init__(self, request: RunRequest, folder: RunFolder, observer: Observer, earlier: RunRecord | None) -> None:
-        self.request, self.folder, self.observer, self.earlier = request, folder, observer, earlier
+    def __init__(
+        self,
+        request: RunRequest,
+        folder: RunFolder,
+        observer: Observer,
+        clock: Callable[[], float],
+        earlier: RunRecord | None,
+    ) -> None:
+        self.request, self.folder, self.observer, self.clock, self.earlier = request, folder, observer, clock, earlier
         self.device = torch.device(request.device)
         self.checkpoints = Checkpoints(folder.path)
         self.recorded: list[Evaluation] = []
@@ -245,7 +258,7 @@ class _Run:
         uncharged = self.earlier.uncharged_s if self.earlier is not None else {}
         seconds = self.request.effective_budget_s
         wait = torch.cuda.synchronize if self.device.type == "cuda" else (lambda: None)
-        return Budget(float("inf") if seconds is None else seconds, charged, uncharged, synchronise=wait)
+        return Budget(float("inf") if seconds is None else seconds, charged, uncharged, self.clock, wait)
 
 
 def _earlier_attempt(folder: RunFolder) -> RunRecord | None:
