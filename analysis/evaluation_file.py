@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from nasbench.subnetwork import FloatArray
+from nasbench.subnetwork import BoolArray, FloatArray
 
 COLUMNS = pa.schema(
     {
@@ -35,6 +35,7 @@ COLUMNS = pa.schema(
 """The fields of an evaluation that every table has, with their types. ``config`` and metrics follow as found."""
 
 _REQUIRED = ("index", "params", "n_params", "elapsed_s", "status")
+_ROUNDING = 1e-9  # of a fraction that is 1
 _LONGEST_TEXT = 24  # of one value of a configuration; the packed masks of LARGE have thousands of digits
 
 
@@ -68,7 +69,7 @@ def read_evaluation_file(path: Path, finished: bool) -> tuple[pa.Table, list[str
     if finished and len(whole) < len(data):
         oddities.append(f"{path.name}: the last line is cut off; left out")
     if not whole:
-        return COLUMNS.empty_table().append_column("config", pa.array([], pa.string())), oddities
+        return empty_table(), oddities
     try:
         # One block, because a line may not straddle two and the packed masks of LARGE make lines of 10 kB.
         parsed = pyarrow.json.read_json(
@@ -86,6 +87,11 @@ def read_evaluation_file(path: Path, finished: bool) -> tuple[pa.Table, list[str
         for metric, values in _fields(parsed, name):
             table = table.append_column(prefix + metric, values.cast(pa.float64()))
     return _validated(path.name, table, oddities), oddities
+
+
+def empty_table() -> pa.Table:
+    """The table of a record without evaluations."""
+    return COLUMNS.empty_table().append_column("config", pa.array([], pa.string()))
 
 
 def _parse_lines(name: str, data: bytes) -> pa.Table:
@@ -129,10 +135,10 @@ def _config_text(table: pa.Table) -> Any:
             texts = pa.array([json.dumps(value) for value in values.to_pylist()], pa.string())
         else:
             texts = values.cast(pa.string())
-        if pc.any(pc.greater(pc.utf8_length(texts), _LONGEST_TEXT)).as_py():
-            texts = pc.binary_join_element_wise(
-                pc.utf8_slice_codeunits(texts, 0, _LONGEST_TEXT), "\N{HORIZONTAL ELLIPSIS}", ""
-            )
+        if (pc.max(pc.utf8_length(texts)).as_py() or 0) > _LONGEST_TEXT:
+            cut = pc.utf8_slice_codeunits(texts, 0, _LONGEST_TEXT)
+            is_long = pc.greater(pc.utf8_length(texts), _LONGEST_TEXT)
+            texts = pc.if_else(is_long, pc.binary_join_element_wise(cut, "\N{HORIZONTAL ELLIPSIS}", ""), texts)
         parts.append(pc.binary_join_element_wise(f"{name}=", pc.fill_null(texts, "?"), ""))
     if not parts:
         return pa.nulls(table.num_rows, pa.string())
@@ -140,67 +146,47 @@ def _config_text(table: pa.Table) -> Any:
 
 
 def _numbers(table: pa.Table, name: str) -> FloatArray:
-    return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    """A column as a writable array, null as NaN."""
+    return np.array(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _validated(name: str, table: pa.Table, oddities: list[str]) -> pa.Table:
     """The table with non-finite errors turned into failures; raises for everything that cannot be."""
+
+    def refuse(wrong: BoolArray, message: Callable[[int], str]) -> None:
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise DamagedRecord(f"{name}, line {i + 1}: {message(i)}")
+
     for column in _REQUIRED:
-        if table[column].null_count:
-            line = int(np.flatnonzero(table[column].is_null().to_numpy(zero_copy_only=False))[0]) + 1
-            raise DamagedRecord(f"{name}, line {line}: not an evaluation (no {column!r})")
+        missing = table[column].is_null().to_numpy()
+        refuse(missing, lambda _, column=column: f"not an evaluation (no {column!r})")  # type: ignore[misc]
     index = table["index"].to_numpy()
-    wrong = np.flatnonzero(index != np.arange(len(index)))
-    if len(wrong):
-        raise DamagedRecord(f"{name}, line {wrong[0] + 1}: index {index[wrong[0]]} where {wrong[0]} is due")
-    status = np.asarray(table["status"].to_numpy(zero_copy_only=False))
-    wrong = np.flatnonzero((status != "ok") & (status != "failed"))
-    if len(wrong):
-        raise DamagedRecord(f"{name}, line {wrong[0] + 1}: status {status[wrong[0]]!r} is neither 'ok' nor 'failed'")
+    status = np.array(table["status"].to_numpy(), dtype=object)
     params, elapsed_s = _numbers(table, "params"), _numbers(table, "elapsed_s")
+    refuse(index != np.arange(len(index)), lambda i: f"index {index[i]} where {i} is due")
+    refuse((status != "ok") & (status != "failed"), lambda i: f"status {status[i]!r} is neither 'ok' nor 'failed'")
     # Not (in range) instead of (out of range): a NaN is in no range.
-    wrong = np.flatnonzero(~((params > 0) & (params <= 1 + 1e-9)))
-    if len(wrong):
-        raise DamagedRecord(
-            f"{name}, line {wrong[0] + 1}: params = {params[wrong[0]]} is no fraction of the full network"
-        )
-    wrong = np.flatnonzero(~((elapsed_s >= 0) & np.isfinite(elapsed_s)))
-    if len(wrong):
-        raise DamagedRecord(f"{name}, line {wrong[0] + 1}: elapsed_s = {elapsed_s[wrong[0]]} is no time")
-    wrong = np.flatnonzero(np.diff(elapsed_s) < 0)
-    if len(wrong):
-        raise DamagedRecord(f"{name}, line {wrong[0] + 2}: elapsed_s goes back")
+    is_fraction = (params > 0) & (params <= 1 + _ROUNDING)
+    refuse(~is_fraction, lambda i: f"params = {params[i]} is no fraction of the full network")
+    refuse(~((elapsed_s >= 0) & np.isfinite(elapsed_s)), lambda i: f"elapsed_s = {elapsed_s[i]} is no time")
+    refuse(np.diff(elapsed_s, prepend=0.0) < 0, lambda i: f"elapsed_s goes back to {elapsed_s[i]}")
     error, test_error = _numbers(table, "error"), _numbers(table, "test_error")
-    bad = np.flatnonzero((status == "ok") & ~np.isfinite(error))
-    for i in bad[:1]:
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        value = "missing" if table["error"][int(i)].as_py() is None else f"{error[i]}"
-        oddities.append(f"{name}, line {i + 1}{more}: the error is {value}; counted as a failed evaluation")
-    failed = np.union1d(bad, np.flatnonzero(status == "failed"))
-    if len(failed):
-        error[failed] = np.nan
-        status = status.copy()
-        status[failed] = "failed"
-        table = _replace(table, "status", pa.array(status, pa.string()))
-    bad = np.flatnonzero(np.isinf(test_error) | np.array([_is_nan(v) for v in _scalars(table, "test_error")]))
-    if len(bad):
-        oddities.append(f"{name}, line {bad[0] + 1}: the test error is {test_error[bad[0]]}; left out")
-        test_error[bad] = np.nan
-    table = _replace(table, "error", pa.array(error))
-    return _replace(table, "test_error", pa.array(test_error))
-
-
-def _scalars(table: pa.Table, name: str) -> list[float | None]:
-    """Python values of a column; only looked at one by one where a NaN was parsed, which standard JSON cannot hold."""
-    column = table[name]
-    if not pc.any(pc.is_nan(column), skip_nulls=True).as_py():
-        return [None] * len(column)
-    return list(column.to_pylist())
-
-
-def _is_nan(value: float | None) -> bool:
-    return value is not None and math.isnan(value)
-
-
-def _replace(table: pa.Table, name: str, values: Any) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, values)
+    nameless = (status == "ok") & ~np.isfinite(error)
+    if nameless.any():
+        i = int(np.argmax(nameless))
+        what = "missing" if table["error"].is_null()[i].as_py() else str(error[i])
+        more = f" (and {nameless.sum() - 1} more)" if nameless.sum() > 1 else ""
+        oddities.append(f"{name}, line {i + 1}{more}: the error is {what}; counted as a failed evaluation")
+    status[nameless] = "failed"
+    error[status == "failed"] = np.nan
+    # A null is how a record says that there is none; a NaN or infinity is a defect.
+    odd = ~table["test_error"].is_null().to_numpy() & ~np.isfinite(test_error)
+    if odd.any():
+        i = int(np.argmax(odd))
+        oddities.append(f"{name}, line {i + 1}: the test error is {test_error[i]}; left out")
+        test_error[odd] = np.nan
+    for column, values in (("status", status), ("error", error), ("test_error", test_error)):
+        place = table.column_names.index(column)
+        table = table.set_column(place, column, pa.array(values, COLUMNS.field(column).type))
+    return table

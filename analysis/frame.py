@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from nasbench.analysis.evaluation_file import COLUMNS, DamagedRecord, read_evaluation_file
+from nasbench.analysis.evaluation_file import DamagedRecord, empty_table, read_evaluation_file
 from nasbench.errors import UserError
 from nasbench.record import RecordError, RunFolder, RunRecord, find_runs
 from nasbench.subnetwork import BoolArray
@@ -311,7 +311,7 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _evaluations_frame(runs: pd.DataFrame, tables: list[pa.Table]) -> pd.DataFrame:
     lengths = [len(table) for table in tables]
     rows = np.repeat(np.arange(len(tables), dtype=np.int32), lengths)
-    table = pa.concat_tables(tables, promote_options="default") if tables else COLUMNS.empty_table()
+    table = pa.concat_tables(tables, promote_options="default") if tables else empty_table()
     frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True, strings_to_categorical=False)
     frame["status"] = frame["status"].astype("category")
     frame.insert(0, "run_row", rows)

@@ -84,8 +84,9 @@ def apply_knots(values: npt.ArrayLike, knots: FloatArray) -> FloatArray:
     upper = np.interp(data, knots, levels)
     lower = -np.interp(-data, -knots[::-1], -levels[::-1])
     result = np.asarray(0.5 * (upper + lower))
-    result[data <= knots[0]] = 0.0
-    result[data >= knots[-1]] = 1.0
+    # The two ends are not in the middle of anything; where all knots are equal, the lower end wins.
+    result[data == knots[-1]] = 1.0
+    result[data == knots[0]] = 0.0
     return result
 
 
@@ -108,7 +109,7 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
         evaluations: columns ``cell, error, params, status, suite_version, run_row``; left unchanged.
 
     Returns:
-        ``(n, 2)`` in [0, 1], NaN for failed evaluations; and a line for each cell that was not normalised by frozen
+        ``(n, 2)`` in [0, 1], the error of failed evaluations NaN; and a line for each cell that was not normalised by frozen
         quantiles of its own suite version.
     """
     values = np.full((len(evaluations), len(OBJECTIVES)), np.nan)

@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.front import pareto_mask
 from nasbench.record import Evaluation, Identity, RunFolder, RunRecord, RunStatus
 from nasbench.space import Small
-from nasbench.subnetwork import Dimensions, FloatArray
+from nasbench.subnetwork import BoolArray, Dimensions, FloatArray
 
 DIMENSIONS = Dimensions(n_layers=12, n_heads=12, n_units=3072, hidden_size=768, head_size=64, n_fixed_params=23_257_346)
 """BERT-base with two labels."""
@@ -186,6 +185,8 @@ def error_curve(params: FloatArray) -> FloatArray:
     return 0.2 + 0.35 * (1.0 - depth) ** 2
 
 
-def _on_front_when_evaluated(values: FloatArray) -> list[bool]:
-    """Whether each point is on the front of itself and the points before it, as the harness decides."""
-    return [bool(pareto_mask(values[: i + 1])[i]) for i in range(len(values))]
+def _on_front_when_evaluated(values: FloatArray) -> BoolArray:
+    """Whether each point ``(n, 2)`` is on the front of itself and the points before it, as the harness decides."""
+    before, after = values[:, None], values[None]
+    dominates = (before <= after).all(axis=2) & (before < after).any(axis=2)
+    return np.asarray(~np.triu(dominates).any(axis=0))

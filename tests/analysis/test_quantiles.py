@@ -1,0 +1,145 @@
+"""Quantile normalisation against scikit-learn, and what is frozen."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.preprocessing import QuantileTransformer
+
+from nasbench.analysis.frame import read_results
+from nasbench.analysis.quantiles import (
+    CellQuantiles,
+    Quantiles,
+    apply_knots,
+    fit_knots,
+    fit_quantiles,
+    freeze,
+    frozen_files,
+    load_quantiles,
+    normalise,
+)
+from nasbench.errors import UserError
+from nasbench.testing.results import Contestant, Plan, write_results
+
+SMALL_PLAN = Plan([Contestant("ws-nas", "ehvi"), Contestant("rfp")], tasks=["rte"], seeds=range(2), n_evaluations=12)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).normal(size=700),
+        np.random.default_rng(1).normal(size=4321),
+        np.random.default_rng(2).integers(0, 7, 500) / 7.0,
+        np.append(np.ones(300), np.random.default_rng(3).random(100)),
+        np.array([0.3]),
+        np.array([0.3, 0.3, 0.3]),
+        np.array([0.2, 0.8]),
+    ],
+    ids=["spread", "more than knots", "ties", "mostly one", "single", "constant", "two"],
+)
+def test_equals_scikit_learn(values: np.ndarray) -> None:
+    asked = np.concatenate([values, values - 1e-3, values + 0.37, [-100.0, 100.0, values.min(), values.max()]])
+    theirs = QuantileTransformer(n_quantiles=min(1000, len(values)), subsample=None).fit(values[:, None])
+    found = apply_knots(asked, fit_knots(values))
+    np.testing.assert_allclose(found, theirs.transform(asked[:, None])[:, 0], rtol=0, atol=1e-12)
+
+
+def test_inputs_stay_unchanged_and_nan_stays_nan() -> None:
+    values = np.array([0.5, 0.1, np.nan])
+    copy = values.copy()
+    found = apply_knots(values, fit_knots([0.0, 1.0]))
+    np.testing.assert_array_equal(values, copy)
+    np.testing.assert_allclose(found, [0.5, 0.1, np.nan])
+
+
+@pytest.mark.parametrize("values", [[], [0.0, np.nan], [np.inf]])
+def test_knots_need_finite_values(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        fit_knots(values)
+
+
+def evaluations(cell: list[str], error: list[float], suite_version: str = "1") -> pd.DataFrame:
+    n = len(cell)
+    return pd.DataFrame(
+        {
+            "cell": cell,
+            "error": error,
+            "params": np.linspace(0.3, 1.0, n),
+            "status": ["failed" if np.isnan(value) else "ok" for value in error],
+            "suite_version": suite_version,
+            "run_row": 0,
+        }
+    )
+
+
+def test_cells_are_normalised_apart_and_failures_stay_out() -> None:
+    frame = evaluations(["a", "a", "b", "b", "a"], [0.1, 0.3, 5.0, 7.0, np.nan])
+    before = frame.copy()
+    values, warnings = normalise(frame, fit_quantiles(frame))
+    np.testing.assert_allclose(values[:, 0], [0, 1, 0, 1, np.nan])
+    assert values[4, 1] == 0.0  # a failed evaluation still has a size; cells a and b have parameters of their own
+    assert warnings == []
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_cell_without_frozen_quantiles_is_fitted_and_named() -> None:
+    values, warnings = normalise(evaluations(["a", "a"], [0.1, 0.3]), Quantiles(version=3))
+    np.testing.assert_allclose(values[:, 0], [0, 1])
+    assert len(warnings) == 1
+    assert warnings[0].startswith("a: no frozen quantiles")
+
+
+def test_runs_of_another_suite_version_are_named() -> None:
+    knots = {name: np.array([0.0, 1.0]) for name in ("error", "params")}
+    frozen = Quantiles({"a": CellQuantiles(knots, "1", 1, 2)}, version=4)
+    assert normalise(evaluations(["a"], [0.5], "1"), frozen)[1] == []
+    (warning,) = normalise(evaluations(["a"], [0.5], "2"), frozen)[1]
+    assert "suite version 2" in warning
+    assert "v4" in warning
+
+
+def test_values_beyond_what_was_frozen_are_cut() -> None:
+    knots = {name: np.array([0.2, 0.4]) for name in ("error", "params")}
+    frozen = Quantiles({"a": CellQuantiles(knots, "1", 1, 2)}, version=1)
+    values, _ = normalise(evaluations(["a", "a", "a"], [0.1, 0.3, 0.9]), frozen)
+    np.testing.assert_allclose(values[:, 0], [0.0, 0.5, 1.0])
+
+
+def test_freezing_round_trips_and_never_moves_a_frozen_cell(tmp_path: Path) -> None:
+    results, benchmark = tmp_path / "results", tmp_path / "benchmark"
+    benchmark.mkdir()
+    write_results(results, SMALL_PLAN)
+    first = freeze(results, benchmark)
+    assert first.name == "quantiles_v1.json"
+    fitted = fit_quantiles(read_results(results).evaluations)
+    loaded = load_quantiles(first)
+    assert loaded.version == 1
+    (cell,) = fitted.cells
+    for name, knots in fitted.cells[cell].knots.items():
+        np.testing.assert_array_equal(loaded.cells[cell].knots[name], knots)
+    assert freeze(results, benchmark) == first  # nothing new, nothing written
+    assert len(frozen_files(benchmark)) == 1
+    write_results(
+        results, Plan([Contestant("s-nas", "random", shift=-0.1)], ["rte", "cola"], seeds=[0], n_evaluations=9)
+    )
+    second = freeze(results, benchmark)
+    assert second.name == "quantiles_v2.json"
+    assert sorted(load_quantiles(second).cells) == ["cola/bert-base-cased/gpu", cell]
+    old, new = (json.loads(path.read_text())["cells"][cell] for path in (first, second))
+    assert old == new
+
+
+def test_only_official_runs_are_frozen(tmp_path: Path) -> None:
+    write_results(tmp_path, Plan([Contestant("rfp")], tasks=["rte"], seeds=[0], unofficial=("another budget",)))
+    with pytest.raises(UserError, match="no official runs"):
+        freeze(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "cells": {"a": {"suite_version": "1"}}}'])
+def test_a_damaged_file_is_a_users_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "quantiles_v1.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="not a file of frozen quantiles"):
+        load_quantiles(path)
