@@ -1,23 +1,26 @@
 """The embedded task: does one quantified sentence entail another.
 
 A sentence counts: it says that the number of things in a region lies between two bounds. With A the things that its
-subject names and B those that its predicate holds of, "at least two doctors own a boat" is ``|A and B| >= 2`` and "every
-doctor owns a boat" is ``|A and not B| <= 0``. The subject may be narrowed ("old doctors", who are some of the doctors).
+subject names and B those that its predicate holds of, "at least two doctors own a boat" is ``|A and B| >= 2`` and
+"every doctor owns a boat" is ``|A and not B| <= 0``. The subject may be narrowed ("old doctors", who are some of them).
 For two sentences with the same A and B, premise P entails hypothesis H exactly if each bound of H follows from P's:
 
 - a lower bound from one at least as high, on a region within that of H;
 - an upper bound from one at most as high, on a region around that of H.
 
-Nothing else follows, as every cell of the picture of A, B and the narrow subject can hold any number of things. "Every"
-does not say here that there is one; pairs which a reader who thinks so would label otherwise are left out.
+Nothing else follows, as every cell of the picture of A, B and the narrow subject can hold any number of things. With
+another A or another B nothing follows at all. "Every" does not say here that there is one; pairs which a reader who
+thinks so would label otherwise are left out.
 
-Pairs come in fours: (P1, H1) and (P2, H2) entail, (P1, H2) and (P2, H1) do not, and each is put into words on its own. So
-no score that adds something for the premise to something for the hypothesis beats chance: a network has to relate them.
+Pairs come in fours: (P1, H1) and (P2, H2) entail, (P1, H2) and (P2, H1) do not, and each is put into words on its own.
+So no score that adds something for the premise to something for the hypothesis beats chance: a network has to relate
+them. Where the two differ in what they are about, matching words is enough; where they differ in what they say of it,
+quantifier, number, negation and narrowing have to be put together, which takes more layers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,10 +35,12 @@ T = TypeVar("T")
 N_TRAIN, N_TEST = 3_000, 600
 ENTAILMENT, NOT_ENTAILMENT = 0, 1
 _SEED = 2_405
+_OTHER_TOPIC = 0.4
+"""Share of the fours whose two pairs are about different things."""
 _MAX_NUMBER = 5
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
-_BATCH = 50_000
-"""Fours drawn at a time; about one in a hundred is what is looked for."""
+_N_DRAWN = 200_000
+"""Fours drawn, of which about one in a hundred is what is looked for."""
 
 _NOUNS = (
     (("doctor", "doctors"), ("physician", "physicians")),
@@ -111,12 +116,13 @@ def generate(part: Part) -> dict[str, list[str] | list[int]]:
     """Columns ``premise``, ``hypothesis`` and ``label``, the same at every call; no pair occurs twice in both parts."""
     rng = np.random.default_rng(_SEED)
     seen: dict[tuple[str, str], int] = {}
-    for premise, hypothesis in draw_pairs(N_TRAIN + N_TEST, rng):
+    for premise, hypothesis, same_topic in draw_pairs(N_TRAIN + N_TEST, rng):
         sentences = None
         while sentences is None or sentences in seen:
             words = _draw_words(rng)
-            sentences = (say(premise, words, rng), say(hypothesis, words, rng))
-        seen[sentences] = ENTAILMENT if premise.entails(hypothesis) else NOT_ENTAILMENT
+            other = words if same_topic else _draw_other_words(words, rng)
+            sentences = (say(premise, words, rng), say(hypothesis, other, rng))
+        seen[sentences] = ENTAILMENT if same_topic and premise.entails(hypothesis) else NOT_ENTAILMENT
     wanted = slice(0, N_TRAIN) if part == "train" else slice(N_TRAIN, None)
     pairs, labels = list(seen)[wanted], list(seen.values())[wanted]
     return {"premise": [p for p, _ in pairs], "hypothesis": [h for _, h in pairs], "label": labels}
@@ -132,22 +138,35 @@ def statements() -> tuple[list[Statement], npt.NDArray[np.float64]]:
     bounds: list[tuple[int, int | None, float]] = [(1, None, 1.0), (0, 0, 1.0)]
     for n in numbers:
         bounds += [(n, None, 1 / _MAX_NUMBER), (0, n, 1 / _MAX_NUMBER), (n, n, 1 / _MAX_NUMBER)]
-    said = [(Statement(*sign, low, high), p) for sign in product((False, True), repeat=2) for low, high, p in bounds]
+    said = [
+        (Statement(negated, narrow, low, high), p)
+        for negated, narrow in product((False, True), repeat=2)
+        for low, high, p in bounds
+    ]
     weights = np.array([p for _, p in said])
     return [statement for statement, _ in said], weights / weights.sum()
 
 
-def draw_pairs(n: int, rng: np.random.Generator) -> list[tuple[Statement, Statement]]:
-    """n premises and hypotheses in fours: two pairs that entail, and the same crossed, which do not."""
+def draw_pairs(n: int, rng: np.random.Generator) -> list[tuple[Statement, Statement, bool]]:
+    """n pairs in fours: two that entail, and the same crossed, which do not.
+
+    Returns:
+        Premise, hypothesis and whether both are about the same A and B.
+    """
     said, weights = statements()
     entails = np.array([[p.entails(h) for h in said] for p in said])
     maybe = np.array([[p.entails_with_import(h) for h in said] for p in said])
-    pairs: list[tuple[Statement, Statement]] = []
+    p1, h1, p2, h2 = drawn = rng.choice(len(said), p=weights, size=(4, _N_DRAWN))
+    straight = entails[p1, h1] & entails[p2, h2]
+    crossed = ~maybe[p1, h2] & ~maybe[p2, h1]
+    # Of a four about one topic the crossed pairs must not entail by what they say; of one about two they cannot.
+    pools = {True: iter(drawn.T[straight & crossed]), False: iter(drawn.T[straight])}
+    pairs: list[tuple[Statement, Statement, bool]] = []
     while len(pairs) < n:
-        p1, h1, p2, h2 = rng.choice(len(said), p=weights, size=(4, _BATCH))
-        wanted = entails[p1, h1] & entails[p2, h2] & ~maybe[p1, h2] & ~maybe[p2, h1]
-        for a, b, c, d in np.stack([p1, h1, p2, h2], axis=1)[wanted]:
-            pairs += [(said[p], said[h]) for p, h in ((a, b), (c, d), (a, d), (c, b))]
+        one_topic = bool(rng.random() >= _OTHER_TOPIC)
+        a, b, c, d = next(pools[one_topic])
+        pairs += [(said[a], said[b], True), (said[c], said[d], True)]
+        pairs += [(said[a], said[d], one_topic), (said[c], said[b], one_topic)]
     return pairs[:n]
 
 
@@ -200,6 +219,14 @@ def _ways(statement: Statement, noun: str, nouns: str, does: str, do: str, direc
 def _draw_words(rng: np.random.Generator) -> Words:
     complement, verbs = _pick(_PREDICATES, rng)
     return Words(_pick(_NOUNS, rng), _pick(_ADJECTIVES, rng), verbs, complement)
+
+
+def _draw_other_words(words: Words, rng: np.random.Generator) -> Words:
+    """As these, but about other things or with another predicate."""
+    if rng.random() < 0.5:
+        return replace(words, nouns=_pick([nouns for nouns in _NOUNS if nouns != words.nouns], rng))
+    complement, verbs = _pick([predicate for predicate in _PREDICATES if predicate[0] != words.complement], rng)
+    return replace(words, verbs=verbs, complement=complement)
 
 
 def _pick(options: tuple[T, ...] | list[T], rng: np.random.Generator) -> T:

@@ -81,7 +81,7 @@ def test_tokens_are_those_of_each_example_on_its_own(task: Task, build: Any) -> 
                 sequence += 1
 
 
-def test_long_texts_are_cut_to_max_length(tmp_path: Path) -> None:
+def test_long_texts_are_cut_to_max_length() -> None:
     _, tokenizer = tiny_bert()
     task = dataclasses.replace(TINY_PAIR, max_length=7)
     data = load_task_data(task, tokenizer, seed=0)
@@ -315,7 +315,7 @@ def test_real_rows(name: str, real_data_dir: Path) -> None:
     [("rte", 64.59), ("mrpc", 53.24), ("stsb", 31.47), ("cola", 11.67), ("sst2", 25.16)],
 )
 def test_real_lengths_are_the_published_ones(name: str, mean_length: float, real_data_dir: Path) -> None:
-    """Mean tokens of the public validation splits under the uncased BERT vocabulary, published with Kwon et al. (2022)."""
+    """Mean tokens of the public validation splits in the uncased BERT vocabulary, as in Kwon et al. (2022)."""
     task, model = registry.tasks()[name], registry.models()["minilm-l6"]
     try:
         _, tokenizer, _ = load_pretrained(model, task, 0)

@@ -56,7 +56,7 @@ def load_pretrained(model: Model, task: Task, seed: int) -> tuple[Any, Any, str]
     """
     if model.generator is not None:
         return _generate(model, task, seed)
-    folder = _find_folder(model)
+    folder = weights_folder(model)
     weights_sha256 = _weights_sha256(folder)
     if model.weights_sha256 not in (None, weights_sha256):
         raise UserError(
@@ -67,7 +67,12 @@ def load_pretrained(model: Model, task: Task, seed: int) -> tuple[Any, Any, str]
     return network, tokenizer, weights_sha256
 
 
-def _find_folder(model: Model) -> Path:
+def weights_folder(model: Model) -> Path:
+    """The folder with a model's files, downloaded if need be.
+
+    Raises:
+        UserError: one line, if they cannot be had.
+    """
     if model.local_folder is not None:
         folder = Path(model.local_folder)
         if not (folder / "config.json").is_file():
