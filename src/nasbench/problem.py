@@ -226,6 +226,8 @@ class Problem:
         self._note(evaluation)
         if not self.is_repeating:
             self._budget.proceed()
+        # A run killed right after its last evaluation has reached the limit already.
+        self._check_limit()
         return dataclasses.replace(evaluation, test_error=None, test_metrics=None)
 
     def _measure(
@@ -276,8 +278,12 @@ class Problem:
             self._recorder.folder.append(evaluation)
             self._note(evaluation)
             self._recorder.observer.evaluated(evaluation)
-        if self._recorder.limit is not None and len(self._evaluations) >= self._recorder.limit:
-            raise BudgetExhausted(f"the limit of {self._recorder.limit} evaluations is reached")
+        self._check_limit()
+
+    def _check_limit(self) -> None:
+        limit = self._recorder.limit
+        if limit is not None and len(self._evaluations) >= limit:
+            raise BudgetExhausted(f"the limit of {limit} evaluations is reached")
 
     def _note(self, evaluation: Evaluation) -> None:
         """Remember an evaluation; weights of a sub-network trained alone go when it leaves the front."""
