@@ -9,7 +9,7 @@ import numpy as np
 
 from nasbench.errors import MethodError
 from nasbench.record import Evaluation
-from nasbench.searcher import Searcher
+from nasbench.searcher import Decision, MultiFidelitySearcher, Searcher
 from nasbench.space import Config, SearchSpace
 from nasbench.subnetwork import FloatArray, SubNetwork
 
@@ -63,6 +63,26 @@ def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Confi
     n_duplicates = 0
     while n_duplicates < MAX_CONSECUTIVE_DUPLICATES:
         n_duplicates = 0 if visit(_checked(searcher, problem.space)) else n_duplicates + 1
+
+
+def climb(searcher: MultiFidelitySearcher, trial: int, advance: Callable[[int], Evaluation]) -> Evaluation:
+    """Take one trial up the rungs as far as the searcher lets it; for the ``evaluate`` of :func:`search`.
+
+    Args:
+        trial: its number, for the searcher.
+        advance: trains the trial's network up to an epoch counted from its start, and evaluates it there.
+
+    Returns:
+        The last evaluation. One that failed ends the trial, unreported.
+    """
+    for epoch in searcher.rungs:
+        evaluation = advance(epoch)
+        if evaluation.error is None:
+            break
+        values = _values(evaluation.error, evaluation.params)
+        if searcher.report(trial, epoch, values) is not Decision.CONTINUE:
+            break
+    return evaluation
 
 
 def _values(error: float, params: float) -> FloatArray:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nasbench.adapter import Adapter, head_rows
-from nasbench.attention import attend, dropout
+from nasbench.attention import Noise, attend
 from nasbench.batching import Batch
 from nasbench.sliced import LayerPart, layer_parts, sliced_linear
 from nasbench.subnetwork import FloatArray, SubNetwork
@@ -36,6 +36,7 @@ class SuperNetwork:
         dims: of the original network.
         label: the name under which a run saves these weights.
         precision: what passes compute in. Parameters, gradients and optimizer stay fp32.
+        noise: of the current training step, draws dropout; None in evaluation.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SuperNetwork:
         self.label = label
         self.precision: Precision = precision
         self.n_choices = 1
+        self.noise: Noise | None = None
         self._copies = _LowPrecisionCopies(self.model) if precision == "bf16" else None
 
     @property
@@ -162,9 +164,8 @@ class SuperNetwork:
         query = self._heads(self._linear(asking, block.query, rows, by_rows=True), part.n_heads)
         key = self._heads(self._linear(hidden, block.key, rows, by_rows=True), part.n_heads)
         value = self._heads(self._linear(hidden, block.value, rows, by_rows=True), part.n_heads)
-        rate = self.adapter.attention_dropout if self.model.training else 0.0
-        context = attend(query, key, value, mask, rate).transpose(1, 2).flatten(2)
-        output = self._linear(context, block.output, rows, by_rows=False)
+        context = attend(query, key, value, mask, self.noise, self.adapter.attention_dropout)
+        output = self._linear(context.transpose(1, 2).flatten(2), block.output, rows, by_rows=False)
         return self._norm(self._dropout(output) + asking, block.norm)
 
     def _feed_forward(self, i: int, part: LayerPart, hidden: Tensor) -> Tensor:
@@ -188,7 +189,7 @@ class SuperNetwork:
         return functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
 
     def _dropout(self, x: Tensor) -> Tensor:
-        return dropout(x, self.adapter.hidden_dropout) if self.model.training else x
+        return x if self.noise is None else self.noise.dropout(x, self.adapter.hidden_dropout)
 
     # -- the masked pass ---------------------------------------------------------------------------------------------
 
@@ -270,6 +271,12 @@ class SuperNetwork:
             copy.deepcopy(self.model), self.precision, label or self.label, self.subnetwork, self.dims
         )
         network.n_choices = self.n_choices
+        return network
+
+    def labelled(self, label: str) -> SuperNetwork:
+        """The same weights under another name, for what is saved of a training that goes on."""
+        network = copy.copy(self)
+        network.label = label
         return network
 
     def parameters(self) -> Iterable[nn.Parameter]:
