@@ -157,6 +157,14 @@ class SuperNetwork:
         return logits.view(-1, self.n_choices) if self.adapter.is_multiple_choice else logits
 
     def _attention(self, i: int, part: LayerPart, hidden: Tensor, mask: Tensor | None, first_only: bool) -> Tensor:
+        context = self.context(i, part, hidden, mask, first_only)
+        return self.attention_output(i, part, context, hidden[:, :1] if first_only else hidden)
+
+    def _feed_forward(self, i: int, part: LayerPart, hidden: Tensor) -> Tensor:
+        return self.feed_forward_output(i, part, self.inner(i, part, hidden), hidden)
+
+    def context(self, i: int, part: LayerPart, hidden: Tensor, mask: Tensor | None, first_only: bool = False) -> Tensor:
+        """What the active heads of layer i put out: ``(n, length, heads * size)``, length 1 if ``first_only``."""
         block = self.adapter.attention(i)
         assert block is not None
         assert part.head_rows is not None
@@ -165,16 +173,31 @@ class SuperNetwork:
         key = self._heads(self._linear(hidden, block.key, rows, by_rows=True), part.n_heads)
         value = self._heads(self._linear(hidden, block.value, rows, by_rows=True), part.n_heads)
         context = attend(query, key, value, mask, self.noise, self.adapter.attention_dropout)
-        output = self._linear(context.transpose(1, 2).flatten(2), block.output, rows, by_rows=False)
-        return self._norm(self._dropout(output) + asking, block.norm)
+        return context.transpose(1, 2).flatten(2)
 
-    def _feed_forward(self, i: int, part: LayerPart, hidden: Tensor) -> Tensor:
+    def attention_output(self, i: int, part: LayerPart, context: Tensor, residual: Tensor) -> Tensor:
+        """Hidden states ``(n, length, d)`` behind the attention block of layer i, from :meth:`context`."""
+        block = self.adapter.attention(i)
+        assert block is not None
+        assert part.head_rows is not None
+        output = self._linear(context, block.output, part.head_rows, by_rows=False)
+        return self._norm(self._dropout(output) + residual, block.norm)
+
+    def inner(self, i: int, part: LayerPart, hidden: Tensor) -> Tensor:
+        """Activations of the active units of layer i: ``(n, length, units)``."""
         block = self.adapter.feed_forward(i)
         assert block is not None
         assert part.units is not None
-        inner = block.activation(self._linear(hidden, block.intermediate, part.units, by_rows=True))
+        activations: Tensor = block.activation(self._linear(hidden, block.intermediate, part.units, by_rows=True))
+        return activations
+
+    def feed_forward_output(self, i: int, part: LayerPart, inner: Tensor, residual: Tensor) -> Tensor:
+        """Hidden states ``(n, length, d)`` behind the feed-forward block of layer i, from :meth:`inner`."""
+        block = self.adapter.feed_forward(i)
+        assert block is not None
+        assert part.units is not None
         output = self._linear(inner, block.output, part.units, by_rows=False)
-        return self._norm(self._dropout(output) + hidden, block.norm)
+        return self._norm(self._dropout(output) + residual, block.norm)
 
     def _linear(self, x: Tensor, layer: nn.Linear, part: Any, by_rows: bool) -> Tensor:
         values, shift = (layer.weight, layer.bias) if self._copies is None else self._copies[layer]
