@@ -122,6 +122,17 @@ class Adapter:
         pooled = self.base.pooler(first_token[:, None])
         return cast(Tensor, self.model.classifier(self.model.dropout(pooled)))
 
+    def center_output(self, mean: float) -> None:
+        """Start a regression at the mean label, by the bias of the untrained output layer.
+
+        From zero, the first few hundred steps move all weights just to reach the mean, and a super-network, most of
+        whose sub-networks can do little else, does not recover: STS-B with MiniLM, strategy ``full``, three epochs gave
+        a Spearman correlation of 0.24 without and 0.85 with it.
+        """
+        output = getattr(self.model.classifier, "out_proj", self.model.classifier)
+        with torch.no_grad():
+            output.bias.fill_(mean)
+
     @property
     def hidden_dropout(self) -> float:
         return float(self.model.config.hidden_dropout_prob)

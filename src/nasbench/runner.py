@@ -206,6 +206,8 @@ class _Run:
         data = load_task_data(request.task, tokenizer, request.seed, request.data_dir)
         precision = request.precision or default_precision(device)
         stock = stock.to(device).eval()
+        if request.task.kind == "regression":
+            Adapter(stock).center_output(float(data.train.labels.mean()))
         dims = Adapter(stock).dimensions()
         space = make_space(request.space, dims)
         pad_id = int(tokenizer.pad_token_id)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nasbench.attention import Noise
 from nasbench.batching import Batch, collate, n_batches, training_order
 from nasbench.losses import Kind, distillation_loss, label_loss
 from nasbench.strategies import Step, SuperNetworkTraining
@@ -85,6 +86,7 @@ class Trainer:
                     after_step()
         finally:
             self.network.model.eval()
+            self.network.noise = None
             self._vocabulary.write_back()
             self.network.refresh()
 
@@ -122,7 +124,9 @@ class Trainer:
         batch = collate(self._split, self._batch_index(), self._pad_id).to(self.network.device)
         rng = np.random.default_rng((self._seed, 1, self.step))
         plan = self._plan(self.step, self.n_steps, rng)
-        torch.manual_seed(int(rng.integers(2**63)))
+        noise_seed = int(rng.integers(2**63))
+        torch.manual_seed(noise_seed)
+        self.network.noise = Noise(noise_seed)
         self._accumulate_gradients(batch, plan)
         rate = self.learning_rate(self.step)
         for group in self._optimizer.param_groups:
