@@ -63,8 +63,8 @@ def draw(data: pd.DataFrame, reference: tuple[float, float] = REFERENCE_POINT) -
         ax.annotate("$r$", reference, (5, 4), textcoords="offset points")
         area = float((data["width"] * data["height"]).sum())
         ax.annotate(f"hypervolume {area:.2f}", (1.42, 1.68), ha="center", color=blue, fontweight="bold")
-        for place in rest[["x", "y"]].to_numpy():
-            ax.annotate("dominated", place, (6, 0), textcoords="offset points", va="center", color=style.GREY)
+        for x, y in rest[["x", "y"]].to_numpy():
+            ax.annotate("dominated", (x, y), (6, 0), textcoords="offset points", va="center", color=style.GREY)
         ax.set(
             xlim=(-0.05, 2.2), ylim=(0, 2.2), xlabel="objective $f_1$ (parameters)", ylabel="objective $f_0$ (error)"
         )

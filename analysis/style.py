@@ -9,6 +9,7 @@ holds those that meet in a figure apart.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,14 +47,11 @@ _METHODS = {
     "ws-nas": ("WS-NAS", "#D55E00", "^"),
     "ws-nas-depth": ("WS-NAS-depth", "#000000", "h"),
 }
+_USUAL_SPACES = {"head-pruning": "large", "rfp": "large", "layer-dropping": "layer"}
 _SPARE_COLOURS = ("#117733", "#999933", "#661100", "#AA4499", "#004488", "#8C6BB1", "#BB5566", "#5B6770")
 _SPARE_MARKERS = ("p", "<", ">", "d", "8", "H")
 SPACES = {"small": "#0072B2", "medium": "#E69F00", "layer": "#009E73", "large": "#CC79A7"}
 """Colours of the four search spaces."""
-STRATEGIES = ("standard", "random", "random-linear", "sandwich", "kd", "full")
-"""Ways to train a super-network, in the order of figure 7."""
-TASKS = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2", "swag", "qnli")
-"""The paper's tasks by size of their training set, the order of its figures."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,16 @@ class Look:
         }
 
 
-def look(label: str) -> Look:
-    """The look of a contestant, ``method`` or ``method/searcher``; the same in every process and on every machine.
+def look(contestant: str) -> Look:
+    """The look of a label (``ws-nas/ehvi``) or contestant (``ws-nas/ehvi@small``), the same on every machine.
 
-    A name that is not of the paper gets its look from a digest of itself, so that it does not depend on who else
-    is in the figure.
+    What is not of the paper gets its look from a digest of its name, so that it does not depend on who else is in the
+    figure. So does a method of the paper with changed options or outside its usual space, which may meet the usual one.
     """
+    label, _, place = contestant.rpartition("@") if "@" in contestant else (contestant, "", "")
     method, _, searcher = label.partition("/")
+    if place not in ("", _USUAL_SPACES.get(method, "small")):
+        label = method = contestant
     if method in ("s-nas", "ws-nas") and (not searcher or searcher in _SEARCHERS):
         shown, colour, marker = _METHODS[method]
         if searcher:
@@ -115,7 +117,8 @@ def searcher_name(label: str) -> str:
     return _SEARCHERS[searcher][0] if searcher in _SEARCHERS else text(searcher or look(label).name)
 
 
-_TASK_NAMES = {
+_TASK_NAMES = {  # by size of the training set, the order of the paper's figures
+    "demo": "demo",
     "rte": "RTE",
     "mrpc": "MRPC",
     "stsb": "STS-B",
@@ -132,14 +135,37 @@ _MODEL_NAMES = {
 }
 
 
-def panel_name(task: str, model: str) -> str:
-    """Title of a panel about one task and model."""
-    return f"{_TASK_NAMES.get(task, text(task))}, {_MODEL_NAMES.get(model, text(model))}"
+@dataclass(frozen=True)
+class PanelTitle:
+    """What stands above a panel: the task at the left, the model (and the device if need be) at the right."""
+
+    task: str
+    model: str
 
 
-def by_size(tasks: list[str]) -> list[str]:
-    """Tasks in the paper's order, then any others by name."""
-    return sorted(tasks, key=lambda task: (TASKS.index(task) if task in TASKS else len(TASKS), task))
+def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
+    """Cells of a frame in the order of their panels (by model, then by size of the task), each with its title.
+
+    Args:
+        frame: columns ``cell, task, model, device_class``.
+    """
+    columns = ["cell", "task", "model", "device_class"]
+    cells = [tuple(map(str, row)) for row in frame[columns].drop_duplicates("cell").itertuples(index=False)]
+    n_devices = Counter((task, model) for _, task, model, _ in cells)
+    titles = {}
+    for cell, task, model, device in sorted(
+        cells, key=lambda row: (*_place(row[2], _MODEL_NAMES), *_place(row[1], _TASK_NAMES), row[3])
+    ):
+        shown = _MODEL_NAMES.get(model, text(model, 24))
+        titles[cell] = PanelTitle(
+            _TASK_NAMES.get(task, text(task, 24)),
+            f"{shown}, {text(device).upper()}" if n_devices[task, model] > 1 else shown,
+        )
+    return titles
+
+
+def _place(name: str, known: dict[str, str]) -> tuple[int, str]:
+    return (list(known).index(name) if name in known else len(known), name)
 
 
 def text(name: str, limit: int = 40) -> str:
@@ -223,6 +249,30 @@ def panels(n: int, *, per_row: int = 4, height_in: float = 1.55) -> tuple[Figure
     return figure, axes[:n]
 
 
+def set_title(ax: Axes, title: PanelTitle) -> None:
+    """Write a panel's title."""
+    ax.set_title(title.task)
+    ax.set_title(title.model, loc="right", fontsize=6.5, fontweight="normal", color=GREY)
+
+
+def bottom_panels(axes: list[Axes]) -> list[Axes]:
+    """Panels that have no panel below them."""
+    lowest: dict[int, tuple[int, Axes]] = {}
+    for ax in axes:
+        place = ax.get_subplotspec()
+        if place is not None:
+            column, row = place.colspan.start, place.rowspan.start
+            if column not in lowest or lowest[column][0] < row:
+                lowest[column] = (row, ax)
+    return [ax for _, ax in lowest.values()]
+
+
+def label_bottom(axes: list[Axes], label: str) -> None:
+    """The same label below every panel that has no panel below it."""
+    for ax in bottom_panels(axes):
+        ax.set_xlabel(label)
+
+
 def legend_below(figure: Figure, axes: list[Axes], columns: int | None = None) -> None:
     """One legend for all panels, below them, each entry once."""
     entries: dict[str, Artist] = {}
@@ -251,6 +301,9 @@ def save(figure: Figure, stem: Path, formats: tuple[str, ...] = FORMATS) -> list
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     with applied():
+        # Every save would lay the figure out again, which is most of its time; once is enough.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for kind in formats:
             path = stem.parent / f"{stem.name}.{kind}"
             figure.savefig(path, metadata=no_trace[kind])

@@ -2,6 +2,7 @@ import itertools
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
 from nasbench.analysis import style
@@ -78,7 +79,7 @@ def test_any_name_can_be_drawn(name, tmp_path):
         figure = style.new_figure(style.COLUMN_IN, 2)
         ax = figure.add_subplot()
         ax.plot([0, 1], [0, 1], label=style.look(name).name or "?")
-        ax.set_title(style.panel_name(name, name))
+        ax.set_title(style.text(name))
         style.legend_below(figure, [ax])
     style.save(figure, tmp_path / "name")
     assert [entry.get_text() for entry in figure.legends[0].get_texts()] == [style.look(name).name or "?"]
@@ -106,8 +107,44 @@ def test_saving_twice_gives_equal_bytes(tmp_path):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-def test_tasks_are_ordered_by_size_and_strangers_come_last():
-    assert style.by_size(["qnli", "zeta", "alpha", "rte", "sst2"]) == ["rte", "sst2", "qnli", "alpha", "zeta"]
+def cells(*triples):
+    rows = [(f"{task}/{model}/{device}", task, model, device) for task, model, device in triples]
+    return pd.DataFrame(rows, columns=["cell", "task", "model", "device_class"])
+
+
+def test_panels_go_by_model_then_size_of_the_task_and_strangers_come_last():
+    frame = cells(
+        ("zeta", "roberta-base", "gpu"),
+        ("qnli", "roberta-base", "gpu"),
+        ("rte", "roberta-base", "gpu"),
+        ("sst2", "my-model", "gpu"),
+        ("mrpc", "bert-base-cased", "gpu"),
+        ("mrpc", "bert-base-cased", "gpu"),
+    )
+    assert [(title.task, title.model) for title in style.panel_titles(frame).values()] == [
+        ("MRPC", "BERT-base"),
+        ("RTE", "RoBERTa-base"),
+        ("QNLI", "RoBERTa-base"),
+        ("zeta", "RoBERTa-base"),
+        ("SST-2", "my-model"),
+    ]
+
+
+def test_panels_name_the_device_where_it_tells_them_apart():
+    frame = cells(("rte", "minilm-l6", "gpu"), ("rte", "minilm-l6", "cpu"))
+    assert style.panel_titles(frame) == {
+        "rte/minilm-l6/cpu": style.PanelTitle("RTE", "MiniLM-L6, CPU"),
+        "rte/minilm-l6/gpu": style.PanelTitle("RTE", "MiniLM-L6, GPU"),
+    }
+
+
+@pytest.mark.parametrize("label", ["ws-nas/ehvi", "s-nas/random"])
+def test_a_contestant_looks_like_its_label_in_its_usual_place_only(label):
+    assert style.look(f"{label}@small") == style.look(label)
+    for other in (f"{label}@large", f"{label}@small [strategy=kd]"):
+        assert style.look(other) != style.look(label)
+        assert style.look(other).name == other
+    assert style.look("rfp@large") == style.look("rfp")
 
 
 @pytest.mark.parametrize(("n", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (1, 4)), (5, (2, 4)), (16, (4, 4))])
@@ -116,3 +153,10 @@ def test_panels(n, shape):
         figure, axes = style.panels(n)
     assert len(axes) == len(figure.axes) == n
     assert axes[0].get_gridspec().get_geometry() == shape
+
+
+def test_only_the_lowest_panel_of_each_column_is_labelled():
+    with style.applied():
+        _, axes = style.panels(6)
+        style.label_bottom(axes, "time")
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "time", "time", "time", "time"]

@@ -1,0 +1,20 @@
+"""Figure 10: Pareto fronts of single runs on RoBERTa-base."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from nasbench.analysis import fronts
+from nasbench.analysis.frame import Results
+
+TITLE = "Pareto fronts of single runs, RoBERTa-base"
+
+
+def data(results: Results) -> pd.DataFrame:
+    """The rows of :func:`nasbench.analysis.fronts.single_runs` for RoBERTa-base."""
+    keep = np.asarray(results.runs["model"] == "roberta-base", dtype=np.bool_)
+    return fronts.single_runs(results, keep, "figure 10")
+
+
+draw = fronts.draw

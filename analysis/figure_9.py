@@ -1,0 +1,20 @@
+"""Figure 9: Pareto fronts of single runs on BERT-base, and on every other model that is no RoBERTa."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from nasbench.analysis import fronts
+from nasbench.analysis.frame import Results
+
+TITLE = "Pareto fronts of single runs, BERT models"
+
+
+def data(results: Results) -> pd.DataFrame:
+    """The rows of :func:`nasbench.analysis.fronts.single_runs` for models other than RoBERTa-base."""
+    keep = np.asarray(results.runs["model"] != "roberta-base", dtype=np.bool_)
+    return fronts.single_runs(results, keep, "figure 9")
+
+
+draw = fronts.draw

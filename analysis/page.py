@@ -1,0 +1,359 @@
+"""The HTML page of a report: one file that works without a network.
+
+``report.html`` is the template, ``report.css`` and ``report.js`` are written into it with Plotly's script. Names come
+from strangers' files: the template escapes all text, the embedded data are JSON without a ``<``, and a content security
+policy lets the browser run these scripts, known by their hashes, and load nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from nasbench.analysis import style
+from nasbench.analysis.frame import Results
+from nasbench.analysis.fronts import front_mask
+from nasbench.analysis.leaderboard import PARAMETER_LIMITS, Section, interval, number
+from nasbench.analysis.ranks import bootstrap_ranks
+from nasbench.analysis.scores import Scores, block_table
+from nasbench.analysis.selection import subset, usual
+from nasbench.subnetwork import BoolArray
+
+MAX_POINTS = 24_000
+"""Dominated sub-networks on the page, shared out among its runs; fronts are always whole."""
+_N_TIMES = 50
+_SEED = 0
+_SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "D": "diamond",
+    "d": "diamond-tall",
+    "^": "triangle-up",
+    "v": "triangle-down",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "P": "cross",
+    "X": "x",
+    "p": "pentagon",
+    "h": "hexagon",
+    "H": "hexagon2",
+    "8": "octagon",
+}
+_DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure on the page: a picture, or why there is none.
+
+    Attributes:
+        image: the file to embed, SVG or PNG.
+        command: what makes the missing runs.
+    """
+
+    name: str
+    heading: str
+    title: str
+    image: Path | None = None
+    missing: str = ""
+    command: str = ""
+
+
+def write_page(
+    path: Path,
+    results: Results,
+    scores: Scores,
+    boards: list[Section],
+    figures: list[PageFigure],
+    warnings: list[str],
+    suite_version: str,
+) -> None:
+    """Write the page; everything it shows is inside it."""
+    runs = scores.runs
+    contestants = sorted(runs["contestant"].unique()) if len(runs) else []
+    n_per_run = _n_dominated(len(runs))
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    scripts = [get_plotlyjs(), (folder / "report.js").read_text(encoding="utf-8")] if len(runs) else []
+    coverage = _coverage(runs, contestants)
+    rows = {"Leaderboard": True, "Explore": len(runs), "Ranks": len(runs), "Coverage": len(runs), "Figures": True}
+    page = environment.get_template("report.html").render(
+        title="Benchmark report",
+        lead="Structural pruning of pre-trained language models by multi-objective neural architecture search.",
+        policy=_policy(scripts),
+        css=_verbatim((folder / "report.css").read_text(encoding="utf-8")),
+        scripts=[_verbatim(script) for script in scripts],
+        payload=embed(_payload(results, scores, contestants, n_per_run)) if len(runs) else "",
+        interactive=bool(len(runs)),
+        sections=[(name.lower(), name) for name, shown in {**rows, "Provenance": len(runs)}.items() if shown],
+        facts=_facts(results, scores, suite_version),
+        warnings=warnings,
+        leaderboards=[_board(board, contestants) for board in boards],
+        leaderboard_note=_LEADERBOARD_NOTE,
+        points_note=(
+            "Test errors are known for members of the validation front only. Of the other sub-networks the page holds "
+            f"at most {n_per_run} a run, evenly spread over it; the records and the tables hold all."
+        ),
+        ranks_note=(
+            "Mean rank by hypervolume over all blocks of task, model and seed, with 95 % bootstrap bands from "
+            "resampling tasks and repetitions. Runs with default options and the usual budget."
+        ),
+        coverage=coverage,
+        figures=[_figure(figure) for figure in figures],
+        footer=f"Written by nasbench, suite version {suite_version}. This page loads nothing from outside.",
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+_LEADERBOARD_NOTE = (
+    "Hypervolume of validation error and parameter count, both quantile-normalised per task and model, with reference "
+    "point (2, 2); at most 4. Brackets hold 95 % bootstrap intervals. Test metrics under a limit on the parameters are "
+    "relative to the unpruned network's."
+)
+
+
+def embed(data: Any) -> Markup:
+    """JSON that can stand inside a script element whatever the strings in it are."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _verbatim(text: str) -> Markup:
+    """One of the project's own scripts or styles, which the template must not escape."""
+    if "</" in text and ("</script" in text.lower() or "</style" in text.lower()):
+        raise ValueError("a script or style that closes its own element cannot be embedded")
+    return Markup(text)
+
+
+def _policy(scripts: list[str]) -> str:
+    """A content security policy: these scripts and nothing from any network."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def _facts(results: Results, scores: Scores, suite_version: str) -> list[tuple[str, str]]:
+    runs = scores.runs
+    return [
+        (f"{len(runs):,}", "finished runs"),
+        (f"{len(results.evaluations):,}", "evaluations"),
+        (str(runs["contestant"].nunique()), "contestants"),
+        (str(runs["task"].nunique()), "tasks"),
+        (str(runs["model"].nunique()), "models"),
+        (suite_version, "suite version"),
+    ]
+
+
+def _board(board: Section, contestants: list[str]) -> dict[str, Any]:
+    rows = []
+    for row in board.table.to_dict("records"):
+        cells = [
+            _place(row["place"], row["place_low"], row["place_high"]),
+            interval(row["hypervolume"], row["hypervolume_low"], row["hypervolume_high"], 3),
+            interval(row["rank"], row["rank_low"], row["rank_high"], 2),
+        ]
+        cells += [_percent(row[f"relative_{limit}"]) for limit in PARAMETER_LIMITS]
+        cells += [str(row["n_runs"]), f"{row['n_cells']} of {board.n_cells}"]
+        rows.append({"name": row["contestant"], "contestant": contestants.index(row["contestant"]), "cells": cells})
+    limits = [f"At {100 * limit:.0f} % params" for limit in PARAMETER_LIMITS]
+    columns = ["Method", "Place", "Hypervolume", "Average rank", *limits, "Runs", "Tasks x models"]
+    return {"title": board.title, "columns": columns, "rows": rows}
+
+
+def _place(place: float, low: float, high: float) -> str:
+    if np.isnan(place):
+        return "-"
+    return f"{place:.0f}" if np.isnan(low) else f"{place:.0f} [{low:.0f}, {high:.0f}]"
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{number(100 * value, 1)} %"
+
+
+def _coverage(runs: pd.DataFrame, contestants: list[str]) -> dict[str, Any]:
+    """Finished runs of each contestant in each cell, with a shade by their share of the most any has."""
+    if not len(runs):
+        return {"columns": [], "rows": []}
+    titles = style.panel_titles(runs)
+    counts = runs.groupby(["contestant", "cell"]).size()
+    failed = runs[runs["status"] == "failed"].groupby(["contestant", "cell"]).size()
+    most = int(counts.max())
+    rows = []
+    for i, name in enumerate(contestants):
+        cells = []
+        for cell in titles:
+            n, n_failed = int(counts.get((name, cell), 0)), int(failed.get((name, cell), 0))
+            text = f"{n} ({n_failed})" if n_failed else str(n) if n else "-"
+            cells.append({"text": text, "level": -(-4 * n // most)})
+        rows.append({"name": name, "contestant": i, "cells": cells})
+    return {"columns": list(titles), "rows": rows}
+
+
+def _figure(figure: PageFigure) -> dict[str, Any]:
+    shown: dict[str, Any] = vars(figure) | {"image": "", "wide": figure.name in ("5", "7", "8", "9", "10", "11", "12")}
+    if figure.image is not None:
+        kind = {".svg": "image/svg+xml", ".png": "image/png"}[figure.image.suffix]
+        shown["image"] = f"data:{kind};base64,{base64.b64encode(figure.image.read_bytes()).decode()}"
+    return shown
+
+
+# ---- what the script reads ----
+
+
+def _n_dominated(n_runs: int) -> int:
+    return min(max(MAX_POINTS // max(n_runs, 1), 5), 500)
+
+
+def _payload(results: Results, scores: Scores, contestants: list[str], n_per_run: int) -> dict[str, Any]:
+    runs = scores.runs
+    titles = style.panel_titles(runs)
+    cells = list(titles)
+    first = runs.drop_duplicates("cell").set_index("cell")
+    steps = np.unique(np.linspace(0, len(scores.grid) - 1, min(_N_TIMES, len(scores.grid))).astype(np.int64))
+    provenance: dict[str, int] = {}
+    points = _points(results.finished().evaluations, len(runs), n_per_run)
+    listed = []
+    for i, run in enumerate(runs.to_dict("records")):
+        origin = json.dumps(_plain(run["provenance"]), sort_keys=True)
+        listed.append(
+            {
+                "cell": cells.index(run["cell"]),
+                "contestant": contestants.index(run["contestant"]),
+                "seed": int(run["seed"]),
+                "folder": run["run"],
+                "status": run["status"],
+                "reason": _plain(run["reason"]),
+                "official": bool(run["official"]),
+                "unofficial": _plain(run["unofficial"]),
+                "n_evaluations": int(run["n_evaluations"]),
+                "n_params": int(run["n_params_full"]),
+                "elapsed_s": _short(run["elapsed_s"]),
+                "started_at": _plain(run["started_at"]),
+                "provenance": provenance.setdefault(origin, len(provenance)),
+                "record": {
+                    name: _plain(json.loads(run[name]) if name == "options" else run[name])
+                    for name in ("options", "budget_s", "suite_version", "charged_s", "uncharged_s", "dimensions")
+                },
+                "hypervolume": [_short(value) for value in scores.hypervolume[i, steps]],
+                "points": points[i],
+            }
+        )
+    return {
+        "contestants": [_look(name) for name in contestants],
+        "cells": [
+            {
+                "title": cell,
+                "task": first.loc[cell, "task"],
+                "model": first.loc[cell, "model"],
+                "device": first.loc[cell, "device_class"],
+                "metric": first.loc[cell, "metric"],
+                "budget_s": _short(float(runs.loc[runs["cell"] == cell, "budget_s"].median())),
+            }
+            for cell in cells
+        ],
+        "grid": [_short(value) for value in scores.grid[steps]],
+        "runs": listed,
+        "ranks": _ranks(scores, contestants, steps),
+        "provenance": [json.loads(text) for text in provenance],
+    }
+
+
+def _look(contestant: str) -> dict[str, Any]:
+    look = style.look(contestant)
+    return {
+        "name": contestant,
+        "colour": look.colour,
+        "symbol": _SYMBOLS[look.marker],
+        "dash": _DASHES[look.dash],
+        "filled": look.filled,
+    }
+
+
+def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict[str, list[Any]]]:
+    """The fronts of all runs and a part of the rest, in columns, by run."""
+    successful = evaluations[evaluations["error"].notna().to_numpy()]
+    on_front = front_mask(successful)
+    keep = on_front | spread(successful["run_row"].to_numpy(), ~on_front, n_per_run)
+    shown = successful[keep].assign(front=on_front[keep]).sort_values(["run_row", "params", "error", "index"])
+    columns = {
+        "index": shown["index"].tolist(),
+        "params": [_short(value) for value in shown["params"]],
+        "error": [_short(value) for value in shown["error"]],
+        "test": [_short(value) for value in shown["test_error"].astype(float)],
+        "elapsed": [_short(value) for value in shown["elapsed_s"]],
+        "front": [int(value) for value in shown["front"]],
+        "config": shown["config"].astype(str).str.slice(0, 400).tolist(),
+    }
+    ends = np.searchsorted(shown["run_row"].to_numpy(), np.arange(n_runs + 1))
+    return [{name: values[a:b] for name, values in columns.items()} for a, b in pairwise(ends)]
+
+
+def spread(runs: npt.NDArray[Any], candidates: BoolArray, n_per_run: int) -> BoolArray:
+    """At most ``n_per_run`` of each run's candidates, evenly spaced in the order they stand; ``(n,)``.
+
+    Args:
+        runs: ``(n,)`` ascending.
+    """
+    rows = np.flatnonzero(candidates)
+    _, start, count = np.unique(runs[rows], return_index=True, return_counts=True)
+    position = np.arange(len(rows)) - np.repeat(start, count)
+    size = np.repeat(count, count)
+    share = np.minimum(size, n_per_run)
+    chosen = position * share // np.maximum(size, 1) != (position - 1) * share // np.maximum(size, 1)
+    keep = np.zeros(len(candidates), dtype=np.bool_)
+    keep[rows[chosen]] = True
+    return keep
+
+
+def _ranks(scores: Scores, contestants: list[str], steps: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Average ranks over time of the usual contestants, for each track and device class."""
+    found = []
+    runs = scores.runs
+    keep = usual(runs)
+    for (track, device), _ in runs[keep].groupby(["track", "device_class"]):
+        chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
+        blocks = block_table(subset(scores, chosen))
+        bands = bootstrap_ranks(blocks.hypervolume[:, :, steps], blocks.cells, np.random.default_rng(_SEED))
+        lines = [
+            {
+                "contestant": contestants.index(name),
+                **{bound: [_short(value) for value in getattr(bands, bound)[i]] for bound in ("mean", "low", "high")},
+            }
+            for i, name in enumerate(blocks.names)
+            if bands.n_blocks[i]
+        ]
+        if lines:
+            found.append({"title": f"{track}, {device}", "lines": lines})
+    return found
+
+
+def _short(value: float) -> float | None:
+    """Five significant digits are more than a screen shows; NaN has no JSON."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    """A value out of a record, which may hold NaN, as JSON allows it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

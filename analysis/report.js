@@ -1,0 +1,297 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("report-data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const PAGE_OF_RUNS = 100;
+  const hidden = new Set();
+  let nShown = PAGE_OF_RUNS;
+
+  // Plotly reads a subset of HTML in every text; names come from strangers and must show as they are.
+  const asText = (value) =>
+    String(value).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // On a dark ground the darkest colours of the palette are mixed with white until they can be seen.
+  function readable(colour) {
+    let rgb = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+    if (dark.matches) {
+      const luminance = (0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]) / 255;
+      const share = Math.max(0, 0.5 - luminance) * 1.3;
+      rgb = rgb.map((part) => Math.round(part + (255 - part) * share));
+    }
+    return rgb;
+  }
+  const solid = (colour) => `rgb(${readable(colour).join(",")})`;
+  const faint = (colour, alpha) => `rgba(${readable(colour).join(",")},${alpha})`;
+
+  function element(tag, text, properties = {}) {
+    const made = Object.assign(document.createElement(tag), properties);
+    if (text !== null) made.textContent = text;
+    return made;
+  }
+
+  function fill(select, values) {
+    select.replaceChildren(...values.map(([value, text]) => element("option", text, { value })));
+  }
+
+  const unique = (values) => [...new Set(values)];
+  const key = (cell) => `${cell.model} / ${cell.device}`;
+
+  function paintSwatches() {
+    for (const swatch of document.querySelectorAll(".swatch")) {
+      const look = data.contestants[Number(swatch.dataset.contestant)];
+      if (!look) continue;
+      swatch.style.borderColor = solid(look.colour);
+      swatch.style.background = look.filled ? solid(look.colour) : "transparent";
+    }
+  }
+
+  // ---- filters ----
+
+  function buildFilters() {
+    fill(byId("filter-task"), unique(data.cells.map((cell) => cell.task)).map((name) => [name, name]));
+    fill(byId("filter-model"), unique(data.cells.map(key)).map((name) => [name, name]));
+    fill(byId("filter-track"), data.ranks.map((ranks, i) => [String(i), ranks.title]));
+    const seeds = unique(data.runs.map((run) => run.seed)).sort((a, b) => a - b);
+    fill(byId("filter-seed"), [["all", "all"], ...seeds.map((seed) => [String(seed), String(seed)])]);
+    byId("filter-dominated").checked = data.runs.length <= 5;
+    const first = data.cells[0];
+    byId("filter-task").value = first.task;
+    byId("filter-model").value = key(first);
+    data.contestants.forEach((contestant, i) => {
+      const chip = element("button", null, { type: "button", className: "chip" });
+      chip.dataset.contestant = String(i);
+      const swatch = element("i", null, { className: "swatch" });
+      swatch.dataset.contestant = String(i);
+      chip.append(swatch, element("span", contestant.name));
+      chip.addEventListener("click", () => {
+        if (!hidden.delete(i)) hidden.add(i);
+        drawAll();
+      });
+      byId("chips").append(chip);
+    });
+    byId("chips-all").addEventListener("click", () => { hidden.clear(); drawAll(); });
+    byId("chips-none").addEventListener("click", () => { data.contestants.forEach((_, i) => hidden.add(i)); drawAll(); });
+    for (const id of ["filter-task", "filter-model", "filter-seed", "filter-split", "filter-dominated"]) {
+      byId(id).addEventListener("change", drawAll);
+    }
+    byId("filter-track").addEventListener("change", drawRanks);
+    for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
+  }
+
+  function selection() {
+    const task = byId("filter-task").value;
+    const model = byId("filter-model").value;
+    const seed = byId("filter-seed").value;
+    const cell = data.cells.findIndex((one) => one.task === task && key(one) === model);
+    const inCell = data.runs.filter((run) => run.cell === cell);
+    return {
+      task, model, cell, inCell,
+      runs: inCell.filter((run) => !hidden.has(run.contestant) && (seed === "all" || run.seed === Number(seed))),
+    };
+  }
+
+  // ---- plots ----
+
+  function layout(xTitle, yTitle) {
+    const axis = (text) => ({
+      title: { text, standoff: 8 }, gridcolor: variable("--grid"), zeroline: false, linecolor: variable("--line"),
+      automargin: true, fixedrange: false,
+    });
+    return {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
+      margin: { l: 56, r: 12, t: 10, b: 46 },
+      font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: variable("--ink") },
+      hoverlabel: { bgcolor: variable("--paper"), bordercolor: variable("--line"), font: { color: variable("--ink") }, align: "left" },
+      xaxis: axis(xTitle), yaxis: axis(yTitle),
+    };
+  }
+
+  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+
+  const percent = (value) => `${(100 * value).toFixed(1)} %`;
+  const number = (value) => (value === null ? "not measured" : value.toFixed(4));
+
+  function hover(run, i) {
+    const look = data.contestants[run.contestant];
+    const cell = data.cells[run.cell];
+    const points = run.points;
+    const lines = [
+      `<b>${asText(look.name)}</b>, seed ${run.seed}, evaluation ${points.index[i]}`,
+      `parameters ${percent(points.params[i])} (${Math.round(points.params[i] * run.n_params).toLocaleString("en")})`,
+      `validation error ${number(points.error[i])}`,
+      `test error ${number(points.test[i])}`,
+      `after ${points.elapsed[i].toLocaleString("en")} s`,
+      asText(points.config[i]).replace(/(.{60}[^,]*), /g, "$1,<br>"),
+    ];
+    return `${lines.join("<br>")}<br>${asText(cell.title)}`;
+  }
+
+  function trace(run, rows, values, extra) {
+    return {
+      type: "scatter", x: rows.map((i) => run.points.params[i]), y: rows.map((i) => values[i]),
+      text: rows.map((i) => hover(run, i)), hoverinfo: "text", ...extra,
+    };
+  }
+
+  function drawPareto(chosen) {
+    const onTest = byId("filter-split").value === "test";
+    const dominatedToo = byId("filter-dominated").checked && !onTest;
+    byId("filter-dominated").disabled = onTest;
+    const under = [];
+    const over = [];
+    for (const run of chosen.runs) {
+      const look = data.contestants[run.contestant];
+      const values = onTest ? run.points.test : run.points.error;
+      const all = values.map((_, i) => i).filter((i) => values[i] !== null);
+      const front = all.filter((i) => run.points.front[i]);
+      const colour = solid(look.colour);
+      if (dominatedToo) {
+        under.push(trace(run, all.filter((i) => !run.points.front[i]), values, {
+          mode: "markers", marker: { color: faint(look.colour, 0.35), size: 5, symbol: look.symbol },
+        }));
+      }
+      over.push(trace(run, front, values, {
+        mode: "lines+markers", name: asText(look.name),
+        line: { color: faint(look.colour, chosen.runs.length > 12 ? 0.5 : 0.9), width: 1.5, dash: look.dash, shape: onTest ? "linear" : "hv" },
+        marker: { color: colour, size: 7.5, symbol: look.symbol + (look.filled ? "" : "-open"), line: { color: look.filled ? variable("--paper") : colour, width: look.filled ? 0.8 : 1.5 } },
+      }));
+    }
+    const full = unprunedValue(chosen, onTest);
+    const metric = chosen.cell < 0 ? "metric" : data.cells[chosen.cell].metric;
+    const shape = layout("parameters, fraction of the full network", `${onTest ? "test" : "validation"} error (1 − ${asText(metric)})`);
+    if (full !== null) {
+      shape.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: full, y1: full, line: { color: variable("--soft"), width: 1, dash: "dot" } }];
+      shape.annotations = [{ xref: "paper", x: 0, y: full, text: "unpruned", showarrow: false, xanchor: "left", yanchor: "bottom", font: { color: variable("--soft"), size: 11.5 } }];
+    }
+    Plotly.react("pareto", [...under, ...over], shape, config);
+    const nPoints = over.reduce((sum, one) => sum + one.x.length, 0);
+    byId("pareto-status").textContent = chosen.inCell.length === 0
+      ? `no run of ${chosen.task} on ${chosen.model}`
+      : `${chosen.runs.length} run${chosen.runs.length === 1 ? "" : "s"}, ${nPoints} sub-networks on their fronts`;
+  }
+
+  // The unpruned network as most runs of the cell saw it: the mean of its errors.
+  function unprunedValue(chosen, onTest) {
+    const seen = [];
+    for (const run of chosen.runs) {
+      run.points.params.forEach((params, i) => {
+        const value = (onTest ? run.points.test : run.points.error)[i];
+        if (params === 1 && value !== null) seen.push(value);
+      });
+    }
+    return seen.length ? seen.reduce((a, b) => a + b, 0) / seen.length : null;
+  }
+
+  function drawHypervolume(chosen) {
+    const traces = [];
+    const cell = data.cells[chosen.cell];
+    const hours = cell && cell.budget_s > 7200;
+    const scale = cell ? cell.budget_s / (hours ? 3600 : 1) : 1;
+    const times = data.grid.map((part) => part * scale);
+    for (const contestant of unique(chosen.runs.map((run) => run.contestant))) {
+      const look = data.contestants[contestant];
+      const curves = chosen.runs.filter((run) => run.contestant === contestant && run.hypervolume).map((run) => run.hypervolume);
+      if (!curves.length) continue;
+      const at = (i) => curves.map((curve) => curve[i]).filter((value) => value !== null);
+      const mean = times.map((_, i) => (at(i).length ? at(i).reduce((a, b) => a + b, 0) / at(i).length : null));
+      if (curves.length > 1) {
+        const low = times.map((_, i) => Math.min(...at(i)));
+        const high = times.map((_, i) => Math.max(...at(i)));
+        traces.push({
+          type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...high, ...low.reverse()], fill: "toself",
+          fillcolor: faint(look.colour, 0.12), line: { width: 0 }, hoverinfo: "skip",
+        });
+      }
+      traces.push({
+        type: "scatter", mode: "lines", name: asText(look.name), x: times, y: mean,
+        line: { color: solid(look.colour), width: 2, dash: look.dash, shape: "hv" },
+        text: mean.map((value, i) => `<b>${asText(look.name)}</b><br>${value === null ? "" : value.toFixed(4)} after ${times[i].toFixed(hours ? 2 : 0)} ${hours ? "h" : "s"}<br>${curves.length} run${curves.length === 1 ? "" : "s"}`),
+        hoverinfo: "text",
+      });
+    }
+    Plotly.react("hypervolume", traces, layout(hours ? "charged hours" : "charged seconds", "hypervolume (at most 4)"), config);
+    byId("hypervolume-status").textContent = traces.length > 0 && byId("filter-seed").value === "all" ? "mean; band from the lowest to the highest seed" : "";
+  }
+
+  function drawRanks() {
+    const ranks = data.ranks[Number(byId("filter-track").value)];
+    const traces = [];
+    const times = data.grid.map((part) => 100 * part);
+    for (const one of ranks ? ranks.lines : []) {
+      if (hidden.has(one.contestant)) continue;
+      const look = data.contestants[one.contestant];
+      traces.push({
+        type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...one.high, ...[...one.low].reverse()], fill: "toself",
+        fillcolor: faint(look.colour, 0.12), line: { width: 0 }, hoverinfo: "skip",
+      });
+      traces.push({
+        type: "scatter", mode: "lines", name: asText(look.name), x: times, y: one.mean,
+        line: { color: solid(look.colour), width: 2, dash: look.dash },
+        text: one.mean.map((value, i) => `<b>${asText(look.name)}</b><br>rank ${value.toFixed(2)} [${one.low[i].toFixed(2)}, ${one.high[i].toFixed(2)}]<br>at ${times[i].toFixed(0)} % of the budget`),
+        hoverinfo: "text",
+      });
+    }
+    const shape = layout("budget spent (%)", "average rank (1 = best)");
+    shape.yaxis.autorange = "reversed";
+    Plotly.react("rank-plot", traces, shape, config);
+  }
+
+  function drawAll() {
+    const chosen = selection();
+    const present = new Set(chosen.inCell.map((run) => run.contestant));
+    for (const chip of document.querySelectorAll(".chip")) {
+      const i = Number(chip.dataset.contestant);
+      chip.setAttribute("aria-pressed", String(!hidden.has(i)));
+      chip.hidden = !present.has(i);
+    }
+    paintSwatches();
+    drawPareto(chosen);
+    drawHypervolume(chosen);
+    drawRanks();
+  }
+
+  // ---- provenance ----
+
+  function details(run) {
+    const box = element("details", null);
+    box.append(element("summary", "show"));
+    box.addEventListener("toggle", () => {
+      if (box.open && box.children.length === 1) {
+        const shown = { ...run.record, provenance: data.provenance[run.provenance] };
+        box.append(element("pre", JSON.stringify(shown, null, 1)));
+      }
+    });
+    return box;
+  }
+
+  function drawRuns() {
+    const wanted = byId("filter-runs").value.toLowerCase();
+    const found = data.runs.filter((run) => run.folder.toLowerCase().includes(wanted));
+    const rows = found.slice(0, nShown).map((run) => {
+      const row = element("tr", null);
+      row.append(element("th", run.folder, { scope: "row" }));
+      row.append(element("td", run.reason ? `${run.status}: ${run.reason}` : run.status));
+      row.append(element("td", run.unofficial.length ? `no: ${run.unofficial.join("; ")}` : run.official ? "yes" : "no"));
+      row.append(element("td", run.n_evaluations.toLocaleString("en"), { className: "number" }));
+      row.append(element("td", Math.round(run.elapsed_s).toLocaleString("en"), { className: "number" }));
+      row.append(element("td", run.started_at || ""));
+      const last = element("td", null);
+      last.append(details(run));
+      row.append(last);
+      return row;
+    });
+    byId("runs").tBodies[0].replaceChildren(...rows);
+    byId("runs-status").textContent = `${rows.length} of ${found.length} runs`;
+    byId("runs-more").hidden = rows.length === found.length;
+  }
+
+  buildFilters();
+  byId("filter-runs").addEventListener("input", () => { nShown = PAGE_OF_RUNS; drawRuns(); });
+  byId("runs-more").addEventListener("click", () => { nShown += PAGE_OF_RUNS; drawRuns(); });
+  dark.addEventListener("change", drawAll);
+  drawAll();
+  drawRuns();
+})();

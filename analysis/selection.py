@@ -1,0 +1,65 @@
+"""Which runs a figure is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nasbench.analysis.experiments import FIVE_METHODS
+from nasbench.analysis.scores import Scores
+from nasbench.subnetwork import BoolArray
+
+
+def subset(scores: Scores, keep: BoolArray) -> Scores:
+    """The scores of some runs, ``keep`` of shape ``(n_runs,)``, with the normalisation they had among all."""
+    runs = scores.runs[keep].reset_index(drop=True)
+    return dataclasses.replace(scores, runs=runs, hypervolume=scores.hypervolume[keep])
+
+
+def usual(runs: pd.DataFrame) -> BoolArray:
+    """Runs with default options and the cell's usual budget, not limited in evaluations; ``(n_runs,)``.
+
+    Their contestants' names are plain, see :func:`nasbench.analysis.frame.name_contestants`.
+    """
+    plain = runs["label"].astype(str) + "@" + runs["space"].astype(str)
+    return (runs["contestant"].astype(str) == plain).to_numpy(dtype=np.bool_, copy=True)
+
+
+def option(runs: pd.DataFrame, name: str) -> list[Any]:
+    """An option of the method in each run, None where it has no such option."""
+    return [_find(json.loads(text), name) for text in runs["options"]]
+
+
+def _find(options: dict[str, Any], name: str) -> Any:
+    if name in options:
+        return options[name]
+    return next((value[name] for value in options.values() if isinstance(value, dict) and name in value), None)
+
+
+def differ_only_in(runs: pd.DataFrame, names: Sequence[str]) -> BoolArray:
+    """Runs whose options other than ``names`` are those that most of these runs have; ``(n_runs,)``."""
+    rest = [json.dumps(_without(json.loads(text), set(names)), sort_keys=True) for text in runs["options"]]
+    counts = pd.Series(rest, dtype=str).value_counts()
+    most = min(counts.index[counts == counts.max()], default="")
+    return np.array([text == most for text in rest], dtype=np.bool_)
+
+
+def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {
+        key: _without(value, names) if isinstance(value, dict) else value
+        for key, value in options.items()
+        if key not in names
+    }
+
+
+def five_methods(runs: pd.DataFrame) -> BoolArray:
+    """Usual runs of the five methods of section 4.2, each in its space; ``(n_runs,)``."""
+    names = {
+        f"{method if searcher is None else f'{method}/{searcher}'}@{space}" for method, searcher, space in FIVE_METHODS
+    }
+    return usual(runs) & runs["contestant"].isin(names).to_numpy(dtype=np.bool_)

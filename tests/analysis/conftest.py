@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nasbench.analysis.frame import Results, read_results
+from nasbench.analysis.scores import Scores
+from nasbench.record import Evaluation, Identity, RunFolder, RunRecord
+from nasbench.testing.results import DIMENSIONS
+
+
+@pytest.fixture
+def make_scores():
+    """Scores written down by hand: one dict a run, with its hypervolume at each step of the budget."""
+
+    def make(*rows: dict) -> Scores:
+        runs = []
+        for row in rows:
+            defaults = {
+                "task": "rte",
+                "model": "bert-base-cased",
+                "track": "paper",
+                "device_class": "gpu",
+                "space": "small",
+                "method": "ws-nas",
+                "searcher": "random",
+                "seed": 0,
+                "options": {},
+                "marks": "",
+                "budget_s": 100.0,
+                "max_evaluations": None,
+                "status": "complete",
+                "n_evaluations": 10,
+            }
+            run = {**defaults, **{name: value for name, value in row.items() if name != "hypervolume"}}
+            run["label"] = run["method"] if run["searcher"] is None else f"{run['method']}/{run['searcher']}"
+            run["contestant"] = f"{run['label']}@{run['space']}{run.pop('marks')}"
+            run["cell"] = f"{run['task']}/{run['model']}/{run['device_class']}"
+            run["options"] = json.dumps(run["options"])
+            runs.append(run)
+        frame = pd.DataFrame(runs)
+        frame["max_evaluations"] = frame["max_evaluations"].astype("Int64")
+        hypervolume = np.array([row["hypervolume"] for row in rows], dtype=np.float64)
+        n_times = hypervolume.shape[1]
+        return Scores(frame, np.arange(1, n_times + 1) / n_times, hypervolume)
+
+    return make
+
+
+@pytest.fixture
+def write_run():
+    """Writes one run folder from (params, error, test_error) triples."""
+
+    def write(folder: Path, method: str, searcher: str | None, space: str, points: list, **changes) -> Path:
+        identity_fields = {
+            "task": "rte",
+            "model": "bert-base-cased",
+            "seed": 0,
+            "device_class": "gpu",
+            "budget_s": 100.0,
+        }
+        identity_fields |= {name: changes.pop(name) for name in list(changes) if name in identity_fields}
+        identity = Identity(space=space, method=method, searcher=searcher, options={}, **identity_fields)
+        record = RunRecord(
+            identity=identity,
+            suite_version="1",
+            track="paper",
+            metric="accuracy",
+            n_params_full=DIMENSIONS.n_params,
+            dimensions=dataclasses.asdict(DIMENSIONS),
+            status="complete",
+        )
+        path = folder / identity.folder(changed_options=False, official_budget=True)
+        run = RunFolder(path)
+        run.write_run(dataclasses.replace(record, **changes))
+        for i, (params, error, test_error) in enumerate(points):
+            run.append(
+                Evaluation(
+                    index=i,
+                    config={"heads": i},
+                    key=f"{i:016x}",
+                    head_counts=[],
+                    unit_counts=[],
+                    error=error,
+                    params=params,
+                    n_params=round(params * DIMENSIONS.n_params),
+                    elapsed_s=float(i + 1),
+                    test_error=test_error,
+                )
+            )
+        return path
+
+    return write
+
+
+@pytest.fixture
+def five_methods(tmp_path, write_run) -> Results:
+    """The five methods on one task with seed 0, three of them with seed 1; every number readable below."""
+    for method, searcher, space, shift in (
+        ("head-pruning", None, "large", 0.04),
+        ("layer-dropping", None, "layer", 0.02),
+        ("rfp", None, "large", 0.03),
+        ("s-nas", "random", "small", 0.01),
+        ("ws-nas", "ehvi", "small", 0.0),
+    ):
+        for seed in (0, 1) if method != "rfp" else (0,):
+            base = shift + 0.1 * seed
+            points = [
+                (1.0, 0.20 + base, 0.25 + base),
+                (0.6, 0.30 + base, 0.33 + base),
+                (0.7, 0.35 + base, None),  # dominated by the one before
+                (0.3, 0.45 + base, 0.44 + base),
+            ]
+            write_run(tmp_path, method, searcher, space, points, seed=seed)
+    return read_results(tmp_path)

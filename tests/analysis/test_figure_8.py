@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from nasbench.analysis import figure_8
+from nasbench.analysis.experiments import MissingRuns
+from nasbench.analysis.frame import read_results
+
+
+def test_test_metric_of_what_validation_picks(five_methods):
+    data = figure_8.data(five_methods).set_index(["label", "threshold"])
+    # ws-nas/ehvi, seeds 0 and 1: at 0.6 and more the network of 0.6 (test error .33, .43), at 0.3 the one of 0.3.
+    assert data.loc[("ws-nas/ehvi", 0.6), "test_metric"] == pytest.approx((0.67 + 0.57) / 2)
+    assert data.loc[("ws-nas/ehvi", 0.9), "test_metric"] == pytest.approx((0.67 + 0.57) / 2)
+    assert data.loc[("ws-nas/ehvi", 0.5), "test_metric"] == pytest.approx((0.56 + 0.46) / 2)
+    assert data.loc[("ws-nas/ehvi", 0.3), "n"] == 2
+    assert ("ws-nas/ehvi", 0.2) not in data.index  # nothing that small
+    assert data.loc[("rfp", 0.3), "test_metric"] == pytest.approx(0.53)
+    assert np.isnan(data.loc[("rfp", 0.3), "low"])  # one run has no interval
+    assert data.loc[("ws-nas/ehvi", 0.3), "low"] < 0.51 < data.loc[("ws-nas/ehvi", 0.3), "high"]
+
+
+def test_guides_stand_at_parts_of_the_unpruned_metric(five_methods):
+    data = figure_8.data(five_methods)
+    # Fine-tuned as a whole by HP (.29, .39) and RFP (.28) with seed 0 and by HP with seed 1: mean over seeds of means.
+    unpruned = ((0.71 + 0.72) / 2 + 0.61) / 2
+    assert data["unpruned"].unique() == pytest.approx([unpruned])
+    drawn = [line.get_ydata()[0] for line in figure_8.draw(data).axes[0].lines if len(line.get_xdata()) == 2]
+    assert drawn == pytest.approx([unpruned, 0.95 * unpruned, 0.9 * unpruned])
+
+
+def test_without_runs(tmp_path):
+    with pytest.raises(MissingRuns, match="nasbench experiment fig8"):
+        figure_8.data(read_results(tmp_path))
