@@ -7,6 +7,7 @@ a failure looks like.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -80,6 +81,21 @@ results_option = click.option(
 )
 
 
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU if any.",
+)
+data_option = click.option(
+    "--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="Local data; else $NASBENCH_DATA_DIR, else the hub."
+)
+quiet_option = click.option(
+    "--quiet", is_flag=True, help="Plain lines instead of a live view, as when not on a terminal."
+)
+
+
 @cli.command()
 @click.option("--method", required=True, help="See nasbench methods.")
 @click.option("--task", required=True, help="See nasbench tasks; or the path of your own declaration, a .toml file.")
@@ -102,9 +118,13 @@ results_option = click.option(
 @click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="Other than the task's: an unofficial run.")
 @click.option("--max-evaluations", type=int, help="Stop after so many, however fast the machine is.")
 @plugin_option
-@click.option("--quiet", is_flag=True, help="Plain lines instead of a live view, as when not on a terminal.")
+@quiet_option
 def run(quiet: bool, **arguments: Any) -> int:
-    """Run a method on a task; the same command resumes an interrupted run."""
+    """Run a method on a task, or resume it.
+
+    The same command again resumes a run that was interrupted, with the budget it had left. A run that is complete is not
+    run again.
+    """
     from nasbench import terminal
     from nasbench.request import make_request
 
@@ -159,6 +179,148 @@ def searchers(plugins: tuple[Path, ...], as_json: bool) -> None:
     from nasbench import listing
 
     _show(listing.searchers(plugins), as_json, {"name": "searcher", "options": "options", "summary": "what"})
+
+
+@cli.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--max-params", type=float, default=1.0, show_default=True, help="At most this fraction of the parameters."
+)
+@click.option("--out", type=PATH, required=True, help="The folder for the pruned model; it must not exist.")
+def export(run: Path, max_params: float, out: Path) -> None:
+    """Save a pruned network of a run.
+
+    RUN is the run's folder. Of its front, the network with the best validation error among those small enough is saved;
+    nasbench.load(OUT) loads it.
+    """
+    from nasbench.export import export as carry_out
+
+    evaluation = carry_out(run, out, max_params)
+    click.echo(
+        f"wrote {out}: {100 * evaluation.params:.1f} % of the parameters, validation error {evaluation.error:.4f}"
+    )
+
+
+@cli.command()
+@results_option
+@click.option("--out", type=PATH, default=Path("report"), show_default=True, help="The folder for the report.")
+@click.option("--figure", "figures", multiple=True, help="Only this figure (repeatable): 2 to 12, or a name.")
+@click.option("--refit", is_flag=True, help="Normalise by the runs at hand instead of by the frozen quantiles.")
+def report(results: Path, out: Path, figures: tuple[str, ...], refit: bool) -> int:
+    """Make tables, figures and a page."""
+    outcome = _analysis("report").report(results, out, figures or None, refit)
+    for warning in outcome.warnings:
+        click.echo(f"warning: {' '.join(warning.split())}", err=True)
+    for path in outcome.files if figures else outcome.files[-1:]:
+        click.echo(path)
+    return int(outcome.exit_code)
+
+
+@cli.command()
+@results_option
+@click.option("--out", type=PATH, default=Path("leaderboard.md"), show_default=True, help="The file to write or check.")
+@click.option("--check", "only_check", is_flag=True, help="Fail if the file is not what the results say.")
+def leaderboard(results: Path, out: Path, only_check: bool) -> None:
+    """Write or check the leaderboard."""
+    module = _analysis("leaderboard")
+    if only_check:
+        module.check_leaderboard(results, out)
+        click.echo(f"{out} is what {results} says")
+    else:
+        from nasbench.record import write_atomically
+
+        write_atomically(out, module.leaderboard(results).encode())
+        click.echo(f"wrote {out}")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--task", "tasks", multiple=True, help="Only this task (repeatable); default: the paper's eight.")
+@click.option("--model", "models", multiple=True, help="Only this model (repeatable); default: the paper's two.")
+@click.option("--seed", "seeds", type=int, multiple=True, help="Only this seed (repeatable); default: 0 to 9.")
+@click.option("--dry-run", is_flag=True, help="Print the commands of the runs instead of running them.")
+@device_option
+@data_option
+@results_option
+@quiet_option
+def experiment(dry_run: bool, quiet: bool, **arguments: Any) -> int:
+    """Make all runs that a figure needs.
+
+    NAME is fig5 (spaces), fig6 (searchers), fig7 (training strategies) or fig8 (methods). Runs that are complete are
+    passed over.
+    """
+    from nasbench import experiment as module
+
+    runs = module.runs(arguments.pop("name"), *(arguments.pop(key) for key in ("tasks", "models", "seeds")))
+    if dry_run:
+        for specification in runs:
+            click.echo(specification.command())
+        return 0
+    n_failed = module.carry_out(runs, quiet, **arguments)
+    return _fail(f"{n_failed} of {len(runs)} runs failed", 1) if n_failed else 0
+
+
+@cli.command()
+@results_option
+def claims(results: Path) -> None:
+    """Hold the paper's claims against the results.
+
+    Each is confirmed, refuted, undecided or not run.
+    """
+    click.echo(_analysis("claims").claims(results), nl=False)
+
+
+@cli.command()
+@results_option
+def freeze(results: Path) -> None:
+    """Freeze the scales of the hypervolume.
+
+    Writes the next version of the quantiles that objectives are normalised with: what was frozen before, and tasks and
+    models that had none.
+    """
+    benchmark = Path(importlib.import_module("nasbench.benchmark").__path__[0])
+    click.echo(_analysis("quantiles").freeze(results, benchmark))
+
+
+@cli.command()
+@click.argument("target")
+@plugin_option
+def check(target: str, plugins: tuple[Path, ...]) -> int:
+    """Hold a method or searcher to its contract.
+
+    TARGET is its name, or the path of a Python file that defines some.
+    """
+    from nasbench.check import check as carry_out
+    from nasbench.check import find_targets
+
+    n_failed = 0
+    for cls in find_targets(target, plugins):
+        click.secho(cls.name, bold=True)
+        for passed, name, seen in carry_out(cls):
+            n_failed += not passed
+            click.echo(
+                f"  {click.style('ok  ', fg='green') if passed else click.style('FAIL', fg='red')}  {name}: {seen}"
+            )
+    return _fail(f"{n_failed} checks failed", 1) if n_failed else 0
+
+
+@cli.command("new-method")
+@click.argument("name")
+@click.option("--out", type=PATH, default=Path(), help="The folder for the two files; default: this one.")
+def new_method(name: str, out: Path) -> None:
+    """Write a working method and its test."""
+    from nasbench.scaffold import write_method
+
+    method_file, test_file = write_method(name, out)
+    click.echo(f"wrote {method_file} and {test_file}; now:")
+    click.echo(f"  nasbench check {method_file}")
+    click.echo(f"  nasbench run --plugin {method_file} --method {name} --task demo")
+    click.echo(f"  pytest {test_file}")
+
+
+def _analysis(module: str) -> Any:
+    """A module of the analysis, which is a leaf: the engine finds it by name."""
+    return importlib.import_module(f"nasbench.analysis.{module}")
 
 
 def _show(entries: list[dict[str, Any]], as_json: bool, columns: dict[str, str]) -> None:

@@ -65,9 +65,9 @@ def make_request(
         raise UserError(f"no data folder {data_dir} (--data-dir or NASBENCH_DATA_DIR)")
 
     method_class = registry.find("method", method, registry.methods(plugins))
-    searcher_class = _searcher(method_class, searcher, plugins)
+    searcher_class = choose_searcher(method_class, searcher, plugins)
     the_task, own_model = _task(task)
-    space = _space(method_class, the_task, space)
+    space = choose_space(method_class, the_task, space)
     method_texts, searcher_texts = split_settings(settings)
     if searcher_texts and searcher_class is None:
         raise UserError(
@@ -115,7 +115,14 @@ def split_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, s
     return for_method, {key.removeprefix(SEARCHER_PREFIX): value for key, value in for_searcher.items()}
 
 
-def _searcher(method: type[Method], name: str | None, plugins: tuple[Path, ...]) -> type[Searcher] | None:
+def choose_searcher(
+    method: type[Method], name: str | None = None, plugins: tuple[Path, ...] = ()
+) -> type[Searcher] | None:
+    """The searcher asked for or the method's default; None for a method that uses none.
+
+    Raises:
+        UserError: for a searcher that does not exist or that the method cannot drive.
+    """
     if method.default_searcher is None:
         if name is not None:
             raise UserError(f"method {method.name!r} uses no searcher; leave out --searcher {name}")
@@ -147,7 +154,12 @@ def _model(task: Task, own_model: Model | None, name: str | None, device_class: 
     return registry.find("model", name or default_model(task, device_class), registry.models())
 
 
-def _space(method: type[Method], task: Task, name: str | None) -> str:
+def choose_space(method: type[Method], task: Task, name: str | None = None) -> str:
+    """The space asked for, or the task's default where the method works in it, or the method's first.
+
+    Raises:
+        UserError: for a space that does not exist or that the method does not work in.
+    """
     if name is None:
         return task.default_space if task.default_space in method.spaces else method.spaces[0]
     registry.find("search space", name, SPACES)

@@ -1,1 +1,24 @@
-"""What a plugin's author needs for tests: tiny models and data, and the contract every method must pass."""
+"""What a plugin's author needs for tests: tiny models and data, and the contracts methods and searchers must pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nasbench.testing.contract import MethodContract
+    from nasbench.testing.searcher_contract import SearcherContract
+
+__all__ = ["MethodContract", "SearcherContract"]
+
+
+def __getattr__(name: str) -> Any:
+    # The contracts need torch; whoever imports a tiny task for its declaration does not.
+    if name == "MethodContract":
+        from nasbench.testing import contract
+
+        return contract.MethodContract
+    if name == "SearcherContract":
+        from nasbench.testing import searcher_contract
+
+        return searcher_contract.SearcherContract
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,432 @@
+"""What every method must hold to, as checks that run in seconds on a tiny network.
+
+The same checks serve ``nasbench check`` and, as the pytest class :class:`MethodContract`, a plugin's own tests::
+
+    from nasbench.testing import MethodContract
+
+    class TestMine(MethodContract):
+        method = Mine
+
+Times in these runs are those of a clock that advances by one second whenever it is read, so nothing here depends on how
+fast a machine is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+
+from nasbench import runner
+from nasbench.evaluation import Evaluator
+from nasbench.method import Method
+from nasbench.observer import Observer
+from nasbench.problem import Problem
+from nasbench.record import Evaluation, RunFolder, RunRecord
+from nasbench.request import choose_searcher, choose_space
+from nasbench.searcher import Searcher
+from nasbench.sources import Part
+from nasbench.space import make_space
+from nasbench.subnetwork import Dimensions
+from nasbench.task import Model, Task
+from nasbench.testing import tasks
+from nasbench.testing.models import TINY_BERT
+from nasbench.testing.tasks import TINY_PAIR
+
+N_EVALUATIONS = 6
+N_STOPS = 4
+"""How many points of a run it is killed at."""
+SLACK_READINGS = 50
+"""Readings of the clock that a run may make after its budget is spent: those that close what is open."""
+ENDLESS_READINGS = 20_000
+"""Readings after which a run that ought to have ended is ended by force."""
+SEED = 3
+NOT_REPEATABLE = ("elapsed_s", "charged_s", "latency_ms")
+"""Fields of an evaluation that differ between equal runs."""
+OF_TEST = ("test_error", "test_metrics")
+
+
+class Broken(AssertionError):
+    """A check that failed, and why."""
+
+
+class Killed(BaseException):
+    """Ends a run as a kill would; no ``except Exception`` of a method catches it."""
+
+
+class SteppingClock:
+    """A clock that advances by one second at every reading.
+
+    Args:
+        limit: readings after which it raises :class:`Killed`.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.n_readings, self.limit = 0, limit
+
+    def __call__(self) -> float:
+        self.n_readings += 1
+        if self.limit is not None and self.n_readings > self.limit:
+            raise Killed
+        return float(self.n_readings)
+
+
+class KillingObserver(Observer):
+    """Counts the steps and evaluations of a run, and kills it at one of them."""
+
+    def __init__(self, kill_at: int | None = None) -> None:
+        self.n_events, self.kill_at = 0, kill_at
+
+    def _count(self) -> None:
+        self.n_events += 1
+        if self.n_events == self.kill_at:
+            raise Killed
+
+    def training(self, done: int, total: int, elapsed_s: float) -> None:  # noqa: ARG002
+        self._count()
+
+    def evaluated(self, evaluation: Evaluation) -> None:  # noqa: ARG002
+        self._count()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run's record as it was left on disk."""
+
+    record: RunRecord
+    evaluations: list[Evaluation]
+
+    def comparable(self, without: tuple[str, ...] = NOT_REPEATABLE) -> list[dict[str, Any]]:
+        """The evaluations, without the fields in which equal runs differ."""
+        found = [dataclasses.asdict(evaluation) for evaluation in self.evaluations]
+        return [{key: value for key, value in line.items() if key not in without} for line in found]
+
+
+@dataclass
+class MethodSubject:
+    """A method under test, and how it is run.
+
+    Attributes:
+        options: of the method, None for its defaults.
+        searcher: None for the method's default one.
+        folder: an empty folder for the runs.
+    """
+
+    method: type[Method]
+    folder: Path
+    options: Any = None
+    searcher: type[Searcher] | None = None
+    task: Task = TINY_PAIR
+    model: Model = TINY_BERT
+    n_evaluations: int = N_EVALUATIONS
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def new_folder(self) -> Path:
+        """Another empty results folder."""
+        return self.folder / f"run{next(self._numbers)}"
+
+    def request(self, results: Path, **changes: Any) -> runner.RunRequest:
+        """What is run; ends after :attr:`n_evaluations` unless told otherwise."""
+        searcher = self.searcher or choose_searcher(self.method)
+        usual: dict[str, Any] = {
+            "task": self.task,
+            "model": self.model,
+            "space": choose_space(self.method, self.task),
+            "method": self.method,
+            "method_options": self.method.Options() if self.options is None else self.options,
+            "searcher": searcher,
+            "searcher_options": None if searcher is None else searcher.Options(),
+            "seed": SEED,
+            "device": "cpu",
+            "precision": "fp32",
+            "results_dir": results,
+            "max_evaluations": self.n_evaluations,
+        }
+        return runner.RunRequest(**{**usual, **changes})
+
+    def run(
+        self,
+        results: Path | None = None,
+        observer: Observer | None = None,
+        clock: Callable[[], float] | None = None,
+        **changes: Any,
+    ) -> Outcome:
+        """Run the method once. Raises :class:`Killed` where the observer or the clock does."""
+        request = self.request(results or self.new_folder(), **changes)
+        record = runner.run(request, observer, clock or SteppingClock())
+        return Outcome(record, RunFolder(request.folder).read_evaluations())
+
+    @cached_property
+    def usual(self) -> tuple[Outcome, int, int]:
+        """An undisturbed run, its number of events, and its number of clock readings."""
+        observer, clock = KillingObserver(), SteppingClock()
+        outcome = self.run(observer=observer, clock=clock)
+        return outcome, observer.n_events, clock.n_readings
+
+
+MethodCheck = Callable[[MethodSubject], str]
+"""Says what was seen, or raises :class:`Broken`."""
+
+
+def runs(subject: MethodSubject) -> str:
+    """It ends by itself or with its budget, and has reported something."""
+    outcome = subject.usual[0]
+    require(outcome.record.status == "complete", f"the run failed: {outcome.record.reason}")
+    n_failed = sum(evaluation.status == "failed" for evaluation in outcome.evaluations)
+    require(n_failed < len(outcome.evaluations), f"all {n_failed} evaluations failed")
+    return f"{len(outcome.evaluations)} evaluations"
+
+
+def deterministic(subject: MethodSubject) -> str:
+    """The same seed gives the same evaluations, whatever the global random generators hold."""
+    with disturbed_random_state():
+        again = subject.run()
+    require_equal(subject.usual[0], again, "a second run with the same seed differs")
+    return "two runs with one seed are equal"
+
+
+def inside_the_space(subject: MethodSubject) -> str:
+    """What is reported are points of the space, and they are the networks that were measured."""
+    outcome = subject.usual[0]
+    reason = outcome.record.reason or ""
+    require("evaluate()" not in reason and "proposed" not in reason, reason)
+    space = make_space(outcome.record.identity.space, Dimensions(**outcome.record.dimensions))
+    for evaluation in outcome.evaluations:
+        config = space.from_json(evaluation.config)
+        space.check(config)
+        subnetwork = space.to_subnetwork(config)
+        same = subnetwork.key == evaluation.key and subnetwork.n_params(space.dims) == evaluation.n_params
+        require(same, f"evaluation {evaluation.index} is not of the network that its configuration names")
+    return f"all {len(outcome.evaluations)} are points of {space.name!r}"
+
+
+def obeys_the_budget(subject: MethodSubject) -> str:
+    """It lets the end of the budget pass, wherever it comes."""
+    total_s = sum(subject.usual[0].record.charged_s.values())
+    for share in (0.3, 0.9):
+        budget_s = share * total_s
+        clock = SteppingClock(limit=subject.usual[2] + ENDLESS_READINGS)
+        try:
+            outcome = subject.run(clock=clock, budget_s=budget_s, max_evaluations=None)
+        except Killed:
+            raise Broken("it went on after the budget was spent; let BudgetExhausted pass") from None
+        spent_s = sum(outcome.record.charged_s.values())
+        require(
+            spent_s <= budget_s + SLACK_READINGS,
+            f"it went on for {spent_s - budget_s:.0f} readings of the clock after the budget was spent; "
+            "let BudgetExhausted pass",
+        )
+        late = [evaluation.index for evaluation in outcome.evaluations if evaluation.elapsed_s > budget_s]
+        require(not late, f"evaluations {late} were recorded after the budget was spent")
+    return "ended in time at 30 % and 90 % of what it takes"
+
+
+def stopped_anywhere(subject: MethodSubject) -> str:
+    """Killed at any point and run again, it ends with the evaluations of an undisturbed run."""
+    usual, n_events, _ = subject.usual
+    stops = sorted({max(1, round(n_events * i / N_STOPS)) for i in range(1, N_STOPS + 1)})
+    for stop in stops:
+        results = subject.new_folder()
+        try:
+            subject.run(results, KillingObserver(stop))
+        except Killed:
+            pass
+        else:
+            raise Broken(f"a kill at event {stop} of {n_events} was swallowed; never catch BaseException")
+        again = subject.run(results)
+        require(again.record.status == "complete", f"resumed after event {stop}, it failed: {again.record.reason}")
+        require_equal(usual, again, f"killed at event {stop} of {n_events} and resumed, it differs")
+    return f"killed at {len(stops)} points and resumed, it ended the same"
+
+
+def leaves_given_weights_alone(subject: MethodSubject) -> str:
+    """What the problem hands out is the same after the run as before."""
+    changed: list[str] = []
+
+    def before_and_after(run: Callable[[Method, Problem], None], method: Method, problem: Problem) -> None:
+        before = _given(problem)
+        try:
+            run(method, problem)
+        finally:
+            after = _given(problem)
+            changed.extend(name for name in before if not np.array_equal(before[name], after[name]))
+
+    subject.run(method=_wrapped(subject.method, before_and_after))
+    require(not changed, f"it changed {', '.join(changed[:3])}; work on copies")
+    return "pre-trained weights and data are untouched"
+
+
+def survives_a_failed_evaluation(subject: MethodSubject) -> str:
+    """A network whose outputs are not finite costs an evaluation, not the run."""
+    if len(subject.usual[0].evaluations) < 2:
+        return "not applicable: it evaluates once"
+
+    def failing(run: Callable[[Method, Problem], None], method: Method, problem: Problem) -> None:
+        evaluator = Evaluator(problem.validation, problem.task, problem.pad_id, torch.device("cpu"))
+        problem._validator = cast(Evaluator, _FailsOnce(evaluator))
+        run(method, problem)
+
+    outcome = subject.run(method=_wrapped(subject.method, failing))
+    statuses = [evaluation.status for evaluation in outcome.evaluations]
+    require(outcome.record.status == "complete", f"a failed evaluation ended the run: {outcome.record.reason}")
+    require(statuses.count("failed") == 1, "no failure was recorded")
+    require(len(statuses) > 2 or len(subject.usual[0].evaluations) == 2, "it gave up after a failed evaluation")
+    return f"went on after one, {len(statuses)} evaluations"
+
+
+def sees_no_test_data(subject: MethodSubject) -> str:
+    """Other test labels change test results and nothing else."""
+    source = dataclasses.replace(subject.task.data, generator=f"{__name__}:pair_with_other_test_labels")
+    other = subject.run(task=dataclasses.replace(subject.task, data=source))
+    require_equal(subject.usual[0], other, "with other test labels it differs", (*NOT_REPEATABLE, *OF_TEST))
+    tested = [[evaluation.test_error for evaluation in run.evaluations] for run in (subject.usual[0], other)]
+    require(tested[0] != tested[1], "test results do not depend on the test labels")
+    return "other test labels change nothing that it reports"
+
+
+METHOD_CHECKS: Mapping[str, MethodCheck] = {
+    "runs": runs,
+    "is deterministic": deterministic,
+    "reports only configurations inside the space": inside_the_space,
+    "obeys the budget": obeys_the_budget,
+    "can be stopped anywhere": stopped_anywhere,
+    "leaves the given weights alone": leaves_given_weights_alone,
+    "survives a failed evaluation": survives_a_failed_evaluation,
+    "sees no test data": sees_no_test_data,
+}
+
+
+class MethodContract:
+    """All checks of a method as pytest tests: subclass it, name the subclass ``Test...`` and set :attr:`method`.
+
+    Attributes:
+        method: the class under test.
+        options: an instance of its ``Options``, None for the defaults.
+        searcher: a searcher class, None for the method's default.
+    """
+
+    method: ClassVar[type[Method]]
+    options: ClassVar[Any] = None
+    searcher: ClassVar[type[Searcher] | None] = None
+    _folder: ClassVar[tempfile.TemporaryDirectory[str]]
+    _subject: ClassVar[MethodSubject]
+
+    @classmethod
+    def setup_class(cls) -> None:
+        cls._folder = tempfile.TemporaryDirectory(prefix="nasbench-contract-")
+        cls._subject = MethodSubject(cls.method, Path(cls._folder.name), cls.options, cls.searcher)
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        cls._folder.cleanup()
+
+    def test_runs(self) -> None:
+        runs(self._subject)
+
+    def test_is_deterministic(self) -> None:
+        deterministic(self._subject)
+
+    def test_reports_only_configurations_inside_the_space(self) -> None:
+        inside_the_space(self._subject)
+
+    def test_obeys_the_budget(self) -> None:
+        obeys_the_budget(self._subject)
+
+    def test_can_be_stopped_anywhere(self) -> None:
+        stopped_anywhere(self._subject)
+
+    def test_leaves_the_given_weights_alone(self) -> None:
+        leaves_given_weights_alone(self._subject)
+
+    def test_survives_a_failed_evaluation(self) -> None:
+        survives_a_failed_evaluation(self._subject)
+
+    def test_sees_no_test_data(self) -> None:
+        sees_no_test_data(self._subject)
+
+
+def pair_with_other_test_labels(part: Part) -> dict[str, Any]:
+    """The rows of :data:`TINY_PAIR`, with every third test label turned round."""
+    rows = tasks.pair(part)
+    if part == "test":
+        rows["label"] = [label if i % 3 else 1 - label for i, label in enumerate(rows["label"])]
+    return rows
+
+
+class _FailsOnce:
+    """An evaluator whose second measurement is not finite."""
+
+    def __init__(self, evaluator: Any) -> None:
+        self._evaluator, self._n_measured = evaluator, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._evaluator, name)
+
+    def metrics(self, logits: Any) -> Any:
+        self._n_measured += 1
+        if self._n_measured == 2:
+            raise FloatingPointError("not finite, for the sake of the contract")
+        return self._evaluator.metrics(logits)
+
+
+def _wrapped(method: type[Method], around: Callable[..., None]) -> type[Method]:
+    """The method with something done around its ``run``."""
+
+    def run(self: Method, problem: Problem) -> None:
+        around(method.run, self, problem)
+
+    return type(method.__name__, (method,), {"run": run, "__module__": method.__module__})
+
+
+def _given(problem: Problem) -> dict[str, Any]:
+    """Copies of all that a method is handed."""
+    weights = problem.pretrained("contract").model.state_dict()
+    found = {f"weights {name}": value.numpy().copy() for name, value in weights.items()}
+    for part, split in (("train", problem.train), ("validation", problem.validation)):
+        for name, value in vars(split).items():
+            if isinstance(value, np.ndarray):
+                found[f"{part} {name}"] = value.copy()
+    return found
+
+
+@contextmanager
+def disturbed_random_state() -> Iterator[None]:
+    """A scope in which all global generators hold something else; they are restored behind it."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    random.seed(987)
+    np.random.seed(987)  # noqa: NPY002
+    torch.manual_seed(987)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        torch.set_rng_state(before[2])
+
+
+def require(holds: bool, reason: str) -> None:
+    """Raise :class:`Broken` unless it holds."""
+    if not holds:
+        raise Broken(reason)
+
+
+def require_equal(a: Outcome, b: Outcome, what: str, without: tuple[str, ...] = NOT_REPEATABLE) -> None:
+    """Raise :class:`Broken` with the first difference of two runs' evaluations."""
+    left, right = a.comparable(without), b.comparable(without)
+    if left == right:
+        return
+    for i, (x, y) in enumerate(zip(left, right, strict=False)):
+        for key in x:
+            if x[key] != y[key]:
+                raise Broken(f"{what}: evaluation {i} has {key} {x[key]!r} and {y[key]!r}")
+    raise Broken(f"{what}: {len(left)} evaluations and {len(right)}")

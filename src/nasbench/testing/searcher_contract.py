@@ -1,0 +1,224 @@
+"""What every searcher must hold to, as checks on a formula instead of a network; and through a method on a tiny one."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from nasbench import registry
+from nasbench.method import Method
+from nasbench.searcher import Decision, MultiFidelitySearcher, Searcher
+from nasbench.space import SPACES, Config, SearchSpace, make_space
+from nasbench.subnetwork import Dimensions, FloatArray
+from nasbench.testing.contract import SEED, Broken, MethodSubject, disturbed_random_state, require, stopped_anywhere
+
+N_PROPOSALS = 24
+DIMENSIONS = Dimensions(n_layers=4, n_heads=4, n_units=12, hidden_size=16, head_size=4, n_fixed_params=2000)
+
+
+@dataclass(frozen=True)
+class SearcherSubject:
+    """A searcher under test.
+
+    Attributes:
+        options: None for the defaults.
+        folder: an empty folder for runs on a tiny network.
+    """
+
+    searcher: type[Searcher]
+    folder: Path
+    options: Any = None
+
+    def make(self, space: SearchSpace) -> Searcher:
+        """A fresh one, always with the same seed."""
+        return self.searcher(space, np.random.default_rng(SEED), self.options)
+
+    def proposals(self, space: SearchSpace, tell_every: int = 1) -> list[Config]:
+        """What it proposes after the three first networks and what it is told about its own proposals.
+
+        Args:
+            tell_every: tell only every so many-th proposal's values, as if the others had failed.
+        """
+        searcher = self.make(space)
+        for config in (space.largest, space.smallest, space.midpoint):
+            searcher.tell(config, _values(space, config))
+        found = []
+        for i in range(N_PROPOSALS):
+            proposal = searcher.ask()
+            space.check(proposal)
+            found.append(proposal.copy())
+            if i % tell_every == 0:
+                searcher.tell(proposal, _values(space, proposal))
+        return found
+
+
+SearcherCheck = Callable[[SearcherSubject], str]
+"""Says what was seen, or raises :class:`~nasbench.testing.contract.Broken`."""
+
+
+def inside_every_space(subject: SearcherSubject) -> str:
+    """In each of the four spaces it proposes points of it."""
+    for name in SPACES:
+        try:
+            subject.proposals(make_space(name, DIMENSIONS))
+        except ValueError as error:
+            raise Broken(f"in space {name!r}: {error}") from error
+    return f"{N_PROPOSALS} proposals in each of {', '.join(SPACES)}"
+
+
+def deterministic(subject: SearcherSubject) -> str:
+    """All its randomness is that of the generator it is given."""
+    for name in SPACES:
+        space = make_space(name, DIMENSIONS)
+        first = subject.proposals(space)
+        with disturbed_random_state():
+            second = subject.proposals(space)
+        require(np.array_equal(first, second), f"in space {name!r}, the same generator gave other proposals")
+    return "the same generator gives the same proposals"
+
+
+def leaves_random_state_alone(subject: SearcherSubject) -> str:
+    """Global random generators are after it as they were before."""
+    before = _global_state()
+    subject.proposals(make_space("small", DIMENSIONS))
+    changed = [name for name, state in _global_state().items() if state != before[name]]
+    require(not changed, f"it moved the global generator of {' and '.join(changed)}; use the one it is given")
+    return "global random generators are untouched"
+
+
+def copes_with_failures(subject: SearcherSubject) -> str:
+    """It goes on if it is never told what became of a proposal."""
+    space = make_space("small", DIMENSIONS)
+    subject.proposals(space, tell_every=3)
+    subject.proposals(space, tell_every=N_PROPOSALS + 1)
+    return "goes on when two of three evaluations, or all, are never told"
+
+
+def leaves_arguments_alone(subject: SearcherSubject) -> str:
+    """Arrays that it is told are read, not written."""
+    space = make_space("small", DIMENSIONS)
+    searcher = subject.make(space)
+    for config in (space.largest, space.smallest, space.midpoint):
+        values = _values(space, config)
+        told, known = config.copy(), values.copy()
+        searcher.tell(told, values)
+        proposal = searcher.ask()
+        proposal[:] = 0  # its proposals are ours
+        same = np.array_equal(told, config) and np.array_equal(values, known)
+        require(same, "tell() changed an array that it was given; work on copies")
+    return "arrays it is told are unchanged"
+
+
+def decides_at_rungs(subject: SearcherSubject) -> str:
+    """A multi-fidelity searcher answers every report with a decision, and the last rung ends a trial."""
+    if not issubclass(subject.searcher, MultiFidelitySearcher):
+        return "not applicable: it makes no decisions"
+    space = make_space("small", DIMENSIONS)
+    searcher = subject.make(space)
+    assert isinstance(searcher, MultiFidelitySearcher)
+    rungs = searcher.rungs
+    require(len(rungs) > 0 and rungs[0] >= 1, f"rungs are whole epochs from 1 on, not {rungs}")
+    require(list(rungs) == sorted(set(rungs)), f"rungs must ascend, not {rungs}")
+    for trial in range(N_PROPOSALS):
+        values = _values(space, searcher.ask())
+        for epoch in rungs:
+            decision = searcher.report(trial, epoch, values)
+            require(isinstance(decision, Decision), f"report() answered {decision!r}, not a Decision")
+            is_last = epoch == rungs[-1]
+            fits = decision is not Decision.CONTINUE if is_last else decision is not Decision.FINISHED
+            require(fits, f"report() answered {decision} at rung {epoch} of {rungs}")
+            if decision is not Decision.CONTINUE:
+                break
+    return f"rungs {rungs}"
+
+
+def survives_a_kill(subject: SearcherSubject) -> str:
+    """Driven by a method that is killed and resumed, it ends with the same evaluations."""
+    method = _driver(subject.searcher)
+    return f"with {method.name}: {stopped_anywhere(MethodSubject(method, subject.folder, searcher=subject.searcher))}"
+
+
+SEARCHER_CHECKS: Mapping[str, SearcherCheck] = {
+    "proposes only points of every space": inside_every_space,
+    "is deterministic": deterministic,
+    "leaves global random state alone": leaves_random_state_alone,
+    "leaves what it is told alone": leaves_arguments_alone,
+    "copes with failed evaluations": copes_with_failures,
+    "decides at rungs": decides_at_rungs,
+    "can be stopped anywhere": survives_a_kill,
+}
+
+
+class SearcherContract:
+    """All checks of a searcher as pytest tests: subclass it, name the subclass ``Test...`` and set :attr:`searcher`.
+
+    Attributes:
+        searcher: the class under test.
+        options: an instance of its ``Options``, None for the defaults.
+    """
+
+    searcher: ClassVar[type[Searcher]]
+    options: ClassVar[Any] = None
+    _folder: ClassVar[tempfile.TemporaryDirectory[str]]
+    _subject: ClassVar[SearcherSubject]
+
+    @classmethod
+    def setup_class(cls) -> None:
+        cls._folder = tempfile.TemporaryDirectory(prefix="nasbench-contract-")
+        cls._subject = SearcherSubject(cls.searcher, Path(cls._folder.name), cls.options)
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        cls._folder.cleanup()
+
+    def test_proposes_only_points_of_every_space(self) -> None:
+        inside_every_space(self._subject)
+
+    def test_is_deterministic(self) -> None:
+        deterministic(self._subject)
+
+    def test_leaves_global_random_state_alone(self) -> None:
+        leaves_random_state_alone(self._subject)
+
+    def test_leaves_what_it_is_told_alone(self) -> None:
+        leaves_arguments_alone(self._subject)
+
+    def test_copes_with_failed_evaluations(self) -> None:
+        copes_with_failures(self._subject)
+
+    def test_decides_at_rungs(self) -> None:
+        decides_at_rungs(self._subject)
+
+    def test_can_be_stopped_anywhere(self) -> None:
+        survives_a_kill(self._subject)
+
+
+def _driver(searcher: type[Searcher]) -> type[Method]:
+    """A method of the suite that can drive the searcher."""
+    name = "s-nas" if issubclass(searcher, MultiFidelitySearcher) else "ws-nas"
+    return registry.find("method", name, registry.methods())
+
+
+def _values(space: SearchSpace, config: Config) -> FloatArray:
+    """A smooth front: the larger, the better, with falling returns. Read-only, as in a run."""
+    params = space.n_params(config)[0] / space.dims.n_params
+    values = np.array([0.6 - 0.4 * np.sqrt(params) + 0.01 * np.cos(config.sum()), params])
+    values.setflags(write=False)
+    return values
+
+
+def _global_state() -> dict[str, Any]:
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
+    assert isinstance(numpy_state, dict)
+    return {
+        "random": random.getstate(),
+        "numpy": (numpy_state["state"]["key"].tobytes(), numpy_state["state"]["pos"]),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }
