@@ -1,0 +1,201 @@
+"""The leaderboard says what the official runs say, in the same bytes everywhere."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasbench.analysis.frame import read_results
+from nasbench.analysis.leaderboard import check_leaderboard, escape, interval, leaderboard, number, render, sections
+from nasbench.analysis.quantiles import Quantiles, freeze, load_quantiles
+from nasbench.errors import NasbenchError
+from nasbench.record import RunFolder
+from nasbench.testing.results import Contestant, Plan, write_results
+
+GOOD, BAD = Contestant("ws-nas", "ehvi", shift=-0.05), Contestant("rfp", space="large", shift=0.05)
+NONE_FROZEN = Quantiles()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte", "mrpc"], seeds=range(4), n_evaluations=30))
+    return tmp_path
+
+
+def test_places_follow_the_truth(folder: Path) -> None:
+    (section,) = sections(read_results(folder), NONE_FROZEN)
+    assert section.title == "Paper models, GPU"
+    table = section.table
+    assert table["contestant"].tolist() == ["ws-nas/ehvi@small", "rfp@large"]
+    assert table["place"].tolist() == [1, 2]
+    assert table[["place_low", "place_high"]].to_numpy().tolist() == [[1, 1], [2, 2]]
+    assert table["rank"].tolist() == [1.0, 2.0]
+    assert (table["hypervolume_low"] < table["hypervolume"]).all()
+    assert (table["hypervolume"] < table["hypervolume_high"]).all()
+    assert table["n_runs"].tolist() == [8, 8]
+    assert table["n_cells"].tolist() == [2, 2]
+    assert (table["relative_0.3"] < table["relative_0.5"]).all()
+    assert table["relative_0.5"].is_monotonic_decreasing
+    assert (table["relative_0.5"] < 1).all()
+
+
+def test_without_every_task_there_is_no_place(folder: Path) -> None:
+    write_results(folder, Plan([Contestant("s-nas", "random", shift=-0.2)], tasks=["rte"], seeds=range(4)))
+    (section,) = sections(read_results(folder), NONE_FROZEN)
+    last = section.table.iloc[-1]
+    assert last["contestant"] == "s-nas/random@small"
+    assert np.isnan(last["place"])
+    assert last["rank"] == 1.0
+    row = next(line for line in leaderboard(folder, NONE_FROZEN).splitlines() if "s-nas/random" in line)
+    assert row.startswith("| - ")
+    assert "1 of 2" in row
+
+
+def test_tracks_and_device_classes_never_mix(folder: Path) -> None:
+    write_results(folder, Plan([GOOD], tasks=["rte"], seeds=[0], device_class="cpu", track="compact", n_evaluations=9))
+    write_results(folder, Plan([GOOD], tasks=["rte"], seeds=[0], device_class="cpu", n_evaluations=9))
+    write_results(folder, Plan([GOOD], tasks=["my-task"], seeds=[0], track="user", n_evaluations=9))
+    found = sections(read_results(folder), NONE_FROZEN)
+    assert [section.title for section in found] == ["Paper models, GPU", "Paper models, CPU"]
+    # The compact run has the identity of the paper one that followed, which replaced it.
+    assert [len(section.table) for section in found] == [2, 1]
+    assert "my-task" not in leaderboard(folder, NONE_FROZEN)
+
+
+def test_only_official_runs_count_and_the_others_are_counted(folder: Path) -> None:
+    before = sections(read_results(folder), NONE_FROZEN)[0].table
+    plan = Plan([GOOD], tasks=["cola"], seeds=range(3), unofficial=("another budget",), n_evaluations=5)
+    write_results(folder, plan)
+    write_results(folder, dataclasses.replace(plan, unofficial=(), status="running", tasks=["sst2"]))
+    results = read_results(folder)
+    after = sections(results, NONE_FROZEN)[0].table
+    assert after.equals(before)
+    assert "Not counted: 3 unofficial runs, 3 runs that have not ended." in leaderboard(folder, NONE_FROZEN)
+
+
+def test_failed_and_damaged_runs_show(folder: Path) -> None:
+    write_results(folder, Plan([BAD], tasks=["rte"], seeds=[0], status="failed", n_evaluations=5))
+    (folder / "mrpc/bert-base-cased/rfp_large_gpu_seed0/run.json").write_text("{")
+    text = leaderboard(folder, NONE_FROZEN)
+    assert "| 7 (1 failed) |" in text
+    assert "## Damaged records" in text
+    assert "mrpc/bert-base-cased/rfp" in text
+
+
+def test_runs_without_such_small_networks_are_counted(folder: Path) -> None:
+    for seed in range(4):
+        path = folder / f"rte/bert-base-cased/rfp_large_gpu_seed{seed}" / RunFolder.EVALUATIONS
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        kept = [line for line in lines if line["params"] > 0.3]
+        path.write_text("".join(json.dumps({**line, "index": i}) + "\n" for i, line in enumerate(kept)))
+    row = next(line for line in leaderboard(folder, NONE_FROZEN).splitlines() if "rfp" in line)
+    assert "(4 of 8 runs)" in row
+
+
+def test_provenance_decides_what_is_verified(folder: Path) -> None:
+    def verified() -> list[str]:
+        (section,) = sections(read_results(folder), NONE_FROZEN)
+        return section.table["verified"].tolist()
+
+    assert verified() == ["unknown revision, no hashes"] * 2
+    paths = sorted(folder.rglob(RunFolder.RUN))
+    for path in paths:
+        record = json.loads(path.read_text())
+        seed = record["identity"]["seed"]
+        record["provenance"] = {"git_revision": "abc", "data_sha256": f"{path.parts[-4]}{seed}", "weights_sha256": "w"}
+        path.write_text(json.dumps(record))
+    assert verified() == ["clean", "clean"]
+    one = next(path for path in paths if "rfp" in str(path))
+    record = json.loads(one.read_text())
+    record["provenance"]["git_revision"] = "abc+changes"
+    one.write_text(json.dumps(record))
+    assert verified() == ["clean", "changed checkout; clean"]
+    record["provenance"] |= {"git_revision": "abc", "data_sha256": "something else"}
+    one.write_text(json.dumps(record))
+    assert verified() == ["clean; hashes differ", "clean; hashes differ"]
+
+
+def test_names_of_strangers_cannot_break_the_table(folder: Path) -> None:
+    write_results(
+        folder, Plan([Contestant("<script>", "a|b\n# *x*")], tasks=["rte", "mrpc"], seeds=[0], n_evaluations=5)
+    )
+    text = leaderboard(folder, NONE_FROZEN)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 3
+    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+    assert "<script>" not in text
+    assert escape("a_b`c`") == "a\\_b\\`c\\`"
+
+
+def test_frozen_quantiles_are_used_and_named(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    frozen = load_quantiles(freeze(folder, tmp_path_factory.mktemp("benchmark")))
+    text = leaderboard(folder, frozen)
+    assert "no frozen quantiles" not in text
+    assert "no frozen quantiles" in leaderboard(folder, NONE_FROZEN)
+
+    # A new submission leaves the hypervolumes of the others alone.
+    def hypervolumes() -> list[float]:
+        table = sections(read_results(folder), frozen)[0].table.set_index("contestant")
+        return table.loc[["rfp@large", "ws-nas/ehvi@small"], "hypervolume"].tolist()
+
+    before = hypervolumes()
+    write_results(
+        folder, Plan([Contestant("new", shift=-0.1)], tasks=["rte", "mrpc"], seeds=range(4), suite_version="2")
+    )
+    assert hypervolumes() == before
+    assert "runs of suite version 2 scored with quantiles v1" in leaderboard(folder, frozen)
+
+
+def test_the_same_bytes_from_another_process_place_and_order(folder: Path, tmp_path: Path) -> None:
+    text = leaderboard(folder, NONE_FROZEN)
+    other = tmp_path / "elsewhere" / "results"
+    for path in sorted(folder.rglob("*.json*"), reverse=True):
+        if "elsewhere" not in path.parts:
+            copy = other / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    code = (
+        "import sys; from pathlib import Path; from nasbench.analysis.leaderboard import leaderboard;"
+        "from nasbench.analysis.quantiles import Quantiles;"
+        "sys.stdout.buffer.write(leaderboard(Path(sys.argv[1]), Quantiles()).encode())"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "5", "OMP_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Nehalem"}
+    done = subprocess.run([sys.executable, "-c", code, str(other)], capture_output=True, check=True, env=environment)
+    assert done.stdout.decode() == text
+
+
+def test_last_bits_do_not_show(folder: Path) -> None:
+    results = read_results(folder)
+    nudged = dataclasses.replace(results, evaluations=results.evaluations.copy())
+    sign = np.where(np.arange(len(results.evaluations)) % 2, 1, -1)
+    nudged.evaluations["error"] *= 1 + 4e-16 * sign
+    assert not nudged.evaluations["error"].equals(results.evaluations["error"])
+    assert render(nudged, NONE_FROZEN) == render(results, NONE_FROZEN)
+
+
+def test_check_says_what_differs_and_how_to_mend_it(folder: Path) -> None:
+    path = folder / "leaderboard.md"
+    with pytest.raises(NasbenchError, match="nasbench leaderboard"):
+        check_leaderboard(folder, path, NONE_FROZEN)
+    path.write_bytes(leaderboard(folder, NONE_FROZEN).encode())
+    check_leaderboard(folder, path, NONE_FROZEN)
+    path.write_text(path.read_text().replace("ws-nas/ehvi", "ws-nas/mine"))
+    with pytest.raises(NasbenchError, match="ws-nas/mine"):
+        check_leaderboard(folder, path, NONE_FROZEN)
+
+
+def test_no_runs_at_all(tmp_path: Path) -> None:
+    assert "No official run yet." in leaderboard(tmp_path, NONE_FROZEN)
+
+
+def test_numbers_have_fixed_decimals() -> None:
+    assert number(0.0005, 3) == number(0.0005 + 1e-16, 3) == number(0.0005 - 1e-16, 3)
+    assert number(-0.0001, 2) == "0.00"
+    assert number(float("nan"), 2) == "-"
+    assert interval(1.0, 0.5, 1.5, 1) == "1.0 [0.5, 1.5]"
+    assert interval(1.0, float("nan"), float("nan"), 1) == "1.0"
