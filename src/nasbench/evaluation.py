@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from nasbench import metrics
-from nasbench.batching import evaluation_batches
+from nasbench.batching import Batch, evaluation_batches
 from nasbench.subnetwork import SubNetwork
 from nasbench.supernet import SuperNetwork
 from nasbench.task import Task
@@ -34,16 +36,32 @@ class Evaluator:
         self._order = np.concatenate([batch.index for batch in self._batches])
 
     def logits(self, network: SuperNetwork, subnetwork: SubNetwork | None = None) -> Logits:
-        """Logits ``(n_examples, n_logits)`` in the order of the split; one copy from the device at the end."""
+        """Logits ``(n_examples, n_logits)`` in the order of the split."""
+        parts = network.parts(subnetwork)
+        return self._over_batches(
+            lambda batch: network.classify(network.encode(network.embed(batch), batch.attention_mask, parts))[None]
+        )[0]
+
+    def logits_of_depths(self, network: SuperNetwork, subnetwork: SubNetwork, n_layers: int) -> Logits:
+        """Logits of the first 0, 1, ..., ``n_layers`` layers of a sub-network in one pass.
+
+        Returns:
+            ``(n_layers + 1, n_examples, n_logits)``, examples in the order of the split.
+        """
+        parts = network.parts(subnetwork)[:n_layers]
+
+        def run(batch: Batch) -> Tensor:
+            states = network.encode_depths(network.embed(batch), batch.attention_mask, parts)
+            return network.classify(states.flatten(0, 1)).unflatten(0, (n_layers + 1, -1))
+
+        return self._over_batches(run)
+
+    def _over_batches(self, run: Callable[[Batch], Tensor]) -> Logits:
+        """Outputs ``(k, n_examples, n_logits)`` of all batches; one copy from the device at the end."""
         with torch.inference_mode():
-            parts = network.parts(subnetwork)
-            outputs = [
-                network.classify(network.encode(network.embed(batch), batch.attention_mask, parts))
-                for batch in self._batches
-            ]
-            sorted_logits: Logits = torch.cat(outputs).cpu().numpy()
-        logits = np.empty_like(sorted_logits)
-        logits[self._order] = sorted_logits
+            by_length: Logits = torch.cat([run(batch) for batch in self._batches], dim=1).cpu().numpy()
+        logits = np.empty_like(by_length)
+        logits[:, self._order] = by_length
         return logits
 
     def metrics(self, logits: Logits) -> dict[str, float]:

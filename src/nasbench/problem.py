@@ -33,7 +33,7 @@ from nasbench.front import Front
 from nasbench.observer import Observer
 from nasbench.record import Evaluation, RunFolder
 from nasbench.searcher import Searcher
-from nasbench.space import Config, SearchSpace
+from nasbench.space import Config, SearchSpace, Small
 from nasbench.strategies import FINE_TUNING_STEP, SuperNetworkTraining
 from nasbench.subnetwork import Dimensions, IntArray, SubNetwork
 from nasbench.supernet import SuperNetwork
@@ -101,6 +101,7 @@ class Problem:
         self._budget = recorder.budget
         self._evaluations: list[Evaluation] = []
         self._front = Front()
+        self._keys: set[str] = set()
         self._extracted: set[str] = set()
         self._n_duplicates = 0
         self._validator: Evaluator | None = None
@@ -175,26 +176,40 @@ class Problem:
             MethodError: if ``config`` is no point of the space, or the network is not one of its sub-networks.
         """
         subnetwork = self._checked(network, config)
-        if self.is_repeating:
-            return self._repeat(network, subnetwork)
-        self._budget.check()
-        with self._budget.charged("validation"):
-            started = self._budget.now()
-            evaluation = self._measure(network, subnetwork, config, epochs)
-            duration = self._budget.now() - started
-        with self._budget.uncharged("recording"):
-            charged = self._budget.charged_s
-            self._budget.check()
-            evaluation = dataclasses.replace(
-                evaluation,
-                elapsed_s=sum(charged.values()),
-                charged_s=charged,
-                latency_ms=1e3 * duration / len(self.validation),
-            )
-        if evaluation.error is not None and self._front.would_hold(evaluation.error, evaluation.params):
-            evaluation = self._with_test(network, subnetwork, evaluation)
-        self._record(evaluation)
-        return dataclasses.replace(evaluation, test_error=None, test_metrics=None)
+        return self._evaluate(
+            network, [config], lambda evaluator: evaluator.logits(network, subnetwork)[None], epochs=epochs
+        )[0]
+
+    def evaluate_depths(self, network: SuperNetwork, config: Config) -> list[Evaluation]:
+        """Measure (h, u, l) of SMALL for every depth l = 0, 1, ..., L at the price of the deepest: one pass.
+
+        A pass of (h, u, L) goes through all shallower networks; the classifier reads each of them. Depths whose
+        network has been reported before (all with l = 0 are one) are not reported again.
+
+        Args:
+            network: shared weights, not extracted.
+            config: ``(h, u, L)``.
+
+        Returns:
+            New evaluations, shallowest first; errors as for :meth:`evaluate`.
+
+        Raises:
+            MethodError: also in another space than SMALL.
+        """
+        if not isinstance(self.space, Small):
+            raise MethodError(f"evaluate_depths() needs space 'small', not {self.space.name!r}")
+        deepest = self._checked(network, config)
+        configs = [np.array([*config[:2], depth], dtype=np.int64) for depth in range(int(config[2]) + 1)]
+        keys = [self.space.to_subnetwork(one).key for one in configs]
+        new = [i for i, key in enumerate(keys) if key not in self._keys and key not in keys[:i]]
+        if not new:
+            self.note_duplicate()
+            return []
+        return self._evaluate(
+            network,
+            [configs[i] for i in new],
+            lambda evaluator: evaluator.logits_of_depths(network, deepest, int(config[2]))[new],
+        )
 
     # -- the harness -------------------------------------------------------------------------------------------------
 
@@ -214,6 +229,38 @@ class Problem:
             raise MethodError(f"evaluate() was given what is not in the space: {error}") from error
         return subnetwork
 
+    def _evaluate(
+        self,
+        network: SuperNetwork,
+        configs: list[Config],
+        run: Callable[[Evaluator], Logits],
+        epochs: float | None = None,
+    ) -> list[Evaluation]:
+        """Record the sub-networks that one pass measures.
+
+        Args:
+            run: gives their logits on a split, ``(len(configs), n_examples, n_logits)``.
+        """
+        subnetworks = [self.space.to_subnetwork(config) for config in configs]
+        done: list[Evaluation] = []
+        while self.is_repeating and len(done) < len(configs):
+            done.append(self._repeat(network, subnetworks[len(done)]))
+        if len(done) < len(configs):
+            measured = self._measure(configs, subnetworks, run, epochs)
+            test_logits: Logits | None = None
+            for i in range(len(done), len(configs)):
+                evaluation = dataclasses.replace(
+                    measured[i], index=len(self._evaluations), n_duplicates=self._n_duplicates
+                )
+                if evaluation.error is not None and self._front.would_hold(evaluation.error, evaluation.params):
+                    if test_logits is None:
+                        with self._budget.uncharged("test"):
+                            test_logits = run(self._recorder.test)
+                    evaluation = self._with_test(network, test_logits[i], evaluation)
+                self._record(evaluation)
+                done.append(evaluation)
+        return [dataclasses.replace(evaluation, test_error=None, test_metrics=None) for evaluation in done]
+
     def _repeat(self, network: SuperNetwork, subnetwork: SubNetwork) -> Evaluation:
         evaluation = self._recorder.recorded[len(self._evaluations)]
         if evaluation.key != subnetwork.key:
@@ -228,42 +275,71 @@ class Problem:
             self._budget.proceed()
         # A run killed right after its last evaluation has reached the limit already.
         self._check_limit()
-        return dataclasses.replace(evaluation, test_error=None, test_metrics=None)
+        return evaluation
 
     def _measure(
-        self, network: SuperNetwork, subnetwork: SubNetwork, config: Config, epochs: float | None
-    ) -> Evaluation:
-        n_params = subnetwork.n_params(self.dims)
-        blank = Evaluation(
-            index=len(self._evaluations),
-            config=self.space.to_json(config),
-            key=subnetwork.key,
-            head_counts=subnetwork.head_counts.tolist(),
-            unit_counts=subnetwork.unit_counts.tolist(),
-            error=None,
-            params=n_params / self.dims.n_params,
-            n_params=n_params,
-            elapsed_s=0.0,
-            n_duplicates=self._n_duplicates,
-            epochs=epochs,
-        )
+        self,
+        configs: list[Config],
+        subnetworks: list[SubNetwork],
+        run: Callable[[Evaluator], Logits],
+        epochs: float | None,
+    ) -> list[Evaluation]:
+        """Validate on the clock; raises :class:`BudgetExhausted` if that ended too late to count."""
         if self._validator is None:
             with self._budget.uncharged("loading"):
                 self._validator = Evaluator(self.validation, self.task, self.pad_id, self._device)
-        try:
-            metrics = self._validator.metrics(self._validator.logits(network, subnetwork))
-        except (FloatingPointError, torch.OutOfMemoryError) as error:
-            return dataclasses.replace(blank, status="failed", reason=str(error))
-        return dataclasses.replace(blank, error=1 - metrics[self.task.metric], metrics=metrics)
+        self._budget.check()
+        with self._budget.charged("validation"):
+            started = self._budget.now()
+            outcomes = self._outcomes(run, len(configs))
+            duration = self._budget.now() - started
+        charged = self._budget.charged_s
+        self._budget.check()
+        measured = []
+        for config, subnetwork, (metrics, reason) in zip(configs, subnetworks, outcomes, strict=True):
+            n_params = subnetwork.n_params(self.dims)
+            measured.append(
+                Evaluation(
+                    index=-1,
+                    config=self.space.to_json(config),
+                    key=subnetwork.key,
+                    head_counts=subnetwork.head_counts.tolist(),
+                    unit_counts=subnetwork.unit_counts.tolist(),
+                    error=1 - metrics[self.task.metric] if metrics else None,
+                    params=n_params / self.dims.n_params,
+                    n_params=n_params,
+                    elapsed_s=sum(charged.values()),
+                    charged_s=charged,
+                    latency_ms=1e3 * duration / len(self.validation),
+                    status="ok" if metrics else "failed",
+                    metrics=metrics,
+                    epochs=epochs,
+                    reason=reason,
+                )
+            )
+        return measured
 
-    def _with_test(self, network: SuperNetwork, subnetwork: SubNetwork, evaluation: Evaluation) -> Evaluation:
-        """Add test results and save the weights, off the clock and out of the method's sight."""
-        with self._budget.uncharged("test"):
-            logits: Logits = self._recorder.test.logits(network, subnetwork)
+    def _outcomes(self, run: Callable[[Evaluator], Logits], n: int) -> list[tuple[dict[str, float], str | None]]:
+        """Metrics, or no metrics and the reason, of each sub-network of a pass."""
+        assert self._validator is not None
+        try:
+            logits = run(self._validator)
+        except torch.OutOfMemoryError as error:
+            return [({}, str(error))] * n
+        outcomes: list[tuple[dict[str, float], str | None]] = []
+        for one in logits:
             try:
-                metrics = self._recorder.test.metrics(logits)
-            except FloatingPointError:
-                return evaluation
+                outcomes.append((self._validator.metrics(one), None))
+            except FloatingPointError as error:
+                outcomes.append(({}, str(error)))
+        return outcomes
+
+    def _with_test(self, network: SuperNetwork, logits: Logits, evaluation: Evaluation) -> Evaluation:
+        """Add test results and save the weights, off the clock and out of the method's sight."""
+        try:
+            metrics = self._recorder.test.metrics(logits)
+        except FloatingPointError:
+            return evaluation
         with self._budget.uncharged("recording"):
             if not self._recorder.checkpoints.has_weights(network.label):
                 self._recorder.checkpoints.save_weights(network)
@@ -288,6 +364,7 @@ class Problem:
     def _note(self, evaluation: Evaluation) -> None:
         """Remember an evaluation; weights of a sub-network trained alone go when it leaves the front."""
         self._evaluations.append(evaluation)
+        self._keys.add(evaluation.key)
         self._n_duplicates = 0
         if evaluation.error is None:
             return
