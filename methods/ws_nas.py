@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from nasbench.fine_tuning import FineTuningOptions
 from nasbench.method import Method
 from nasbench.problem import Problem
 from nasbench.record import Evaluation
@@ -11,17 +14,22 @@ from nasbench.strategies import SuperNetworkTraining
 from nasbench.subnetwork import SubNetwork
 
 
+@dataclass(frozen=True)
+class Options(FineTuningOptions, SuperNetworkTraining):
+    """Of the super-network's training; None takes what is declared with the model."""
+
+
 class WeightSharingNAS(Method):
     """Two stages: super-network training with one of six strategies, then any searcher; an evaluation is one pass."""
 
     name = "ws-nas"
     summary = "weight-sharing NAS: train a super-network once, search its sub-networks without further training"
     default_searcher = "random"
-    Options = SuperNetworkTraining
+    Options = Options
 
     def run(self, problem: Problem) -> None:
         network = problem.pretrained("super-network")
-        problem.training(network, self.options).run()
+        problem.training(network, self.options, self.options.of(problem.model.super_network)).run()
 
         def evaluate(config: Config, _: SubNetwork) -> Evaluation:
             return problem.evaluate(network, config)

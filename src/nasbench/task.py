@@ -122,6 +122,8 @@ class Model:
         generator: an embedded constructor as ``module:function``, for models made on the spot. The function answers
             with a configuration and a tokenizer; weights are drawn with a fixed seed.
         local_folder: a user's own saved model.
+        fine_tuning: of one network alone.
+        super_network: of shared weights, which need longer: each sub-network gets part of the steps.
     """
 
     name: str
@@ -136,3 +138,4 @@ class Model:
     generator: str | None = None
     local_folder: str | None = None
     fine_tuning: FineTuning = FineTuning()
+    super_network: FineTuning = FineTuning()

@@ -1,0 +1,44 @@
+"""Options that every method which trains has: the model's declared fine-tuning, changed in places."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from nasbench.task import FineTuning
+
+
+@dataclass(frozen=True)
+class FineTuningOptions:
+    """What differs from the fine-tuning declared with the model; None leaves a value as declared.
+
+    Attributes:
+        warmup: fraction of all steps over which the learning rate rises.
+    """
+
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    warmup: float | None = None
+
+    def of(self, declared: FineTuning) -> FineTuning:
+        """The declared fine-tuning with this one's changes.
+
+        Raises:
+            ValueError: for a value that makes no sense.
+        """
+        names = [field.name for field in dataclasses.fields(FineTuningOptions)]
+        changes = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return dataclasses.replace(declared, **changes)
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "batch_size", "epochs"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, not {value}")
+        if self.warmup is not None and not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a fraction in [0, 1), not {self.warmup}")
+        # Options that are combined with these are checked in turn.
+        check = getattr(super(), "__post_init__", None)
+        if check is not None:
+            check()
