@@ -15,7 +15,7 @@ from nasbench.task import DataSource, DeviceClass, Task, Track
 _SMALL: Mapping[tuple[Track, DeviceClass], float] = {
     ("paper", "gpu"): 7_200.0,
     ("compact", "gpu"): 300.0,
-    ("compact", "cpu"): 1_500.0,
+    ("compact", "cpu"): 1_200.0,
 }
 _LARGE: Mapping[tuple[Track, DeviceClass], float] = {
     ("paper", "gpu"): 14_400.0,
