@@ -122,7 +122,7 @@ quiet_option = click.option(
 def run(quiet: bool, **arguments: Any) -> int:
     """Run a method on a task, or resume it.
 
-    The same command again resumes a run that was interrupted, with the budget it had left. A run that is complete is not
+    The same command again resumes an interrupted run with the budget it had left. A run that is complete is not
     run again.
     """
     from nasbench import terminal

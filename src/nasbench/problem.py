@@ -165,6 +165,8 @@ class Problem:
 
         Args:
             network: the shared weights, of which the sub-network is run as a slice, or a network extracted as it.
+                Its label names the file of its weights: other weights need another label, see
+                :meth:`SuperNetwork.labelled`.
             config: a point of the space.
             epochs: of training behind it, where that varies.
 
@@ -175,6 +177,7 @@ class Problem:
             BudgetExhausted: if the budget was spent before the measurement ended; nothing is recorded.
             MethodError: if ``config`` is no point of the space, or the network is not one of its sub-networks.
         """
+        config = np.asarray(config)
         subnetwork = self._checked(network, config)
         return self._evaluate(
             network, [config], lambda evaluator: evaluator.logits(network, subnetwork)[None], epochs=epochs
@@ -198,6 +201,7 @@ class Problem:
         """
         if not isinstance(self.space, Small):
             raise MethodError(f"evaluate_depths() needs space 'small', not {self.space.name!r}")
+        config = np.asarray(config)
         deepest = self._checked(network, config)
         configs = [np.array([*config[:2], depth], dtype=np.int64) for depth in range(int(config[2]) + 1)]
         keys = [self.space.to_subnetwork(one).key for one in configs]
@@ -219,7 +223,6 @@ class Problem:
 
     def _checked(self, network: SuperNetwork, config: Config) -> SubNetwork:
         try:
-            config = np.asarray(config)
             self.space.check(config)
             subnetwork = self.space.to_subnetwork(config)
             network.parts(subnetwork)
@@ -246,6 +249,7 @@ class Problem:
         while self.is_repeating and len(done) < len(configs):
             done.append(self._repeat(network, subnetworks[len(done)]))
         if len(done) < len(configs):
+            self._check_limit()
             measured = self._measure(configs, subnetworks, run, epochs)
             test_logits: Logits | None = None
             for i in range(len(done), len(configs)):
@@ -480,7 +484,6 @@ class Training:
                 "label": self._network.label,
                 "trainer": self._trainer.state(),
                 "charged_s": budget.charged_s,
-                "n_evaluations": len(self._problem._evaluations),
             }
             self._problem._recorder.checkpoints.save_training(state)
         self._last_saved_s = budget.elapsed_s

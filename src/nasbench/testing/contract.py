@@ -49,7 +49,7 @@ N_STOPS = 4
 SLACK_READINGS = 50
 """Readings of the clock that a run may make after its budget is spent: those that close what is open."""
 ENDLESS_READINGS = 20_000
-"""Readings after which a run that ought to have ended is ended by force."""
+"""Readings of the clock after which a run that ought to have ended is ended by force."""
 SEED = 3
 NOT_REPEATABLE = ("elapsed_s", "charged_s", "latency_ms")
 """Fields of an evaluation that differ between equal runs."""
@@ -169,8 +169,14 @@ class MethodSubject:
     @cached_property
     def usual(self) -> tuple[Outcome, int, int]:
         """An undisturbed run, its number of events, and its number of clock readings."""
-        observer, clock = KillingObserver(), SteppingClock()
-        outcome = self.run(observer=observer, clock=clock)
+        observer, clock = KillingObserver(), SteppingClock(limit=ENDLESS_READINGS)
+        try:
+            outcome = self.run(observer=observer, clock=clock)
+        except Killed:
+            raise Broken(
+                f"it did not end after {self.n_evaluations} evaluations; let BudgetExhausted pass, and ask "
+                "problem.check_budget() in loops that do not evaluate"
+            ) from None
         return outcome, observer.n_events, clock.n_readings
 
 
