@@ -1,0 +1,53 @@
+"""Tiny super-networks with their data, loud enough that every head, unit, bias and LayerNorm shows in the logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from nasbench.batching import Batch, collate
+from nasbench.data import Split, TaskData, load_task_data
+from nasbench.models import load_pretrained
+from nasbench.supernet import Precision, SuperNetwork
+from nasbench.task import Model, Task
+
+NOISE = 0.2
+"""Standard deviation of what is added to every parameter: stock initialisation has zero biases and equal LayerNorms."""
+
+
+@dataclass(frozen=True)
+class TinyNetwork:
+    """A super-network, its task and the task's data."""
+
+    network: SuperNetwork
+    task: Task
+    data: TaskData
+    pad_id: int
+
+    def batch(self, n: int = 12, split: Split | None = None, length: int | None = None) -> Batch:
+        """The first ``n`` examples of a split (default: validation), padded to ``length`` or their longest."""
+        return collate(split or self.data.validation, np.arange(n), self.pad_id, length)
+
+
+def tiny_network(model: Model, task: Task, precision: Precision = "fp32", dropout: float = 0.0) -> TinyNetwork:
+    """A tiny network in eval mode, the same at every call.
+
+    Args:
+        dropout: rate of every dropout of the network; 0 makes training a function that autograd can be asked about too.
+    """
+    stock, tokenizer, _ = load_pretrained(model, task, seed=0)
+    stock.config.hidden_dropout_prob = stock.config.attention_probs_dropout_prob = dropout
+    for module in stock.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in stock.parameters():
+            parameter += NOISE * torch.randn(parameter.shape, generator=generator)
+    data = load_task_data(task, tokenizer, seed=0)
+    network = SuperNetwork(stock, precision)
+    network.n_choices = data.train.n_choices
+    return TinyNetwork(network, task, data, int(tokenizer.pad_token_id))
