@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from nasbench.methods.random_search import RandomSearch
 
 from nasbench.errors import BudgetExhausted, MethodError
+from nasbench.methods.random_search import RandomSearch
 from nasbench.record import Evaluation
 from nasbench.search import MAX_CONSECUTIVE_DUPLICATES, search
 from nasbench.searcher import Searcher

@@ -1,4 +1,4 @@
-"""Expected hypervolume improvement where one objective is uncertain and the other one known (two objectives, minimised).
+"""Expected hypervolume improvement of two minimised objectives, one uncertain and one known.
 
 The parameters of a candidate are known before it is evaluated, so only its error is a random variable. The area that a
 candidate adds is a sum over the strips between neighbours of the front, and in each strip the expectation is the
@@ -23,7 +23,9 @@ def expected_hypervolume_improvement(
     With the front sorted by parameters, ``p_1 < ... < p_m`` and ``e_1 > ... > e_m``, the reference ``(r_e, r_p)``,
     ``p_0 = -inf``, ``e_0 = r_e`` and ``p_{m+1} = r_p``, a candidate with parameters p and error N(mu, s^2) adds
 
-        sum over k = 0..m of  max(0, p_{k+1} - max(p_k, p)) * [ (e_k - mu) Phi(z_k) + s phi(z_k) ],  z_k = (e_k - mu) / s
+        sum over k = 0..m of  max(0, p_{k+1} - max(p_k, p)) * [ (e_k - mu) Phi(z_k) + s phi(z_k) ]
+
+    with ``z_k = (e_k - mu) / s``.
 
     Args:
         mean, deviation: of the candidates' errors, ``(n,)``; a deviation may be 0.
@@ -36,7 +38,7 @@ def expected_hypervolume_improvement(
     """
     errors, edges = _strips(front, reference)
     gap = errors - mean[:, None]
-    safe = np.maximum(deviation, np.finfo(np.float64).tiny)[:, None]
+    safe = np.where(deviation > 0, deviation, 1.0)[:, None]
     z = gap / safe
     improvement = np.where(
         deviation[:, None] > 0, gap * ndtr(z) + safe * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi), np.maximum(gap, 0.0)

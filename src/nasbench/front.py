@@ -1,7 +1,6 @@
 """Pareto fronts of two minimised objectives, in array code.
 
-The engine, the searchers and the analysis share these three functions. Hypervolume is moocore's; fronts and ranks are a
-sort and a scan, because two objectives need no more.
+The engine, the searchers and the analysis share them. Hypervolume and ranks are moocore's.
 """
 
 from __future__ import annotations
@@ -30,9 +29,6 @@ def pareto_mask(values: npt.ArrayLike) -> BoolArray:
 def nondominated_ranks(values: npt.ArrayLike) -> IntArray:
     """Rank of each point by non-dominated sorting: 0 for the first front, 1 for the front without it, and so on.
 
-    In lexicographic order a point is dominated by exactly those fronts whose best second objective so far is not
-    larger, and these bests ascend with the front's number; so each rank is one bisection (Jensen 2003, two objectives).
-
     Args:
         values: ``(n, 2)``, both minimised. Equal points share a rank; rows with a NaN get ``n``.
 
@@ -41,18 +37,30 @@ def nondominated_ranks(values: npt.ArrayLike) -> IntArray:
     """
     points = _two_columns(values)
     ranks = np.full(len(points), len(points), dtype=np.int64)
-    valid = np.flatnonzero(~np.isnan(points).any(axis=1))
-    order = valid[np.lexsort((points[valid, 1], points[valid, 0]))]
-    best: list[float] = []  # of the second objective, by front; ascending
-    ranks_in_order: list[int] = []
-    last_point, rank = (np.nan, np.nan), 0
-    for point in map(tuple, points[order].tolist()):
-        if point != last_point:
-            last_point, rank = point, bisect_right(best, point[1])
-            best[rank : rank + 1] = [point[1]]
-        ranks_in_order.append(rank)
-    ranks[order] = ranks_in_order
+    valid = ~np.isnan(points).any(axis=1)
+    if valid.any():
+        ranks[valid] = moocore.pareto_rank(points[valid])
     return ranks
+
+
+def crowding_distances(front: npt.ArrayLike) -> FloatArray:
+    """How lonely each point of a front is: half the perimeter of the box between its neighbours (Deb et al. 2002).
+
+    Args:
+        front: ``(m, 2)``, no point dominating another.
+
+    Returns:
+        ``(m,)``, in units of the front's extent; infinite for its two ends.
+    """
+    points = _two_columns(front)
+    order = np.lexsort((-points[:, 1], points[:, 0]))
+    distances = np.full(len(points), np.inf)
+    if len(points) > 2:
+        ordered = points[order]
+        extent = np.abs(ordered[-1] - ordered[0])
+        extent[extent == 0] = 1.0
+        distances[order[1:-1]] = (np.abs(ordered[2:] - ordered[:-2]) / extent).sum(axis=1)
+    return distances
 
 
 def hypervolume(values: npt.ArrayLike, reference: npt.ArrayLike) -> float:

@@ -1,7 +1,7 @@
 """An exact Gaussian process for some hundred observations of one quantity: Matern-5/2, one length-scale a dimension.
 
-Small enough to be read, and fast enough that a suggestion costs less than the evaluation that follows it. Inputs are scaled
-to [0, 1] by the caller; targets are standardised here. Rasmussen and Williams (2006), algorithm 2.1 and section 5.4.1.
+Small enough to be read, and fast enough that a suggestion costs less than the evaluation that follows it. The caller
+scales inputs to [0, 1]; targets are standardised here. Rasmussen and Williams (2006), algorithm 2.1 and section 5.4.1.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class GaussianProcess:
         self._weights = cho_solve((self._factor, True), (targets - self._shift) / self._scale)
 
     def predict(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation of the quantity itself (without observation noise) at ``(m, d)``: ``(m,)`` each."""
+        """Mean and standard deviation of the quantity, without observation noise, at ``(m, d)``: ``(m,)`` each."""
         cross = _matern52(self.inputs, inputs, self.hyperparameters)
         mean = self._shift + self._scale * (self._weights @ cross)
         half = solve_triangular(self._factor, cross, lower=True, overwrite_b=True)
@@ -91,8 +91,8 @@ class GaussianProcess:
 def fit(inputs: FloatArray, targets: FloatArray, start: Hyperparameters | None = None) -> GaussianProcess:
     """The posterior under the hyper-parameters of the largest posterior density (MAP), by L-BFGS from ``start``.
 
-    Priors are log-normal: length-scales as Hvarfner et al. (2024) propose, growing with the root of the dimension; a signal
-    variance around 1; a noise variance that is small, but wide enough for error-free and for very noisy observations.
+    Priors are log-normal: length-scales as Hvarfner et al. (2024) propose, growing with the root of the dimension; a
+    signal variance around 1; a small noise variance, vaguely, for there are error-free and very noisy observations.
     """
     step = -(-len(inputs) // MAX_FIT_POINTS)
     chosen_inputs, chosen_targets = inputs[::step], targets[::step]

@@ -27,7 +27,7 @@ class ModelBasedOptions:
     n_candidates: configurations scored for one proposal (fewer in LARGE, to bound the memory).
     """
 
-    n_initial: int = 10
+    n_initial: int = 6
     n_candidates: int = 3000
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class ModelBasedSearcher(Searcher):
             self._values.append(values)
 
     def features(self, configs: IntArray) -> FloatArray:
-        """Inputs of a model in [0, 1], ``(n, d)``: the dimensions of the space, or counts by layer if they are too many."""
+        """Inputs of a model, ``(n, d)`` in [0, 1]: the dimensions of the space, or counts by layer if they are many."""
         if self.space.n_dims <= MAX_MODEL_DIMS:
             return np.asarray(configs / self.space.upper)
         heads, units = self.space.counts(configs)
@@ -110,7 +110,7 @@ class ModelBasedSearcher(Searcher):
         return np.unique(np.concatenate([uniform, redrawn, self._steps(parents[n:])]), axis=0)
 
     def _steps(self, parents: IntArray) -> IntArray:
-        """Each parent with about three dimensions moved by a tenth of their range, at least by one, inside the space."""
+        """Each parent with some three dimensions moved by about a tenth of their range, inside the space."""
         upper = self.space.upper
         deviation = np.maximum(0.1 * upper, 1.0)
         steps = np.rint(deviation * self.rng.standard_normal(parents.shape)).astype(np.int64)

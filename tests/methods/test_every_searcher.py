@@ -1,5 +1,6 @@
 """What holds for every searcher: determinism, spaces, global random state, no proposal outside the space."""
 
+import dataclasses
 import pickle
 import random
 
@@ -21,9 +22,17 @@ def _error(space, config):
     return 1 / (1 + heads.sum() + units.sum())
 
 
+def _make(name, space, seed):
+    """A searcher with its default options, but that a model scores few candidates."""
+    options = SEARCHERS[name].Options()
+    if hasattr(options, "n_candidates"):
+        options = dataclasses.replace(options, n_candidates=90)
+    return SEARCHERS[name](space, np.random.default_rng(seed), options)
+
+
 def _proposals(name, space, n, seed):
     """What a searcher asks for on a simple problem, every proposal told, duplicates included."""
-    searcher = SEARCHERS[name](space, np.random.default_rng(seed))
+    searcher = _make(name, space, seed)
     asked = []
     for config in (space.largest, space.smallest, space.midpoint):
         searcher.tell(config, np.array([_error(space, config), space.n_params(config)[0] / space.dims.n_params]))
@@ -64,8 +73,8 @@ def test_asking_without_having_been_told_anything_works(name):
 @pytest.mark.parametrize("name", sorted(SEARCHERS))
 def test_a_search_survives_failed_evaluations_which_are_never_told(name):
     problem = PROBLEMS["smooth"]
-    searcher = SEARCHERS[name](problem.space, np.random.default_rng(0))
-    for i in range(30):
+    searcher = _make(name, problem.space, 0)
+    for i in range(20):
         config = searcher.ask()
         if i % 3:
             searcher.tell(config, problem.values(config[None])[0])

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from nasbench.methods.local_search import LocalSearch
 
 from nasbench.front import pareto_mask
+from nasbench.methods.local_search import LocalSearch
 from nasbench.space import make_space
 from nasbench.testing.analytic import BERT_BASE, PROBLEMS
 

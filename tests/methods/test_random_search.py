@@ -1,9 +1,9 @@
 """Random search draws every dimension of SMALL uniformly, whatever it is told."""
 
 import numpy as np
-from nasbench.methods.random_search import RandomSearch
 from scipy.stats import chisquare
 
+from nasbench.methods.random_search import RandomSearch
 from nasbench.testing.analytic import PROBLEMS
 
 

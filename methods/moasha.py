@@ -1,0 +1,83 @@
+"""Multi-objective asynchronous successive halving (Schmucker et al. 2021; Li et al. 2020), the stopping variant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nasbench.front import crowding_distances, nondominated_ranks
+from nasbench.searcher import Decision, MultiFidelitySearcher
+from nasbench.space import Config, SearchSpace
+from nasbench.subnetwork import FloatArray
+
+
+@dataclass(frozen=True)
+class MoashaOptions:
+    """Attributes:
+    eta: a trial must be among the best 1/eta of its rung to be trained on; also the ratio between rungs.
+    r_min: epochs before the first decision.
+    r_max: epochs of a trial that is never stopped.
+    """
+
+    eta: int = 3
+    r_min: int = 1
+    r_max: int = 5
+
+    def __post_init__(self) -> None:
+        if self.eta < 2:
+            raise ValueError(f"eta is {self.eta}; it must be at least 2")
+        if not 1 <= self.r_min <= self.r_max:
+            raise ValueError(f"r_min is {self.r_min} and r_max {self.r_max}; they must be 1 <= r_min <= r_max")
+
+
+class Moasha(MultiFidelitySearcher):
+    """Samples uniformly, and stops trials that are not among the best third of those that got as far.
+
+    Trials are ordered by non-dominated rank; those of one front by crowding distance, the loneliest first (Deb et al.
+    2002), and equals by arrival. So a trial that nothing dominates is stopped only where the first front alone is more
+    than a rung lets pass.
+    """
+
+    name = "moasha"
+    summary = "successive halving by non-dominated rank; standard NAS only"
+    Options = MoashaOptions
+
+    def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
+        super().__init__(space, rng, options)
+        self._reports: dict[int, list[FloatArray]] = {rung: [] for rung in self.rungs[:-1]}
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """``r_min * eta^k`` below ``r_max``, then ``r_max``: 1, 3, 5."""
+        rungs, epoch = [], self.options.r_min
+        while epoch < self.options.r_max:
+            rungs.append(epoch)
+            epoch *= self.options.eta
+        return (*rungs, self.options.r_max)
+
+    def ask(self) -> Config:
+        return self.space.sample(self.rng)
+
+    def tell(self, config: Config, values: FloatArray) -> None:
+        """Nothing is learned from the end of a trial; its reports were."""
+
+    def report(self, trial: int, epoch: int, values: FloatArray) -> Decision:
+        if epoch == self.options.r_max:
+            return Decision.FINISHED
+        if epoch not in self._reports:
+            raise ValueError(f"trial {trial} reports after {epoch} epochs; the rungs are {self.rungs}")
+        rung = self._reports[epoch]
+        rung.append(values)
+        position = _position_of_last(np.array(rung))
+        return Decision.CONTINUE if position < len(rung) / self.options.eta else Decision.STOP
+
+
+def _position_of_last(values: FloatArray) -> int:
+    """How many of ``(n, 2)`` come before the last one in the order of a rung."""
+    ranks = nondominated_ranks(values)
+    n_better = int((ranks < ranks[-1]).sum())
+    peers = np.flatnonzero(ranks == ranks[-1])
+    distances = crowding_distances(values[peers])
+    return n_better + int((distances[:-1] >= distances[-1]).sum())
