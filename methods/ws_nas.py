@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from nasbench.fine_tuning import FineTuningOptions
+from nasbench.fine_tuning import SuperNetworkOptions
 from nasbench.method import Method
 from nasbench.problem import Problem
 from nasbench.record import Evaluation
 from nasbench.search import search
 from nasbench.space import Config
-from nasbench.strategies import SuperNetworkTraining
 from nasbench.subnetwork import SubNetwork
-
-
-@dataclass(frozen=True)
-class Options(FineTuningOptions, SuperNetworkTraining):
-    """Of the super-network's training; None takes what is declared with the model."""
 
 
 class WeightSharingNAS(Method):
@@ -25,7 +17,7 @@ class WeightSharingNAS(Method):
     name = "ws-nas"
     summary = "weight-sharing NAS: train a super-network once, search its sub-networks without further training"
     default_searcher = "random"
-    Options = Options
+    Options = SuperNetworkOptions
 
     def run(self, problem: Problem) -> None:
         network = problem.pretrained("super-network")

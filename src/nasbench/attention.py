@@ -1,8 +1,8 @@
 """Attention and dropout, the two operations whose fastest form differs between devices.
 
-On a CPU, drawing dropout masks with torch costs more than the matrix products they follow: its generator makes one number
-at a time, and the fused attention kernel does not take a dropout rate. Numpy's SFC64 fills memory with random bits an
-order of magnitude faster, and as an argument instead of a global state.
+On a CPU, drawing dropout masks with torch costs more than the matrix products they follow: its generator makes one
+number at a time, and the fused attention kernel does not take a dropout rate. Numpy's SFC64 fills memory with random
+bits an order of magnitude faster, and as an argument instead of a global state.
 """
 
 from __future__ import annotations

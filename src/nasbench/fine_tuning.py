@@ -1,10 +1,11 @@
-"""Options that every method which trains has: the model's declared fine-tuning, changed in places."""
+"""Options of methods that train: the model's declared fine-tuning, changed in places."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 
+from nasbench.strategies import SuperNetworkTraining
 from nasbench.task import FineTuning
 
 
@@ -42,3 +43,8 @@ class FineTuningOptions:
         check = getattr(super(), "__post_init__", None)
         if check is not None:
             check()
+
+
+@dataclass(frozen=True)
+class SuperNetworkOptions(FineTuningOptions, SuperNetworkTraining):
+    """How a super-network is trained: the strategy, and what differs from the declared fine-tuning."""

@@ -16,8 +16,8 @@ class Method(ABC):
 
     ``run`` may use everything the problem offers and nothing else: it sees no test data, no clock and no record. It is
     stopped by a :class:`~nasbench.errors.BudgetExhausted` raised inside a call to the problem; what it has reported by
-    then counts. It returns when it has nothing more to try. It must be deterministic in ``problem.seed``: an interrupted run
-    is resumed by calling ``run`` again, with recorded evaluations answered from the record.
+    then counts. It returns when it has nothing more to try. It must be deterministic in ``problem.seed``: an
+    interrupted run is resumed by calling ``run`` again, with recorded evaluations answered from the record.
 
     Attributes:
         name, summary: as ``nasbench methods`` shows them.

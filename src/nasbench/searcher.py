@@ -1,8 +1,8 @@
 """The contract of a searcher: ask for a configuration, tell what it was worth.
 
 A searcher sees configurations of one space and pairs of values, both minimised: ``(error, params)`` with params the
-fraction of the full network's parameters. It never sees data, weights or a clock, so the same searcher serves standard and
-weight-sharing NAS, and an analytic problem in a test.
+fraction of the full network's parameters. It never sees data, weights or a clock, so the same searcher serves
+standard and weight-sharing NAS, and an analytic problem in a test.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Declarations: what is benchmarked. Frozen data, no behaviour that reads a file or a clock.
 
-A :class:`Task` names a data set, its metric and its budgets; a :class:`Model` names a pre-trained network. A cell of the
-benchmark is a (task, model, device class) triple. Declarations are versioned by name (``rte``, later ``rte.v2``) and never
-edited, so that records of one name stay comparable.
+A :class:`Task` names a data set, its metric and its budgets; a :class:`Model` names a pre-trained network. A cell of
+the benchmark is a (task, model, device class) triple. Declarations are versioned by name (``rte``, later ``rte.v2``)
+and never edited, so that records of one name stay comparable.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class Task:
 class FineTuning:
     """How a network is fine-tuned unless told otherwise; declared with the model.
 
-    The paper (section 4.1 and reference section 3): AdamW with torch's defaults, learning rate 2e-5 with linear decay to 0,
-    no warm-up, no clipping, batches of 4, 5 epochs.
+    The paper's (section 4.1.3): AdamW with torch's defaults, learning rate 2e-5 with linear decay to 0, no warm-up, no
+    clipping, batches of 4, 5 epochs.
 
     Attributes:
         warmup: fraction of all steps over which the learning rate rises linearly from 0.
