@@ -1,8 +1,8 @@
 """WS-NAS by whole depth curves: every pass of (h, u, L) reports all its depths. Our own; SMALL only.
 
-In SMALL the network (h, u, l) is the first l layers of (h, u, L), so a pass of the deepest computes all L + 1 of them on
-its way. Reading the classifier at each depth gives L + 1 evaluations for the price of one, and the searcher only has to
-choose (h, u).
+In SMALL the network (h, u, l) is the first l layers of (h, u, L), so a pass of the deepest computes all L + 1 of them
+on its way. Reading the classifier at each depth gives L + 1 evaluations for the price of one, and the searcher only has
+to choose (h, u).
 """
 
 from __future__ import annotations
