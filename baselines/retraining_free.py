@@ -1,0 +1,132 @@
+"""Retraining-free pruning: choose heads and units by Fisher information, then tune their masks (Kwon et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from nasbench.importance import batches, mask_gradients
+from nasbench.losses import Kind
+from nasbench.mask_search import MacCosts, MaskSearch, rearrange
+from nasbench.mask_tuning import TuningBatch, tune_masks
+from nasbench.method import Method
+from nasbench.problem import Problem
+from nasbench.space import Large
+from nasbench.subnetwork import FloatArray, IntArray, SubNetwork
+from nasbench.supernet import SuperNetwork
+
+if TYPE_CHECKING:
+    from nasbench.data import Split
+
+ALPHAS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+"""Fractions of the full network's operations, one evaluation each."""
+N_BATCHES, BATCH_SIZE = 64, 32
+"""2,048 training examples, drawn with replacement."""
+
+
+class RetrainingFreePruning(Method):
+    """Fine-tunes the network, then prunes it to nine amounts of computation without training it again.
+
+    Fisher information, what the search sorts and the products that the rearrangement needs are the same for all nine.
+    Sums over the drawn examples run over the distinct ones, in order of length, each counted as often as it was drawn.
+    A block that has lost its last head or unit is skipped with its bias and LayerNorm, as everywhere in this suite.
+    """
+
+    name = "rfp"
+    summary = "retraining-free pruning: fine-tune, choose masks by Fisher information, tune them by least squares"
+    spaces = ("large",)
+
+    def run(self, problem: Problem) -> None:
+        assert isinstance(problem.space, Large)
+        network = problem.pretrained("fine-tuned")
+        problem.training(network).run()
+        problem.evaluate(network, problem.space.largest)
+        costs = MacCosts.of(problem.dims, float(problem.train.lengths.mean()))
+        drawn = problem.rng.integers(len(problem.train), size=(N_BATCHES, BATCH_SIZE))
+        with problem.phase("search"):
+            sample = Sample.of(problem.train, drawn)
+            heads, units = sample.gradients(network, problem.task.kind, problem.pad_id, problem.check_budget)
+            search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs)
+            students = rearranged([search.best(alpha) for alpha in ALPHAS], heads, units, problem.check_budget)
+            examples = sample.tuning_batches(network, problem.pad_id)
+        for alpha, student in zip(ALPHAS, students, strict=True):
+            with problem.phase("search"):
+                teacher = search.best(alpha**0.5)
+                scales = tune_masks(network, student, teacher, examples, problem.check_budget)
+                label = f"alpha-{alpha}"
+                tuned = network.scaled(*scales, label).extract(student, label)
+            problem.evaluate(tuned, problem.space.from_subnetwork(student))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Examples drawn with replacement, in batches.
+
+    Attributes:
+        distinct: the examples that were drawn.
+        counts: how often each is in each batch, ``(n_batches, n_distinct)``.
+    """
+
+    distinct: Split
+    counts: IntArray
+
+    @classmethod
+    def of(cls, split: Split, drawn: IntArray) -> Sample:
+        """The examples of a split whose indices are in ``drawn``, ``(n_batches, batch_size)``."""
+        distinct, places = np.unique(drawn, return_inverse=True)
+        counts = np.zeros((len(drawn), len(distinct)), dtype=np.int64)
+        np.add.at(counts, (np.arange(len(drawn))[:, None], places.reshape(drawn.shape)), 1)
+        return cls(split.take(distinct), counts)
+
+    def gradients(
+        self, network: SuperNetwork, kind: Kind, pad_id: int, after_batch: Callable[[], None] = lambda: None
+    ) -> tuple[FloatArray, FloatArray]:
+        """g_b: of the mean loss of each batch with respect to all masks at 1.
+
+        Returns:
+            ``(n_batches, n_layers, n_heads)`` and ``(n_batches, n_layers, n_units)``.
+        """
+        shares = torch.from_numpy(self.counts / self.counts.sum(axis=1, keepdims=True)).float().to(network.device)
+        full = SubNetwork.full(network.dims)
+        totals = [torch.zeros(len(shares), mask.size, device=network.device) for mask in (full.heads, full.neurons)]
+        for batch in batches(self.distinct, network, pad_id):
+            for total, gradients in zip(totals, mask_gradients(network, batch, kind, full), strict=True):
+                total.addmm_(shares[:, batch.index], gradients.flatten(1))
+            after_batch()
+        heads, units = (total.double().cpu().numpy() for total in totals)
+        return heads.reshape(-1, *full.heads.shape), units.reshape(-1, *full.neurons.shape)
+
+    def tuning_batches(self, network: SuperNetwork, pad_id: int) -> list[TuningBatch]:
+        """The examples embedded, each of their tokens counted as often as the example was drawn."""
+        drawn = torch.from_numpy(self.counts.sum(axis=0)).float().to(network.device)
+        found = []
+        with torch.inference_mode():
+            for batch in batches(self.distinct, network, pad_id):
+                counts = drawn[batch.index].repeat_interleave(self.distinct.n_choices)[:, None]
+                mask = batch.attention_mask
+                tokens = torch.ones(batch.input_ids.shape, device=network.device) if mask is None else mask.float()
+                found.append(TuningBatch(network.embed(batch), mask, counts * tokens))
+        return found
+
+
+def rearranged(
+    subnetworks: list[SubNetwork], heads: FloatArray, units: FloatArray, after_layer: Callable[[], None] = lambda: None
+) -> list[SubNetwork]:
+    """Sub-networks with as many heads and units in each layer, but those whose joint removal costs less.
+
+    Args:
+        heads, units: gradients ``(n_batches, n_layers, n)``.
+    """
+    head_masks, unit_masks = [], []
+    for layer in range(heads.shape[1]):
+        head_masks.append(rearrange(heads[:, layer], [int(s.head_counts[layer]) for s in subnetworks]))
+        unit_masks.append(rearrange(units[:, layer], [int(s.unit_counts[layer]) for s in subnetworks]))
+        after_layer()
+    return [
+        SubNetwork(np.stack([masks[i] for masks in head_masks]), np.stack([masks[i] for masks in unit_masks]))
+        for i in range(len(subnetworks))
+    ]
