@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nasbench.analysis import style
-from nasbench.analysis.experiments import N_INITIAL, N_RANDOM
-from nasbench.analysis.scores import Scores
-from nasbench.analysis.selection import differ_only_in
 from nasbench.subnetwork import BoolArray
+
+from . import style
+from .experiments import N_INITIAL, N_RANDOM
+from .scores import Scores
+from .selection import differ_only_in
 
 COLUMNS = ["cell", "task", "model", "device_class", "seed", "space", "strategy", "hypervolume"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from nasbench.analysis import style
-from nasbench.analysis.comparison import CriticalDifference
-from nasbench.analysis.comparison import critical_difference as compute
-from nasbench.analysis.experiments import MissingRuns
-from nasbench.analysis.scores import Scores, block_table
-from nasbench.analysis.selection import subset, usual
+from . import style
+from .comparison import CriticalDifference
+from .comparison import critical_difference as compute
+from .experiments import MissingRuns
+from .scores import Scores, block_table
+from .selection import subset, usual
 
 TITLE = "Average ranks and their critical difference"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from nasbench.analysis import regrets
-from nasbench.analysis.experiments import STANDARD_SEARCHERS
-from nasbench.analysis.scores import Scores
+from . import regrets
+from .experiments import STANDARD_SEARCHERS
+from .scores import Scores
 
 TITLE = "Hypervolume regret over time, standard NAS"
 

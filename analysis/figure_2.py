@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from nasbench.analysis import style
 from nasbench.space import SPACES, make_space
 from nasbench.subnetwork import Dimensions
+
+from . import style
 
 TITLE = "Head masks drawn from the four search spaces"
 

@@ -10,9 +10,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nasbench.analysis import style
 from nasbench.space import SPACES, make_space
 from nasbench.subnetwork import Dimensions
+
+from . import style
 
 TITLE = "Parameter counts of uniformly drawn sub-networks"
 

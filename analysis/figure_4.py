@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from nasbench.analysis import style
 from nasbench.front import pareto_mask
 from nasbench.task import REFERENCE_POINT
+
+from . import style
 
 TITLE = "The hypervolume of a Pareto set"
 EXAMPLE = ((0.15, 1.60), (0.45, 1.05), (0.90, 0.60), (1.45, 0.25), (1.25, 1.35))

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nasbench.analysis import boxes, style
-from nasbench.analysis.experiments import BEST_STRATEGY, MissingRuns
-from nasbench.analysis.scores import Scores
-from nasbench.analysis.selection import option, subset
 from nasbench.space import SPACES
+
+from . import boxes, style
+from .experiments import BEST_STRATEGY, MissingRuns
+from .scores import Scores
+from .selection import option, subset
 
 TITLE = "Hypervolume by search space, 100 random sub-networks of one super-network"
 

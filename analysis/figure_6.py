@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nasbench.analysis import style
-from nasbench.analysis.experiments import STANDARD_SEARCHERS, WEIGHT_SHARING_SEARCHERS, MissingRuns
-from nasbench.analysis.ranks import bootstrap_ranks
-from nasbench.analysis.scores import Scores, block_table
-from nasbench.analysis.selection import subset, usual
+from . import style
+from .experiments import STANDARD_SEARCHERS, WEIGHT_SHARING_SEARCHERS, MissingRuns
+from .ranks import bootstrap_ranks
+from .scores import Scores, block_table
+from .selection import subset, usual
 
 TITLE = "Average rank of the searchers over time"
 PANELS = {

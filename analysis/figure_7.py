@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nasbench.analysis import boxes
-from nasbench.analysis.experiments import MissingRuns
-from nasbench.analysis.scores import Scores
-from nasbench.analysis.selection import option, subset
 from nasbench.strategies import STRATEGIES
+
+from . import boxes
+from .experiments import MissingRuns
+from .scores import Scores
+from .selection import option, subset
 
 TITLE = "Hypervolume by training strategy, the same 100 sub-networks of SMALL"
 COLOURS: dict[str, str] = dict(

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nasbench.analysis import style
-from nasbench.analysis.bootstrap import mean_interval
-from nasbench.analysis.experiments import MissingRuns
-from nasbench.analysis.frame import Results
-from nasbench.analysis.relative import relative_performance
-from nasbench.analysis.selection import five_methods
+from . import style
+from .bootstrap import mean_interval
+from .experiments import MissingRuns
+from .frame import Results
+from .relative import relative_performance
+from .selection import five_methods
 
 TITLE = "Test metric against parameters pruned"
 GUIDES = (1.0, 0.95, 0.9)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nasbench.analysis import fronts
-from nasbench.analysis.frame import Results
+from . import fronts
+from .frame import Results
 
 TITLE = "Pareto fronts of single runs, BERT models"
 

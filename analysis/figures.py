@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from nasbench.analysis import (
+from . import (
     critical_difference,
     figure_2,
     figure_3,
@@ -23,9 +23,9 @@ from nasbench.analysis import (
     figure_12,
     front,
 )
-from nasbench.analysis.experiments import BERT_BASE
-from nasbench.analysis.frame import Results
-from nasbench.analysis.scores import Scores
+from .experiments import BERT_BASE
+from .frame import Results
+from .scores import Scores
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nasbench.analysis import fronts, style
-from nasbench.analysis.frame import Results
+from . import fronts, style
+from .frame import Results
 
 TITLE = "Five methods on one task"
 

@@ -7,12 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nasbench.analysis import style
-from nasbench.analysis.experiments import MissingRuns
-from nasbench.analysis.frame import Results
-from nasbench.analysis.relative import unpruned_metric
-from nasbench.analysis.selection import five_methods
 from nasbench.subnetwork import BoolArray
+
+from . import style
+from .experiments import MissingRuns
+from .frame import Results
+from .relative import unpruned_metric
+from .selection import five_methods
 
 
 def front_mask(evaluations: pd.DataFrame) -> BoolArray:

@@ -24,14 +24,15 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from nasbench.analysis import style
-from nasbench.analysis.frame import Results
-from nasbench.analysis.fronts import front_mask
-from nasbench.analysis.leaderboard import PARAMETER_LIMITS, Section, interval, number
-from nasbench.analysis.ranks import bootstrap_ranks
-from nasbench.analysis.scores import Scores, block_table
-from nasbench.analysis.selection import subset, usual
 from nasbench.subnetwork import BoolArray
+
+from . import style
+from .frame import Results
+from .fronts import front_mask
+from .leaderboard import PARAMETER_LIMITS, TRACKS, Section, interval, number
+from .ranks import bootstrap_ranks
+from .scores import Scores, block_table
+from .selection import subset, usual
 
 MAX_POINTS = 24_000
 """Dominated sub-networks on the page, shared out among its runs; fronts are always whole."""
@@ -78,11 +79,16 @@ def write_page(
     results: Results,
     scores: Scores,
     boards: list[Section],
+    n_official: int,
     figures: list[PageFigure],
     warnings: list[str],
     suite_version: str,
 ) -> None:
-    """Write the page; everything it shows is inside it."""
+    """Write the page; everything it shows is inside it.
+
+    Args:
+        boards: the leaderboard's sections, the first ``n_official`` of them official; the others are folded.
+    """
     runs = scores.runs
     contestants = sorted(runs["contestant"].unique()) if len(runs) else []
     n_per_run = _n_dominated(len(runs))
@@ -104,7 +110,7 @@ def write_page(
         sections=[(name.lower(), name) for name, shown in {**rows, "Provenance": len(runs)}.items() if shown],
         facts=_facts(results, scores, suite_version),
         warnings=warnings,
-        leaderboards=[_board(board, contestants) for board in boards],
+        leaderboards=[_board(board, contestants, i >= n_official) for i, board in enumerate(boards)],
         leaderboard_note=_LEADERBOARD_NOTE,
         points_note=(
             "Test errors are known for members of the validation front only. Of the other sub-networks the page holds "
@@ -160,7 +166,7 @@ def _facts(results: Results, scores: Scores, suite_version: str) -> list[tuple[s
     ]
 
 
-def _board(board: Section, contestants: list[str]) -> dict[str, Any]:
+def _board(board: Section, contestants: list[str], folded: bool) -> dict[str, Any]:
     rows = []
     for row in board.table.to_dict("records"):
         cells = [
@@ -173,7 +179,7 @@ def _board(board: Section, contestants: list[str]) -> dict[str, Any]:
         rows.append({"name": row["contestant"], "contestant": contestants.index(row["contestant"]), "cells": cells})
     limits = [f"At {100 * limit:.0f} % params" for limit in PARAMETER_LIMITS]
     columns = ["Method", "Place", "Hypervolume", "Average rank", *limits, "Runs", "Tasks x models"]
-    return {"title": board.title, "columns": columns, "rows": rows}
+    return {"title": board.title, "columns": columns, "rows": rows, "folded": folded}
 
 
 def _place(place: float, low: float, high: float) -> str:
@@ -202,7 +208,16 @@ def _coverage(runs: pd.DataFrame, contestants: list[str]) -> dict[str, Any]:
             text = f"{n} ({n_failed})" if n_failed else str(n) if n else "-"
             cells.append({"text": text, "level": -(-4 * n // most)})
         rows.append({"name": name, "contestant": i, "cells": cells})
-    return {"columns": list(titles), "rows": rows}
+    places = runs.drop_duplicates("cell").set_index("cell")
+    columns = [
+        {
+            "task": places.loc[cell, "task"],
+            "model": places.loc[cell, "model"],
+            "device": places.loc[cell, "device_class"],
+        }
+        for cell in titles
+    ]
+    return {"columns": columns, "rows": rows}
 
 
 def _figure(figure: PageFigure) -> dict[str, Any]:
@@ -227,6 +242,7 @@ def _payload(results: Results, scores: Scores, contestants: list[str], n_per_run
     first = runs.drop_duplicates("cell").set_index("cell")
     steps = np.unique(np.linspace(0, len(scores.grid) - 1, min(_N_TIMES, len(scores.grid))).astype(np.int64))
     provenance: dict[str, int] = {}
+    usual_names = set(runs.loc[usual(runs), "contestant"])
     points = _points(results.finished().evaluations, len(runs), n_per_run)
     listed = []
     for i, run in enumerate(runs.to_dict("records")):
@@ -255,7 +271,7 @@ def _payload(results: Results, scores: Scores, contestants: list[str], n_per_run
             }
         )
     return {
-        "contestants": [_look(name) for name in contestants],
+        "contestants": [_look(name) | {"usual": name in usual_names} for name in contestants],
         "cells": [
             {
                 "title": cell,
@@ -326,7 +342,9 @@ def _ranks(scores: Scores, contestants: list[str], steps: npt.NDArray[np.int64])
     found = []
     runs = scores.runs
     keep = usual(runs)
-    for (track, device), _ in runs[keep].groupby(["track", "device_class"]):
+    places = {(str(track), str(device)) for track, device in zip(runs["track"], runs["device_class"], strict=True)}
+    order = {track: place for place, track in enumerate(TRACKS)}
+    for track, device in sorted(places, key=lambda place: (order.get(place[0], len(order)), place)):
         chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
         blocks = block_table(subset(scores, chosen))
         bands = bootstrap_ranks(blocks.hypervolume[:, :, steps], blocks.cells, np.random.default_rng(_SEED))

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nasbench.analysis import style
-from nasbench.analysis.experiments import MissingRuns
-from nasbench.analysis.scores import Scores
-from nasbench.analysis.selection import usual
 from nasbench.subnetwork import BoolArray
+
+from . import style
+from .experiments import MissingRuns
+from .scores import Scores
+from .selection import usual
 
 
 def over_time(scores: Scores, method: str, searchers: tuple[str, ...], what: str, experiment: str) -> pd.DataFrame:

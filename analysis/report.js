@@ -60,6 +60,12 @@
     const first = data.cells[0];
     byId("filter-task").value = first.task;
     byId("filter-model").value = key(first);
+    // Many runs at once are a tangle: begin with one seed, and with the usual variant of each method.
+    if (data.runs.filter((run) => run.cell === 0).length > 12) byId("filter-seed").value = String(seeds[0]);
+    const usualCells = new Set(data.runs.filter((run) => data.contestants[run.contestant].usual).map((run) => run.cell));
+    for (const run of data.runs) {
+      if (!data.contestants[run.contestant].usual && usualCells.has(run.cell)) hidden.add(run.contestant);
+    }
     data.contestants.forEach((contestant, i) => {
       const chip = element("button", null, { type: "button", className: "chip" });
       chip.dataset.contestant = String(i);
@@ -102,7 +108,8 @@
     });
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
-      margin: { l: 56, r: 12, t: 10, b: 46 },
+      margin: { l: 56, r: 12, t: 30, b: 46 },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: variable("--line"), activecolor: variable("--accent") },
       font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: variable("--ink") },
       hoverlabel: { bgcolor: variable("--paper"), bordercolor: variable("--line"), font: { color: variable("--ink") }, align: "left" },
       xaxis: axis(xTitle), yaxis: axis(yTitle),
@@ -186,7 +193,8 @@
   }
 
   function drawHypervolume(chosen) {
-    const traces = [];
+    const bands = [];
+    const lines = [];
     const cell = data.cells[chosen.cell];
     const hours = cell && cell.budget_s > 7200;
     const scale = cell ? cell.budget_s / (hours ? 3600 : 1) : 1;
@@ -200,32 +208,42 @@
       if (curves.length > 1) {
         const low = times.map((_, i) => Math.min(...at(i)));
         const high = times.map((_, i) => Math.max(...at(i)));
-        traces.push({
+        bands.push({
           type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...high, ...low.reverse()], fill: "toself",
-          fillcolor: faint(look.colour, 0.12), line: { width: 0 }, hoverinfo: "skip",
+          fillcolor: faint(look.colour, 0.1), line: { width: 0 }, hoverinfo: "skip",
         });
       }
-      traces.push({
+      lines.push({
         type: "scatter", mode: "lines", name: asText(look.name), x: times, y: mean,
         line: { color: solid(look.colour), width: 2, dash: look.dash, shape: "hv" },
         text: mean.map((value, i) => `<b>${asText(look.name)}</b><br>${value === null ? "" : value.toFixed(4)} after ${times[i].toFixed(hours ? 2 : 0)} ${hours ? "h" : "s"}<br>${curves.length} run${curves.length === 1 ? "" : "s"}`),
         hoverinfo: "text",
       });
     }
-    Plotly.react("hypervolume", traces, layout(hours ? "charged hours" : "charged seconds", "hypervolume (at most 4)"), config);
-    byId("hypervolume-status").textContent = traces.length > 0 && byId("filter-seed").value === "all" ? "mean; band from the lowest to the highest seed" : "";
+    const shape = layout(hours ? "charged hours" : "charged seconds", "hypervolume (at most 4)");
+    if (lines.length) {
+      // The first evaluations would flatten everything that follows; a double click shows them.
+      const later = Math.floor(times.length / 5);
+      const low = Math.min(...lines.map((line) => line.y[later]).filter((value) => value !== null));
+      const high = Math.max(...lines.map((line) => line.y[times.length - 1]));
+      const margin = Math.max(high - low, 0.02) * 0.25;
+      if (Number.isFinite(low)) shape.yaxis.range = [low - margin, high + margin];
+    }
+    Plotly.react("hypervolume", [...bands, ...lines], shape, config);
+    byId("hypervolume-status").textContent = bands.length > 0 && byId("filter-seed").value === "all" ? "mean; band from the lowest to the highest seed" : "";
   }
 
   function drawRanks() {
     const ranks = data.ranks[Number(byId("filter-track").value)];
     const traces = [];
     const times = data.grid.map((part) => 100 * part);
-    for (const one of ranks ? ranks.lines : []) {
-      if (hidden.has(one.contestant)) continue;
+    const visible = ranks ? ranks.lines.filter((one) => !hidden.has(one.contestant)) : [];
+    const strength = Math.min(0.12, 0.6 / visible.length);
+    for (const one of visible) {
       const look = data.contestants[one.contestant];
       traces.push({
         type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...one.high, ...[...one.low].reverse()], fill: "toself",
-        fillcolor: faint(look.colour, 0.12), line: { width: 0 }, hoverinfo: "skip",
+        fillcolor: faint(look.colour, strength), line: { width: 0 }, hoverinfo: "skip",
       });
       traces.push({
         type: "scatter", mode: "lines", name: asText(look.name), x: times, y: one.mean,

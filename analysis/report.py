@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasbench import __version__
-from nasbench.analysis import style
-from nasbench.analysis.experiments import MissingRuns
-from nasbench.analysis.figures import FIGURES
-from nasbench.analysis.frame import Results, read_results
-from nasbench.analysis.leaderboard import Section, sections
-from nasbench.analysis.page import PageFigure, write_page
-from nasbench.analysis.quantiles import Quantiles, fit_quantiles, load_quantiles
-from nasbench.analysis.scores import Scores, score
-from nasbench.analysis.tables import make_tables, write_tables
 from nasbench.errors import UnknownName
+
+from . import style
+from .experiments import MissingRuns
+from .figures import FIGURES
+from .frame import Results, read_results
+from .leaderboard import Section, sections
+from .page import PageFigure, write_page
+from .quantiles import Quantiles, fit_quantiles, load_quantiles
+from .scores import Scores, score
+from .tables import make_tables, write_tables
 
 PAGE = "report.html"
 
@@ -65,23 +66,24 @@ def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, ref
         raise missing[0]
     warnings = [*found.warnings, *scores.warnings]
     if figures is None:
-        boards = _boards(found, quantiles)
+        official = sections(found, quantiles)
+        boards = official + _with_unofficial(found, quantiles)
         files += write_tables(make_tables(found, scores, boards), out / "tables")
         page = out / PAGE
-        write_page(page, found, scores, boards, [made.on_page() for made in drawn], warnings, __version__)
+        shown = [made.on_page() for made in drawn]
+        write_page(page, found, scores, boards, len(official), shown, warnings, __version__)
         files.append(page)
     warnings += [str(error) for error in missing]
     return ReportOutcome(tuple(warnings), tuple(files), found.exit_code)
 
 
-def _boards(results: Results, quantiles: Quantiles) -> list[Section]:
-    """The leaderboard's sections, then, where there are unofficial runs, the same with them."""
-    official = sections(results, quantiles)
+def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Section]:
+    """The leaderboard's sections again with the unofficial runs, where there are any."""
     runs = results.runs
-    if bool(runs["official"].all()):
-        return official
-    everything = dataclasses.replace(results, runs=runs.assign(official=True))
-    return official + [
+    unofficial = runs[~runs["official"].astype(bool)]
+    concerned = runs["track"].isin(unofficial["track"]) & runs["device_class"].isin(unofficial["device_class"])
+    everything = dataclasses.replace(results, runs=runs.assign(official=True)).select(concerned)
+    return [
         dataclasses.replace(board, title=f"{board.title}, with unofficial runs")
         for board in sections(everything, quantiles)
     ]

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nasbench.analysis.experiments import FIVE_METHODS
-from nasbench.analysis.scores import Scores
 from nasbench.subnetwork import BoolArray
+
+from .experiments import FIVE_METHODS
+from .scores import Scores
 
 
 def subset(scores: Scores, keep: BoolArray) -> Scores:

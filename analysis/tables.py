@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from nasbench.analysis.comparison import compare_all
-from nasbench.analysis.frame import Results
-from nasbench.analysis.leaderboard import Section, escape
-from nasbench.analysis.relative import relative_performance
-from nasbench.analysis.scores import Scores, block_table
-from nasbench.analysis.selection import subset, usual
+from .comparison import compare_all
+from .frame import Results
+from .leaderboard import Section, escape
+from .relative import relative_performance
+from .scores import Scores, block_table
+from .selection import subset, usual
 
 _SEED = 0
 

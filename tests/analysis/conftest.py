@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from nasbench.analysis.frame import Results, read_results
+from nasbench.analysis.report import report
 from nasbench.analysis.scores import Scores
 from nasbench.record import Evaluation, Identity, RunFolder, RunRecord
-from nasbench.testing.results import DIMENSIONS
+from nasbench.testing.results import DIMENSIONS, Contestant, Plan, write_results
 
 
 @pytest.fixture
@@ -118,3 +119,24 @@ def five_methods(tmp_path, write_run) -> Results:
             ]
             write_run(tmp_path, method, searcher, space, points, seed=seed)
     return read_results(tmp_path)
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="session")
+def report_folder(tmp_path_factory) -> Path:
+    """A report in ``out`` of the runs in ``results``: six methods, one with a hostile name, two tasks, two seeds."""
+    folder = tmp_path_factory.mktemp("report")
+    contestants = [
+        Contestant("head-pruning", None, "large", shift=0.04),
+        Contestant("rfp", None, "large", shift=0.03),
+        Contestant("s-nas", "random", "small", shift=0.01),
+        Contestant("ws-nas", "random", "small", shift=0.0),
+        Contestant("ws-nas", "ehvi", "small", shift=-0.02),
+        Contestant(HOSTILE, None, "small", shift=0.02),
+    ]
+    plan = Plan(contestants, tasks=("rte", "mrpc"), seeds=(0, 1), n_evaluations=30)
+    write_results(folder / "results", plan)
+    report(folder / "results", folder / "out")
+    return folder
