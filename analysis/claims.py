@@ -16,17 +16,18 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from nasbench.analysis.boxes import random_samples
-from nasbench.analysis.comparison import compare
-from nasbench.analysis.experiments import BEST_STRATEGY
-from nasbench.analysis.frame import Results, read_results
-from nasbench.analysis.leaderboard import DEVICE_CLASSES, TRACKS, interval, number
-from nasbench.analysis.quantiles import Quantiles
-from nasbench.analysis.relative import relative_performance
-from nasbench.analysis.scores import Blocks, Scores, block_table, horizon_s, score
-from nasbench.analysis.selection import option, subset, usual
 from nasbench.space import SPACES
 from nasbench.subnetwork import BoolArray, FloatArray
+
+from .boxes import random_samples
+from .comparison import compare
+from .experiments import BEST_STRATEGY
+from .frame import Results, read_results
+from .leaderboard import DEVICE_CLASSES, TRACKS, interval, number
+from .quantiles import Quantiles
+from .relative import relative_performance
+from .scores import Blocks, Scores, block_table, horizon_s, score
+from .selection import option, subset, usual
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not run"]
 Relation = Literal["better than", "at least as good as", "as good as", "not better than"]

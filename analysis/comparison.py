@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from nasbench.analysis.bootstrap import N_SAMPLES, mean_interval
-from nasbench.analysis.ranks import block_ranks
-from nasbench.analysis.scores import Blocks
 from nasbench.subnetwork import FloatArray
+
+from .bootstrap import N_SAMPLES, mean_interval
+from .ranks import block_ranks
+from .scores import Blocks
 
 ALPHA = 0.05
 _DIGITS = 9

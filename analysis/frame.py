@@ -21,10 +21,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from nasbench.analysis.evaluation_file import DamagedRecord, empty_table, read_evaluation_file
 from nasbench.errors import UserError
 from nasbench.record import RecordError, RunFolder, RunRecord, find_runs
 from nasbench.subnetwork import BoolArray
+
+from .evaluation_file import DamagedRecord, empty_table, read_evaluation_file
 
 RUN_LEVEL = (
     "run",

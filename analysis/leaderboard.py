@@ -20,13 +20,14 @@ import pandas as pd
 from scipy import stats
 from tabulate import tabulate
 
-from nasbench.analysis import bootstrap, ranks
-from nasbench.analysis.frame import Results, read_results
-from nasbench.analysis.quantiles import Quantiles, load_quantiles
-from nasbench.analysis.relative import relative_performance
-from nasbench.analysis.scores import Blocks, block_table, score
 from nasbench.errors import NasbenchError
 from nasbench.subnetwork import FloatArray
+
+from . import bootstrap, ranks
+from .frame import Results, read_results
+from .quantiles import Quantiles, load_quantiles
+from .relative import relative_performance
+from .scores import Blocks, block_table, score
 
 TRACKS = {"paper": "Paper models", "compact": "Compact models", "demo": "Demo"}
 DEVICE_CLASSES = {"gpu": "GPU", "cpu": "CPU"}

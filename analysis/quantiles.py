@@ -10,6 +10,7 @@ The map is that of scikit-learn's ``QuantileTransformer(output_distribution="uni
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Mapping
@@ -21,11 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasbench.analysis.frame import read_results
 from nasbench.errors import UserError
 from nasbench.record import write_atomically
 from nasbench.subnetwork import FloatArray
 from nasbench.task import OBJECTIVES
+
+from .frame import read_results
 
 N_QUANTILES = 1000
 """At most so many knots an objective, as scikit-learn has by default."""
@@ -151,9 +153,7 @@ def load_quantiles(path: Path | None = None) -> Quantiles:
         UserError: if the file is not one.
     """
     if path is None:
-        from nasbench import benchmark
-
-        files = frozen_files(Path(benchmark.__path__[0]))
+        files = frozen_files(Path(importlib.import_module("nasbench.benchmark").__path__[0]))
         if not files:
             return Quantiles()
         path = files[max(files)]

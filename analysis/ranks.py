@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from nasbench.analysis import bootstrap
 from nasbench.subnetwork import FloatArray, IntArray
+
+from . import bootstrap
 
 _DIGITS = 9
 """Values that agree so far are ties: their last bits differ between machines."""

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasbench.analysis.frame import Results
 from nasbench.subnetwork import FloatArray, IntArray
+
+from .frame import Results
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 UNPRUNED_METHODS = ("head-pruning", "rfp")

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasbench.analysis import hypervolume
-from nasbench.analysis.frame import Results
-from nasbench.analysis.quantiles import Quantiles, fit_quantiles, load_quantiles, normalise
 from nasbench.subnetwork import FloatArray
+
+from . import hypervolume
+from .frame import Results
+from .quantiles import Quantiles, fit_quantiles, load_quantiles, normalise
 
 N_TIMES = 100
 

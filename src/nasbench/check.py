@@ -30,8 +30,8 @@ def find_targets(target: str, plugins: tuple[Path, ...] = ()) -> list[type[Metho
     if target.endswith(".py"):
         module = registry.load_file(Path(target))
         found: list[type[Method] | type[Searcher]] = []
-        found += registry.defined_in(module, Method)  # type: ignore[type-abstract]
-        found += registry.defined_in(module, Searcher)  # type: ignore[type-abstract]
+        found += registry.defined_in(module, Method)
+        found += registry.defined_in(module, Searcher)
         if not found:
             raise UserError(f"{target} defines neither a Method nor a Searcher")
         return found
