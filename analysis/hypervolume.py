@@ -2,9 +2,9 @@
 
 With points sorted by their first objective x, the dominated area at time t is a sum of columns: from each x to the next
 one, as high as the best (lowest) second objective y among the points up to that x that had arrived by t. That best is a
-running minimum in two directions, over time and along x; both are one ``np.minimum.accumulate`` over the points of all
-runs side by side. Running minima are kept apart between runs by taking them over integers, the ranks of y, lowered by
-more than their range from each run to the next: exact, unlike an offset on the values.
+running minimum along x: one ``np.minimum.accumulate`` over times x points, the points of all runs side by side. Running
+minima are kept apart between runs by taking them over integers, the ranks of y, lowered by more than their range from
+each run to the next: exact, unlike an offset on the values.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy.typing as npt
 from nasbench.subnetwork import BoolArray, FloatArray, IntArray
 from nasbench.task import REFERENCE_POINT
 
-_N_DIRECTIONS = 8
-_MAX_CELLS = 8_000_000
-"""Of the points x time steps array held at once: 64 MB."""
+_N_LIMITS = 4
+_MAX_CELLS = 200_000
+"""Of the points x time steps array held at once: 1.6 MB, which stays in a core's cache."""
 
 
 def over_time(
@@ -59,7 +59,7 @@ def over_time(
     points, owner, arrival = points[order], owner[order], arrival[order]
     kept = _undominated_on_arrival(points, owner)
     points, owner, arrival = points[kept], owner[kept], arrival[kept]
-    order = np.lexsort((points[:, 1], points[:, 0], owner))
+    order = np.lexsort((points[:, 0], owner))
     points, owner, arrival = points[order], owner[order], arrival[order]
     for chunk in _chunks(owner, len(steps)):
         present, areas = _areas(points[chunk], owner[chunk], arrival[chunk], len(steps), bound)
@@ -94,25 +94,30 @@ def regret(hypervolumes: npt.ArrayLike, cells: npt.ArrayLike) -> FloatArray:
 
 
 def _undominated_on_arrival(points: FloatArray, owner: IntArray) -> BoolArray:
-    """A superset of the points that no earlier point of their run dominates; usually a few per cent of all.
+    """A superset of the points that no earlier point of their run dominates; usually little more than these.
 
-    In each of some directions w the best point so far, by ``w . point``, is compared with every later one. Only points
-    seen to be dominated are dropped, so the result is exact whatever the directions are.
+    Of the earlier points up to some limit in one objective, the one that is best in the other dominates most of what is
+    dominated at all. It is found for a few limits in each objective, and compared as it is: only points seen to be
+    dominated are dropped, so the hypervolume is exact whatever the limits are.
 
     Args:
         points: ``(n, 2)``, sorted by run, then by arrival.
         owner: ``(n,)`` ascending.
     """
-    kept = np.arange(len(points))
-    for angle in np.linspace(0.0, np.pi / 2, _N_DIRECTIONS):
-        scores = points[kept] @ np.array([np.cos(angle), np.sin(angle)])
-        # Falls from run to run by more than the range of the scores: the running minimum starts anew in each.
-        scores -= owner[kept] * (np.ptp(scores) + 1.0)
+    # A row an objective, each contiguous: reductions over an axis of length 2 take several times as long.
+    kept, run, columns = np.arange(len(points)), owner.astype(np.float64), np.ascontiguousarray(points.T)
+    levels = np.arange(1, _N_LIMITS + 1) / (_N_LIMITS + 1)
+    limits = np.quantile(points, levels, axis=0)
+    for objective, limit in [(k, limit) for k in (0, 1) for limit in limits[:, k]]:
+        bounded, other = columns[objective], columns[1 - objective]
+        top = other.max()
+        # Falls from run to run by more than the range: the running minimum starts anew in each.
+        scores = np.where(bounded <= limit, other, top) - run * (top - other.min() + 1.0)
         is_best = scores == np.minimum.accumulate(scores)
-        best = points[kept[np.maximum.accumulate(np.where(is_best, np.arange(len(kept)), 0))]]
-        own = points[kept]
-        dominated = (best <= own).all(axis=1) & (best < own).any(axis=1)
-        kept = kept[~dominated]
+        best = np.maximum.accumulate(np.where(is_best, np.arange(len(kept)), 0))
+        no_worse = (bounded[best] <= bounded) & (other[best] <= other)
+        stays = ~(no_worse & ((bounded[best] < bounded) | (other[best] < other)))
+        kept, run, columns = kept[stays], run[stays], columns[:, stays]
     mask = np.zeros(len(points), dtype=np.bool_)
     mask[kept] = True
     return mask
@@ -138,15 +143,12 @@ def _areas(
     Returns:
         The runs present, ``(n_present,)``, and ``(n_present, n_times)``.
     """
-    n = len(points)
     starts = np.flatnonzero(np.diff(owner, prepend=-1))
     position = np.cumsum(np.diff(owner, prepend=owner[0]) != 0)
     levels, rank = np.unique(points[:, 1], return_inverse=True)
     nothing = len(levels)  # the rank of what has not arrived: it reaches the bound, so its column has no height
     offset = position * (nothing + 1)
-    best = np.tile(nothing - offset, (n_times, 1))
-    best[arrival, np.arange(n)] = rank - offset
-    np.minimum.accumulate(best, axis=0, out=best)
+    best = np.where(arrival <= np.arange(n_times)[:, None], rank - offset, nothing - offset)
     np.minimum.accumulate(best, axis=1, out=best)
     best += offset
     heights = bound[1] - np.append(levels, bound[1])
