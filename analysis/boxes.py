@@ -60,7 +60,9 @@ def draw(data: pd.DataFrame, by: str, names: Mapping[str, str], colours: Mapping
                     medianprops={"color": style.INK},
                 )
                 aside = 0.16 * np.where(np.arange(len(values)) % 2, 1, -1)
-                ax.plot(place + aside, values, "o", color=style.INK, markersize=1.6, alpha=0.7, markeredgewidth=0)
+                ax.plot(
+                    place + aside, values, "o", color=style.INK, markersize=2, alpha=0.8, markeredgewidth=0, zorder=3
+                )
             style.set_title(ax, title)
             ax.set_xticks(range(len(order)), [names[value] for value in order])
             ax.tick_params(axis="x", length=0)
