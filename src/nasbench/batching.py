@@ -72,7 +72,7 @@ def collate(split: Split, index: IntArray, pad_id: int, length: int | None = Non
 
 def example_lengths(split: Split) -> IntArray:
     """Tokens of the longest sequence of each example, ``(n_examples,)``."""
-    return split.lengths.reshape(-1, split.n_choices).max(axis=1)
+    return np.asarray(split.lengths.reshape(-1, split.n_choices).max(axis=1))
 
 
 def evaluation_batches(split: Split, pad_id: int, max_tokens: int) -> Iterator[Batch]:

@@ -76,8 +76,8 @@ class Budget:
         return self.seconds - self.elapsed_s
 
     def check(self) -> None:
-        """Raise :class:`BudgetExhausted` once the allowance is spent."""
-        if self.elapsed_s >= self.seconds:
+        """Raise :class:`BudgetExhausted` once the allowance is spent; not while suspended."""
+        if not self.is_suspended and self.elapsed_s >= self.seconds:
             raise BudgetExhausted(f"the budget of {self.seconds:g} s is spent")
 
     def suspend(self) -> None:
@@ -99,7 +99,13 @@ class Budget:
 
     @contextmanager
     def charged(self, phase: str) -> Iterator[None]:
-        """Count the time inside to a charged phase, unless the clock is stopped around it."""
+        """Count the time inside to a charged phase, unless the clock is stopped around it.
+
+        Raises:
+            ValueError: for a phase that records have no place for.
+        """
+        if phase not in CHARGED_PHASES:
+            raise ValueError(f"phase is one of {', '.join(CHARGED_PHASES)}, not {phase!r}")
         with self._switched(phase, self._is_charged):
             yield
 

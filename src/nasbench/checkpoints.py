@@ -6,8 +6,9 @@ replaced as the training goes on and removed when the run is complete.
 
 from __future__ import annotations
 
+import copy
 import io
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,30 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from nasbench.errors import UserError
+from nasbench.errors import NasbenchError, UserError
 from nasbench.record import write_atomically
 from nasbench.supernet import SuperNetwork
 
 
 class Checkpoints:
-    """Files ``weights/<label>.safetensors`` and ``checkpoints/training.pt`` in a run's folder."""
+    """Files ``weights/<label>.safetensors`` and ``checkpoints/training.pt`` in a run's folder.
+
+    Attributes:
+        architecture: the folder ``weights/model`` with the full network's configuration and its tokenizer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._weights = folder / "weights"
+        self.architecture = self._weights / "model"
         self._training = folder / "checkpoints" / "training.pt"
 
     def has_weights(self, label: str) -> bool:
-        return self._path(label).exists()
+        return self.weights_file(label).exists()
 
     def save_weights(self, network: SuperNetwork) -> None:
         """Save a network's parameters under its label, replacing an earlier file as a whole."""
         tensors = {name: value.contiguous() for name, value in network.model.state_dict().items()}
-        masks = {"heads": network.subnetwork.heads.tolist(), "neurons": network.subnetwork.unit_counts.tolist()}
-        data = save(tensors, metadata={"format": "pt", "held": json.dumps(masks) if network.is_extracted else ""})
-        write_atomically(self._path(network.label), data)
+        write_atomically(self.weights_file(network.label), save(tensors, metadata={"format": "pt"}))
 
     def load_weights(self, network: SuperNetwork, label: str) -> None:
         """Overwrite a network's parameters with saved ones.
@@ -43,7 +47,7 @@ class Checkpoints:
         Raises:
             UserError: if the file is missing, damaged, or of a network of other shapes.
         """
-        path = self._path(label)
+        path = self.weights_file(label)
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
@@ -56,9 +60,19 @@ class Checkpoints:
             raise UserError(f"{path} holds weights of another model; remove the run's folder to start again") from error
         network.refresh()
 
+    def save_architecture(self, model: Any, tokenizer: Any) -> None:
+        """Save what weights need to become a model again, wherever the model came from."""
+        config = copy.deepcopy(model.config)
+        config.architectures = [type(model).__name__]
+        try:
+            config.save_pretrained(self.architecture)
+            tokenizer.save_pretrained(self.architecture)
+        except OSError as error:
+            raise NasbenchError(f"cannot write {self.architecture}: {error.strerror}") from error
+
     def remove_weights(self, label: str) -> None:
         """Delete weights that nothing refers to any more."""
-        self._path(label).unlink(missing_ok=True)
+        self.weights_file(label).unlink(missing_ok=True)
 
     def save_training(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint of the training in progress."""
@@ -80,13 +94,14 @@ class Checkpoints:
             raise UserError(
                 f"cannot read the checkpoint {self._training} ({type(error).__name__}); delete it"
             ) from error
+        if not isinstance(state, dict) or not {"label", "trainer", "charged_s"} <= state.keys():
+            raise UserError(f"{self._training} is not a checkpoint of a training; delete it")
         return state
 
     def remove_training(self) -> None:
         """Forget the training in progress."""
-        self._training.unlink(missing_ok=True)
-        if self._training.parent.exists():
-            self._training.parent.rmdir()
+        shutil.rmtree(self._training.parent, ignore_errors=True)
 
-    def _path(self, label: str) -> Path:
+    def weights_file(self, label: str) -> Path:
+        """Where the weights of that label are, or would be."""
         return self._weights / f"{label}.safetensors"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nasbench import metrics
 from nasbench.batching import Batch, evaluation_batches
+from nasbench.sliced import LayerPart
 from nasbench.subnetwork import SubNetwork
 from nasbench.supernet import SuperNetwork
 from nasbench.task import Task
@@ -38,9 +39,10 @@ class Evaluator:
     def logits(self, network: SuperNetwork, subnetwork: SubNetwork | None = None) -> Logits:
         """Logits ``(n_examples, n_logits)`` in the order of the split."""
         parts = network.parts(subnetwork)
-        return self._over_batches(
+        logits = self._over_batches(
             lambda batch: network.classify(network.encode(network.embed(batch), batch.attention_mask, parts))[None]
-        )[0]
+        )
+        return self._without_rounding(logits, parts)[0]
 
     def logits_of_depths(self, network: SuperNetwork, subnetwork: SubNetwork, n_layers: int) -> Logits:
         """Logits of the first 0, 1, ..., ``n_layers`` layers of a sub-network in one pass.
@@ -54,7 +56,24 @@ class Evaluator:
             states = network.encode_depths(network.embed(batch), batch.attention_mask, parts)
             return network.classify(states.flatten(0, 1)).unflatten(0, (n_layers + 1, -1))
 
-        return self._over_batches(run)
+        return self._without_rounding(self._over_batches(run), parts)
+
+    def _without_rounding(self, logits: Logits, parts: list[LayerPart]) -> Logits:
+        """Exactly equal outputs where they can differ by rounding only: at depths before the first attention block.
+
+        The classifier reads the first token, which is the same in every sequence until attention brings in others.
+        Ranks and largest elements of what rounding left would be a score of noise.
+
+        Args:
+            logits: ``(k, n_examples, n_logits)``, of the last k depths of a network.
+            parts: all layers of that network.
+        """
+        attention = [i + 1 for i, part in enumerate(parts) if part.head_rows is not None]
+        depths = range(len(parts) + 1 - len(logits), len(parts) + 1)
+        n_alike = sum(depth < min(attention, default=len(parts) + 1) for depth in depths)
+        by_sequence = logits.reshape(len(logits), -1, self.task.n_logits)
+        by_sequence[:n_alike] = by_sequence[:n_alike, :1]
+        return by_sequence.reshape(logits.shape)
 
     def _over_batches(self, run: Callable[[Batch], Tensor]) -> Logits:
         """Outputs ``(k, n_examples, n_logits)`` of all batches; one copy from the device at the end."""

@@ -81,6 +81,7 @@ class RunRecord:
         status, reason: how it ended; ``reason`` names what failed.
         charged_s: charged seconds by phase (training, search, validation, idle); their sum is the elapsed budget.
         uncharged_s: seconds by phase that cost no budget (loading, test, saving).
+        notes: what a reader should know, such as a training that the budget cut short.
     """
 
     identity: Identity
@@ -96,6 +97,7 @@ class RunRecord:
     charged_s: dict[str, float] = field(default_factory=dict)
     uncharged_s: dict[str, float] = field(default_factory=dict)
     started_at: str | None = None
+    notes: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
 
@@ -204,6 +206,11 @@ class RunFolder:
                 raise RecordError(f"{path}, line {number + 1}: not an evaluation ({error})") from error
             yield evaluation
 
+    def remove_leftovers(self) -> None:
+        """Delete what a kill left of files that were being replaced."""
+        for path in self.path.rglob(".*.*"):
+            path.unlink(missing_ok=True)
+
     def drop_cut_line(self) -> None:
         """Remove a last line that a kill cut off, so that appending continues a valid file."""
         path = self.path / self.EVALUATIONS
@@ -221,6 +228,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)  # temporary files are their owner's only, records are for everybody
         Path(file.name).replace(path)
     except OSError as error:
         raise NasbenchError(f"cannot write {path}: {error.strerror}") from error

@@ -131,6 +131,7 @@ def run(
         )
     with _locked(folder.path):
         earlier = _earlier_attempt(folder)
+        folder.remove_leftovers()
         return _Run(request, folder, observer, clock, earlier).carry_out()
 
 
@@ -167,8 +168,9 @@ class _Run:
         problem, record = self._load()
         if self.earlier is not None:
             _check_same(self.earlier, record, self.folder.path)
-            record.started_at = self.earlier.started_at
+            record.started_at, record.notes = self.earlier.started_at, self.earlier.notes
         self.folder.write_run(record)
+        self.checkpoints.save_architecture(self.stock, self.tokenizer)
         budget_s = self.request.effective_budget_s
         self.observer.run_started(
             record, self.folder.path, len(self.recorded), float("inf") if budget_s is None else budget_s
@@ -180,6 +182,11 @@ class _Run:
             self.checkpoints.remove_training()
         self.observer.run_finished(record, self.folder.read_evaluations())
         return record
+
+    def _note(self, record: RunRecord, note: str) -> None:
+        with self.budget.uncharged("recording"):
+            record.notes.append(note)
+            self.folder.write_run(record)
 
     def _run_method(self, problem: Problem) -> tuple[Any, str | None]:
         method = self.request.method(self.request.method_options)
@@ -196,13 +203,19 @@ class _Run:
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(last.filename).name}:{last.lineno}"
             return "failed", f"{type(error).__name__} in {where}: {error}"
-        if not any(True for _ in self.folder.read_evaluations()):
+        if problem.is_repeating:
+            raise UserError(
+                f"cannot resume {self.folder.path}: the method ended before it had reported all {len(self.recorded)} "
+                "recorded evaluations; it or its version differs. Remove the folder to start again"
+            )
+        if not self.folder.read_evaluations():
             return "failed", "the method ended, or its budget did, before anything was evaluated"
         return "complete", None
 
     def _load(self) -> tuple[Problem, RunRecord]:
         request, device = self.request, self.device
         stock, tokenizer, weights_sha256 = load_pretrained(request.model, request.task, request.seed)
+        self.stock, self.tokenizer = stock, tokenizer
         data = load_task_data(request.task, tokenizer, request.seed, request.data_dir)
         precision = request.precision or default_precision(device)
         stock = stock.to(device).eval()
@@ -220,8 +233,9 @@ class _Run:
             searcher = request.searcher(space, rng, request.searcher_options)
         test = Evaluator(data.test, request.task, pad_id, device)
         recorder = Recorder(
-            self.folder, self.checkpoints, self.budget, self.observer, test, request.max_evaluations, self.recorded
-        )
+            self.folder, self.checkpoints, self.budget, self.observer, test, request.max_evaluations, self.recorded,
+            lambda note: self._note(record, note),
+        )  # fmt: skip
         problem = Problem(
             request.task, request.model, space, data.train, data.validation, searcher, request.seed, pad_id,
             template.copy, recorder,
@@ -266,6 +280,9 @@ class _Run:
 def _earlier_attempt(folder: RunFolder) -> RunRecord | None:
     """The record to resume, None for a fresh start."""
     if not folder.exists():
+        remains = [name for name in (RunFolder.EVALUATIONS, "weights", "checkpoints") if (folder.path / name).exists()]
+        if remains:
+            raise UserError(f"{folder.path} has {remains[0]} but no {RunFolder.RUN}; remove the folder to start again")
         return None
     record = folder.read_run()
     if record.status == "complete":

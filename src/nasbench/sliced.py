@@ -80,7 +80,8 @@ def sliced_linear(x: Tensor, layer: nn.Linear, part: Part, by_rows: bool, values
         values, shift: weight and bias in the dtype to compute in; the parameters themselves, or lower-precision copies.
     """
     if torch.is_grad_enabled():
-        return cast(Tensor, _SlicedLinear.apply(x, layer.weight, layer.bias, values, shift, part, by_rows))
+        apply = cast(Any, _SlicedLinear.apply)
+        return cast(Tensor, apply(x, layer.weight, layer.bias, values, shift, part, by_rows))
     active = _select(values, part, 0 if by_rows else 1)
     return nn.functional.linear(x, active, _select(shift, part, 0) if by_rows else shift)
 

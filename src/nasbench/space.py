@@ -226,10 +226,12 @@ class Large(_Binary):
 
     def from_json(self, record: JsonConfig) -> Config:
         sizes = (self.dims.n_layers * self.dims.n_heads, self.dims.n_layers * self.dims.n_units)
-        parts = [
-            np.unpackbits(np.frombuffer(bytes.fromhex(str(record[name])), np.uint8), count=size)
-            for name, size in zip(("heads", "units"), sizes, strict=True)
-        ]
+        parts = []
+        for name, size in zip(("heads", "units"), sizes, strict=True):
+            packed = np.frombuffer(bytes.fromhex(str(record[name])), np.uint8)
+            if len(packed) != -(-size // 8):
+                raise ValueError(f"{name!r} has {len(packed)} bytes where {size} bits are due")
+            parts.append(np.unpackbits(packed, count=size))
         return np.concatenate(parts).astype(np.int64)
 
 

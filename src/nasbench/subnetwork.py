@@ -114,12 +114,12 @@ class SubNetwork:
     @cached_property
     def head_counts(self) -> IntArray:
         """Heads kept in each layer, ``(n_layers,)``."""
-        return self.heads.sum(axis=1, dtype=np.int64)
+        return np.asarray(self.heads.sum(axis=1), dtype=np.int64)
 
     @cached_property
     def unit_counts(self) -> IntArray:
         """Units kept in each layer, ``(n_layers,)``."""
-        return self.neurons.sum(axis=1, dtype=np.int64)
+        return np.asarray(self.neurons.sum(axis=1), dtype=np.int64)
 
     @property
     def n_active_layers(self) -> int:

@@ -33,6 +33,7 @@ class SuperNetwork:
     Attributes:
         model: the stock model; its parameters are the shared weights.
         subnetwork: what of the original network the model still holds; everything unless :meth:`extract` made it.
+        is_extracted: whether :meth:`extract` made it, so that it runs ``subnetwork`` only.
         dims: of the original network.
         label: the name under which a run saves these weights.
         precision: what passes compute in. Parameters, gradients and optimizer stay fp32.
@@ -46,6 +47,7 @@ class SuperNetwork:
         self.model = cast(Any, model)
         self.adapter = Adapter(model)
         self.dims = dims or self.adapter.dimensions()
+        self.is_extracted = held is not None
         self.subnetwork = held or SubNetwork.full(self.dims)
         self.label = label
         self.precision: Precision = precision
@@ -61,11 +63,6 @@ class SuperNetwork:
     def dtype(self) -> torch.dtype:
         """What hidden states are computed in."""
         return torch.float32 if self._copies is None else torch.bfloat16
-
-    @property
-    def is_extracted(self) -> bool:
-        """Whether the model is physically smaller than the original network."""
-        return bool(self.subnetwork != SubNetwork.full(self.dims))
 
     def parts(self, subnetwork: SubNetwork | None = None) -> list[LayerPart]:
         """The active part of each layer.
@@ -290,9 +287,8 @@ class SuperNetwork:
 
     def copy(self, label: str | None = None) -> SuperNetwork:
         """An independent copy of the weights."""
-        network = SuperNetwork(
-            copy.deepcopy(self.model), self.precision, label or self.label, self.subnetwork, self.dims
-        )
+        held = self.subnetwork if self.is_extracted else None
+        network = SuperNetwork(copy.deepcopy(self.model), self.precision, label or self.label, held, self.dims)
         network.n_choices = self.n_choices
         return network
 

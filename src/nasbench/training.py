@@ -135,7 +135,7 @@ class Trainer:
         self._vocabulary.decay_others(1 - rate * self._fine_tuning.weight_decay)
         self.network.refresh()
         self._vocabulary.clear_gradient()
-        torch._foreach_zero_([p.grad for p in self._parameters[1:]])
+        torch._foreach_zero_([p.grad for p in self._parameters[1:] if p.grad is not None])
 
     def _accumulate_gradients(self, batch: Batch, plan: Step) -> None:
         """Add the gradients of all passes of a step to ``grad``."""
