@@ -42,8 +42,8 @@ def test_divergence_from_the_teacher(temperature):
 
 
 def test_a_student_like_its_teacher_has_nothing_to_learn():
-    shifted = _tensor(TEACHER + 5)
-    assert float(distillation_loss("classification", shifted, _tensor(TEACHER), 3.0, False)) == pytest.approx(0, abs=1e-9)
+    shifted, teacher = _tensor(TEACHER + 5), _tensor(TEACHER)
+    assert float(distillation_loss("classification", shifted, teacher, 3.0, False)) == pytest.approx(0, abs=1e-9)
 
 
 def test_regression_distils_by_squared_error():

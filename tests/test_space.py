@@ -138,6 +138,14 @@ def test_json_round_trip(space):
         np.testing.assert_array_equal(read, config)
 
 
+def test_packed_masks_of_another_size_are_refused():
+    space = Large(TINY)
+    record = space.to_json(space.largest)
+    for name, text in (("heads", "ffff"), ("units", "ff"), ("units", "")):
+        with pytest.raises(ValueError, match=rf"'{name}' has {len(text) // 2} bytes where \d+ bits are due"):
+            space.from_json({**record, name: text})
+
+
 @pytest.mark.parametrize("name", sorted(SPACES))
 def test_vectorised_counts_equal_those_of_extracted_networks(name):
     def make():

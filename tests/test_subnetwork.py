@@ -1,10 +1,16 @@
-"""Parameter counts and identity of sub-networks; counts have three answers: the table, the formula, the shrunk model."""
+"""Parameter counts and identity of sub-networks; a count has three answers: table, formula, shrunk model."""
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForMultipleChoice, BertForSequenceClassification
-from transformers import RobertaConfig, RobertaForMultipleChoice, RobertaForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForMultipleChoice,
+    BertForSequenceClassification,
+    RobertaConfig,
+    RobertaForMultipleChoice,
+    RobertaForSequenceClassification,
+)
 
 from nasbench.adapter import Adapter
 from nasbench.subnetwork import Dimensions, SubNetwork
@@ -131,9 +137,7 @@ DIMS = Dimensions(n_layers=2, n_heads=3, n_units=4, hidden_size=6, head_size=2, 
 
 def test_identity_is_that_of_the_masks():
     a = SubNetwork.from_counts([1, 0], [2, 4], DIMS)
-    b = SubNetwork(
-        np.array([[1, 0, 0], [0, 0, 0]], bool), np.array([[1, 1, 0, 0], [1, 1, 1, 1]], bool)
-    )
+    b = SubNetwork(np.array([[1, 0, 0], [0, 0, 0]], bool), np.array([[1, 1, 0, 0], [1, 1, 1, 1]], bool))
     assert a == b
     assert hash(a) == hash(b)
     assert a.key == b.key
