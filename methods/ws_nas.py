@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasbench.fine_tuning import SuperNetworkOptions
+from nasbench.fine_tuning import TRAINING_SHARE, SuperNetworkOptions
 from nasbench.method import Method
 from nasbench.problem import Problem
 from nasbench.record import Evaluation
@@ -21,7 +21,8 @@ class WeightSharingNAS(Method):
 
     def run(self, problem: Problem) -> None:
         network = problem.pretrained("super-network")
-        problem.training(network, self.options, self.options.of(problem.model.super_network)).run()
+        training = problem.training(network, self.options, self.options.of(problem.model.super_network))
+        training.run(budget_share=TRAINING_SHARE)
 
         def evaluate(config: Config, _: SubNetwork) -> Evaluation:
             return problem.evaluate(network, config)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nasbench.fine_tuning import SuperNetworkOptions
+from nasbench.fine_tuning import TRAINING_SHARE, SuperNetworkOptions
 from nasbench.method import Method
 from nasbench.problem import Problem
 from nasbench.search import MAX_CONSECUTIVE_DUPLICATES
@@ -30,7 +30,8 @@ class DepthWeightSharingNAS(Method):
 
     def run(self, problem: Problem) -> None:
         network = problem.pretrained("super-network")
-        problem.training(network, self.options, self.options.of(problem.model.super_network)).run()
+        training = problem.training(network, self.options, self.options.of(problem.model.super_network))
+        training.run(budget_share=TRAINING_SHARE)
         searcher = problem.searcher
         assert searcher is not None
 

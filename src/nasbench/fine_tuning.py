@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from nasbench.strategies import SuperNetworkTraining
 from nasbench.task import FineTuning
 
+TRAINING_SHARE = 0.8
+"""Of the budget, at most, for the super-network: what it is worth shows only in the search after it."""
+
 
 @dataclass(frozen=True)
 class FineTuningOptions:

@@ -17,7 +17,7 @@ import dataclasses
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ class Recorder:
     Attributes:
         limit: end the run after so many evaluations.
         recorded: evaluations of an earlier attempt, to be answered again.
+        note: puts what a reader of the record should know into it.
     """
 
     folder: RunFolder
@@ -63,6 +64,7 @@ class Recorder:
     test: Evaluator
     limit: int | None
     recorded: list[Evaluation]
+    note: Callable[[str], None] = lambda _: None
 
 
 class Problem:
@@ -249,6 +251,7 @@ class Problem:
         while self.is_repeating and len(done) < len(configs):
             done.append(self._repeat(network, subnetworks[len(done)]))
         if len(done) < len(configs):
+            self._budget.check()
             self._check_limit()
             measured = self._measure(configs, subnetworks, run, epochs)
             test_logits: Logits | None = None
@@ -292,7 +295,6 @@ class Problem:
         if self._validator is None:
             with self._budget.uncharged("loading"):
                 self._validator = Evaluator(self.validation, self.task, self.pad_id, self._device)
-        self._budget.check()
         with self._budget.charged("validation"):
             started = self._budget.now()
             outcomes = self._outcomes(run, len(configs))
@@ -379,6 +381,10 @@ class Problem:
                 self._recorder.checkpoints.remove_weights(label)
 
 
+class _ShareSpent(Exception):
+    """A training has used the share of the budget that it was given."""
+
+
 class Training:
     """One training of one network, run in parts, checkpointed by the harness. Made by :meth:`Problem.training`."""
 
@@ -390,9 +396,14 @@ class Training:
         self._trainer: Trainer | None = None
         self._n_skipped_epochs = 0
         self._last_saved_s = 0.0
+        self._share_s = float("inf")
 
-    def run(self, until_epoch: int | None = None) -> None:
+    def run(self, until_epoch: int | None = None, budget_share: float = 1.0) -> None:
         """Train up to the end of an epoch counted from 1 (default: the last).
+
+        Args:
+            budget_share: end the training early, for good, where this share of the whole budget is spent; so that on
+                a slow machine a method that first trains and then searches still has something to report.
 
         Raises:
             BudgetExhausted: the network is left as the last step made it.
@@ -404,8 +415,16 @@ class Training:
         with problem._budget.charged("training"):
             trainer = self._made()
             self._last_saved_s = problem._budget.elapsed_s
-            trainer.run(until * trainer.steps_per_epoch, self._after_step)
-        if trainer.step == trainer.n_steps:
+            self._share_s = budget_share * problem._budget.seconds
+            with suppress(_ShareSpent):
+                trainer.run(until * trainer.steps_per_epoch, self._after_step)
+        is_cut = trainer.step < until * trainer.steps_per_epoch
+        if is_cut:
+            problem._recorder.note(
+                f"training of {self._network.label!r} ended at step {trainer.step} of {trainer.n_steps}, where "
+                f"{budget_share:.0%} of the budget was spent"
+            )
+        if is_cut or trainer.step == trainer.n_steps:
             trainer.release()
             if not self._network.is_extracted:
                 with problem._budget.uncharged("recording"):
@@ -473,6 +492,8 @@ class Training:
         elapsed_s = problem._budget.elapsed_s
         problem._recorder.observer.training(self._trainer.step, self._trainer.n_steps, elapsed_s)
         problem._budget.check()
+        if self._share_s <= elapsed_s < problem._budget.seconds:
+            raise _ShareSpent
         if elapsed_s - self._last_saved_s >= CHECKPOINT_INTERVAL_S:
             self._save()
 
