@@ -43,8 +43,8 @@ DEMO_BERT = Model(
     architecture="bert",
     track="demo",
     generator="nasbench.benchmark.demo_bert:build",
-    fine_tuning=FineTuning(learning_rate=5e-4, batch_size=32, epochs=10, warmup=0.06),
-    super_network=FineTuning(learning_rate=5e-4, batch_size=32, epochs=10, warmup=0.06),
+    fine_tuning=FineTuning(learning_rate=5e-4, batch_size=32, epochs=15, warmup=0.06),
+    super_network=FineTuning(learning_rate=5e-4, batch_size=32, epochs=15, warmup=0.06),
 )
 
 MODELS = (BERT_BASE_CASED, ROBERTA_BASE, MINILM_L6, DEMO_BERT)
