@@ -130,6 +130,8 @@ class Results:
         mask: BoolArray = np.asarray(keep, dtype=np.bool_)
         if mask.shape != (len(self.runs),):
             raise ValueError(f"keep {mask.shape} must be ({len(self.runs)},)")
+        if mask.all():
+            return self
         rows = self.evaluations["run_row"].to_numpy()
         kept = mask[rows]
         evaluations = self.evaluations[kept].reset_index(drop=True)
@@ -310,9 +312,11 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _evaluations_frame(runs: pd.DataFrame, tables: list[pa.Table]) -> pd.DataFrame:
+    """The tables one below the other. ``tables`` is emptied: they and the frame would not both fit into memory."""
     lengths = [len(table) for table in tables]
     rows = np.repeat(np.arange(len(tables), dtype=np.int32), lengths)
     table = pa.concat_tables(tables, promote_options="default") if tables else empty_table()
+    tables.clear()
     frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True, strings_to_categorical=False)
     frame["status"] = frame["status"].astype("category")
     frame.insert(0, "run_row", rows)

@@ -79,7 +79,7 @@ def test_cells_are_normalised_apart_and_failures_stay_out() -> None:
     before = frame.copy()
     values, warnings = normalise(frame, fit_quantiles(frame))
     np.testing.assert_allclose(values[:, 0], [0, 1, 0, 1, np.nan])
-    assert values[4, 1] == 0.0  # a failed evaluation still has a size; cells a and b have parameters of their own
+    assert values[4, 1] == 1.0  # a failed evaluation still has a size; here it is the largest
     assert warnings == []
     pd.testing.assert_frame_equal(frame, before)
 
