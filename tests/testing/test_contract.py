@@ -1,0 +1,246 @@
+"""The contracts find what they are there to find: for each check a method or searcher that breaks just that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nasbench import check, registry
+from nasbench.errors import BudgetExhausted, UnknownName, UserError
+from nasbench.method import Method
+from nasbench.problem import Problem
+from nasbench.searcher import Decision, MultiFidelitySearcher, Searcher
+from nasbench.space import Config
+from nasbench.subnetwork import FloatArray
+from nasbench.testing import MethodContract, SearcherContract
+from nasbench.testing.contract import METHOD_CHECKS, Broken, MethodSubject
+from nasbench.testing.searcher_contract import SEARCHER_CHECKS, SearcherSubject
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+class Honest(Method):
+    """Evaluates random networks, untrained: the smallest method that holds to the contract."""
+
+    name, summary = "honest", "random networks"
+
+    def run(self, problem: Problem) -> None:
+        network = problem.pretrained()
+        for _ in range(20):
+            self.consider(problem, network, problem.space.sample(problem.rng))
+
+    def consider(self, problem: Problem, network: Any, config: Config) -> None:
+        problem.evaluate(network, config)
+
+
+class GlobalRandom(Honest):
+    def consider(self, problem: Problem, network: Any, config: Config) -> None:
+        config[0] = np.random.randint(problem.space.upper[0] + 1)  # noqa: NPY002
+        problem.evaluate(network, config)
+
+
+class Outside(Honest):
+    def consider(self, problem: Problem, network: Any, config: Config) -> None:
+        problem.evaluate(network, config + problem.space.upper)
+
+
+class Swallows(Honest):
+    """Takes the end of the budget for a mishap."""
+
+    def run(self, problem: Problem) -> None:
+        network = problem.pretrained()
+        while True:
+            try:
+                problem.evaluate(network, problem.space.sample(problem.rng))
+            except BudgetExhausted:
+                continue
+
+
+class SwallowsEverything(Honest):
+    def consider(self, problem: Problem, network: Any, config: Config) -> None:
+        try:
+            problem.evaluate(network, config)
+        except BaseException as error:
+            if isinstance(error, BudgetExhausted):
+                raise
+
+
+class Relabels(Honest):
+    def run(self, problem: Problem) -> None:
+        problem.train.labels.setflags(write=True)
+        problem.train.labels[0] += 1
+        super().run(problem)
+
+
+class CannotFail(Honest):
+    def consider(self, problem: Problem, network: Any, config: Config) -> None:
+        error = problem.evaluate(network, config).error
+        assert error is not None, "every evaluation must succeed"
+
+
+class GivesUp(Honest):
+    def run(self, problem: Problem) -> None:
+        network = problem.pretrained()
+        for _ in range(20):
+            if problem.evaluate(network, problem.space.sample(problem.rng)).error is None:
+                return
+
+
+class Peeks(Honest):
+    def consider(self, problem: Problem, network: Any, config: Config) -> None:
+        config[0] = int(problem._recorder.test.labels.sum()) % (problem.space.upper[0] + 1)
+        problem.evaluate(network, config)
+
+
+class Idle(Method):
+    name, summary = "idle", "reports nothing"
+
+    def run(self, problem: Problem) -> None:
+        problem.check_budget()
+
+
+class TestHonest(MethodContract):
+    method = Honest
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "reason"),
+    [
+        (GlobalRandom, "is deterministic", "a second run with the same seed differs"),
+        (Outside, "reports only configurations inside the space", "evaluate() was given what is not in the space"),
+        (Swallows, "obeys the budget", "let BudgetExhausted pass"),
+        (SwallowsEverything, "can be stopped anywhere", "never catch BaseException"),
+        (Relabels, "leaves the given weights alone", "it changed train labels"),
+        (CannotFail, "survives a failed evaluation", "every evaluation must succeed"),
+        (GivesUp, "survives a failed evaluation", "it gave up after a failed evaluation"),
+        (Peeks, "sees no test data", "with other test labels it differs"),
+        (Idle, "runs", "before anything was evaluated"),
+    ],
+)
+def test_each_breach_is_found(tmp_path: Path, method: type[Method], name: str, reason: str) -> None:
+    with pytest.raises(Broken) as caught:
+        METHOD_CHECKS[name](MethodSubject(method, tmp_path))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("method", [GlobalRandom, CannotFail, GivesUp, Peeks, SwallowsEverything])
+def test_a_breach_of_one_kind_is_not_taken_for_another(tmp_path: Path, method: type[Method]) -> None:
+    subject = MethodSubject(method, tmp_path)
+    for name in ("runs", "obeys the budget", "leaves the given weights alone"):
+        METHOD_CHECKS[name](subject)
+
+
+class Fair(Searcher):
+    """Uniform; the smallest searcher that holds to the contract."""
+
+    name, summary = "fair", "uniform"
+
+    def ask(self) -> Config:
+        return self.space.sample(self.rng)
+
+    def tell(self, config: Config, values: FloatArray) -> None:
+        """It learns nothing."""
+
+
+class OutsideSearcher(Fair):
+    def ask(self) -> Config:
+        return self.space.upper + 1
+
+
+class GlobalSearcher(Fair):
+    def ask(self) -> Config:
+        return (np.random.random(self.space.n_dims) * (self.space.upper + 1)).astype(np.int64)  # noqa: NPY002
+
+
+class WritingSearcher(Fair):
+    def tell(self, config: Config, values: FloatArray) -> None:  # noqa: ARG002
+        config[:] = 0
+
+
+class WaitingSearcher(Fair):
+    """Insists on being told."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.is_waiting = False
+
+    def ask(self) -> Config:
+        if self.is_waiting:
+            raise RuntimeError("tell me first")
+        self.is_waiting = True
+        return super().ask()
+
+    def tell(self, config: Config, values: FloatArray) -> None:  # noqa: ARG002
+        self.is_waiting = False
+
+
+class Undecided(MultiFidelitySearcher, Fair):
+    rungs = (1, 3)
+
+    def report(self, trial: int, epoch: int, values: FloatArray) -> Decision:  # noqa: ARG002
+        return Decision.CONTINUE
+
+
+class TestFair(SearcherContract):
+    searcher = Fair
+
+
+@pytest.mark.parametrize(
+    ("searcher", "name", "reason"),
+    [
+        (OutsideSearcher, "proposes only points of every space", "in space 'small': heads = 5 is outside [0, 4]"),
+        (GlobalSearcher, "is deterministic", "the same generator gave other proposals"),
+        (GlobalSearcher, "leaves global random state alone", "it moved the global generator of numpy"),
+        (WritingSearcher, "leaves what it is told alone", "tell() changed an array"),
+        (WaitingSearcher, "copes with failed evaluations", "tell me first"),
+        (Undecided, "decides at rungs", "at rung 3 of (1, 3)"),
+    ],
+)
+def test_each_breach_of_a_searcher_is_found(tmp_path: Path, searcher: type[Searcher], name: str, reason: str) -> None:
+    with pytest.raises((Broken, RuntimeError)) as caught:
+        SEARCHER_CHECKS[name](SearcherSubject(searcher, tmp_path))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(registry.methods()))
+def test_every_method_of_the_suite_holds_to_its_contract(name: str) -> None:
+    lines = list(check.check(registry.methods()[name]))
+    assert len(lines) == len(METHOD_CHECKS)
+    assert [line for line in lines if not line[0]] == []
+
+
+@pytest.mark.parametrize("name", sorted(registry.searchers()))
+def test_every_searcher_of_the_suite_holds_to_its_contract(name: str) -> None:
+    lines = list(check.check(registry.searchers()[name]))
+    assert len(lines) == len(SEARCHER_CHECKS)
+    assert [line for line in lines if not line[0]] == []
+
+
+def test_a_check_goes_on_after_one_that_fails() -> None:
+    lines = {name: (passed, seen) for passed, name, seen in check.check(Outside)}
+    assert list(lines) == list(METHOD_CHECKS)
+    assert lines["runs"][0] is False
+
+
+def test_targets_are_found_by_name_and_in_files(tmp_path: Path) -> None:
+    assert [cls.name for cls in check.find_targets("ws-nas")] == ["ws-nas"]
+    assert [cls.name for cls in check.find_targets("random")] == ["random"]
+    file = tmp_path / "both.py"
+    file.write_text(
+        "from nasbench.method import Method\nfrom nasbench.searcher import Searcher\n"
+        "class A(Method):\n    name = 'a'\n    def run(self, problem): pass\n"
+        "class B(Searcher):\n    name = 'b'\n    def ask(self): pass\n    def tell(self, config, values): pass\n"
+    )
+    assert [cls.name for cls in check.find_targets(str(file))] == ["a", "b"]
+    with pytest.raises(UnknownName, match="did you mean 'ws-nas'"):
+        check.find_targets("ws-nss")
+    (tmp_path / "empty.py").write_text("x = 1")
+    with pytest.raises(UserError, match="defines neither a Method nor a Searcher"):
+        check.find_targets(str(tmp_path / "empty.py"))
