@@ -126,8 +126,8 @@ class Adapter:
         """Start a regression at the mean label, by the bias of the untrained output layer.
 
         From zero, the first few hundred steps move all weights just to reach the mean, and a super-network, most of
-        whose sub-networks can do little else, does not recover: STS-B with MiniLM, strategy ``full``, three epochs gave
-        a Spearman correlation of 0.24 without and 0.85 with it.
+        whose sub-networks can do little else, does not recover. STS-B with MiniLM, strategy ``full``: a validation
+        Spearman correlation of 0.24 after three epochs without it; with it, 0.85 before half of them are over.
         """
         output = getattr(self.model.classifier, "out_proj", self.model.classifier)
         with torch.no_grad():
