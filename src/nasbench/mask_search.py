@@ -56,7 +56,7 @@ class MaskSearch:
         self._unit_order, self._kept_by_units = _largest_first(units)
 
     def best(self, alpha: float) -> SubNetwork:
-        """The sub-network for a fraction ``alpha`` of the full network's operations.
+        """The sub-network for a fraction ``alpha`` < 1 of the full network's operations.
 
         At least one head stays, as in the published code, unless not even one fits. The number of heads never exceeds
         what fits, which the published code does not check.

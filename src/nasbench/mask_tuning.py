@@ -21,6 +21,8 @@ from nasbench.supernet import SuperNetwork
 
 DAMPING = 1.0
 LARGEST_SCALE = 10.0
+_MAX_ITERATIONS = 20
+"""Of LSMR for each mask value. Scipy's default, one, is enough in exact arithmetic only."""
 _SOLVED = (0, 1, 2, 4, 5)
 """Reasons of LSMR to stop: a solution to within the tolerance or to within rounding."""
 
@@ -51,7 +53,8 @@ def tune_masks(
 
     Compared are the sums of block and residual stream before LayerNorm, over all tokens; behind the last feed-forward
     block only at the first token, which the classifier reads. Not tuned are the attention of layer 0, as published,
-    and blocks that one of the two skips. Tuning ends early, and keeps what is done, where the solver fails or a scale
+    and blocks that one of the two skips. (The authors' code also fits a constant to each attention block and drops it
+    again; that is left out.) Tuning ends early, and keeps what is done, where the solver fails or a scale
     leaves [-10, 10].
 
     Args:
@@ -221,7 +224,7 @@ class NormalEquations:
         n = len(left) // self._width
         left = left.reshape(n, self._width, n, self._width).sum(axis=(1, 3))
         right = self._right.cpu().numpy().reshape(n, self._width).sum(axis=1)
-        delta, reason, *_ = lsmr(left, right - left.sum(axis=1), damp=DAMPING)
+        delta, reason, *_ = lsmr(left, right - left.sum(axis=1), damp=DAMPING, maxiter=_MAX_ITERATIONS * n)
         scales: FloatArray = 1.0 + delta
         if reason not in _SOLVED or not np.all(np.abs(scales) <= LARGEST_SCALE):
             return None

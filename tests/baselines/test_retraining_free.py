@@ -1,0 +1,96 @@
+"""Retraining-free pruning as a whole, against the published way."""
+
+import numpy as np
+import pytest
+import torch
+
+from nasbench.baselines.retraining_free import ALPHAS, RetrainingFreePruning, Sample, rearranged
+from nasbench.batching import collate
+from nasbench.losses import label_loss
+from nasbench.mask_search import MacCosts, MaskSearch
+from nasbench.mask_tuning import tune_masks
+from nasbench.subnetwork import SubNetwork
+from nasbench.testing import published_rfp
+from nasbench.testing.contract import MethodSubject
+from nasbench.testing.models import TINY_MODELS
+from nasbench.testing.networks import tiny_network
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(m, t) for m in TINY_MODELS for t in (TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)],
+    ids=lambda p: f"{p[0].name}-{p[1].name}",
+)
+def tiny(request):
+    return tiny_network(*request.param)
+
+
+def _drawn(tiny, n_batches=6, size=8):
+    return np.random.default_rng(0).integers(len(tiny.data.train), size=(n_batches, size))
+
+
+def _gradients(tiny, drawn):
+    return Sample.of(tiny.data.train, drawn).gradients(tiny.network, tiny.task.kind, tiny.pad_id)
+
+
+def test_fisher_entries_are_those_of_autograd(tiny):
+    """g_b of the mean loss of each batch as it was drawn, padded to its longest, through masks on the stock model."""
+    drawn = _drawn(tiny)
+    heads, units = _gradients(tiny, drawn)
+    full, expected = SubNetwork.full(tiny.network.dims), []
+    for index in drawn:
+        batch = collate(tiny.data.train, index, tiny.pad_id)
+        masks = [torch.ones(m.shape, requires_grad=True) for m in (full.heads, full.neurons)]
+        loss = label_loss(tiny.task.kind, tiny.network.masked(batch, full, *masks), batch.labels)
+        expected.append([g.numpy() for g in torch.autograd.grad(loss, masks)])
+    for found, own in ((heads, [e[0] for e in expected]), (units, [e[1] for e in expected])):
+        scale = np.abs(own).max()
+        np.testing.assert_allclose(found, own, rtol=1e-3, atol=1e-5 * scale)
+        np.testing.assert_allclose(
+            (found**2).sum(axis=0), np.square(own).sum(axis=0), rtol=2e-3, atol=1e-8 * scale**2
+        )  # the Fisher information itself
+
+
+def test_the_whole_of_it_equals_the_published_way_for_every_budget(tiny):
+    drawn = _drawn(tiny)
+    heads, units = _gradients(tiny, drawn)
+    costs = MacCosts.of(tiny.network.dims, float(tiny.data.train.lengths.mean()))
+    search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs)
+    students = rearranged([search.best(alpha) for alpha in ALPHAS], heads, units)
+    examples = Sample.of(tiny.data.train, drawn).tuning_batches(tiny.network, tiny.pad_id)
+    batch = tiny.batch()
+    for alpha, student in zip(ALPHAS, students, strict=True):
+        assert costs.of_subnetwork(student) <= alpha * costs.full
+        plain, plain_heads, plain_units = published_rfp.prune(
+            tiny.network, tiny.data.train, tiny.task.kind, tiny.pad_id, drawn, alpha
+        )
+        assert student == plain
+        scales = tune_masks(tiny.network, student, search.best(alpha**0.5), examples)
+        extracted = tiny.network.scaled(*scales, label="ours").extract(student)
+        # The published way never extracts: its real-valued masks lie over the full-size stock model.
+        masks = [torch.tensor(mask).float() for mask in (plain_heads, plain_units)]
+        with torch.inference_mode():
+            expected = tiny.network.masked(batch, plain, *masks)
+            torch.testing.assert_close(extracted.forward(batch), expected, rtol=2e-2, atol=2e-2)
+
+
+def test_its_record(tmp_path):
+    outcome = MethodSubject(RetrainingFreePruning, tmp_path, n_evaluations=30).usual[0]
+    assert outcome.record.status == "complete"
+    assert outcome.evaluations[0].weights == "fine-tuned"
+    assert {e.weights for e in outcome.evaluations[1:]} <= {None, *(f"alpha-{alpha}" for alpha in ALPHAS)}
+    params = [e.n_params for e in outcome.evaluations]
+    assert len(params) == 1 + len(ALPHAS)
+    assert params[0] == outcome.record.n_params_full
+    assert params == sorted(params, reverse=True)
+
+
+def test_examples_drawn_twice_count_twice():
+    tiny = tiny_network(TINY_MODELS[0], TINY_PAIR)
+    once, twice = np.array([[0, 1, 2, 3]]), np.array([[0, 1, 2, 3, 3, 3]])
+    a, b = (Sample.of(tiny.data.train, drawn) for drawn in (once, twice))
+    assert len(a.distinct) == len(b.distinct) == 4
+    np.testing.assert_array_equal(b.counts, [[1, 1, 1, 3]])
+    tokens = sum(float(batch.counts.sum()) for batch in b.tuning_batches(tiny.network, tiny.pad_id))
+    assert tokens == tiny.data.train.lengths[twice[0]].sum()
