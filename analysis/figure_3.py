@@ -24,8 +24,9 @@ def data(dims: Dimensions, *, n_samples: int = 500, seed: int = 0) -> pd.DataFra
     for name in SPACES:
         space = make_space(name, dims)
         rng = np.random.default_rng(seed)
-        configs = np.stack([space.sample(rng) for _ in range(n_samples)])
-        parts.append(pd.DataFrame({"space": name, "params": space.n_params(configs) / dims.n_params}))
+        # One at a time: 500 configurations of LARGE would take 150 MB.
+        n_params = np.array([space.n_params(space.sample(rng)).item() for _ in range(n_samples)])
+        parts.append(pd.DataFrame({"space": name, "params": n_params / dims.n_params}))
     return pd.concat(parts, ignore_index=True)
 
 

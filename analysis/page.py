@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,10 +35,11 @@ from .ranks import bootstrap_ranks
 from .scores import Scores, block_table
 from .selection import subset, usual
 
-MAX_POINTS = 24_000
+MAX_POINTS = 12_000
 """Dominated sub-networks on the page, shared out among its runs; fronts are always whole."""
 _N_TIMES = 50
 _SEED = 0
+_NAME = r"\w+="
 _SYMBOLS = {
     "o": "circle",
     "s": "square",
@@ -302,8 +304,9 @@ def _look(contestant: str) -> dict[str, Any]:
 
 
 def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict[str, list[Any]]]:
-    """The fronts of all runs and a part of the rest, in columns, by run."""
-    successful = evaluations[evaluations["error"].notna().to_numpy()]
+    """The fronts of all runs and a part of the rest, in columns, by run; ``names`` of their configurations."""
+    names = ["run_row", "index", "params", "error", "test_error", "elapsed_s", "config"]
+    successful = evaluations.loc[evaluations["error"].notna().to_numpy(), names]
     on_front = front_mask(successful)
     keep = on_front | spread(successful["run_row"].to_numpy(), ~on_front, n_per_run)
     shown = successful[keep].assign(front=on_front[keep]).sort_values(["run_row", "params", "error", "index"])
@@ -314,10 +317,16 @@ def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict
         "test": [_short(value) for value in shown["test_error"].astype(float)],
         "elapsed": [_short(value) for value in shown["elapsed_s"]],
         "front": [int(value) for value in shown["front"]],
-        "config": shown["config"].astype(str).str.slice(0, 400).tolist(),
+        # The names of a configuration are those of its run's space: once a run instead of once a point.
+        "config": shown["config"].astype(str).str.replace(_NAME, "", regex=True).str.slice(0, 400).tolist(),
     }
+    configs = shown["config"].astype(str).to_numpy()
     ends = np.searchsorted(shown["run_row"].to_numpy(), np.arange(n_runs + 1))
-    return [{name: values[a:b] for name, values in columns.items()} for a, b in pairwise(ends)]
+    return [
+        {name: values[a:b] for name, values in columns.items()}
+        | {"names": re.findall(_NAME, configs[a]) if b > a else []}
+        for a, b in pairwise(ends)
+    ]
 
 
 def spread(runs: npt.NDArray[Any], candidates: BoolArray, n_per_run: int) -> BoolArray:

@@ -121,6 +121,8 @@
   const percent = (value) => `${(100 * value).toFixed(1)} %`;
   const number = (value) => (value === null ? "not measured" : value.toFixed(4));
 
+  const configuration = (points, i) => points.config[i].split(", ").map((value, k) => (points.names[k] || "") + value).join(", ");
+
   function hover(run, i) {
     const look = data.contestants[run.contestant];
     const cell = data.cells[run.cell];
@@ -131,7 +133,7 @@
       `validation error ${number(points.error[i])}`,
       `test error ${number(points.test[i])}`,
       `after ${points.elapsed[i].toLocaleString("en")} s`,
-      asText(points.config[i]).replace(/(.{60}[^,]*), /g, "$1,<br>"),
+      asText(configuration(points, i)).replace(/(.{60}[^,]*), /g, "$1,<br>"),
     ];
     return `${lines.join("<br>")}<br>${asText(cell.title)}`;
   }
