@@ -95,7 +95,8 @@ def apply_knots(values: npt.ArrayLike, knots: FloatArray) -> FloatArray:
 def fit_quantiles(evaluations: pd.DataFrame) -> Quantiles:
     """A normaliser for every cell in a frame of evaluations, from all successful evaluations in it."""
     cells = {}
-    for cell, group in evaluations[evaluations["status"] == "ok"].groupby("cell", observed=True):
+    needed = evaluations[["cell", "suite_version", "run_row", *OBJECTIVES]]  # a copy of all columns is large
+    for cell, group in needed[(evaluations["status"] == "ok").to_numpy()].groupby("cell", observed=True):
         knots = {name: fit_knots(group[name]) for name in OBJECTIVES}
         versions = sorted(group["suite_version"].astype(str).unique())
         cells[str(cell)] = CellQuantiles(knots, ", ".join(versions), int(group["run_row"].nunique()), len(group))
@@ -111,14 +112,15 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
         evaluations: columns ``cell, error, params, status, suite_version, run_row``; left unchanged.
 
     Returns:
-        ``(n, 2)`` in [0, 1], the error of failed evaluations NaN; and a line for each cell that was not normalised by frozen
-        quantiles of its own suite version.
+        ``(n, 2)`` in [0, 1], the error of failed evaluations NaN; and a line for each cell that was not normalised by
+        frozen quantiles of its own suite version.
     """
     values = np.full((len(evaluations), len(OBJECTIVES)), np.nan)
     warnings = []
     frozen = quantiles.version is not None
-    for cell, rows in evaluations.groupby("cell", observed=True).indices.items():
-        group = evaluations.iloc[rows]
+    needed = evaluations[["cell", "suite_version", "run_row", "status", *OBJECTIVES]]
+    for cell, rows in needed.groupby("cell", observed=True).indices.items():
+        group = needed.iloc[rows]
         own = quantiles.cells.get(str(cell))
         if own is None:
             own = fit_quantiles(group).cells.get(str(cell))
