@@ -45,7 +45,7 @@ _METHODS = {
     "layer-dropping": ("LD", "#56B4E9", "s"),
     "s-nas": ("S-NAS", "#0072B2", "o"),
     "ws-nas": ("WS-NAS", "#D55E00", "^"),
-    "ws-nas-depth": ("WS-NAS-depth", "#000000", "h"),
+    "ws-nas-depth/depth": ("WS-NAS-depth", "#000000", "h"),
 }
 _USUAL_SPACES = {"head-pruning": "large", "rfp": "large", "layer-dropping": "layer"}
 _SPARE_COLOURS = ("#117733", "#999933", "#661100", "#AA4499", "#004488", "#8C6BB1", "#BB5566", "#5B6770")
