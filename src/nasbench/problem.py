@@ -33,7 +33,7 @@ from nasbench.front import Front
 from nasbench.observer import Observer
 from nasbench.record import Evaluation, RunFolder
 from nasbench.searcher import Searcher
-from nasbench.space import Config, SearchSpace, Small
+from nasbench.space import Config, SearchSpace, Small, make_space
 from nasbench.strategies import FINE_TUNING_STEP, SuperNetworkTraining
 from nasbench.subnetwork import Dimensions, IntArray, SubNetwork
 from nasbench.supernet import SuperNetwork
@@ -450,10 +450,12 @@ class Training:
             problem, strategy = self._problem, self._strategy
             seed = (problem.seed, _stream(self._network.label))
 
+            space = problem.space
+            if strategy is not None and strategy.training_space is not None:
+                space = make_space(strategy.training_space, problem.dims)
+
             def plan(step: int, n_steps: int, rng: np.random.Generator) -> Any:
-                if strategy is None:
-                    return FINE_TUNING_STEP
-                return strategy.step(step, n_steps, problem.space, rng)
+                return FINE_TUNING_STEP if strategy is None else strategy.step(step, n_steps, space, rng)
 
             self._trainer = Trainer(
                 self._network,

@@ -55,12 +55,15 @@ class SuperNetworkTraining:
         n_random: k, random sub-networks a step in ``sandwich``, ``kd`` and ``full``.
         temperature: T of equation (2).
         t_squared: multiply the distillation term by T^2, as BigNAS-style codes do and the paper does not.
+        training_space: where random and smallest sub-networks come from, if not from the space that is searched; so
+            that several spaces can be searched on the same super-network (figure 5).
     """
 
     strategy: Strategy = "full"
     n_random: int = 2
     temperature: float = 10.0
     t_squared: bool = False
+    training_space: Literal["small", "medium", "layer", "large"] | None = None
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:

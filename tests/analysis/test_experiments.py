@@ -84,10 +84,7 @@ def test_the_command_line_knows_every_option_that_is_used():
     assert {word for word in words if word.startswith("--")} <= set(known.replace(",", " ").split())
 
 
-NEEDS_OPTION = pytest.mark.xfail(strict=True, reason="ws-nas has no option training_space yet")
-
-
-@pytest.mark.parametrize("name", [pytest.param("fig5", marks=NEEDS_OPTION), "fig6", "fig7", "fig8"])
+@pytest.mark.parametrize("name", ["fig5", "fig6", "fig7", "fig8"])
 def test_methods_searchers_and_options_exist(name):
     for run in runs(name, tasks=("rte",), seeds=(0,)):
         method = registry.find("method", run.method, registry.methods())

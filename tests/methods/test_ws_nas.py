@@ -1,0 +1,76 @@
+"""Weight-sharing NAS: what is particular to it."""
+
+import time
+from itertools import count
+
+import pytest
+
+from nasbench import registry, runner
+from nasbench.record import RunFolder
+from nasbench.testing.models import TINY_BERT
+from nasbench.testing.tasks import TINY_PAIR
+
+FAST = {"epochs": 1}
+
+
+def _run(
+    folder,
+    method="ws-nas",
+    searcher="random",
+    space="small",
+    max_evaluations=4,
+    budget_s=None,
+    clock=time.monotonic,
+    **options,
+):
+    chosen, searching = registry.methods()[method], registry.searchers()[searcher]
+    request = runner.RunRequest(
+        task=TINY_PAIR,
+        model=TINY_BERT,
+        space=space,
+        method=chosen,
+        method_options=chosen.Options(**{**FAST, **options}),
+        searcher=searching,
+        searcher_options=searching.Options(),
+        seed=0,
+        device="cpu",
+        results_dir=folder,
+        max_evaluations=max_evaluations,
+        budget_s=budget_s,
+        precision="fp32",
+    )
+    record = runner.run(request, clock=clock)
+    assert record.status == "complete", record.reason
+    return record, RunFolder(request.folder)
+
+
+def test_spaces_can_be_searched_on_the_same_super_network(tmp_path):
+    """Trained in SMALL, the weights are the same bytes whatever space is searched; trained in LAYER, they are not."""
+    weights = [
+        (_run(tmp_path, space=space, training_space=trained)[1].path / "weights/super-network.safetensors").read_bytes()
+        for space, trained in (("small", None), ("layer", "small"), ("layer", None))
+    ]
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
+def test_a_slow_machine_still_gets_to_search(tmp_path):
+    """A training that would take all of the budget ends at four fifths of it, and the record says so."""
+    readings = count()
+    record, folder = _run(
+        tmp_path, max_evaluations=3, budget_s=500.0, epochs=100_000, clock=lambda: float(next(readings))
+    )
+    assert len(folder.read_evaluations()) == 3
+    assert "80% of the budget" in record.notes[0]
+    assert 390 <= record.charged_s["training"] <= 410
+
+
+def test_one_pass_reports_every_depth_as_if_each_were_run_alone(tmp_path):
+    """ws-nas-depth finds for each (h, u, l) the error that ws-nas finds for it on the same super-network."""
+    _, by_depth = _run(tmp_path, "ws-nas-depth", max_evaluations=9)
+    _, alone = _run(tmp_path, max_evaluations=3)
+    errors = {evaluation.key: evaluation.error for evaluation in by_depth.read_evaluations()}
+    assert len(errors) == 9  # nothing twice
+    shared = [evaluation for evaluation in alone.read_evaluations() if evaluation.key in errors]
+    assert len(shared) >= 2  # the largest and the smallest at least
+    assert all(errors[evaluation.key] == pytest.approx(evaluation.error, abs=1e-9) for evaluation in shared)
