@@ -68,6 +68,9 @@ def make_request(
     searcher_class = choose_searcher(method_class, searcher, plugins)
     the_task, own_model = _task(task)
     space = choose_space(method_class, the_task, space)
+    if searcher_class is not None and space not in searcher_class.spaces:
+        works_in = ", ".join(searcher_class.spaces)
+        raise UserError(f"searcher {searcher_class.name!r} works in {works_in}; it has no use for space {space!r}")
     method_texts, searcher_texts = split_settings(settings)
     if searcher_texts and searcher_class is None:
         raise UserError(

@@ -30,11 +30,15 @@ class Searcher(ABC):
     :meth:`ask` and :meth:`tell`. A proposal whose masks were evaluated before is not evaluated again: its old values
     are told. A failed evaluation is never told; :meth:`ask` simply comes again. All randomness comes from ``rng``.
 
-    Subclasses define ``name``, ``summary`` and, if they have any, a frozen dataclass ``Options``.
+    Attributes:
+        name, summary: as ``nasbench searchers`` shows them.
+        spaces: search spaces it proposes points of.
+        Options: a frozen dataclass, each field reachable with ``--set searcher.<field>``.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large")
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:

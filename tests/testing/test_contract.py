@@ -195,7 +195,7 @@ class TestFair(SearcherContract):
 @pytest.mark.parametrize(
     ("searcher", "name", "reason"),
     [
-        (OutsideSearcher, "proposes only points of every space", "in space 'small': heads = 5 is outside [0, 4]"),
+        (OutsideSearcher, "proposes only points of its spaces", "in space 'small': heads = 5 is outside [0, 4]"),
         (GlobalSearcher, "is deterministic", "the same generator gave other proposals"),
         (GlobalSearcher, "leaves global random state alone", "it moved the global generator of numpy"),
         (WritingSearcher, "leaves what it is told alone", "tell() changed an array"),
