@@ -2,6 +2,7 @@
 # make test    install what the tests need, run them
 # make check   ruff, strict mypy, make test, and whether leaderboard.md is what results/ says
 # make bench   the timed suite (tests/benchmarks); its table is BENCHMARKS.md
+# make searcher-table   every searcher on problems with a known answer: docs/searchers.md
 # make clean   remove what the others made; results/ stays
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ STAMPS := $(VENV)/stamps
 # Two libraries that each start a thread a core fight over the cores; tests are small enough for one.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench searcher-table clean
 
 # A complete run is not run again, so a second demo starts afresh.
 demo: $(STAMPS)/demo
@@ -31,6 +32,9 @@ check: $(STAMPS)/check
 
 bench: $(STAMPS)/test
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only
+
+searcher-table: $(STAMPS)/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m nasbench.testing.searcher_table
 
 clean:
 	rm -rf $(VENV) build dist report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

@@ -28,10 +28,10 @@ class ExactEhvi(ModelBasedSearcher):
         self._hyperparameters: Hyperparameters | None = None
 
     def score(self, candidates: IntArray) -> FloatArray:
-        observed = self.features(self.configs)
-        model = fit(observed, self.values[:, 0], start=self._hyperparameters)
+        inputs, values = self.inputs, self.values
+        model = fit(inputs[self.fitted], values[self.fitted, 0], start=self._hyperparameters)
         self._hyperparameters = model.hyperparameters
-        known = np.stack([model.predict(observed)[0], self.values[:, 1]], axis=1)
+        known = np.stack([model.predict(inputs)[0], values[:, 1]], axis=1)
         front = known[pareto_mask(known)]
         mean, deviation = model.predict(self.features(candidates))
         return expected_hypervolume_improvement(mean, deviation, self.params(candidates), front, reference_point(front))

@@ -47,6 +47,46 @@ def expected_hypervolume_improvement(
     return np.asarray((widths * improvement).sum(axis=1))
 
 
+def expected_improvement_of_curves(
+    mean: FloatArray,
+    covariance: FloatArray,
+    params: FloatArray,
+    front: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    normals: FloatArray,
+) -> FloatArray:
+    """Expected area that all points of a curve add to the front's together, for each of n curves.
+
+    The points of a curve are evaluated at once and their errors are correlated, so their expected improvements do not
+    add up. The expectation is over joint samples of the errors; for each sample the area is exact: with the points
+    sorted by parameters, the least error among the first ones is what the curve reaches in the strip that follows.
+
+    Args:
+        mean: of the errors, ``(n, m)``: n curves of m points.
+        covariance: ``(n, m, m)``.
+        params: ``(n, m)``, ascending along each curve.
+        front, reference: as in :func:`expected_hypervolume_improvement`.
+        normals: standard normal numbers ``(n_samples, m)``, the same for all curves, so that only the curves differ.
+
+    Returns:
+        ``(n,)``.
+    """
+    errors, edges = _strips(front, reference)
+    jitter = 1e-9 * np.maximum(np.trace(covariance, axis1=1, axis2=2), np.finfo(np.float64).eps)
+    factors = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(mean.shape[1]))
+    improvements = np.empty(len(mean))
+    for i in range(len(mean)):
+        samples = mean[i] + normals @ factors[i].T
+        reached = np.minimum.accumulate(samples, axis=1)  # (n_samples, m), by the points up to each
+        bounds = np.clip(np.sort(np.concatenate([edges[1:-1], params[i]])), None, edges[-1])
+        widths = np.diff(np.append(bounds, edges[-1]))
+        to_beat = errors[np.searchsorted(edges[1:-1], bounds, side="right")]
+        n_points = np.searchsorted(params[i], bounds, side="right")
+        gains = np.where(n_points > 0, np.maximum(to_beat - reached[:, n_points - 1], 0.0), 0.0)
+        improvements[i] = (gains @ widths).mean()
+    return improvements
+
+
 def reference_point(front: FloatArray) -> FloatArray:
     """Beyond everything a searcher wants: a tenth of the front's range beyond its worst error and the full network.
 
@@ -57,7 +97,7 @@ def reference_point(front: FloatArray) -> FloatArray:
         front: ``(m, 2)`` with columns (error, params), params at most 1; m at least 1.
     """
     best, worst = front.min(axis=0), np.array([front[:, 0].max(), 1.0])
-    return worst + 0.1 * np.maximum(worst - best, np.finfo(np.float64).eps)
+    return np.asarray(worst + 0.1 * np.maximum(worst - best, 1e-6))
 
 
 def _strips(front: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

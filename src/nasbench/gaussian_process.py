@@ -48,7 +48,7 @@ class Hyperparameters:
 
     @property
     def logs(self) -> FloatArray:
-        return np.log(np.array([*self.length_scales, self.signal_variance, self.noise_variance]))
+        return np.asarray(np.log([*self.length_scales, self.signal_variance, self.noise_variance]))
 
 
 class GaussianProcess:

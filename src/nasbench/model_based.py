@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class ModelBasedSearcher(Searcher):
     """
 
     Options = ModelBasedOptions
+    max_observations: ClassVar[int] = 1000
+    """What a model is fitted to at most, evenly spaced in time: its cost is cubic, and a proposal must stay cheap."""
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
@@ -59,17 +61,23 @@ class ModelBasedSearcher(Searcher):
         """How much each of ``(n, n_dims)`` promises, ``(n,)``; larger is better. There are observations by then."""
 
     @property
-    def configs(self) -> IntArray:
-        """Networks observed, once each, ``(n, n_dims)``."""
-        return np.array(self._configs)
+    def inputs(self) -> FloatArray:
+        """Features of the networks observed, once each, ``(n, d)``."""
+        return self.features(np.array(self._configs))
 
     @property
     def values(self) -> FloatArray:
         """Their (error, params), ``(n, 2)``."""
         return np.array(self._values)
 
+    @property
+    def fitted(self) -> IntArray:
+        """Indices of the observations that the model is fitted to, at most :attr:`max_observations`."""
+        n = len(self._configs)
+        return np.unique(np.linspace(0, n - 1, min(n, self.max_observations)).astype(np.int64))
+
     def ask(self) -> Config:
-        config = self.space.sample(self.rng) if len(self._configs) < self.options.n_initial else self._best()
+        config = self.sample() if len(self._configs) < self.options.n_initial else self._best()
         self._asked.add(self._key(config))
         return config
 
@@ -93,17 +101,22 @@ class ModelBasedSearcher(Searcher):
 
     def _best(self) -> Config:
         """The best candidate whose network was neither observed nor asked for before, failed ones included."""
-        candidates = self._candidates()
+        candidates = self.candidates()
         if self._first_new(candidates) is None:  # all but exhausted: do not pay for a model
-            return self.space.sample(self.rng)
+            return self.sample()
         order = np.argsort(-self.score(candidates), kind="stable")
         best = self._first_new(candidates[order])
         assert best is not None
         return best
 
-    def _candidates(self) -> IntArray:
+    def sample(self) -> Config:
+        """A configuration to ask for where no model is of use."""
+        return self.space.sample(self.rng)
+
+    def candidates(self) -> IntArray:
+        """What is scored for one proposal, ``(n, n_dims)``."""
         n = min(self.options.n_candidates, max(3, _MAX_CANDIDATE_BITS // self.space.n_dims)) // 3
-        front = self.configs[pareto_mask(self.values)]
+        front = np.array(self._configs)[pareto_mask(self.values)]
         parents = front[self.rng.integers(len(front), size=2 * n)]
         uniform = np.stack([self.space.sample(self.rng) for _ in range(n)])
         redrawn = np.stack([self.space.redraw(parent, self.rng) for parent in parents[:n]])
@@ -116,7 +129,7 @@ class ModelBasedSearcher(Searcher):
         steps = np.rint(deviation * self.rng.standard_normal(parents.shape)).astype(np.int64)
         steps *= self.rng.random(parents.shape) < 3 / self.space.n_dims
         reflected = upper - np.abs(upper - np.abs(parents + steps))
-        return np.clip(reflected, 0, upper)
+        return np.asarray(np.clip(reflected, 0, upper))
 
     def _first_new(self, configs: Iterable[Config]) -> Config | None:
         known = self._told | self._asked

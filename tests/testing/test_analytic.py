@@ -1,0 +1,102 @@
+"""The analytic problems are what they say: exact parameters, errors of masks, a front that is known."""
+
+import numpy as np
+import pytest
+
+from nasbench.front import hypervolume, pareto_mask
+from nasbench.methods.local_search import LocalSearch
+from nasbench.methods.random_search import RandomSearch
+from nasbench.testing import searcher_table
+from nasbench.testing.analytic import BERT_BASE, PROBLEMS, REFERENCE
+
+
+@pytest.fixture(params=sorted(PROBLEMS))
+def problem(request):
+    return PROBLEMS[request.param]
+
+
+def test_the_network_is_bert_base():
+    assert BERT_BASE.n_params == 108_311_810
+
+
+def test_values_depend_on_the_masks_alone(problem):
+    rng = np.random.default_rng(0)
+    configs = rng.integers(0, problem.space.upper + 1, size=(300, 3))
+    no_layers = configs * [1, 1, 0]
+    empty_layers = configs * [0, 0, 1]
+    values = problem.values(np.concatenate([no_layers, empty_layers]))
+    np.testing.assert_array_equal(values, np.tile(problem.values(problem.space.smallest[None]), (600, 1)))
+    for config in configs[:20]:
+        n_params = problem.space.to_subnetwork(config).n_params(BERT_BASE)
+        assert problem.values(config[None])[0, 1] == n_params / BERT_BASE.n_params
+
+
+def test_all_networks_are_inside_the_reference_or_full(problem):
+    rng = np.random.default_rng(1)
+    values = problem.values(rng.integers(0, problem.space.upper + 1, size=(5000, 3)))
+    assert (values[:, 0] > 0.05).all()
+    assert (values[:, 0] < REFERENCE[0]).all()
+    assert (values[:, 1] <= REFERENCE[1]).all()
+
+
+def test_the_optimum_is_approached_by_a_fine_sample_from_below(problem):
+    rng = np.random.default_rng(2)
+    configs = rng.integers(0, problem.space.upper + 1, size=(60_000, 3))
+    sampled = hypervolume(problem.values(configs), REFERENCE)
+    assert 0.99 * problem.optimum < sampled <= problem.optimum
+
+
+def test_the_deceptive_region_is_an_island():
+    """Along the number of units the error of a deep network falls, rises and falls again."""
+    units = np.arange(0, 3073, 64)
+    configs = np.stack([np.full_like(units, 6), units, np.full_like(units, 10)], axis=1)
+    errors = PROBLEMS["deceptive"].values(configs)[:, 0]
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(errors))))
+    assert len(turns) == 2
+    smooth = PROBLEMS["smooth"].values(configs)[:, 0]
+    assert (errors < smooth - 0.01).any()
+    assert (errors > smooth + 0.01).any()
+
+
+def test_a_run_keeps_to_its_evaluations_and_repeats_with_its_seed(problem):
+    runs = [
+        problem.run(LocalSearch(problem.space, np.random.default_rng(3)), 40, np.random.default_rng(4))
+        for _ in range(2)
+    ]
+    assert len(runs[0].configs) == 40
+    assert runs[0].observed == runs[1].observed
+    assert runs[0].n_duplicates == runs[1].n_duplicates > 0
+    keys = {problem.space.to_subnetwork(config).key for config in runs[0].configs}
+    assert len(keys) == 40
+
+
+def test_noise_is_observed_but_not_judged():
+    noisy = PROBLEMS["noisy"]
+    run = noisy.run(RandomSearch(noisy.space, np.random.default_rng(0)), 400, np.random.default_rng(1))
+    exact = noisy.values(np.array(run.configs))
+    noise = np.array(run.observed) - exact
+    assert noise[:, 0].std() == pytest.approx(0.02, rel=0.15)
+    np.testing.assert_array_equal(noise[:, 1], 0)
+    chosen = exact[pareto_mask(run.observed)]
+    assert run.hypervolume == pytest.approx(hypervolume(chosen, REFERENCE))
+    assert run.hypervolume < hypervolume(exact, REFERENCE)
+
+
+def test_the_interval_of_the_median_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        median, low, high = searcher_table.interval(rng.standard_normal(20))
+        assert low <= median <= high
+        covered += low < 0 < high
+    assert covered / 2000 == pytest.approx(0.959, abs=0.015)
+
+
+def test_searchers_that_mutate_beat_random_search_on_the_smooth_problem():
+    """Five seeds of what the table shows for twenty."""
+    medians = {
+        name: np.median([searcher_table.run("smooth", name, 200, seed) for seed in range(5)])
+        for name in ("random", "local", "nsga2")
+    }
+    assert medians["local"] > medians["random"]
+    assert medians["nsga2"] > medians["random"]

@@ -1,0 +1,92 @@
+"""EHVI on BoTorch: signs, reference and alignment right, so that it finds what is known to be best."""
+
+import numpy as np
+import pytest
+import torch
+
+from nasbench.expected_improvement import expected_hypervolume_improvement, reference_point
+from nasbench.front import hypervolume, pareto_mask
+from nasbench.methods import ehvi
+from nasbench.methods.ehvi import Ehvi, EhviOptions
+from nasbench.methods.random_search import RandomSearch
+from nasbench.testing.analytic import PROBLEMS
+
+SMOOTH = PROBLEMS["smooth"]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A model of 40 random networks, its inputs and values."""
+    rng = np.random.default_rng(0)
+    configs = np.array([SMOOTH.space.sample(rng) for _ in range(40)])
+    inputs, values = configs / SMOOTH.space.upper, SMOOTH.values(configs)
+    return ehvi.fit(inputs, values), inputs, values
+
+
+def _means_and_deviations(model, inputs):
+    with torch.no_grad():
+        posterior = model.posterior(torch.from_numpy(inputs))
+    return -posterior.mean.numpy(), posterior.variance.sqrt().numpy()
+
+
+def test_the_model_is_in_double_precision_and_predicts_both_objectives(fitted):
+    model, _, _ = fitted
+    configs = np.array([SMOOTH.space.sample(np.random.default_rng(i)) for i in range(100, 200)])
+    means, _ = _means_and_deviations(model, configs / SMOOTH.space.upper)
+    assert means.dtype == np.float64
+    np.testing.assert_allclose(means, SMOOTH.values(configs), atol=0.08)
+
+
+def test_scores_equal_our_closed_form_where_the_parameters_are_certain(fitted):
+    """Integrating the closed form of the error over the model's parameters gives BoTorch's number."""
+    model, inputs, _ = fitted
+    candidates = np.random.default_rng(1).random((30, 3))
+    scores = ehvi.expected_improvement(model, inputs, candidates)
+    known, _ = _means_and_deviations(model, inputs)
+    front = known[pareto_mask(known)]
+    means, deviations = _means_and_deviations(model, candidates)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    expected = sum(
+        weight
+        * expected_hypervolume_improvement(
+            means[:, 0], deviations[:, 0], means[:, 1] + node * deviations[:, 1], front, reference_point(front)
+        )
+        for node, weight in zip(nodes, weights / weights.sum(), strict=True)
+    )
+    np.testing.assert_allclose(scores, expected, rtol=0.05, atol=2e-5)
+    assert scores.max() > 5e-4
+
+
+def test_the_front_and_its_reference_lie_on_the_same_side(fitted):
+    """With a sign mixed up no observation is inside the reference and every candidate promises as much as any other."""
+    model, inputs, values = fitted
+    good, bad = np.array([[0.5, 0.5, 0.5]]), np.array([[1.0, 0.0, 1.0]])
+    scores = ehvi.expected_improvement(model, inputs, np.vstack([good, bad]))
+    area = hypervolume(values, reference_point(values[pareto_mask(values)]))
+    assert scores[1] < scores[0] < 0.2 * area
+
+
+def test_evaluations_are_worth_more_than_random_ones():
+    searcher = Ehvi(SMOOTH.space, np.random.default_rng(0), EhviOptions(n_candidates=400))
+    ours = SMOOTH.run(searcher, 25, np.random.default_rng(9))
+    uniform = [
+        SMOOTH.run(RandomSearch(SMOOTH.space, np.random.default_rng(seed)), 25, np.random.default_rng(9)).hypervolume
+        for seed in range(20)
+    ]
+    assert ours.hypervolume > max(uniform)
+
+
+def test_duplicates_and_their_order_do_not_misalign_rows():
+    searcher = Ehvi(SMOOTH.space, np.random.default_rng(0), EhviOptions())
+    configs = [np.array([3, 500, 0]), np.array([6, 1000, 6]), np.array([9, 100, 0]), np.array([12, 3000, 12])]
+    for config in configs:
+        searcher.tell(config, SMOOTH.values(config[None])[0])
+    np.testing.assert_allclose(searcher.inputs * SMOOTH.space.upper, [configs[0], configs[1], configs[3]])
+    np.testing.assert_allclose(searcher.values, SMOOTH.values(np.array([configs[0], configs[1], configs[3]])))
+
+
+def test_threads_are_as_many_afterwards():
+    before = torch.get_num_threads()
+    with ehvi._one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
