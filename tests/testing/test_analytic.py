@@ -51,8 +51,9 @@ def test_the_deceptive_region_is_an_island():
     units = np.arange(0, 3073, 64)
     configs = np.stack([np.full_like(units, 6), units, np.full_like(units, 10)], axis=1)
     errors = PROBLEMS["deceptive"].values(configs)[:, 0]
-    turns = np.flatnonzero(np.diff(np.sign(np.diff(errors))))
-    assert len(turns) == 2
+    island, ridge, *_ = np.flatnonzero(np.diff(np.sign(np.diff(errors)))) + 1
+    assert 0 < units[island] < 600 < units[ridge] < 1200
+    assert errors[island] < errors[ridge] - 0.01
     smooth = PROBLEMS["smooth"].values(configs)[:, 0]
     assert (errors < smooth - 0.01).any()
     assert (errors > smooth + 0.01).any()
