@@ -24,9 +24,9 @@ _LARGE: Mapping[tuple[Track, DeviceClass], float] = {
 }
 _DEMO: Mapping[tuple[Track, DeviceClass], float] = {
     ("compact", "gpu"): 60.0,
-    ("compact", "cpu"): 240.0,
+    ("compact", "cpu"): 360.0,
     ("demo", "gpu"): 60.0,
-    ("demo", "cpu"): 240.0,
+    ("demo", "cpu"): 360.0,
 }
 _DEFAULT_MODELS: Mapping[DeviceClass, str] = {"gpu": "bert-base-cased", "cpu": "minilm-l6"}
 _VALIDATION_LIMIT = 2_048
