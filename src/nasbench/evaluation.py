@@ -42,7 +42,8 @@ class Evaluator:
         logits = self._over_batches(
             lambda batch: network.classify(network.encode(network.embed(batch), batch.attention_mask, parts))[None]
         )
-        return self._without_rounding(logits, parts)[0]
+        only: Logits = self._without_rounding(logits, parts)[0]
+        return only
 
     def logits_of_depths(self, network: SuperNetwork, subnetwork: SubNetwork, n_layers: int) -> Logits:
         """Logits of the first 0, 1, ..., ``n_layers`` layers of a sub-network in one pass.
@@ -54,7 +55,8 @@ class Evaluator:
 
         def run(batch: Batch) -> Tensor:
             states = network.encode_depths(network.embed(batch), batch.attention_mask, parts)
-            return network.classify(states.flatten(0, 1)).unflatten(0, (n_layers + 1, -1))
+            logits = network.classify(states.flatten(0, 1))
+            return logits.view(n_layers + 1, -1, logits.shape[-1])
 
         return self._without_rounding(self._over_batches(run), parts)
 

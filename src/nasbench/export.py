@@ -15,6 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -77,7 +78,7 @@ def choose(evaluations: list[Evaluation], max_params: float, run_folder: Path) -
     measured = [e for e in evaluations if e.error is not None]
     if not measured:
         raise UserError(f"{run_folder} has no evaluated network")
-    on_front = pareto_mask([(e.error, e.params) for e in measured])
+    on_front = pareto_mask(np.array([(e.error, e.params) for e in measured], dtype=np.float64))
     front = [e for e, is_member in zip(measured, on_front, strict=True) if is_member]
     small_enough = [e for e in front if e.params <= max_params]
     if not small_enough:
