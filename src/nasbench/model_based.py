@@ -52,6 +52,7 @@ class ModelBasedSearcher(Searcher):
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
         self._configs: list[Config] = []
+        self._inputs: list[FloatArray] = []
         self._values: list[FloatArray] = []
         self._told: set[str] = set()
         self._asked: set[str] = set()
@@ -63,7 +64,7 @@ class ModelBasedSearcher(Searcher):
     @property
     def inputs(self) -> FloatArray:
         """Features of the networks observed, once each, ``(n, d)``."""
-        return self.features(np.array(self._configs))
+        return np.array(self._inputs)
 
     @property
     def values(self) -> FloatArray:
@@ -86,6 +87,7 @@ class ModelBasedSearcher(Searcher):
         if key not in self._told:  # a second copy of the same observation would feign certainty
             self._told.add(key)
             self._configs.append(config)
+            self._inputs.append(self.features(config[None])[0])
             self._values.append(values)
 
     def features(self, configs: IntArray) -> FloatArray:
@@ -116,7 +118,7 @@ class ModelBasedSearcher(Searcher):
     def candidates(self) -> IntArray:
         """What is scored for one proposal, ``(n, n_dims)``."""
         n = min(self.options.n_candidates, max(3, _MAX_CANDIDATE_BITS // self.space.n_dims)) // 3
-        front = np.array(self._configs)[pareto_mask(self.values)]
+        front = np.stack([self._configs[i] for i in np.flatnonzero(pareto_mask(self.values))])
         parents = front[self.rng.integers(len(front), size=2 * n)]
         uniform = np.stack([self.space.sample(self.rng) for _ in range(n)])
         redrawn = np.stack([self.space.redraw(parent, self.rng) for parent in parents[:n]])
