@@ -14,6 +14,8 @@ from nasbench.registry import Catalogue, PluginError
 from nasbench.task import Model, Task
 
 Entry = dict[str, Any]
+OPTIONS_WIDTH = 48
+"""Columns that options get, at most, before they take the next line."""
 PIPE_WIDTH = 200
 """Columns of a table that goes to a file or another program, where no terminal limits it."""
 
@@ -58,7 +60,9 @@ def print_table(entries: Sequence[Entry], columns: Mapping[str, str]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     last = list(columns)[-1]
     for key, heading in columns.items():
-        table.add_column(heading, overflow="fold", no_wrap=key != last)
+        may_wrap = key in (last, "options")
+        width = OPTIONS_WIDTH if key == "options" else None
+        table.add_column(heading, overflow="fold", no_wrap=not may_wrap, max_width=width)
     for entry in entries:
         if "broken" in entry:
             cells = {"name": entry["name"], last: f"cannot be used: {entry['broken']}"}
