@@ -409,7 +409,7 @@ class Training:
             BudgetExhausted: the network is left as the last step made it.
         """
         problem, until = self._problem, until_epoch or self._fine_tuning.epochs
-        if self._restore_skipped(until):
+        if self._restore_skipped(until, budget_share):
             return
         problem._recorder.observer.phase("training", problem._budget.elapsed_s)
         with problem._budget.charged("training"):
@@ -432,7 +432,7 @@ class Training:
         elif not problem.is_repeating:
             self._save()
 
-    def _restore_skipped(self, until: int) -> bool:
+    def _restore_skipped(self, until: int, budget_share: float) -> bool:
         """Leave a training out whose outcome is in the record of an earlier attempt; True if so."""
         problem, checkpoints = self._problem, self._problem._recorder.checkpoints
         if not problem.is_repeating:
@@ -440,6 +440,11 @@ class Training:
         if not self._network.is_extracted:
             # Weights that later evaluations share are needed; without the file they are trained again, off the clock.
             if not checkpoints.has_weights(self._network.label):
+                if budget_share < 1:  # off the clock, nothing says where the budget cut it
+                    raise UserError(
+                        f"cannot resume {problem._recorder.folder.path}: the weights of {self._network.label!r} are "
+                        "missing; remove the folder to start again"
+                    )
                 return False
             checkpoints.load_weights(self._network, self._network.label)
         self._n_skipped_epochs = until

@@ -168,7 +168,9 @@ class _Run:
         problem, record = self._load()
         if self.earlier is not None:
             _check_same(self.earlier, record, self.folder.path)
-            record.started_at, record.notes = self.earlier.started_at, self.earlier.notes
+            record.started_at = self.earlier.started_at
+            if self.recorded:  # else all that there is a note of is done again
+                record.notes = self.earlier.notes
         self.folder.write_run(record)
         self.checkpoints.save_architecture(self.stock, self.tokenizer)
         budget_s = self.request.effective_budget_s
