@@ -2,6 +2,7 @@
 # make test    install what the tests need, run them
 # make check   ruff, strict mypy, make test, and whether leaderboard.md is what results/ says
 # make bench   the timed suite (tests/benchmarks); its table is BENCHMARKS.md
+# make scaling how time and memory of a run grow, drawn in docs/pictures/scaling.png
 # make searcher-table   every searcher on problems with a known answer: docs/searchers.md
 # make clean   remove what the others made; results/ stays
 
@@ -13,7 +14,7 @@ STAMPS := $(VENV)/stamps
 # Two libraries that each start a thread a core fight over the cores; tests are small enough for one.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test check bench searcher-table clean
+.PHONY: demo test check bench scaling searcher-table clean
 
 # A complete run is not run again, so a second demo starts afresh.
 demo: $(STAMPS)/demo
@@ -31,7 +32,12 @@ check: $(STAMPS)/check
 	$(BIN)/nasbench leaderboard --check
 
 bench: $(STAMPS)/test
-	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only
+	mkdir -p .benchmarks
+	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-json=.benchmarks/all.json
+	$(BIN)/python tests/benchmarks/table.py .benchmarks/all.json
+
+scaling: $(STAMPS)/test
+	$(BIN)/python tests/benchmarks/scaling.py docs/pictures/scaling.png
 
 searcher-table: $(STAMPS)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m nasbench.testing.searcher_table

@@ -25,23 +25,31 @@ from nasbench.supernet import Precision, SuperNetwork
 from nasbench.task import FineTuning
 from nasbench.training import Trainer
 
-N_EXAMPLES = 48
-"""Of the 747 validation examples, evenly spaced in length, other ones in each repetition."""
 EVALUATION_BATCH, TRAINING_BATCH = 8, 4
 N_MASKED = 2
 """Sub-networks of a sample that the slow way runs, on one batch each: to it they cost all the same."""
 SLOW_SAMPLE = f"slow way: {N_MASKED} of them, {EVALUATION_BATCH} examples each"
+PART = "every eighth evaluation batch"
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2}
 FULL = SuperNetworkTraining("full", n_random=2)
 PAPER = FineTuning(learning_rate=2e-5, batch_size=TRAINING_BATCH, epochs=5)
 CPU = torch.device("cpu")
 
 
-def examples(workload: Any, repetition: int) -> Any:
-    """The validation examples of a repetition."""
-    order = np.argsort(workload.validation.lengths, kind="stable")
-    places = (np.arange(N_EXAMPLES) + (0.25, 0.5, 0.75)[repetition]) * len(order) / N_EXAMPLES
-    return workload.validation.take(order[places.astype(np.int64)])
+class Part:
+    """Every eighth of the batches in which the 747 validation examples are evaluated, from short to long.
+
+    Attributes:
+        n_examples: what they stand for.
+    """
+
+    def __init__(self, workload: Any, repetition: int) -> None:
+        self.evaluator = Evaluator(workload.validation, workload.task, workload.pad_id, CPU)
+        n = len(self.evaluator._batches)
+        batches = self.evaluator._batches[(2, 3, 4)[repetition] :: 8]
+        self.n_examples = len(workload.validation) * len(batches) / n
+        order = np.concatenate([batch.index for batch in batches])
+        self.evaluator._batches, self.evaluator._order = batches, np.argsort(np.argsort(order))
 
 
 def masked_evaluation(workload: Any, repetition: int) -> None:
@@ -66,23 +74,25 @@ def assert_parity(workload: Any, precision: Precision) -> None:
 @pytest.mark.parametrize(("precision", "aim"), [("fp32", 8), ("bf16", 20)])
 def test_evaluation(comparison: Any, workload: Any, precision: Precision, aim: float) -> None:
     network, n = workload.network(precision), len(workload.samples[0])
-    evaluators = [Evaluator(examples(workload, i), workload.task, workload.pad_id, CPU) for i in range(3)]
+    parts = [Part(workload, i) for i in range(3)]
+    n_examples = parts[0].n_examples
 
     def ours(repetition: int) -> None:
         for config in workload.samples[repetition]:
-            evaluators[repetition].logits(network, workload.space.to_subnetwork(config))
+            parts[repetition].evaluator.logits(network, workload.space.to_subnetwork(config))
 
     comparison.run(
-        ours, lambda i: masked_evaluation(workload, i), units=(n * N_EXAMPLES, N_MASKED * EVALUATION_BATCH),
+        ours, lambda i: masked_evaluation(workload, i), units=(n * n_examples, N_MASKED * EVALUATION_BATCH),
         row=f"evaluate uniform SMALL sub-networks, {precision}", aim=aim, unit="an example",
-        sample=f"{n} sub-networks, {N_EXAMPLES} examples; {SLOW_SAMPLE}",
+        sample=f"{n} sub-networks, {PART}; {SLOW_SAMPLE}",
     )  # fmt: skip
     assert_parity(workload, precision)
 
 
 def test_all_depths(comparison: Any, workload: Any) -> None:
     n, n_layers = 3, workload.fp32.dims.n_layers
-    evaluators = [Evaluator(examples(workload, i), workload.task, workload.pad_id, CPU) for i in range(3)]
+    parts = [Part(workload, i) for i in range(3)]
+    n_examples = parts[0].n_examples
     rng = np.random.default_rng(0)
     upper = workload.space.upper
     # Uniform in heads and units, by strata of the units, which decide the cost; the depth is always the full one.
@@ -94,14 +104,14 @@ def test_all_depths(comparison: Any, workload: Any) -> None:
     def ours(repetition: int) -> None:
         for config in samples[repetition]:
             subnetwork = workload.space.to_subnetwork(np.array(config))
-            evaluators[repetition].logits_of_depths(workload.bf16, subnetwork, n_layers)
+            parts[repetition].evaluator.logits_of_depths(workload.bf16, subnetwork, n_layers)
 
     # No layers at all is one network whatever the heads and units, so a pass gives as many networks as it has layers.
     comparison.run(
         ours, lambda i: masked_evaluation(workload, i),
-        units=(n * n_layers * N_EXAMPLES, N_MASKED * EVALUATION_BATCH),
+        units=(n * n_layers * n_examples, N_MASKED * EVALUATION_BATCH),
         row="distinct SMALL evaluations, all depths of a pass, bf16", aim=100, unit="an example",
-        sample=f"{n} passes of {n_layers} sub-networks, {N_EXAMPLES} examples; {SLOW_SAMPLE}",
+        sample=f"{n} passes of {n_layers} sub-networks, {PART}; {SLOW_SAMPLE}",
     )  # fmt: skip
 
 
@@ -175,7 +185,7 @@ def test_full_step(comparison: Any, workload: Any, precision: Precision, aim: fl
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_fine_tuning_of_extracted_networks(comparison: Any, workload: Any, precision: Precision) -> None:
-    n_networks, n_steps = 3, 6
+    n_networks, n_steps = 5, 4
     masked = workload.fp32.copy()
     optimizer = masked_optimizer(masked)
     masked_step(workload, masked, optimizer, FINE_TUNING_STEP, 3)
@@ -183,7 +193,7 @@ def test_fine_tuning_of_extracted_networks(comparison: Any, workload: Any, preci
 
     def prepare(repetition: int) -> None:
         steps.clear()
-        for config in workload.samples[repetition][::2]:
+        for config in workload.samples[repetition]:
             network = workload.network(precision).extract(workload.space.to_subnetwork(config))
             steps.append(Steps(trainer(workload, network, lambda *_: FINE_TUNING_STEP, repetition), n_steps, 0.5))
 
