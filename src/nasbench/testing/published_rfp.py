@@ -93,7 +93,7 @@ def rearrange(mask: BoolArray, gradients: FloatArray) -> BoolArray:
 
 @dataclass
 class _Network:
-    """One of the two networks of the tuning: its masks, and the hidden states of all batches at the current block."""
+    """One of the two networks: its masks, and the hidden states of all batches in front of the current layer."""
 
     heads: Tensor
     units: Tensor
@@ -106,87 +106,82 @@ def tune(
     """Least squares over the mask values of one block after the other; see :func:`nasbench.mask_tuning.tune_masks`."""
     with torch.inference_mode():
         embedded = [network.model.base_model.embeddings(b.input_ids, b.token_type_ids) for b in batches]
-        tokens = [
-            torch.ones_like(b.input_ids).bool() if b.attention_mask is None else b.attention_mask for b in batches
-        ]
+        tokens = [b.input_ids >= 0 if b.attention_mask is None else b.attention_mask for b in batches]
         own, other = (
-            _Network(torch.tensor(s.heads).float(), torch.tensor(s.neurons).float(), list(embedded))
+            _Network(torch.tensor(s.heads).float(), torch.tensor(s.neurons).float(), embedded)
             for s in (student, teacher)
         )
         for i, layer in enumerate(network.adapter.layers):
-            if not _tune_attention(network, layer, i, own, other, tokens):
-                break
-            if not _tune_feed_forward(layer, i, own, other, tokens, is_last=i + 1 == network.dims.n_layers):
-                break
+            if i > 0 and own.heads[i].any() and other.heads[i].any():
+                scales = _solve(*_attention_equations(layer, i, own, other, tokens))
+                if scales is None:
+                    break
+                own.heads[i, own.heads[i] != 0] *= scales
+            if own.units[i].any() and other.units[i].any():
+                is_last = i + 1 == network.dims.n_layers
+                scales = _solve(*_feed_forward_equations(layer, i, own, other, tokens, is_last))
+                if scales is None:
+                    break
+                own.units[i, own.units[i] != 0] *= scales
+            for one in (own, other):
+                one.hidden = [
+                    _feed_forward(layer, _attention(layer, hidden, where, one.heads[i]), one.units[i])
+                    for hidden, where in zip(one.hidden, tokens, strict=True)
+                ]
     return own.heads.double().numpy(), own.units.double().numpy()
 
 
-def _tune_attention(
-    network: SuperNetwork, layer: Any, i: int, own: _Network, other: _Network, tokens: list[Tensor]
-) -> bool:
-    dims, output = network.dims, layer.attention.output
-    kept = own.heads[i].nonzero().flatten()
-    by_head = output.dense.weight.t().view(dims.n_heads, dims.head_size, dims.hidden_size)[kept]
+def _attention_equations(
+    layer: Any, i: int, own: _Network, other: _Network, tokens: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    output, kept = layer.attention.output, own.heads[i].nonzero().flatten()
+    d, n_heads = output.dense.weight.shape[0], own.heads.shape[1]
+    by_head = output.dense.weight.t().view(n_heads, -1, d)[kept]
     left, right = torch.zeros(len(kept), len(kept)), torch.zeros(len(kept))
-    contexts = []
-    for b, where in enumerate(tokens):
-        target = other.hidden[b] + _masked_attention(layer, other.hidden[b], where, other.heads[i])
-        contexts.append(_context(layer, own.hidden[b], where, dims.n_heads))
-        of_heads = contexts[b][where].view(-1, dims.n_heads, dims.head_size)[:, kept]
-        a = torch.einsum("tgi,gio->tog", of_heads, by_head).flatten(0, 1)
-        difference = (target - output.dense.bias - own.hidden[b])[where].flatten()
-        left, right = left + a.t() @ a, right + a.t() @ difference
-        if other.heads[i].any():
-            other.hidden[b] = output.LayerNorm(target)
-    if not len(kept):
-        return True
-    if i > 0 and other.heads[i].any():
-        scales = _solve(left, right)
-        if scales is None:
-            return False
-        own.heads[i, kept] *= scales
-    for b in range(len(tokens)):
-        masked = contexts[b] * own.heads[i].repeat_interleave(dims.head_size)
-        own.hidden[b] = output.LayerNorm(output.dense(masked) + own.hidden[b])
-    return True
+    for own_input, other_input, where in zip(own.hidden, other.hidden, tokens, strict=True):
+        target = _attention_sum(layer, other_input, where, other.heads[i])
+        context = _context(layer, own_input, where, n_heads)[where].view(-1, n_heads, d // n_heads)
+        a = torch.einsum("tgi,gio->tog", context[:, kept], by_head).flatten(0, 1)
+        left += a.t() @ a
+        right += a.t() @ (target - output.dense.bias - own_input)[where].flatten()
+    return left, right
 
 
-def _tune_feed_forward(layer: Any, i: int, own: _Network, other: _Network, tokens: list[Tensor], is_last: bool) -> bool:
-    output = layer.output
-    kept = own.units[i].nonzero().flatten()
+def _feed_forward_equations(
+    layer: Any, i: int, own: _Network, other: _Network, tokens: list[Tensor], is_last: bool
+) -> tuple[Tensor, Tensor]:
+    output, kept = layer.output, own.units[i].nonzero().flatten()
     columns = output.dense.weight[:, kept]
     left, right = torch.zeros(len(kept), len(kept)), torch.zeros(len(kept))
-    inners = []
-    for b, where in enumerate(tokens):
-        if is_last:
-            where = where & (torch.arange(where.shape[1]) == 0)
-        target = other.hidden[b]
-        if other.units[i].any():
-            target = target + output.dense(layer.intermediate(target) * other.units[i])
-        inners.append(layer.intermediate(own.hidden[b]))
-        a = inners[b][where][:, kept]
-        difference = (target - output.dense.bias - own.hidden[b])[where]
-        left, right = left + (a.t() @ a) * (columns.t() @ columns), right + ((difference @ columns) * a).sum(0)
-        if other.units[i].any():
-            other.hidden[b] = output.LayerNorm(target)
-    if not len(kept):
-        return True
-    if other.units[i].any():
-        scales = _solve(left, right)
-        if scales is None:
-            return False
-        own.units[i, kept] *= scales
-    for b in range(len(tokens)):
-        own.hidden[b] = output.LayerNorm(output.dense(inners[b] * own.units[i]) + own.hidden[b])
-    return True
+    for own_input, other_input, where in zip(own.hidden, other.hidden, tokens, strict=True):
+        rows = where & (torch.arange(where.shape[1]) == 0) if is_last else where
+        own_hidden = _attention(layer, own_input, where, own.heads[i])
+        other_hidden = _attention(layer, other_input, where, other.heads[i])
+        target = output.dense(layer.intermediate(other_hidden) * other.units[i]) + other_hidden
+        a = layer.intermediate(own_hidden)[rows][:, kept]
+        left += a.t() @ a
+        right += (((target - output.dense.bias - own_hidden)[rows] @ columns) * a).sum(0)
+    return left * (columns.t() @ columns), right
 
 
-def _masked_attention(layer: Any, hidden: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+def _attention(layer: Any, hidden: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     if not mask.any():
-        return torch.zeros_like(hidden)
+        return hidden
+    normed: Tensor = layer.attention.output.LayerNorm(_attention_sum(layer, hidden, tokens, mask))
+    return normed
+
+
+def _feed_forward(layer: Any, hidden: Tensor, mask: Tensor) -> Tensor:
+    if not mask.any():
+        return hidden
+    normed: Tensor = layer.output.LayerNorm(layer.output.dense(layer.intermediate(hidden) * mask) + hidden)
+    return normed
+
+
+def _attention_sum(layer: Any, hidden: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     context = _context(layer, hidden, tokens, len(mask))
-    projected: Tensor = layer.attention.output.dense(context * mask.repeat_interleave(context.shape[-1] // len(mask)))
-    return projected
+    total: Tensor = layer.attention.output.dense(context * mask.repeat_interleave(context.shape[-1] // len(mask)))
+    return total + hidden
 
 
 def _context(layer: Any, hidden: Tensor, tokens: Tensor, n_heads: int) -> Tensor:
