@@ -9,26 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nasbench.subnetwork import BoolArray
-
 from . import style
-from .experiments import N_INITIAL, N_RANDOM
 from .scores import Scores
-from .selection import differ_only_in
 
 COLUMNS = ["cell", "task", "model", "device_class", "seed", "space", "strategy", "hypervolume"]
-
-
-def random_samples(runs: pd.DataFrame) -> BoolArray:
-    """Runs of ws-nas that evaluated random sub-networks of a trained super-network, ``(n_runs,)``."""
-    keep = (
-        (runs["method"] == "ws-nas")
-        & (runs["searcher"] == "random")
-        & (runs["max_evaluations"] == N_INITIAL + N_RANDOM).fillna(False)
-        & (runs["status"] == "complete")
-    ).to_numpy(dtype=np.bool_)
-    keep[keep] = differ_only_in(runs[keep], ("strategy", "training_space"))
-    return keep
 
 
 def final_hypervolumes(scores: Scores, strategies: list[Any]) -> pd.DataFrame:

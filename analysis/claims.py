@@ -19,7 +19,6 @@ from tabulate import tabulate
 from nasbench.space import SPACES
 from nasbench.subnetwork import BoolArray, FloatArray
 
-from .boxes import random_samples
 from .comparison import compare
 from .experiments import BEST_STRATEGY
 from .frame import Results, read_results
@@ -27,7 +26,7 @@ from .leaderboard import DEVICE_CLASSES, TRACKS, interval, number
 from .quantiles import Quantiles
 from .relative import relative_performance
 from .scores import Blocks, Scores, block_table, horizon_s, score
-from .selection import option, subset, usual
+from .selection import option, random_samples, subset, usual
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not run"]
 Relation = Literal["better than", "at least as good as", "as good as", "not better than"]

@@ -11,7 +11,7 @@ from nasbench.space import SPACES
 from . import boxes, style
 from .experiments import BEST_STRATEGY, MissingRuns
 from .scores import Scores
-from .selection import option, subset
+from .selection import option, random_samples, subset
 
 TITLE = "Hypervolume by search space, 100 random sub-networks of one super-network"
 
@@ -24,7 +24,7 @@ def data(scores: Scores) -> pd.DataFrame:
     Raises:
         MissingRuns: unless two spaces can be compared somewhere.
     """
-    chosen = subset(scores, boxes.random_samples(scores.runs))
+    chosen = subset(scores, random_samples(scores.runs))
     strategies = option(chosen.runs, "strategy")
     chosen = subset(chosen, np.array([strategy == BEST_STRATEGY for strategy in strategies], dtype=np.bool_))
     found = boxes.final_hypervolumes(chosen, [BEST_STRATEGY] * len(chosen.runs))

@@ -11,7 +11,7 @@ from nasbench.strategies import STRATEGIES
 from . import boxes
 from .experiments import MissingRuns
 from .scores import Scores
-from .selection import option, subset
+from .selection import option, random_samples, subset
 
 TITLE = "Hypervolume by training strategy, the same 100 sub-networks of SMALL"
 COLOURS: dict[str, str] = dict(
@@ -26,7 +26,7 @@ def data(scores: Scores) -> pd.DataFrame:
     Raises:
         MissingRuns: unless two strategies can be compared somewhere.
     """
-    in_small = boxes.random_samples(scores.runs) & (scores.runs["space"] == "small").to_numpy(dtype=np.bool_)
+    in_small = random_samples(scores.runs) & (scores.runs["space"] == "small").to_numpy(dtype=np.bool_)
     chosen = subset(scores, in_small)
     found = boxes.final_hypervolumes(chosen, option(chosen.runs, "strategy"))
     n_compared = found.groupby("cell")["strategy"].nunique()

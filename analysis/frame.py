@@ -95,7 +95,8 @@ class Results:
             folder), ``task, model, track, device_class, space, method, searcher, seed, suite_version, metric,
             n_params_full, budget_s, max_evaluations, status, reason, started_at`` as recorded; ``label``
             (``ws-nas/ehvi``); ``cell`` (``task/model/device_class``: what may be compared); ``contestant`` (label,
-            space and whatever tells it apart, see :func:`name_contestants`); ``options`` (JSON text),
+            space and whatever tells it apart, see :func:`name_contestants`); ``options`` (JSON text, without those
+            that are None),
             ``options_digest``; ``official`` (bool); ``budget_s`` is NaN where only ``max_evaluations`` ends the run;
             ``elapsed_s`` (charged, at the last evaluation), ``n_evaluations``, ``n_failed``; and as Python objects
             ``unofficial`` (list), ``dimensions, provenance, charged_s, uncharged_s`` (dicts).
@@ -223,7 +224,8 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
     rows = []
     for (name, record), table in zip(records, tables, strict=True):
         identity = record.identity
-        options = json.dumps(identity.options, sort_keys=True)
+        # None leaves a value as the task or the model declares it, and so does a record that has no such option yet.
+        options = json.dumps(_without_none(identity.options), sort_keys=True)
         elapsed = table["elapsed_s"]
         rows.append(
             {
@@ -309,6 +311,14 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in options.items()
+        if value is not None
+    }
 
 
 def _evaluations_frame(runs: pd.DataFrame, tables: list[pa.Table]) -> pd.DataFrame:

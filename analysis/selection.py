@@ -12,7 +12,7 @@ import pandas as pd
 
 from nasbench.subnetwork import BoolArray
 
-from .experiments import FIVE_METHODS
+from .experiments import FIVE_METHODS, N_INITIAL, N_RANDOM
 from .scores import Scores
 
 
@@ -48,6 +48,18 @@ def differ_only_in(runs: pd.DataFrame, names: Sequence[str]) -> BoolArray:
     counts = pd.Series(rest, dtype=str).value_counts()
     most = min(counts.index[counts == counts.max()], default="")
     return np.array([text == most for text in rest], dtype=np.bool_)
+
+
+def random_samples(runs: pd.DataFrame) -> BoolArray:
+    """Runs of ws-nas that evaluated random sub-networks of a trained super-network, ``(n_runs,)``."""
+    keep = (
+        (runs["method"] == "ws-nas")
+        & (runs["searcher"] == "random")
+        & (runs["max_evaluations"] == N_INITIAL + N_RANDOM).fillna(False)
+        & (runs["status"] == "complete")
+    ).to_numpy(dtype=np.bool_)
+    keep[keep] = differ_only_in(runs[keep], ("strategy", "training_space"))
+    return keep
 
 
 def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from nasbench.fine_tuning import FineTuningOptions
 from nasbench.importance import batches, head_gradients
 from nasbench.losses import Kind
 from nasbench.method import Method
@@ -24,8 +25,8 @@ STEP_PERCENT = 5
 
 
 @dataclass(frozen=True)
-class HeadPruningOptions:
-    """How heads are ranked.
+class HeadPruningOptions(FineTuningOptions):
+    """How the network is fine-tuned and how heads are ranked.
 
     Attributes:
         importance: where the absolute value is taken, see :func:`head_importance`; the paper's text has
@@ -52,7 +53,7 @@ class HeadPruning(Method):
     def run(self, problem: Problem) -> None:
         assert isinstance(problem.space, Large)
         network = problem.pretrained("fine-tuned")
-        problem.training(network).run()
+        problem.training(network, fine_tuning=self.options.of(problem.fine_tuning)).run()
         full = SubNetwork.full(problem.dims)
         problem.evaluate(network, problem.space.from_subnetwork(full))
         heads, importance = full.heads, None

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from nasbench.fine_tuning import FineTuningOptions
 from nasbench.importance import batches
 from nasbench.method import Method
 from nasbench.problem import Problem
@@ -18,9 +19,11 @@ Strategy = Literal["top", "bottom", "alternate", "symmetric", "contribution"]
 
 
 @dataclass(frozen=True)
-class LayerDroppingOptions:
-    """Attributes:
-    strategy: which layers go, see :func:`kept_layers`.
+class LayerDroppingOptions(FineTuningOptions):
+    """Which layers go, and how what is left is fine-tuned.
+
+    Attributes:
+        strategy: see :func:`kept_layers`.
     """
 
     strategy: Strategy = "top"
@@ -43,7 +46,7 @@ class LayerDropping(Method):
         for n_dropped in range(1, n_layers):
             config = kept_layers(self.options.strategy, n_layers, n_dropped, similarity).astype(np.int64)
             network = pretrained.extract(problem.space.to_subnetwork(config), label=f"dropped-{n_dropped}")
-            problem.training(network).run()
+            problem.training(network, fine_tuning=self.options.of(problem.fine_tuning)).run()
             problem.evaluate(network, config)
 
 

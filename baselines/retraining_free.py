@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from nasbench.fine_tuning import FineTuningOptions
 from nasbench.importance import batches, mask_gradients
 from nasbench.losses import Kind
 from nasbench.mask_search import MacCosts, MaskSearch, rearrange
@@ -39,11 +40,12 @@ class RetrainingFreePruning(Method):
     name = "rfp"
     summary = "retraining-free pruning: fine-tune, choose masks by Fisher information, tune them by least squares"
     spaces = ("large",)
+    Options = FineTuningOptions
 
     def run(self, problem: Problem) -> None:
         assert isinstance(problem.space, Large)
         network = problem.pretrained("fine-tuned")
-        problem.training(network).run()
+        problem.training(network, fine_tuning=self.options.of(problem.fine_tuning)).run()
         problem.evaluate(network, problem.space.largest)
         costs = MacCosts.of(problem.dims, float(problem.train.lengths.mean()))
         drawn = problem.rng.integers(len(problem.train), size=(N_BATCHES, BATCH_SIZE))

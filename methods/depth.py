@@ -42,6 +42,7 @@ class DepthSearcher(ModelBasedSearcher):
     name = "depth"
     summary = "expected hypervolume improvement of all depths of a width together (SMALL; for all-depth evaluation)"
     spaces = ("small",)
+    proposes_widths = True
     Options = DepthOptions
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:

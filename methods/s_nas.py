@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from itertools import count
 
+from nasbench.errors import UserError
+from nasbench.fine_tuning import FineTuningOptions
 from nasbench.method import Method
 from nasbench.problem import Problem
 from nasbench.record import Evaluation
@@ -25,19 +27,23 @@ class StandardNAS(Method):
     summary = "standard NAS: fine-tune every sub-network on its own from the pre-trained weights"
     default_searcher = "random"
     multi_fidelity = True
+    Options = FineTuningOptions
 
     def run(self, problem: Problem) -> None:
-        pretrained = problem.pretrained()
+        pretrained, fine_tuning = problem.pretrained(), self.options.of(problem.fine_tuning)
         searcher, trials = problem.searcher, count()
         assert searcher is not None
+        if isinstance(searcher, MultiFidelitySearcher):
+            if self.options.epochs is not None:
+                raise UserError(f"searcher {searcher.name!r} sets the number of epochs; leave out --set epochs")
+            fine_tuning = dataclasses.replace(fine_tuning, epochs=searcher.rungs[-1])
 
         def evaluate(config: Config, subnetwork: SubNetwork) -> Evaluation:
             network = pretrained.extract(subnetwork, label=f"network-{subnetwork.key}")
-            if not isinstance(searcher, MultiFidelitySearcher):
-                problem.training(network).run()
-                return problem.evaluate(network, config)
-            fine_tuning = dataclasses.replace(problem.fine_tuning, epochs=searcher.rungs[-1])
             training = problem.training(network, fine_tuning=fine_tuning)
+            if not isinstance(searcher, MultiFidelitySearcher):
+                training.run()
+                return problem.evaluate(network, config)
 
             def advance(epoch: int) -> Evaluation:
                 training.run(until_epoch=epoch)

@@ -26,6 +26,7 @@ class DepthWeightSharingNAS(Method):
     summary = "weight-sharing NAS whose every pass reports all depths it goes through"
     spaces = ("small",)
     default_searcher = "depth"
+    evaluates_depths = True
     Options = SuperNetworkOptions
 
     def run(self, problem: Problem) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from nasbench import problem, runner
+from nasbench import charged_training, runner
 from nasbench.fine_tuning import SuperNetworkOptions
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.methods.ws_nas import WeightSharingNAS
@@ -76,7 +76,7 @@ class Moments(Observer):
 def _carry_out(order):
     torch.set_num_threads(1)
     # Checkpoints after every other step: the clock of these runs is the real one.
-    problem.CHECKPOINT_INTERVAL_S = 0.0 if order["checkpoints"] else 60.0
+    charged_training.CHECKPOINT_INTERVAL_S = 0.0 if order["checkpoints"] else 60.0
     method, folder = METHODS[order["method"]], Path(order["results"])
     moments = Moments(order.get("kill_at"))
     moments.install()

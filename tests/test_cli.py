@@ -271,6 +271,31 @@ def test_a_plugin_that_cannot_be_imported_is_one_line_and_a_failure(nasbench, tm
     assert spoken.err == (
         "error: plugin broken.py cannot be imported: ModuleNotFoundError(\"No module named 'no_such_module'\")\n"
     )
+    (folder,) = find_runs(tmp_path)
+    record = RunFolder(folder).read_run()
+    assert (record.status, record.reason) == ("failed", spoken.err.removeprefix("error: ").rstrip())
+    assert (record.identity.method, record.identity.task, record.identity.seed) == ("ws-nas", "tiny-pair", 0)
+
+    # The report names it, and the same command with the plugin put right replaces it.
+    assert "the run failed: plugin broken.py" in nasbench("report", "--results", "results", "--figure", "3").err
+    (tmp_path / "broken.py").write_text(PLUGIN)
+    assert nasbench(*RUN, "--plugin", "broken.py").code == 0
+    assert find_runs(tmp_path) == [folder]
+    assert RunFolder(folder).read_run().status == "complete"
+
+
+def test_an_unusable_plugin_costs_no_record(nasbench, tmp_path: Path) -> None:
+    assert nasbench(*RUN).code == 0
+    (folder,) = find_runs(tmp_path)
+    before = RunFolder(folder).read_run()
+    (tmp_path / "broken.py").write_text("1 / 0")
+    assert nasbench(*RUN, "--plugin", "broken.py").code == 1
+    assert RunFolder(folder).read_run() == before
+
+
+def test_a_searcher_of_widths_needs_a_method_that_evaluates_depths(nasbench) -> None:
+    spoken = nasbench(*RUN, "--searcher", "depth")
+    assert_user_error(spoken, "'depth' proposes widths of full depth", "'ws-nas'", "--method ws-nas-depth")
 
 
 def test_a_searcher_that_stops_trainings_needs_a_method_that_trains(nasbench, tmp_path: Path) -> None:
@@ -284,6 +309,16 @@ def test_a_searcher_that_stops_trainings_needs_a_method_that_trains(nasbench, tm
     )
     spoken = nasbench(*RUN, "--plugin", "halving.py", "--searcher", "halving")
     assert_user_error(spoken, "'halving' stops the training of single sub-networks", "'ws-nas'", "--method s-nas")
+
+
+def test_an_experiment_trains_once_what_its_runs_share(nasbench, tmp_path: Path) -> None:
+    spoken = nasbench("experiment", "fig5", "--task", "tiny-pair", "--model", "tiny-bert", "--seed", "0", "--quiet")
+    assert (spoken.code, spoken.err) == (0, "")
+    records = [RunFolder(folder).read_run() for folder in find_runs(tmp_path)]
+    assert sorted(record.identity.space for record in records) == ["large", "layer", "medium", "small"]
+    assert len(list(tmp_path.rglob("super-networks/*"))) == 1
+    assert len({record.charged_s["training"] for record in records}) == 1
+    assert sum("trained by another run of this experiment" in note for r in records for note in r.notes) == 3
 
 
 def test_an_interrupted_command_says_that_it_can_go_on(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from nasbench import metrics
-from nasbench import problem as problem_module
 from nasbench.batching import collate
 from nasbench.data import load_task_data
 from nasbench.errors import BudgetExhausted
@@ -468,7 +467,3 @@ def test_a_pruning_mask_is_a_point_of_large(run):
     evaluation = outcome.evaluations[0]
     space = make_space("large", Dimensions(**outcome.record.dimensions))
     assert space.to_subnetwork(space.from_json(json.loads(json.dumps(evaluation.config)))).key == evaluation.key
-
-
-def test_checkpoint_interval_is_a_minute():
-    assert problem_module.CHECKPOINT_INTERVAL_S == 60.0

@@ -277,7 +277,7 @@ class Trains(Method):
 @pytest.fixture
 def interrupted_training(results, tmp_path, monkeypatch):
     """A run killed in its training, behind a checkpoint."""
-    monkeypatch.setattr("nasbench.problem.CHECKPOINT_INTERVAL_S", 0.0)
+    monkeypatch.setattr("nasbench.charged_training.CHECKPOINT_INTERVAL_S", 0.0)
     subject = MethodSubject(Trains, tmp_path, n_evaluations=None)
     _kill(subject, results, 7)
     return subject, _folder(results) / "checkpoints" / "training.pt"

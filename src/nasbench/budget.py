@@ -91,6 +91,10 @@ class Budget:
         self._count()
         self.is_suspended = False
 
+    def charge(self, phase: str, seconds: float) -> None:
+        """Count seconds that were spent elsewhere: the training of weights that several runs share."""
+        self._charged[phase] += seconds
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Start the clock: time inside is charged, as idle where no phase is named."""

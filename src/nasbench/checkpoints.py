@@ -1,14 +1,18 @@
 """What a run keeps beside its record: weights of what is on the front, and the training in progress.
 
 Neither is part of the record. Weights serve resuming and ``nasbench export``; the checkpoint of a training is
-replaced as the training goes on and removed when the run is complete.
+replaced as the training goes on and removed when the run is complete. Super-networks that the runs of an experiment
+share lie beside the runs' folders.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +42,7 @@ class Checkpoints:
 
     def save_weights(self, network: SuperNetwork) -> None:
         """Save a network's parameters under its label, replacing an earlier file as a whole."""
-        tensors = {name: value.contiguous() for name, value in network.model.state_dict().items()}
-        write_atomically(self.weights_file(network.label), save(tensors, metadata={"format": "pt"}))
+        _save_weights(network, self.weights_file(network.label), {})
 
     def load_weights(self, network: SuperNetwork, label: str) -> None:
         """Overwrite a network's parameters with saved ones.
@@ -47,18 +50,7 @@ class Checkpoints:
         Raises:
             UserError: if the file is missing, damaged, or of a network of other shapes.
         """
-        path = self.weights_file(label)
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            network.model.load_state_dict(tensors)
-        except (OSError, SafetensorError) as error:
-            raise UserError(
-                f"cannot read the weights {path} ({error}); remove the run's folder to start again"
-            ) from error
-        except RuntimeError as error:
-            raise UserError(f"{path} holds weights of another model; remove the run's folder to start again") from error
-        network.refresh()
+        _load_weights(network, self.weights_file(label), "remove the run's folder to start again")
 
     def save_architecture(self, model: Any, tokenizer: Any) -> None:
         """Save what weights need to become a model again, wherever the model came from."""
@@ -105,3 +97,61 @@ class Checkpoints:
     def weights_file(self, label: str) -> Path:
         """Where the weights of that label are, or would be."""
         return self._weights / f"{label}.safetensors"
+
+
+class SharedSuperNetworks:
+    """Trained super-networks that runs which differ in searcher or space can share, a file each.
+
+    A file is found by everything that its training depended on, so that what is found is what the run would have
+    trained itself. It says how many seconds that took, which each run that takes it is charged.
+
+    Args:
+        origin: what all trainings of a run depend on: data, weights, precision, code, hardware; JSON values.
+    """
+
+    def __init__(self, folder: Path, origin: Mapping[str, Any]) -> None:
+        self._folder, self._origin = folder, dict(origin)
+
+    def charged_s(self, key: Mapping[str, Any]) -> float | None:
+        """Seconds that the training of that key took, None if there is none."""
+        path = self._file(key)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                return float(file.metadata()["charged_s"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise UserError(f"cannot read the shared super-network {path} ({error}); delete it") from error
+
+    def load_weights(self, network: SuperNetwork, key: Mapping[str, Any]) -> None:
+        """Overwrite a network's parameters with the trained ones.
+
+        Raises:
+            UserError: if the file is damaged or of a network of other shapes.
+        """
+        _load_weights(network, self._file(key), "delete it")
+
+    def save(self, network: SuperNetwork, key: Mapping[str, Any], charged_s: float) -> None:
+        """Keep a trained super-network for other runs."""
+        _save_weights(network, self._file(key), {"charged_s": repr(charged_s)})
+
+    def _file(self, key: Mapping[str, Any]) -> Path:
+        text = json.dumps([self._origin, dict(key)], sort_keys=True)
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+
+def _save_weights(network: SuperNetwork, path: Path, metadata: dict[str, str]) -> None:
+    tensors = {name: value.contiguous() for name, value in network.model.state_dict().items()}
+    write_atomically(path, save(tensors, metadata={"format": "pt", **metadata}))
+
+
+def _load_weights(network: SuperNetwork, path: Path, remedy: str) -> None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        network.model.load_state_dict(tensors)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read the weights {path} ({error}); {remedy}") from error
+    except RuntimeError as error:
+        raise UserError(f"{path} holds weights of another model; {remedy}") from error
+    network.refresh()

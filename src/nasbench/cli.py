@@ -129,9 +129,15 @@ def run(quiet: bool, **arguments: Any) -> int:
     run again.
     """
     from nasbench import terminal
-    from nasbench.request import make_request
+    from nasbench.registry import PluginError
+    from nasbench.request import make_request, record_unusable_plugin
 
-    request = make_request(**arguments)
+    try:
+        request = make_request(**arguments)
+    except PluginError as error:
+        del arguments["plugins"], arguments["data_dir"]
+        record_unusable_plugin(str(error), **arguments)
+        raise
     from nasbench import runner
 
     with terminal.observer(quiet) as view:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,5 +76,6 @@ def _run(wanted: Any, quiet: bool, device: str, data_dir: Path | None, results: 
         Console(highlight=False).print("complete already")
         return None
     with terminal.observer(quiet) as view:
-        record = runner.run(request, view)
+        shared = dataclasses.replace(request, shares_super_networks=wanted.super_network is not None)
+        record = runner.run(shared, view)
     return record.reason or "without a reason" if record.status == "failed" else None

@@ -24,6 +24,7 @@ class Method(ABC):
         spaces: search spaces it works in; the first is the default where the task's default is not among them.
         default_searcher: the searcher used unless ``--searcher`` names another; None if it has no use for one.
         multi_fidelity: whether it can drive a :class:`~nasbench.searcher.MultiFidelitySearcher`.
+        evaluates_depths: whether it reports every depth of a width, so that a searcher need not choose one.
         Options: a frozen dataclass, each field reachable with ``--set``.
     """
 
@@ -32,6 +33,7 @@ class Method(ABC):
     spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large")
     default_searcher: ClassVar[str | None] = None
     multi_fidelity: ClassVar[bool] = False
+    evaluates_depths: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, options: Any = None) -> None:

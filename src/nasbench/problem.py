@@ -17,24 +17,22 @@ import dataclasses
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from nasbench.batching import Batch, collate
-from nasbench.budget import Budget
-from nasbench.checkpoints import Checkpoints
+from nasbench.charged_training import Training
 from nasbench.errors import BudgetExhausted, MethodError, UserError
 from nasbench.evaluation import Evaluator, Logits
 from nasbench.front import Front
-from nasbench.observer import Observer
-from nasbench.record import Evaluation, RunFolder
+from nasbench.record import Evaluation
+from nasbench.recorder import Recorder
 from nasbench.searcher import Searcher
 from nasbench.space import Config, SearchSpace, Small, make_space
-from nasbench.strategies import FINE_TUNING_STEP, SuperNetworkTraining
+from nasbench.strategies import FINE_TUNING_STEP, Step, SuperNetworkTraining
 from nasbench.subnetwork import Dimensions, IntArray, SubNetwork
 from nasbench.supernet import SuperNetwork
 from nasbench.task import FineTuning, Model, Task
@@ -42,29 +40,6 @@ from nasbench.training import Trainer
 
 if TYPE_CHECKING:
     from nasbench.data import Split
-
-CHECKPOINT_INTERVAL_S = 60.0
-"""Charged seconds of training that a kill costs at most."""
-
-
-@dataclass(frozen=True)
-class Recorder:
-    """The harness side of a problem: what the method must not reach.
-
-    Attributes:
-        limit: end the run after so many evaluations.
-        recorded: evaluations of an earlier attempt, to be answered again.
-        note: puts what a reader of the record should know into it.
-    """
-
-    folder: RunFolder
-    checkpoints: Checkpoints
-    budget: Budget
-    observer: Observer
-    test: Evaluator
-    limit: int | None
-    recorded: list[Evaluation]
-    note: Callable[[str], None] = lambda _: None
 
 
 class Problem:
@@ -160,7 +135,11 @@ class Problem:
             strategy: how a super-network is trained; None fine-tunes everything the network holds, on the labels.
             fine_tuning: learning rate and so on; None takes the model's.
         """
-        return Training(self, network, strategy, fine_tuning or self.fine_tuning)
+        fine_tuning = fine_tuning or self.fine_tuning
+        return Training(
+            self._recorder, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning),
+            lambda: self.is_repeating, self._training_key(network, strategy, fine_tuning),
+        )  # fmt: skip
 
     def evaluate(self, network: SuperNetwork, config: Config, epochs: float | None = None) -> Evaluation:
         """Measure a sub-network on the validation split and record it.
@@ -222,6 +201,40 @@ class Problem:
     @property
     def _device(self) -> torch.device:
         return self._recorder.test.device
+
+    def _trainer(
+        self, network: SuperNetwork, strategy: SuperNetworkTraining | None, fine_tuning: FineTuning
+    ) -> Trainer:
+        space = self._training_space(strategy)
+
+        def plan(step: int, n_steps: int, rng: np.random.Generator) -> Step:
+            return FINE_TUNING_STEP if strategy is None else strategy.step(step, n_steps, space, rng)
+
+        seed = np.random.SeedSequence((self.seed, _stream(network.label)))
+        return Trainer(
+            network, self.train, self.task.kind, fine_tuning, plan, strategy or SuperNetworkTraining(), self.pad_id,
+            int(seed.generate_state(1)[0]),
+        )  # fmt: skip
+
+    def _training_space(self, strategy: SuperNetworkTraining | None) -> SearchSpace:
+        if strategy is None or strategy.training_space is None:
+            return self.space
+        return make_space(strategy.training_space, self.dims)
+
+    def _training_key(
+        self, network: SuperNetwork, strategy: SuperNetworkTraining | None, fine_tuning: FineTuning
+    ) -> dict[str, Any] | None:
+        """What tells one super-network's training from another's on the same data; None for other trainings."""
+        if strategy is None:
+            return None
+        # Options of a method hold both kinds; what they say about the fine-tuning is in ``fine_tuning`` already.
+        names = {field.name for field in dataclasses.fields(SuperNetworkTraining)} - {"training_space"}
+        return {
+            "seed": [self.seed, network.label],
+            "strategy": {name: getattr(strategy, name) for name in sorted(names)},
+            "space": self._training_space(strategy).name,
+            "fine_tuning": dataclasses.asdict(fine_tuning),
+        }
 
     def _checked(self, network: SuperNetwork, config: Config) -> SubNetwork:
         try:
@@ -379,142 +392,6 @@ class Problem:
             label = self._evaluations[index].weights
             if label is not None and label in self._extracted and not self.is_repeating:
                 self._recorder.checkpoints.remove_weights(label)
-
-
-class _ShareSpent(Exception):
-    """A training has used the share of the budget that it was given."""
-
-
-class Training:
-    """One training of one network, run in parts, checkpointed by the harness. Made by :meth:`Problem.training`."""
-
-    def __init__(
-        self, problem: Problem, network: SuperNetwork, strategy: SuperNetworkTraining | None, fine_tuning: FineTuning
-    ) -> None:
-        self._problem, self._network = problem, network
-        self._strategy, self._fine_tuning = strategy, fine_tuning
-        self._trainer: Trainer | None = None
-        self._n_skipped_epochs = 0
-        self._last_saved_s = 0.0
-        self._share_s = float("inf")
-
-    def run(self, until_epoch: int | None = None, budget_share: float = 1.0) -> None:
-        """Train up to the end of an epoch counted from 1 (default: the last).
-
-        Args:
-            budget_share: end the training early, for good, where this share of the whole budget is spent; so that on
-                a slow machine a method that first trains and then searches still has something to report.
-
-        Raises:
-            BudgetExhausted: the network is left as the last step made it.
-        """
-        problem, until = self._problem, until_epoch or self._fine_tuning.epochs
-        if self._restore_skipped(until, budget_share):
-            return
-        problem._recorder.observer.phase("training", problem._budget.elapsed_s)
-        with problem._budget.charged("training"):
-            trainer = self._made()
-            self._last_saved_s = problem._budget.elapsed_s
-            self._share_s = budget_share * problem._budget.seconds
-            with suppress(_ShareSpent):
-                trainer.run(until * trainer.steps_per_epoch, self._after_step)
-        is_cut = trainer.step < until * trainer.steps_per_epoch
-        if is_cut:
-            problem._recorder.note(
-                f"training of {self._network.label!r} ended at step {trainer.step} of {trainer.n_steps}, where "
-                f"{budget_share:.0%} of the budget was spent"
-            )
-        if is_cut or trainer.step == trainer.n_steps:
-            trainer.release()
-            if not self._network.is_extracted:
-                with problem._budget.uncharged("recording"):
-                    problem._recorder.checkpoints.save_weights(self._network)
-        elif not problem.is_repeating:
-            self._save()
-
-    def _restore_skipped(self, until: int, budget_share: float) -> bool:
-        """Leave a training out whose outcome is in the record of an earlier attempt; True if so."""
-        problem, checkpoints = self._problem, self._problem._recorder.checkpoints
-        if not problem.is_repeating:
-            return False
-        if not self._network.is_extracted:
-            # Weights that later evaluations share are needed; without the file they are trained again, off the clock.
-            if not checkpoints.has_weights(self._network.label):
-                if budget_share < 1:  # off the clock, nothing says where the budget cut it
-                    raise UserError(
-                        f"cannot resume {problem._recorder.folder.path}: the weights of {self._network.label!r} are "
-                        "missing; remove the folder to start again"
-                    )
-                return False
-            checkpoints.load_weights(self._network, self._network.label)
-        self._n_skipped_epochs = until
-        return True
-
-    def _made(self) -> Trainer:
-        if self._trainer is None:
-            problem, strategy = self._problem, self._strategy
-            seed = (problem.seed, _stream(self._network.label))
-
-            space = problem.space
-            if strategy is not None and strategy.training_space is not None:
-                space = make_space(strategy.training_space, problem.dims)
-
-            def plan(step: int, n_steps: int, rng: np.random.Generator) -> Any:
-                return FINE_TUNING_STEP if strategy is None else strategy.step(step, n_steps, space, rng)
-
-            self._trainer = Trainer(
-                self._network,
-                problem.train,
-                problem.task.kind,
-                self._fine_tuning,
-                plan,
-                strategy or SuperNetworkTraining(),
-                problem.pad_id,
-                int(np.random.SeedSequence(seed).generate_state(1)[0]),
-            )
-            with problem._budget.uncharged("loading"):
-                self._continue_from_checkpoint()
-        return self._trainer
-
-    def _continue_from_checkpoint(self) -> None:
-        assert self._trainer is not None
-        state = self._problem._recorder.checkpoints.load_training()
-        if state is not None and state["label"] == self._network.label:
-            try:
-                self._trainer.restore(state["trainer"])
-            except (RuntimeError, ValueError, KeyError) as error:
-                folder = self._problem._recorder.folder.path
-                raise UserError(
-                    f"the checkpoint in {folder} is of another model or version; remove that folder to start again"
-                ) from error
-        elif self._n_skipped_epochs:
-            raise UserError(
-                f"cannot resume {self._problem._recorder.folder.path}: the checkpoint of {self._network.label!r} is "
-                "missing; remove the folder to start again"
-            )
-
-    def _after_step(self) -> None:
-        assert self._trainer is not None
-        problem = self._problem
-        elapsed_s = problem._budget.elapsed_s
-        problem._recorder.observer.training(self._trainer.step, self._trainer.n_steps, elapsed_s)
-        problem._budget.check()
-        if self._share_s <= elapsed_s < problem._budget.seconds:
-            raise _ShareSpent
-        if elapsed_s - self._last_saved_s >= CHECKPOINT_INTERVAL_S:
-            self._save()
-
-    def _save(self) -> None:
-        assert self._trainer is not None
-        budget = self._problem._budget
-        with budget.uncharged("recording"):
-            state = {
-                "label": self._network.label,
-                "trainer": self._trainer.state(),
-                "charged_s": budget.charged_s,
-            }
-            self._problem._recorder.checkpoints.save_training(state)
-        self._last_saved_s = budget.elapsed_s
 
 
 def _stream(name: str) -> int:

@@ -6,6 +6,7 @@ Everything that can be wrong with a command is found here, before a weight is lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from nasbench import options, registry
 from nasbench.errors import UserError
 from nasbench.method import Method
 from nasbench.models import default_model
+from nasbench.record import Identity
 from nasbench.searcher import MultiFidelitySearcher, Searcher
 from nasbench.space import SPACES
 from nasbench.task import DeviceClass, Model, Task
@@ -103,6 +105,56 @@ def make_request(
     )
 
 
+def record_unusable_plugin(
+    reason: str,
+    method: str,
+    task: str,
+    *,
+    model: str | None,
+    space: str | None,
+    searcher: str | None,
+    settings: Sequence[str],
+    seed: int,
+    device: str,
+    results: Path,
+    budget_s: float | None,
+    max_evaluations: int | None,
+) -> None:
+    """Leave the failed record of a run whose method or searcher could not be imported.
+
+    Without the class there is no telling its spaces and options: the record has the names as they were typed and, where
+    none was, the task's space and, of a method that is known, the default searcher. A record that is there already
+    stays as it is. Arguments as for :func:`make_request`.
+
+    Raises:
+        UserError: if the task or the model does not exist either.
+    """
+    from nasbench.runner import record_failure
+
+    the_task, own_model = _task(task)
+    device_class: DeviceClass = "gpu" if _device(device) == "cuda" else "cpu"
+    the_model = _model(the_task, own_model, model, device_class)
+    if searcher is None:
+        with suppress(KeyError, registry.PluginError):
+            searcher = registry.methods()[method].default_searcher
+    method_texts, searcher_texts = split_settings(settings)
+    official_s = the_task.budgets.get((the_model.track, device_class))
+    identity = Identity(
+        task=the_task.name,
+        model=the_model.name,
+        space=space or the_task.default_space,
+        method=method,
+        searcher=searcher,
+        options={"method": method_texts} | ({"searcher": searcher_texts} if searcher else {}),
+        seed=seed,
+        device_class=device_class,
+        budget_s=budget_s if budget_s is not None or max_evaluations is not None else official_s,
+        max_evaluations=max_evaluations,
+    )
+    folder = results / identity.folder(bool(settings), identity.budget_s == official_s)
+    record_failure(folder, identity, the_task, the_model, reason)
+
+
 def split_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """The texts for the method and those for the searcher, each by option name."""
     found: dict[str, str] = {}
@@ -136,6 +188,11 @@ def choose_searcher(
         raise UserError(
             f"searcher {chosen.name!r} stops the training of single sub-networks early, and {method.name!r} does not "
             f"train them one by one; use --method s-nas, or another searcher (default: {method.default_searcher})"
+        )
+    if chosen.proposes_widths and not method.evaluates_depths:
+        raise UserError(
+            f"searcher {chosen.name!r} proposes widths of full depth, and {method.name!r} evaluates one depth at a "
+            f"time; use --method ws-nas-depth, or another searcher (default: {method.default_searcher})"
         )
     return chosen
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,15 +21,16 @@ import nasbench
 from nasbench import options, provenance
 from nasbench.adapter import Adapter
 from nasbench.budget import Budget
-from nasbench.checkpoints import Checkpoints
+from nasbench.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.data import load_task_data
 from nasbench.errors import BudgetExhausted, MethodError, UserError
 from nasbench.evaluation import Evaluator
 from nasbench.method import Method
 from nasbench.models import load_pretrained
 from nasbench.observer import Observer
-from nasbench.problem import Problem, Recorder
+from nasbench.problem import Problem
 from nasbench.record import Evaluation, Identity, RunFolder, RunRecord
+from nasbench.recorder import Recorder
 from nasbench.searcher import Searcher
 from nasbench.space import make_space
 from nasbench.supernet import Precision, SuperNetwork
@@ -45,6 +47,7 @@ class RunRequest:
             independent of speed.
         precision: None for bf16 where the device computes in it, else fp32.
         unofficial: reasons known beforehand why the run does not count.
+        shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
     """
 
     task: Task
@@ -62,6 +65,7 @@ class RunRequest:
     max_evaluations: int | None = None
     precision: Precision | None = None
     unofficial: tuple[str, ...] = ()
+    shares_super_networks: bool = False
 
     @property
     def device_class(self) -> DeviceClass:
@@ -133,6 +137,28 @@ def run(
         earlier = _earlier_attempt(folder)
         folder.remove_leftovers()
         return _Run(request, folder, observer, clock, earlier).carry_out()
+
+
+def record_failure(folder: Path, identity: Identity, task: Task, model: Model, reason: str) -> None:
+    """Leave the record of a run that failed before it could be requested; not in place of one that is there."""
+    run_folder = RunFolder(folder)
+    with _locked(folder):
+        if run_folder.exists():
+            return
+        run_folder.write_run(
+            RunRecord(
+                identity=identity,
+                suite_version=nasbench.__version__,
+                track=model.track,
+                metric=task.metric,
+                n_params_full=0,
+                dimensions={},
+                unofficial=["nothing was run"],
+                status="failed",
+                reason=reason,
+                started_at=_now(),
+            )
+        )
 
 
 def default_precision(device: torch.device) -> Precision:
@@ -234,9 +260,15 @@ class _Run:
             rng = np.random.default_rng((request.seed, 2))
             searcher = request.searcher(space, rng, request.searcher_options)
         test = Evaluator(data.test, request.task, pad_id, device)
+        origin = {
+            **provenance.describe(device),
+            "precision": precision,
+            "data_sha256": data.sha256,
+            "weights_sha256": weights_sha256,
+        }
         recorder = Recorder(
             self.folder, self.checkpoints, self.budget, self.observer, test, request.max_evaluations, self.recorded,
-            lambda note: self._note(record, note),
+            lambda note: self._note(record, note), self._shared(origin),
         )  # fmt: skip
         problem = Problem(
             request.task, request.model, space, data.train, data.validation, searcher, request.seed, pad_id,
@@ -250,15 +282,19 @@ class _Run:
             n_params_full=dims.n_params,
             dimensions=dataclasses.asdict(dims),
             unofficial=[*request.unofficial, *self._own_reasons(), *data.unofficial],
-            provenance={
-                **provenance.describe(device),
-                "precision": precision,
-                "data_sha256": data.sha256,
-                "weights_sha256": weights_sha256,
-            },
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            provenance=origin,
+            started_at=_now(),
         )
         return problem, record
+
+    def _shared(self, origin: dict[str, Any]) -> SharedSuperNetworks | None:
+        request = self.request
+        if not request.shares_super_networks:
+            return None
+        folder = request.results_dir / request.task.name / request.model.name / "super-networks"
+        # The code says more than the revision: that of the engine only, and changes that are not committed.
+        alike = {name: value for name, value in origin.items() if name != "git_revision"}
+        return SharedSuperNetworks(folder, {**alike, "engine_sha256": provenance.engine_sha256()})
 
     def _own_reasons(self) -> Iterator[str]:
         request = self.request
@@ -279,8 +315,12 @@ class _Run:
         return Budget(float("inf") if seconds is None else seconds, charged, uncharged, self.clock, wait)
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _earlier_attempt(folder: RunFolder) -> RunRecord | None:
-    """The record to resume, None for a fresh start."""
+    """The record to resume, None for a fresh start; what failed before it had anything to keep starts afresh."""
     if not folder.exists():
         remains = [name for name in (RunFolder.EVALUATIONS, "weights", "checkpoints") if (folder.path / name).exists()]
         if remains:
@@ -291,6 +331,9 @@ def _earlier_attempt(folder: RunFolder) -> RunRecord | None:
         raise UserError(
             f"this run is complete: {folder.path} (remove the folder to run it again, or choose another --seed)"
         )
+    if record.status == "failed" and not (folder.path / RunFolder.EVALUATIONS).exists():
+        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+        return None
     return record
 
 

@@ -105,7 +105,7 @@ def test_a_network_with_few_heads_has_few_steps():
     assert removal_counts(Dimensions(2, 2, 1, 1, 1, 0)) == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("options", [HeadPruningOptions(), HeadPruningOptions("per-token", exact=True)])
+@pytest.mark.parametrize("options", [HeadPruningOptions(), HeadPruningOptions(importance="per-token", exact=True)])
 def test_its_record(options, tmp_path):
     outcome = MethodSubject(HeadPruning, tmp_path, options, n_evaluations=30).usual[0]
     assert outcome.record.status == "complete"

@@ -58,7 +58,7 @@ def test_similarity_is_the_cosine_of_stock_hidden_states():
 
 @pytest.mark.parametrize("strategy", DROPPED)
 def test_one_point_less_than_layers_each_with_the_count_of_a_network_of_so_many_layers(strategy, tmp_path):
-    outcome = MethodSubject(LayerDropping, tmp_path, LayerDroppingOptions(strategy), n_evaluations=30).usual[0]
+    outcome = MethodSubject(LayerDropping, tmp_path, LayerDroppingOptions(strategy=strategy), n_evaluations=30).usual[0]
     assert outcome.record.status == "complete"
     assert len(outcome.evaluations) == 2
     config, _ = models.tiny_bert()

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from nasbench.charged_training import Training
 from nasbench.data import load_task_data
 from nasbench.evaluation import Evaluator
 from nasbench.methods.local_search import LocalSearch
 from nasbench.methods.random_search import RandomSearch
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.models import load_pretrained
-from nasbench.problem import Problem, Training
+from nasbench.problem import Problem
 from nasbench.record import RunFolder
 from nasbench.searcher import Decision, MultiFidelitySearcher
 from nasbench.space import make_space
