@@ -34,10 +34,10 @@ def draw(data: pd.DataFrame) -> Figure:
     """One panel."""
     title = next(iter(style.panel_titles(data).values()))
     with style.applied():
-        figure = style.new_figure(4.6, 3.1)
+        figure = style.new_figure(4.6, 3.4)
         ax = figure.add_subplot()
         fronts.draw_fronts(ax, data)
         style.set_title(ax, title)
         ax.set(xlabel="parameters, fraction of the full network", ylabel="test error")
-        ax.legend(loc="upper right")
+        style.legend_below(figure, [ax], columns=3)
     return figure

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from nasbench.subnetwork import BoolArray
 
@@ -14,6 +15,10 @@ from .experiments import MissingRuns
 from .frame import Results
 from .relative import unpruned_metric
 from .selection import five_methods
+
+
+CROWDED = 25
+"""Points of a front above which its markers are drawn smaller."""
 
 
 def front_mask(evaluations: pd.DataFrame) -> BoolArray:
@@ -73,7 +78,8 @@ def draw_fronts(ax: Axes, data: pd.DataFrame) -> None:
     """The fronts of one cell and its unpruned network."""
     for label, points in data.groupby("label"):
         look = style.look(str(label))
-        ax.plot(points["params"], points["test_error"], label=look.name, **look.line)
+        crowded = {"markersize": 2.5, "markeredgewidth": 0.3} if len(points) > CROWDED else {}
+        ax.plot(points["params"], points["test_error"], label=look.name, **look.line, **crowded)
     unpruned = data["unpruned"].iloc[0]
     if not np.isnan(unpruned):
         ax.axhline(unpruned, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
@@ -88,7 +94,10 @@ def draw_fronts(ax: Axes, data: pd.DataFrame) -> None:
             zorder=5,
             clip_on=False,
         )
-    ax.set(xlim=(0.15, 1.03), xticks=[0.2, 0.4, 0.6, 0.8, 1.0])
+    # The embeddings alone are a quarter of BERT-base and half of a small model: no front goes further left.
+    left = np.floor(20 * data["params"].min() - 0.5) / 20
+    ax.set(xlim=(left, 1.03))
+    ax.xaxis.set_major_locator(MultipleLocator(0.2 if left < 0.4 else 0.1))
 
 
 def draw(data: pd.DataFrame) -> Figure:
