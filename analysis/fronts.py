@@ -16,7 +16,6 @@ from .frame import Results
 from .relative import unpruned_metric
 from .selection import five_methods
 
-
 CROWDED = 25
 """Points of a front above which its markers are drawn smaller."""
 
