@@ -1,4 +1,4 @@
-"""Proposals for methods that evaluate all depths of a width at once."""
+"""Proposals for methods that evaluate all depths up to one at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from nasbench.space import Config, SearchSpace, Small
 from nasbench.subnetwork import FloatArray, IntArray
 
 
+LAYER_SHARE = 0.1
+"""What a layer without heads and units costs, of a whole one's time: its LayerNorms, and what is copied around them."""
+
+
 @dataclass(frozen=True)
 class DepthOptions(ModelBasedOptions):
     """Attributes:
+    n_candidates: widths scored for one proposal, each at every depth.
     n_samples: joint samples of the errors of a curve.
     """
 
-    n_candidates: int = 900
+    n_candidates: int = 300
     n_samples: int = 64
 
     def __post_init__(self) -> None:
@@ -32,17 +37,18 @@ class DepthOptions(ModelBasedOptions):
 
 
 class DepthSearcher(ModelBasedSearcher):
-    """Proposes the width (h, u) whose whole curve of depths promises the largest hypervolume improvement.
+    """Proposes the pass whose curve of depths promises the largest hypervolume improvement for its price.
 
-    For the space SMALL, where one pass through (h, u, L) passes through every (h, u, l). Proposals have all layers; the
-    method is expected to tell what every depth of them is worth. The error is modelled as in ``ehvi-exact``, and the
-    expectation is over joint samples of a curve, since its points are strongly correlated.
+    For the space SMALL, where one pass through (h, u, l) passes through every shallower (h, u, k); the method is
+    expected to tell what each of them is worth. The error is modelled as in ``ehvi-exact``, and the expectation is over
+    joint samples of a curve, since its points are strongly correlated. The price of a pass is taken from its parameters
+    and layers, which are known.
     """
 
     name = "depth"
-    summary = "expected hypervolume improvement of all depths of a width together (SMALL; for all-depth evaluation)"
+    summary = "expected hypervolume improvement of all depths of a pass, for its price (SMALL; for ws-nas-depth)"
     spaces = ("small",)
-    proposes_widths = True
+    reckons_with_depths = True
     Options = DepthOptions
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
@@ -57,9 +63,8 @@ class DepthSearcher(ModelBasedSearcher):
         return config
 
     def candidates(self) -> IntArray:
-        configs = super().candidates()
-        configs[:, 2] = self.space.upper[2]
-        return np.unique(configs, axis=0)
+        widths = np.unique(super().candidates()[:, :2], axis=0)
+        return self._curves(widths).reshape(-1, 3)
 
     def score(self, candidates: IntArray) -> FloatArray:
         inputs, values = self.inputs, self.values
@@ -68,10 +73,18 @@ class DepthSearcher(ModelBasedSearcher):
         known = np.stack([model.predict(inputs)[0], values[:, 1]], axis=1)
         front = known[pareto_mask(known)]
 
-        depths = np.arange(1, self.space.upper[2] + 1)
-        curves = np.repeat(candidates[:, None], len(depths), axis=1)  # (n, L, 3)
-        curves[:, :, 2] = depths
+        widths, place = np.unique(candidates[:, :2], axis=0, return_inverse=True)
+        curves = self._curves(widths)
         mean, covariance = model.predict_jointly(self.features(curves))
         params = self.params(curves.reshape(-1, 3)).reshape(mean.shape)
-        normals = self.rng.standard_normal((self.options.n_samples, len(depths)))
-        return expected_improvement_of_curves(mean, covariance, params, front, reference_point(front), normals)
+        normals = self.rng.standard_normal((self.options.n_samples, mean.shape[1]))
+        improvement = expected_improvement_of_curves(mean, covariance, params, front, reference_point(front), normals)
+        least = self.params(self.space.smallest[None])
+        price = (params - least) / (1 - least) + LAYER_SHARE * curves[:, :, 2] / self.space.upper[2]
+        return np.asarray((improvement / price)[place, candidates[:, 2] - 1])
+
+    def _curves(self, widths: IntArray) -> IntArray:
+        """Every depth from 1 to L of ``(n, 2)`` heads and units: ``(n, L, 3)``."""
+        n_layers = int(self.space.upper[2])
+        depths = np.broadcast_to(np.arange(1, n_layers + 1)[:, None], (len(widths), n_layers, 1))
+        return np.concatenate([np.repeat(widths[:, None], n_layers, axis=1), depths], axis=2)

@@ -1,8 +1,7 @@
-"""WS-NAS by whole depth curves: every pass of (h, u, L) reports all its depths. Our own; SMALL only.
+"""WS-NAS by depth curves: every pass of (h, u, l) reports all the depths it goes through. Our own; SMALL only.
 
-In SMALL the network (h, u, l) is the first l layers of (h, u, L), so a pass of the deepest computes all L + 1 of them
-on its way. Reading the classifier at each depth gives L + 1 evaluations for the price of one, and the searcher only has
-to choose (h, u).
+In SMALL the network (h, u, k) is the first k layers of (h, u, l), so a pass of the deeper one computes it on its way.
+Reading the classifier at each depth gives l + 1 evaluations for the price of one.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from nasbench.space import Config
 class DepthWeightSharingNAS(Method):
     """The super-network of ``ws-nas``, searched by passes that report every depth.
 
-    Any searcher can propose; the number of layers it asks for is ignored, and it is told about all of them.
+    Any searcher can propose; it is told about all depths up to the one it asked for.
     """
 
     name = "ws-nas-depth"
@@ -37,8 +36,8 @@ class DepthWeightSharingNAS(Method):
         assert searcher is not None
 
         def visit(config: Config) -> bool:
-            """Report and tell all depths of (h, u); False if none of them was new."""
-            evaluations = problem.evaluate_depths(network, np.array([*config[:2], problem.dims.n_layers]))
+            """Report and tell all depths up to that of a configuration; False if none of them was new."""
+            evaluations = problem.evaluate_depths(network, config)
             for evaluation in evaluations:
                 if evaluation.error is not None:
                     told = problem.space.from_json(evaluation.config)

@@ -293,9 +293,9 @@ def test_an_unusable_plugin_costs_no_record(nasbench, tmp_path: Path) -> None:
     assert RunFolder(folder).read_run() == before
 
 
-def test_a_searcher_of_widths_needs_a_method_that_evaluates_depths(nasbench) -> None:
+def test_a_searcher_that_reckons_with_depths_needs_a_method_that_evaluates_them(nasbench) -> None:
     spoken = nasbench(*RUN, "--searcher", "depth")
-    assert_user_error(spoken, "'depth' proposes widths of full depth", "'ws-nas'", "--method ws-nas-depth")
+    assert_user_error(spoken, "'depth' reckons with all depths of a pass", "'ws-nas'", "--method ws-nas-depth")
 
 
 def test_a_searcher_that_stops_trainings_needs_a_method_that_trains(nasbench, tmp_path: Path) -> None:

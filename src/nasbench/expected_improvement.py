@@ -55,7 +55,7 @@ def expected_improvement_of_curves(
     reference: npt.ArrayLike,
     normals: FloatArray,
 ) -> FloatArray:
-    """Expected area that all points of a curve add to the front's together, for each of n curves.
+    """Expected area that the first 1, 2, ..., m points of a curve add to the front's together, for each of n curves.
 
     The points of a curve are evaluated at once and their errors are correlated, so their expected improvements do not
     add up. The expectation is over joint samples of the errors; for each sample the area is exact: with the points
@@ -69,21 +69,22 @@ def expected_improvement_of_curves(
         normals: standard normal numbers ``(n_samples, m)``, the same for all curves, so that only the curves differ.
 
     Returns:
-        ``(n,)``.
+        ``(n, m)``, ascending along each curve.
     """
     errors, edges = _strips(front, reference)
     jitter = 1e-9 * np.maximum(np.trace(covariance, axis1=1, axis2=2), np.finfo(np.float64).eps)
     factors = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(mean.shape[1]))
-    improvements = np.empty(len(mean))
+    improvements = np.empty(mean.shape)
+    n_first = np.arange(1, mean.shape[1] + 1)[:, None]
     for i in range(len(mean)):
         samples = mean[i] + normals @ factors[i].T
         reached = np.minimum.accumulate(samples, axis=1)  # (n_samples, m), by the points up to each
         bounds = np.clip(np.sort(np.concatenate([edges[1:-1], params[i]])), None, edges[-1])
         widths = np.diff(np.append(bounds, edges[-1]))
         to_beat = errors[np.searchsorted(edges[1:-1], bounds, side="right")]
-        n_points = np.searchsorted(params[i], bounds, side="right")
-        gains = np.where(n_points > 0, np.maximum(to_beat - reached[:, n_points - 1], 0.0), 0.0)
-        improvements[i] = (gains @ widths).mean()
+        n_points = np.minimum(np.searchsorted(params[i], bounds, side="right"), n_first)  # (m, n_strips)
+        gains = np.maximum(to_beat - reached[:, n_points - 1], 0.0)  # (n_samples, m, n_strips)
+        improvements[i] = (gains.mean(axis=0) * (n_points > 0)) @ widths
     return improvements
 
 

@@ -24,7 +24,7 @@ class Method(ABC):
         spaces: search spaces it works in; the first is the default where the task's default is not among them.
         default_searcher: the searcher used unless ``--searcher`` names another; None if it has no use for one.
         multi_fidelity: whether it can drive a :class:`~nasbench.searcher.MultiFidelitySearcher`.
-        evaluates_depths: whether it reports every depth of a width, so that a searcher need not choose one.
+        evaluates_depths: whether it reports every depth that a pass goes through.
         Options: a frozen dataclass, each field reachable with ``--set``.
     """
 

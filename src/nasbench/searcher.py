@@ -33,14 +33,14 @@ class Searcher(ABC):
     Attributes:
         name, summary: as ``nasbench searchers`` shows them.
         spaces: search spaces it proposes points of.
-        proposes_widths: whether it leaves the number of layers to a method that evaluates every depth at once.
+        reckons_with_depths: whether it expects to be told of all depths that a pass goes through.
         Options: a frozen dataclass, each field reachable with ``--set searcher.<field>``.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large")
-    proposes_widths: ClassVar[bool] = False
+    reckons_with_depths: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:

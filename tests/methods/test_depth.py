@@ -1,4 +1,4 @@
-"""Proposals for all depths at once: whole curves, in SMALL only, and fewer of them for the same hypervolume."""
+"""Proposals for all depths at once: curves, in SMALL only, and fewer of them for the same hypervolume."""
 
 import numpy as np
 import pytest
@@ -14,32 +14,42 @@ SMOOTH = PROBLEMS["smooth"]
 
 
 def _tell_curve(searcher, width):
-    """Every depth of a width, as one pass would; its exact values ``(L + 1, 2)``."""
-    curve = np.repeat(width[None], 13, axis=0)
-    curve[:, 2] = np.arange(13)
+    """Every depth of a pass; their exact values ``(l + 1, 2)``."""
+    curve = np.repeat(width[None], width[2] + 1, axis=0)
+    curve[:, 2] = np.arange(width[2] + 1)
     values = SMOOTH.values(curve)
     for config, pair in zip(curve, values, strict=True):
         searcher.tell(config, pair)
     return values
 
 
-def test_half_the_proposals_reach_what_single_depths_reach():
-    """60 evaluations of ehvi-exact against 27 passes. (A greedy choice that knows the exact errors needs 16.)"""
-    single = SMOOTH.run(ExactEhvi(SMOOTH.space, np.random.default_rng(0)), 60, np.random.default_rng(9)).hypervolume
-    searcher = DepthSearcher(SMOOTH.space, np.random.default_rng(0), DepthOptions(n_candidates=300))
-    values = [_tell_curve(searcher, SMOOTH.space.largest), _tell_curve(searcher, SMOOTH.space.midpoint)]
-    for _ in range(25):
-        values.append(_tell_curve(searcher, searcher.ask()))
-    assert hypervolume(np.concatenate(values), REFERENCE) >= single
+def test_half_the_time_reaches_what_single_depths_reach():
+    """60 evaluations of ehvi-exact against passes that take half as long together (in layers and parameters)."""
+
+    def price(config):
+        least = SMOOTH.space.n_params(SMOOTH.space.smallest[None])[0]
+        share = (SMOOTH.space.n_params(config[None])[0] - least) / (SMOOTH.space.dims.n_params - least)
+        return share + 0.1 * config[2] / 12
+
+    outcome = SMOOTH.run(ExactEhvi(SMOOTH.space, np.random.default_rng(0)), 60, np.random.default_rng(9))
+    left = 0.5 * sum(price(config) for config in outcome.configs)
+    searcher, values = DepthSearcher(SMOOTH.space, np.random.default_rng(0)), []
+    config = SMOOTH.space.largest
+    while (left := left - price(config)) > 0:
+        values.append(_tell_curve(searcher, config))
+        config = searcher.ask()
+    assert hypervolume(np.concatenate(values), REFERENCE) >= outcome.hypervolume
 
 
-def test_proposals_have_all_layers_with_and_without_a_model():
+def test_proposals_have_all_layers_without_a_model_and_those_that_pay_with_one():
     searcher = DepthSearcher(SMOOTH.space, np.random.default_rng(0), DepthOptions(n_candidates=90))
     assert searcher.ask()[2] == 12
     _tell_curve(searcher, SMOOTH.space.largest)
-    proposals = {tuple(searcher.ask()) for _ in range(5)}
-    assert {layers for _, _, layers in proposals} == {12}
-    assert len(proposals) == 5
+    proposals = [searcher.ask() for _ in range(5)]
+    assert len({tuple(config) for config in proposals}) == 5
+    for config in proposals:
+        SMOOTH.space.check(config)
+        assert config[2] > 0
 
 
 def test_a_width_whose_depths_are_all_known_promises_less_than_a_new_one():
@@ -48,6 +58,19 @@ def test_a_width_whose_depths_are_all_known_promises_less_than_a_new_one():
         _tell_curve(searcher, width)
     scores = searcher.score(np.array([[6, 1536, 12], [3, 700, 12]]))
     assert 0 <= scores[0] < 0.2 * scores[1]
+
+
+def test_layers_that_promise_nothing_are_not_paid_for():
+    """Beyond eight layers of this width nothing is left to learn: the pass stops there."""
+    searcher = DepthSearcher(SMOOTH.space, np.random.default_rng(0))
+    for config in (SMOOTH.space.largest, SMOOTH.space.midpoint, np.array([6, 1536, 12])):
+        _tell_curve(searcher, config)
+    for depth in range(8, 13):
+        config = np.array([7, 1536, depth])
+        searcher.tell(config, SMOOTH.values(config[None])[0])
+    scores = searcher.score(np.array([[7, 1536, depth] for depth in range(1, 13)]))
+    assert scores.argmax() < 8
+    assert (np.diff(scores[7:]) < 0).all()
 
 
 def test_other_spaces_are_refused():
