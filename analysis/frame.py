@@ -327,6 +327,13 @@ def _evaluations_frame(runs: pd.DataFrame, tables: list[pa.Table]) -> pd.DataFra
     rows = np.repeat(np.arange(len(tables), dtype=np.int32), lengths)
     table = pa.concat_tables(tables, promote_options="default") if tables else empty_table()
     tables.clear()
+    # A column at a time: pandas would keep texts as they were parsed, in 1,000 pieces with room to grow.
+    columns = {}
+    for name in table.column_names:
+        columns[name] = table[name].combine_chunks()
+        table = table.drop_columns([name])
+    table = pa.table(columns)
+    columns.clear()
     frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True, strings_to_categorical=False)
     frame["status"] = frame["status"].astype("category")
     frame.insert(0, "run_row", rows)

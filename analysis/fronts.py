@@ -77,8 +77,9 @@ def draw_fronts(ax: Axes, data: pd.DataFrame) -> None:
     """The fronts of one cell and its unpruned network."""
     for label, points in data.groupby("label"):
         look = style.look(str(label))
-        crowded = {"markersize": 2.5, "markeredgewidth": 0.3} if len(points) > CROWDED else {}
-        ax.plot(points["params"], points["test_error"], label=look.name, **look.line, **crowded)
+        (line,) = ax.plot(points["params"], points["test_error"], label=look.name, **look.line)
+        if len(points) > CROWDED:
+            line.set(markersize=2.5, markeredgewidth=0.3)
     unpruned = data["unpruned"].iloc[0]
     if not np.isnan(unpruned):
         ax.axhline(unpruned, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
+PLAIN = "plain version of"
+"""Key in a row's ``extra_info``: the row is the plain loop that another one is held against."""
 START, END = "<!-- measured: written by tests/benchmarks/table.py -->", "<!-- /measured -->"
 
 
@@ -67,12 +69,26 @@ def _limits(pairs: Sequence[tuple[dict[str, Any], Any]]) -> str:
 
 
 def _others(pairs: Sequence[tuple[dict[str, Any], Any]]) -> str:
-    lines = ["| median | group | what | size |", "|---|---|---|---|"]
-    for bench, _ in pairs:
+    plain = {bench["extra_info"][PLAIN]: bench for bench, _ in pairs if PLAIN in bench["extra_info"]}
+    lines = ["| ratio to a plain loop | median | what | work | plain loop |", "|---|---|---|---|---|"]
+    for bench, _ in sorted(pairs, key=lambda pair: str(pair[0]["group"])):
+        info = bench["extra_info"]
+        if PLAIN in info:
+            continue
         what = bench["name"].removeprefix("test_").replace("_", " ")
-        size = ", ".join(f"{value} {name}" for name, value in bench["extra_info"].items())
-        lines.append(f"| {_seconds(bench['stats']['median'])} | {bench['group'] or ''} | {what} | {size} |")
+        ratio, loop = "-", "-"
+        if (slow := plain.get(bench["name"])) is not None:
+            ratio = f"**{_each(slow) / _each(bench):.1f}x**"
+            slow_info = slow["extra_info"]
+            loop = f"{_seconds(slow['stats']['median'])} for {slow_info['n']:,} {slow_info['unit']}"
+        work = f"{info['n']:,} {info['unit']}" + (f"; {info['note']}" if "note" in info else "")
+        lines.append(f"| {ratio} | {_seconds(bench['stats']['median'])} | {bench['group']}: {what} | {work} | {loop} |")
     return "\n".join(lines)
+
+
+def _each(bench: dict[str, Any]) -> float:
+    """Seconds a unit of work."""
+    return float(bench["stats"]["median"] / bench["extra_info"]["n"])
 
 
 def _amount(value: float, info: dict[str, Any]) -> str:

@@ -24,6 +24,8 @@ from nasbench.testing.results import Contestant, Plan, error_curve, write_result
 
 N_METHODS, N_CELLS, N_SEEDS, N_TIMES, N_EVALUATIONS = 10, 16, 10, 100, 1000
 N_RUNS = N_METHODS * N_CELLS * N_SEEDS
+PLAIN = "plain version of"
+"""Where tests/benchmarks/table.py learns which row to hold a plain loop against; ``n`` is the work each does."""
 REFERENCE = (2.0, 2.0)
 GRID = np.arange(1, N_TIMES + 1) / N_TIMES
 
@@ -55,7 +57,7 @@ def test_hypervolume_of_all_runs(benchmark: Any, evaluations: tuple[np.ndarray, 
     n = 4
     part = [array[: n * N_EVALUATIONS] for array in evaluations]
     np.testing.assert_allclose(found[:n], plain_hypervolume(*part, n), rtol=0, atol=1e-12)
-    benchmark.extra_info["runs"] = N_RUNS
+    benchmark.extra_info.update(n=N_RUNS, unit="runs")
 
 
 @pytest.mark.benchmark(group="hypervolume over time")
@@ -65,7 +67,7 @@ def test_hypervolume_where_nothing_is_dominated(benchmark: Any) -> None:
     x = rng.random(n_runs * N_EVALUATIONS)
     values, runs = np.column_stack([x, 1 - x]), np.repeat(np.arange(n_runs), N_EVALUATIONS)
     benchmark(lambda: hypervolume.over_time(values, rng.random(len(x)), runs, n_runs, GRID))
-    benchmark.extra_info["runs"] = n_runs
+    benchmark.extra_info.update(n=n_runs, unit="runs")
 
 
 @pytest.mark.benchmark(group="hypervolume over time")
@@ -75,7 +77,7 @@ def test_hypervolume_plain_loop_over_16_runs(
     n = N_RUNS // 100
     part = [array[: n * N_EVALUATIONS] for array in evaluations]
     benchmark(lambda: plain_hypervolume(*part, n))
-    benchmark.extra_info["runs"] = n
+    benchmark.extra_info.update({"n": n, "unit": "runs", PLAIN: "test_hypervolume_of_all_runs"})
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +106,14 @@ def test_ranks_with_1000_samples(benchmark: Any, table: tuple[np.ndarray, np.nda
     np.testing.assert_allclose(few.low, np.percentile(plain, 2.5, axis=0), rtol=0, atol=1e-12)
     np.testing.assert_allclose(few.high, np.percentile(plain, 97.5, axis=0), rtol=0, atol=1e-12)
     assert found.mean.shape == (N_METHODS, N_TIMES)
-    benchmark.extra_info["samples"] = 1000
+    benchmark.extra_info.update(n=1000, unit="samples")
 
 
 @pytest.mark.benchmark(group="bootstrap ranks")
 def test_ranks_plain_loop_over_20_samples(benchmark: Any, table: tuple[np.ndarray, np.ndarray]) -> None:
     weights = resample_cells(table[1], np.random.default_rng(1), 20)
     benchmark(lambda: plain_ranks(table[0], weights))
-    benchmark.extra_info["samples"] = 20
+    benchmark.extra_info.update({"n": 20, "unit": "samples", PLAIN: "test_ranks_with_1000_samples"})
 
 
 @pytest.fixture(scope="module")
@@ -126,14 +128,16 @@ def long_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.benchmark(group="reading 100,000 evaluations")
+@pytest.mark.benchmark(group="records")
 def test_reading_a_long_record(benchmark: Any, long_record: Path) -> None:
     results = benchmark(lambda: read_results(long_record.parents[2]))
+    benchmark.extra_info.update(n=100_000, unit="evaluations")
     assert len(results.evaluations) == 100_000
     plain = [dataclasses.asdict(evaluation) for evaluation in RunFolder(long_record).read_evaluations()]
     assert results.evaluations["error"].tolist() == [row["error"] for row in plain]
 
 
-@pytest.mark.benchmark(group="reading 100,000 evaluations")
+@pytest.mark.benchmark(group="records")
 def test_reading_plain_loop_over_lines(benchmark: Any, long_record: Path) -> None:
     benchmark(lambda: RunFolder(long_record).read_evaluations())
+    benchmark.extra_info.update({"n": 100_000, "unit": "evaluations", PLAIN: "test_reading_a_long_record"})

@@ -22,6 +22,7 @@ def _told(name, n):
     return searcher, tell
 
 
+@pytest.mark.benchmark(group="searchers")
 @pytest.mark.parametrize("name", ["random", "local", "morea", "nsga2"])
 def test_ask_and_tell_at_1000_observations(benchmark, name):
     """Mean over 100 rounds of ask and tell: generations of NSGA-II are bred at once."""
@@ -31,16 +32,19 @@ def test_ask_and_tell_at_1000_observations(benchmark, name):
         for _ in range(100):
             tell(searcher.ask())
 
-    benchmark.extra_info["proposals"] = 100
+    benchmark.extra_info.update(n=100, unit="proposals")
     benchmark.pedantic(hundred, rounds=10)
 
 
+@pytest.mark.benchmark(group="searchers")
 @pytest.mark.parametrize("name", ["ehvi", "ehvi-exact"])
 def test_ask_at_100_observations(benchmark, name):
     searcher, tell = _told(name, 100)
+    benchmark.extra_info.update(n=1, unit="proposal")
     benchmark.pedantic(lambda: tell(searcher.ask()), rounds=5, warmup_rounds=1)
 
 
+@pytest.mark.benchmark(group="searchers")
 @pytest.mark.parametrize("shape", ["cloud", "one front", "chain"])
 def test_report_at_1000_trials_on_a_rung(benchmark, shape):
     rng = np.random.default_rng(0)
@@ -54,6 +58,7 @@ def test_report_at_1000_trials_on_a_rung(benchmark, shape):
     for trial in range(1000):
         searcher.report(trial, 1, reports[trial])
     trials = iter(range(1000, 2000))
+    benchmark.extra_info.update(n=1, unit="report")
 
     def report():
         trial = next(trials)
