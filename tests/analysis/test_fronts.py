@@ -52,5 +52,5 @@ def test_the_picture_of_one_front_takes_the_cell_with_most_methods(tmp_path, wri
     both = read_results(tmp_path)
     assert set(front.data(both)["task"]) == {"rte"}
     assert set(front.data(both, "cola/bert-base-cased/gpu")["task"]) == {"cola"}
-    names = [text.get_text() for text in front.draw(front.data(both)).axes[0].get_legend().get_texts()]
+    names = [text.get_text() for text in front.draw(front.data(both)).legends[0].get_texts()]
     assert names == ["HP", "LD", "RFP", "S-NAS (RS)", "WS-NAS (EHVI)", "unpruned"]
