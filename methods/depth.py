@@ -9,12 +9,9 @@ import numpy as np
 
 from nasbench.errors import UserError
 from nasbench.expected_improvement import expected_improvement_of_curves, reference_point
-from nasbench.front import pareto_mask
-from nasbench.gaussian_process import Hyperparameters, fit
-from nasbench.model_based import ModelBasedOptions, ModelBasedSearcher
+from nasbench.model_based import ErrorModelSearcher, ModelBasedOptions
 from nasbench.space import Config, SearchSpace, Small
 from nasbench.subnetwork import FloatArray, IntArray
-
 
 LAYER_SHARE = 0.1
 """What a layer without heads and units costs, of a whole one's time: its LayerNorms, and what is copied around them."""
@@ -36,7 +33,7 @@ class DepthOptions(ModelBasedOptions):
             raise ValueError(f"n_samples is {self.n_samples}; it must be at least 1")
 
 
-class DepthSearcher(ModelBasedSearcher):
+class DepthSearcher(ErrorModelSearcher):
     """Proposes the pass whose curve of depths promises the largest hypervolume improvement for its price.
 
     For the space SMALL, where one pass through (h, u, l) passes through every shallower (h, u, k); the method is
@@ -55,7 +52,6 @@ class DepthSearcher(ModelBasedSearcher):
         if not isinstance(space, Small):
             raise UserError(f"searcher {self.name!r} works in space 'small', not in {space.name!r}")
         super().__init__(space, rng, options)
-        self._hyperparameters: Hyperparameters | None = None
 
     def sample(self) -> Config:
         config = super().sample()
@@ -67,12 +63,7 @@ class DepthSearcher(ModelBasedSearcher):
         return self._curves(widths).reshape(-1, 3)
 
     def score(self, candidates: IntArray) -> FloatArray:
-        inputs, values = self.inputs, self.values
-        model = fit(inputs[self.fitted], values[self.fitted, 0], start=self._hyperparameters)
-        self._hyperparameters = model.hyperparameters
-        known = np.stack([model.predict(inputs)[0], values[:, 1]], axis=1)
-        front = known[pareto_mask(known)]
-
+        model, front = self.fit_error()
         widths, place = np.unique(candidates[:, :2], axis=0, return_inverse=True)
         curves = self._curves(widths)
         mean, covariance = model.predict_jointly(self.features(curves))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,34 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """Tests neither read nor fill the user's cache, and do not see the user's data."""
     monkeypatch.setenv("NASBENCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("NASBENCH_DATA_DIR", raising=False)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def nasbench(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Spoken]:
+    """Runs a command in an empty folder."""
+    from nasbench import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Spoken:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(arguments)
+        assert isinstance(exit_.value.code, int)
+        return Spoken(exit_.value.code, *capfd.readouterr())
+
+    return call
 
 
 _REAL_DATA = os.environ.get("NASBENCH_DATA_DIR") or str(Path(__file__).parents[2] / "shared" / "data")

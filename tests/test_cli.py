@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
 
-from nasbench import cli, registry
+from nasbench import registry
 from nasbench.record import RunFolder, find_runs
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.tasks import TINY_TASKS
@@ -72,26 +73,7 @@ def plugin(tmp_path: Path) -> Path:
     return file
 
 
-class Spoken:
-    """What a command said and how it ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def nasbench(capfd: pytest.CaptureFixture[str]):
-    def call(*arguments: str) -> Spoken:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            cli.main(arguments)
-        assert isinstance(exit_.value.code, int)
-        return Spoken(exit_.value.code, *capfd.readouterr())
-
-    return call
-
-
-def assert_user_error(spoken: Spoken, *words: str) -> None:
+def assert_user_error(spoken: Any, *words: str) -> None:
     """One line on stderr that holds the words, exit code 2, no traceback."""
     assert spoken.code == 2
     assert spoken.err.startswith("error: ")

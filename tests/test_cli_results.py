@@ -7,30 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from nasbench import cli, experiment, load
+from nasbench import experiment, load
 from nasbench.record import find_runs
 from nasbench.testing.results import Contestant, Plan, write_results
-
-
-class Spoken:
-    """What a command said and how it ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def nasbench(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> Spoken:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            cli.main(arguments)
-        assert isinstance(exit_.value.code, int)
-        return Spoken(exit_.value.code, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What Bayesian searchers share: their observations, their candidates, and the rule never to ask for the same twice."""
+"""What Bayesian searchers share: observations, candidates, the rule never to ask for the same twice, error models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nasbench.front import pareto_mask
+from nasbench.gaussian_process import GaussianProcess, Hyperparameters, fit
 from nasbench.searcher import Searcher
 from nasbench.space import Config, SearchSpace
 from nasbench.subnetwork import FloatArray, IntArray
@@ -139,3 +140,23 @@ class ModelBasedSearcher(Searcher):
 
     def _key(self, config: Config) -> str:
         return self.space.to_subnetwork(config).key
+
+
+class ErrorModelSearcher(ModelBasedSearcher):
+    """Models the error alone: the parameters of a network are known before it is evaluated."""
+
+    def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
+        super().__init__(space, rng, options)
+        self._hyperparameters: Hyperparameters | None = None
+
+    def fit_error(self) -> tuple[GaussianProcess, FloatArray]:
+        """The posterior of the error, and the front to improve on, ``(m, 2)`` with columns (error, params).
+
+        The errors to beat are posterior means, not observations: a lucky observation would otherwise hide its
+        neighbours.
+        """
+        inputs, values = self.inputs, self.values
+        model = fit(inputs[self.fitted], values[self.fitted, 0], start=self._hyperparameters)
+        self._hyperparameters = model.hyperparameters
+        known = np.stack([model.predict(inputs)[0], values[:, 1]], axis=1)
+        return model, known[pareto_mask(known)]
