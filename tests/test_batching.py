@@ -1,5 +1,7 @@
 """Padding, evaluation batches and the order of training."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -48,18 +50,24 @@ def test_there_is_a_mask_only_where_something_is_padded():
 
 @pytest.mark.parametrize("n_choices", [1, 4])
 @pytest.mark.parametrize("max_tokens", [1, 100, 512, 10**6])
-def test_evaluation_takes_every_example_once_within_the_limit(n_choices, max_tokens):
+@pytest.mark.parametrize("max_padding", [None, 0, 60])
+def test_evaluation_takes_every_example_once_within_the_limits(n_choices, max_tokens, max_padding):
     split = _split(n_choices=n_choices)
-    batches = list(evaluation_batches(split, 99, max_tokens))
+    batches = list(evaluation_batches(split, 99, max_tokens, max_padding))
     seen = np.concatenate([batch.index for batch in batches])
     np.testing.assert_array_equal(np.sort(seen), np.arange(len(split)))
-    assert all(batch.n_tokens <= max_tokens or len(batch.index) == 1 for batch in batches)
-    assert (np.diff(example_lengths(split)[seen]) >= 0).all()
+    lengths = example_lengths(split)
+
+    def is_too_large(index):
+        n_padded = len(index) * lengths[index].max() * n_choices
+        padding = n_padded - lengths[index].sum() * n_choices
+        return n_padded > max_tokens or (max_padding is not None and padding > max_padding)
+
+    assert all(len(batch.index) == 1 or not is_too_large(batch.index) for batch in batches)
+    assert (np.diff(lengths[seen]) >= 0).all()
     # As large as possible: no batch could have taken the next example too.
-    lengths = example_lengths(split)[seen]
-    starts = np.cumsum([0, *(len(batch.index) for batch in batches)])
-    for batch, end in zip(batches[:-1], starts[1:], strict=False):
-        assert (len(batch.index) + 1) * n_choices * lengths[end] > max_tokens
+    for batch, following in pairwise(batches):
+        assert is_too_large(np.append(batch.index, following.index[0]))
 
 
 def test_training_order_is_a_permutation_in_batches_of_similar_length():

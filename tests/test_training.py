@@ -46,7 +46,7 @@ def _trainer(tiny, how=None, plan=None, fine_tuning=FINE_TUNING, space="small", 
 def _step_gradients(tiny, step, how):
     """Gradients that a trainer adds up for one step, by parameter name; word vectors as the whole table."""
     trainer = _trainer(tiny, how)
-    trainer._accumulate_gradients(tiny.batch(8, tiny.data.train), step)
+    trainer._accumulate_gradients(tiny.batch(8, tiny.data.train), step, None)
     network, vocabulary = trainer.network, trainer._vocabulary
     table = network.adapter.word_embeddings.weight
     found = {name: p.grad for name, p in network.model.named_parameters() if p is not table}

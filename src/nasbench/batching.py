@@ -75,18 +75,26 @@ def example_lengths(split: Split) -> IntArray:
     return np.asarray(split.lengths.reshape(-1, split.n_choices).max(axis=1))
 
 
-def evaluation_batches(split: Split, pad_id: int, max_tokens: int) -> Iterator[Batch]:
-    """All examples once, in order of length, in batches of at most ``max_tokens`` padded tokens, or of one."""
-    lengths = example_lengths(split)
+def evaluation_batches(split: Split, pad_id: int, max_tokens: int, max_padding: int | None = None) -> Iterator[Batch]:
+    """All examples once, in order of length, in batches as large as the limits allow, at least one example each.
+
+    Args:
+        max_tokens: of a batch, padding included.
+        max_padding: tokens of padding in a batch (default: any number), counted by examples' longest sequences.
+    """
+    lengths = example_lengths(split) * split.n_choices
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):
         # Ascending lengths: a batch of n examples costs n * (length of its last one), and no batch can hold more
-        # examples than its shortest one allows.
-        n_most = max(1, max_tokens // int(lengths[order[start]] * split.n_choices))
-        candidates = lengths[order[start : start + n_most]] * split.n_choices
+        # examples than its shortest one allows. Cost and padding both rise with n.
+        n_most = max(1, max_tokens // int(lengths[order[start]]))
+        candidates = lengths[order[start : start + n_most]]
         cost = np.arange(1, len(candidates) + 1) * candidates
-        n = max(1, int(np.searchsorted(cost, max_tokens, side="right")))
+        n = int(np.searchsorted(cost, max_tokens, side="right"))
+        if max_padding is not None:
+            n = min(n, int(np.searchsorted(cost - np.cumsum(candidates), max_padding, side="right")))
+        n = max(1, n)
         yield collate(split, order[start : start + n], pad_id)
         start += n
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nasbench.batching import Batch, evaluation_batches
+from nasbench.evaluation import MAX_PADDING
 from nasbench.losses import Kind, label_loss
 from nasbench.subnetwork import BoolArray, SubNetwork
 from nasbench.supernet import SuperNetwork
@@ -29,7 +30,8 @@ MAX_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 def batches(split: Split, network: SuperNetwork, pad_id: int) -> Iterator[Batch]:
     """All examples of a split once, in order of length, in batches that a backward pass can hold."""
-    for batch in evaluation_batches(split, pad_id, MAX_TOKENS[network.device.type]):
+    device = network.device.type
+    for batch in evaluation_batches(split, pad_id, MAX_TOKENS[device], MAX_PADDING[device]):
         yield batch.to(network.device)
 
 

@@ -115,7 +115,7 @@ class SuperNetwork:
             hidden: embeddings ``(n_sequences, length, d)``.
             mask: ``(n_sequences, length)``, True = a token; None if nothing is padded.
         """
-        hidden = self._dropout(hidden)
+        hidden = self.dropout(hidden)
         last_attention = max((i for i, part in enumerate(parts) if part.head_rows is not None), default=-1)
         for i, part in enumerate(parts):
             if i > last_attention:
@@ -131,7 +131,7 @@ class SuperNetwork:
 
         Entry l is what :meth:`encode` gives for the first l layers of ``parts``.
         """
-        hidden = self._dropout(hidden)
+        hidden = self.dropout(hidden)
         states = [hidden[:, 0]]
         for i, part in enumerate(parts):
             if i + 1 == len(parts):
@@ -178,7 +178,7 @@ class SuperNetwork:
         assert block is not None
         assert part.head_rows is not None
         output = self._linear(context, block.output, part.head_rows, by_rows=False)
-        return self._norm(self._dropout(output) + residual, block.norm)
+        return self._norm(self.dropout(output) + residual, block.norm)
 
     def inner(self, i: int, part: LayerPart, hidden: Tensor) -> Tensor:
         """Activations of the active units of layer i: ``(n, length, units)``."""
@@ -194,7 +194,7 @@ class SuperNetwork:
         assert block is not None
         assert part.units is not None
         output = self._linear(inner, block.output, part.units, by_rows=False)
-        return self._norm(self._dropout(output) + residual, block.norm)
+        return self._norm(self.dropout(output) + residual, block.norm)
 
     def _linear(self, x: Tensor, layer: nn.Linear, part: Any, by_rows: bool) -> Tensor:
         values, shift = (layer.weight, layer.bias) if self._copies is None else self._copies[layer]
@@ -208,7 +208,8 @@ class SuperNetwork:
         weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
         return functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
 
-    def _dropout(self, x: Tensor) -> Tensor:
+    def dropout(self, x: Tensor) -> Tensor:
+        """Drop out hidden states in training, by the present step's :attr:`noise`."""
         return x if self.noise is None else self.noise.dropout(x, self.adapter.hidden_dropout)
 
     # -- the masked pass ---------------------------------------------------------------------------------------------

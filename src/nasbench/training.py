@@ -7,6 +7,7 @@ randomness of a step is drawn from (seed, step), so training continues after an 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.attention import Noise
-from nasbench.batching import Batch, collate, n_batches, training_order
+from nasbench.batching import Batch, collate, example_lengths, n_batches, training_order
+from nasbench.graphed_passes import GraphedPasses
 from nasbench.losses import Kind, distillation_loss, label_loss
 from nasbench.strategies import Step, SuperNetworkTraining
 from nasbench.subnetwork import IntArray
@@ -70,6 +72,10 @@ class Trainer:
             self._parameters, lr=fine_tuning.learning_rate, weight_decay=fine_tuning.weight_decay, fused=True
         )
         self._order: tuple[int, list[IntArray]] = (-1, [])
+        self._graphed: GraphedPasses | None = None
+        if network.device.type == "cuda":
+            longest = int(example_lengths(split).max())
+            self._graphed = GraphedPasses(network, kind, distillation, fine_tuning.batch_size, longest)
 
     def run(self, until: int | None = None, after_step: Callable[[], None] = lambda: None) -> None:
         """Make steps until ``until`` of them are made in all (default: every one).
@@ -95,6 +101,7 @@ class Trainer:
         for parameter in self._parameters:
             parameter.grad = None
         self._optimizer.state.clear()
+        self._graphed = None
 
     def state(self) -> dict[str, Any]:
         """Everything :meth:`restore` needs to continue, tensors shared with the running training."""
@@ -121,13 +128,18 @@ class Trainer:
         return self._fine_tuning.learning_rate * (self.n_steps - step) / max(1, self.n_steps - n_warmup)
 
     def _make_step(self) -> None:
-        batch = collate(self._split, self._batch_index(), self._pad_id).to(self.network.device)
+        index = self._batch_index()
+        graphed = self._graphed if self._graphed is not None and self._graphed.covers(len(index)) else None
+        length = None if graphed is None else graphed.padded_length(int(example_lengths(self._split)[index].max()))
+        batch = collate(self._split, index, self._pad_id, length).to(self.network.device)
         rng = np.random.default_rng((self._seed, 1, self.step))
         plan = self._plan(self.step, self.n_steps, rng)
+        if graphed is not None and not self._can_record(graphed, batch, plan):
+            graphed = self._graphed = None
         noise_seed = int(rng.integers(2**63))
         torch.manual_seed(noise_seed)
         self.network.noise = Noise(noise_seed)
-        self._accumulate_gradients(batch, plan)
+        self._accumulate_gradients(batch, plan, graphed)
         rate = self.learning_rate(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -137,17 +149,34 @@ class Trainer:
         self._vocabulary.clear_gradient()
         torch._foreach_zero_([p.grad for p in self._parameters[1:] if p.grad is not None])
 
-    def _accumulate_gradients(self, batch: Batch, plan: Step) -> None:
+    @staticmethod
+    def _can_record(graphed: GraphedPasses, batch: Batch, plan: Step) -> bool:
+        try:
+            graphed.record(batch, plan)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"training goes on without CUDA graphs, more slowly: {reason}", stacklevel=2)
+            return False
+        return True
+
+    def _accumulate_gradients(self, batch: Batch, plan: Step, graphed: GraphedPasses | None) -> None:
         """Add the gradients of all passes of a step to ``grad``."""
+        embedded = self.network.embed(batch, self._vocabulary.look_up(batch.input_ids))
+        if graphed is not None:
+            gradient = graphed.accumulate(batch, embedded, plan)
+        else:
+            gradient = self._run_passes(batch, embedded.detach().requires_grad_(), plan)
+        embedded.backward(gradient)  # type: ignore[no-untyped-call]
+
+    def _run_passes(self, batch: Batch, embedded: Tensor, plan: Step) -> Tensor:
+        """Run each pass as slices; gives the gradient of the embeddings, a leaf that all passes share."""
         network = self.network
-        embedded = network.embed(batch, self._vocabulary.look_up(batch.input_ids))
-        shared = embedded.detach().requires_grad_()
         teacher: Tensor | None = None
         if plan.frozen_teacher:
             with torch.no_grad():
-                teacher = network.classify(network.encode(shared, batch.attention_mask, network.parts()))
+                teacher = network.classify(network.encode(embedded, batch.attention_mask, network.parts()))
         for one in plan.passes:
-            first_token = network.encode(shared, batch.attention_mask, network.parts(one.subnetwork))
+            first_token = network.encode(embedded, batch.attention_mask, network.parts(one.subnetwork))
             logits = network.classify(first_token)
             loss = label_loss(self._kind, logits, batch.labels)
             if one.distilled:
@@ -157,7 +186,8 @@ class Trainer:
             elif teacher is None:
                 teacher = logits.detach()
             loss.backward()  # type: ignore[no-untyped-call]
-        embedded.backward(shared.grad)  # type: ignore[no-untyped-call]
+        assert embedded.grad is not None
+        return embedded.grad
 
     def _batch_index(self) -> IntArray:
         epoch, position = divmod(self.step, self.steps_per_epoch)
