@@ -51,12 +51,23 @@ def differ_only_in(runs: pd.DataFrame, names: Sequence[str]) -> BoolArray:
 
 
 def random_samples(runs: pd.DataFrame) -> BoolArray:
-    """Runs of ws-nas that evaluated random sub-networks of a trained super-network, ``(n_runs,)``."""
+    """Runs that evaluated random sub-networks of a super-network trained in SMALL, ``(n_runs,)``.
+
+    Figures 5 and 7 compare spaces and strategies on such runs only, as their experiments make them: a super-network
+    trained elsewhere or a limit on the time makes another contestant.
+    """
+    trained_in = option(runs, "training_space")
+    in_small = [
+        trained == (None if space == "small" else "small")
+        for trained, space in zip(trained_in, runs["space"], strict=True)
+    ]
     keep = (
         (runs["method"] == "ws-nas")
         & (runs["searcher"] == "random")
         & (runs["max_evaluations"] == N_INITIAL + N_RANDOM).fillna(False)
+        & runs["budget_s"].isna()
         & (runs["status"] == "complete")
+        & np.array(in_small, dtype=np.bool_)
     ).to_numpy(dtype=np.bool_)
     keep[keep] = differ_only_in(runs[keep], ("strategy", "training_space"))
     return keep

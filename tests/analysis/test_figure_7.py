@@ -3,7 +3,7 @@ import pytest
 from nasbench.analysis import figure_7
 from nasbench.analysis.experiments import MissingRuns
 
-SAMPLE = {"max_evaluations": 103, "marks": " [max_evaluations=103]"}
+SAMPLE = {"max_evaluations": 103, "budget_s": None, "marks": " [max_evaluations=103]"}
 
 
 def test_final_hypervolumes_of_the_six_strategies_in_their_order(make_scores):
