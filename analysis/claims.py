@@ -1,8 +1,9 @@
 """The paper's claims, each held against the results (``nasbench claims``).
 
 A claim is an inequality between two methods, measured as a mean difference over the blocks (task, model, seed) that
-both have, with a 95 % interval. What "as good as" allows is stated as a margin. Each track and device class is judged
-on its own. Intervals are not corrected for the number of claims: each is judged as if it were the only one.
+both have, with a 95 % interval. What "as good as" allows is stated as a margin. Two blocks have no interval, and leave
+a claim undecided. Each track and device class is judged on its own. Intervals are not corrected for the number of
+claims: each is judged as if it were the only one.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from nasbench.subnetwork import BoolArray, FloatArray
 from .comparison import compare
 from .experiments import BEST_STRATEGY
 from .frame import Results, read_results
-from .leaderboard import DEVICE_CLASSES, TRACKS, interval, number
+from .leaderboard import DEVICE_CLASSES, EVERY_TRACK, interval, number
 from .quantiles import Quantiles
 from .relative import relative_performance
 from .scores import Blocks, Scores, block_table, horizon_s, score
-from .selection import option, random_samples, subset, usual
+from .selection import five_methods, option, random_samples, subset, usual
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not run"]
 Relation = Literal["better than", "at least as good as", "as good as", "not better than"]
@@ -37,7 +38,6 @@ RELATIVE_MARGIN = 0.05
 """Of the unpruned network's test metric: the 95 % line of the paper's figure 8."""
 EARLY = 0.25
 """Part of the search time that is "early": a quarter of what is left of the budget once both methods search."""
-_SEED = 20240901
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ClaimResult:
     """What the results say about a claim.
 
     Attributes:
-        difference: a - b, with its interval; NaN where nothing was run.
+        difference: a - b, with its interval; NaN where nothing was run, and the interval for fewer than three blocks.
         n: blocks compared.
         n_cells: cells these are from.
     """
@@ -101,7 +101,7 @@ def claims(results: Path, quantiles: Quantiles | None = None) -> str:
             f"{track_title}, {device_title}",
             (finished.runs["track"] == track) & (finished.runs["device_class"] == device),
         )
-        for track, track_title in {**TRACKS, "user": "User's own tasks and models"}.items()
+        for track, track_title in EVERY_TRACK.items()
         for device, device_title in DEVICE_CLASSES.items()
     ]
     groups = [(title, keep) for title, keep in groups if keep.any()]
@@ -197,7 +197,7 @@ def _weight_sharing(scores: Scores, results: Results) -> Iterator[ClaimResult]:
 
 
 def _against_pruning(results: Results) -> Iterator[ClaimResult]:
-    chosen = results.select(usual(results.runs))
+    chosen = results.select(five_methods(results.runs))
     picked = relative_performance(chosen).dropna(subset="relative")
     table = picked.pivot_table(index=["cell", "seed", "threshold"], columns="label", values="relative")
     for other in ("head-pruning", "rfp"):
@@ -210,9 +210,12 @@ def _against_pruning(results: Results) -> Iterator[ClaimResult]:
 
 def _searchers(scores: Scores, method: str) -> Blocks:
     """Usual runs of one method in SMALL, by ``method/searcher``."""
-    runs = scores.runs
-    keep = usual(runs) & ((runs["method"] == method) & (runs["space"] == "small")).to_numpy(dtype=np.bool_)
+    keep = _usual_in_small(scores.runs) & (scores.runs["method"] == method).to_numpy(dtype=np.bool_)
     return block_table(subset(scores, keep), by="label")
+
+
+def _usual_in_small(runs: pd.DataFrame) -> BoolArray:
+    return usual(runs) & (runs["space"] == "small").to_numpy(dtype=np.bool_)
 
 
 def _at_early_time(blocks: Blocks, scores: Scores, results: Results) -> FloatArray:
@@ -223,7 +226,7 @@ def _at_early_time(blocks: Blocks, scores: Scores, results: Results) -> FloatArr
     evaluations = results.finished().evaluations
     first = evaluations.groupby("run_row")["elapsed_s"].min().reindex(range(len(scores.runs))).to_numpy()
     runs = scores.runs.assign(begin=first / horizon_s(scores.runs))
-    runs = runs[runs["label"].isin(blocks.names) & usual(runs)]
+    runs = runs[runs["label"].isin(blocks.names) & _usual_in_small(runs)]
     latest = runs.groupby(["cell", "seed"])["begin"].max()
     keys = pd.MultiIndex.from_arrays([blocks.cells, blocks.seeds])
     begin = latest.reindex(keys).to_numpy(dtype=np.float64)
@@ -266,7 +269,7 @@ def _pruned(claim: Claim, table: pd.DataFrame, a: str, b: str, aggregate: Litera
 def _judged(
     claim: Claim, first: FloatArray, second: FloatArray, cells: np.ndarray[tuple[int], np.dtype[np.str_]], margin: float
 ) -> ClaimResult:
-    result = compare(first, second, cells, np.random.default_rng(_SEED))
+    result = compare(first, second, cells)
     if result.n == 0:
         return _not_run(claim)
     verdict = judge(claim.relation, result.low, result.high, margin)

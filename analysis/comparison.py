@@ -13,7 +13,7 @@ from scipy import stats
 
 from nasbench.subnetwork import FloatArray
 
-from .bootstrap import N_SAMPLES, mean_interval
+from .intervals import mean_interval
 from .ranks import block_ranks
 from .scores import Blocks
 
@@ -28,8 +28,8 @@ class Comparison:
 
     Attributes:
         n: number of such blocks; n_unpaired: blocks that only one of them has.
-        difference: mean of a - b, every cell with the same weight; low, high: its 95 % interval, from resampling
-            repetitions within cells.
+        difference: mean of a - b, every cell with the same weight; low, high: its 95 % interval, see
+            :func:`nasbench.analysis.intervals.mean_interval`; NaN for fewer than three blocks.
         rank_biserial: (sum of ranks of the positive differences - sum of the negative ones') / sum of both, between -1
             and 1; 0 where all differences are 0 (Kerby 2014).
         p: of Wilcoxon's signed-rank test, two-sided; NaN without pairs.
@@ -67,13 +67,7 @@ class CriticalDifference:
     n_incomplete: int
 
 
-def compare(
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
-    cells: npt.ArrayLike,
-    rng: np.random.Generator,
-    n_samples: int = N_SAMPLES,
-) -> Comparison:
+def compare(a: npt.ArrayLike, b: npt.ArrayLike, cells: npt.ArrayLike) -> Comparison:
     """Compare two methods, paired over blocks.
 
     Args:
@@ -86,7 +80,7 @@ def compare(
     paired = ~np.isnan(first) & ~np.isnan(second)
     n_unpaired = int((np.isnan(first) != np.isnan(second)).sum())
     differences = np.round(first - second, _DIGITS)[paired]
-    mean, low, high = mean_interval(differences, strata[paired], rng, n_samples)
+    mean, low, high = mean_interval(differences, strata[paired])
     n = len(differences)
     if n == 0:
         return Comparison(0, n_unpaired, mean, low, high, np.nan, np.nan)
@@ -99,7 +93,7 @@ def compare(
     return Comparison(n, n_unpaired, mean, low, high, rank_biserial, p)
 
 
-def compare_all(blocks: Blocks, rng: np.random.Generator, n_samples: int = N_SAMPLES) -> pd.DataFrame:
+def compare_all(blocks: Blocks) -> pd.DataFrame:
     """Every pair of methods by their final values, with Holm's correction for the number of pairs.
 
     Returns:
@@ -108,7 +102,7 @@ def compare_all(blocks: Blocks, rng: np.random.Generator, n_samples: int = N_SAM
     final = blocks.final
     rows = []
     for i, j in combinations(range(len(blocks.names)), 2):
-        result = compare(final[i], final[j], blocks.cells, rng, n_samples)
+        result = compare(final[i], final[j], blocks.cells)
         rows.append({"a": blocks.names[i], "b": blocks.names[j], **vars(result)})
     columns = ["a", "b", *Comparison.__dataclass_fields__]
     frame = pd.DataFrame(rows, columns=columns)

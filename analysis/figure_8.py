@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from . import style
-from .bootstrap import mean_interval
 from .experiments import MissingRuns
 from .frame import Results
+from .intervals import mean_interval
 from .relative import relative_performance
 from .selection import five_methods
 
@@ -18,14 +18,11 @@ GUIDES = (1.0, 0.95, 0.9)
 """Lines at these parts of the unpruned network's test metric."""
 
 
-def data(results: Results, seed: int = 0) -> pd.DataFrame:
-    """One row a cell, contestant and threshold: the mean over runs and its 95 % interval.
+def data(results: Results) -> pd.DataFrame:
+    """One row a cell, contestant and threshold: the mean over runs and its 95 % interval, from three runs on.
 
     Columns ``cell, task, model, device_class, metric, label, threshold, test_metric, low, high, n, unpruned``; ``n``
     counts the runs that have a network that small. Thresholds that no run reaches are left out.
-
-    Args:
-        seed: of the bootstrap.
 
     Raises:
         MissingRuns: if no run of the five methods has a test metric.
@@ -39,7 +36,7 @@ def data(results: Results, seed: int = 0) -> pd.DataFrame:
     keys = ["cell", "task", "model", "device_class", "metric", "label", "threshold"]
     for key, part in picked.dropna(subset="test_metric").groupby(keys, observed=True):
         values = part["test_metric"].to_numpy()
-        mean, low, high = mean_interval(values, np.zeros(len(values)), np.random.default_rng(seed))
+        mean, low, high = mean_interval(values, np.zeros(len(values)))
         found = {"test_metric": mean, "low": low, "high": high, "n": len(part), "unpruned": part["unpruned"].mean()}
         rows.append(dict(zip(keys, key, strict=True)) | found)
     if not rows:

@@ -1,5 +1,9 @@
 """``leaderboard.md``: official runs ranked by track and device class, from the results folder only.
 
+Contestants are compared where they met. A cell that one contestant has alone says nothing about it and would cost all
+others their place, so it does not count; and means over different cells are not comparable, so who lacks a cell that
+counts gets neither a mean nor a place, and is listed with what it has.
+
 The text depends on the records and the frozen quantiles and on nothing else: the bootstrap is seeded, rows are
 sorted, no date is written. Numbers are rounded to nine digits before they are compared or printed with three, so last
 bits that differ between machines do not show.
@@ -21,33 +25,45 @@ from scipy import stats
 from tabulate import tabulate
 
 from nasbench.errors import NasbenchError
-from nasbench.subnetwork import FloatArray
+from nasbench.subnetwork import BoolArray, FloatArray
 
-from . import bootstrap, ranks
+from . import ranks
 from .frame import Results, read_results
+from .intervals import COVERAGE, MIN_VALUES, mean_interval
 from .quantiles import Quantiles, load_quantiles
 from .relative import relative_performance
 from .scores import Blocks, block_table, score
 
 TRACKS = {"paper": "Paper models", "compact": "Compact models", "demo": "Demo"}
+EVERY_TRACK = {**TRACKS, "user": "User's own tasks and models"}
+"""With what is compared but never on the leaderboard."""
 DEVICE_CLASSES = {"gpu": "GPU", "cpu": "CPU"}
 PARAMETER_LIMITS = (0.5, 0.3)
+MIN_BLOCKS = 3
+"""Fewer blocks than these, resampled, nearly repeat themselves: places and ranks then have no interval."""
 _DIGITS = 9
 _SEED = 20240901
 
-_HEAD = """\
+_HEAD = f"""\
 # Leaderboard
 
 Written by `nasbench leaderboard` from the official runs in `results/`; edits are overwritten and fail
 `nasbench leaderboard --check`.
 
+What counts are the tasks and models on which at least two methods have run with one seed; every section lists them, and
+each has the same weight. A method gets a place, a hypervolume and test metrics once it has run on all of them; the
+others stand below with "n of m", and the second table shows what every method has on each.
+
 Hypervolume is that of validation error and parameter count, both quantile-normalised per task and model, with
-reference point (2, 2); 4 is the best possible. Average rank is over all (task, model, seed) blocks, every task and
-model with the same weight; the place follows it. Brackets hold 95 % bootstrap intervals: of the place and the average
-rank from resampling tasks and repetitions, of the hypervolume from resampling repetitions. "At 50 %" is the test
-metric of the network with the best validation error among those with at most half of the parameters, relative to the
-unpruned network's. A method gets a place once it has run on every task and model of its section; a failed run counts
-with what it had reported.
+reference point (2, 2); 4 is the best possible. Average rank is over the (task, model, seed) blocks that a method shares
+with others; where only some of the section's methods are in a block, their ranks are stretched to the same scale. The
+place follows the average rank. "At 50 %" is the test metric of the network with the best validation error among those
+with at most half of the parameters, relative to the unpruned network's. A failed run counts with what it had reported.
+
+Brackets hold 95 % intervals. That of the hypervolume is Student's, from the spread of the repetitions on each task and
+model; an asterisk marks one that is from the differences between tasks and models, for want of repetitions. Those of
+place and average rank are from resampling tasks and repetitions, as in the paper, and too short where there are few.
+From fewer than {MIN_VALUES} runs, or {MIN_BLOCKS} blocks, there is none.
 """
 
 _VERIFICATION = """\
@@ -62,18 +78,29 @@ class Section:
 
     Attributes:
         title: of the section.
-        n_cells: (task, model) pairs with any official run.
+        cells: ``task/model`` of what counts: where at least two contestants share a seed; all if there is no such one.
+        lone_cells: the others.
         table: one row a contestant, best first: ``contestant, place, place_low, place_high`` (NaN without a place),
-            ``hypervolume, hypervolume_low, hypervolume_high, rank, rank_low, rank_high, n_runs, n_failed, n_cells,
-            n_tasks, suite_versions, verified``, and for each limit ``b`` of :data:`PARAMETER_LIMITS` ``relative_b``
-            and ``n_relative_b`` (runs that have such a network).
+            ``hypervolume, hypervolume_low, hypervolume_high`` over ``cells`` (NaN unless it has run on all of them),
+            ``between_cells`` (whether that interval is from the differences between cells), ``rank, rank_low,
+            rank_high, n_runs, n_failed, n_cells`` (of ``cells``), ``n_tasks, suite_versions, verified``, and for each
+            limit ``b`` of :data:`PARAMETER_LIMITS` ``relative_b`` (NaN as for the hypervolume), ``n_relative_b`` (runs
+            that have such a network) and ``n_counted`` (of so many).
+        by_cell: one row a contestant and cell, lone ones too: ``contestant, cell, hypervolume, n_runs``.
         warnings: about normalisation.
     """
 
     title: str
-    n_cells: int
+    cells: tuple[str, ...]
+    lone_cells: tuple[str, ...]
     table: pd.DataFrame
+    by_cell: pd.DataFrame
     warnings: tuple[str, ...]
+
+    @property
+    def n_cells(self) -> int:
+        """How many cells count."""
+        return len(self.cells)
 
 
 def leaderboard(results: Path, quantiles: Quantiles | None = None) -> str:
@@ -108,7 +135,7 @@ def render(results: Results, quantiles: Quantiles | None = None) -> str:
     found = sections(results, quantiles)
     for section in found:
         parts.append(f"## {section.title}\n")
-        parts.append(_markdown(section))
+        parts += [_compared(section), _markdown(section), _markdown_by_cell(section)]
         parts += [f"- {escape(warning)}" for warning in section.warnings]
         if section.warnings:
             parts.append("")
@@ -118,60 +145,73 @@ def render(results: Results, quantiles: Quantiles | None = None) -> str:
         parts.append("## Damaged records\n")
         parts += [f"- {escape(str(finding))}" for finding in damaged]
         parts.append("")
-    n_unofficial = int((~results.runs["official"].astype(bool)).sum())
-    n_unfinished = int((results.runs["status"] == "running").sum())
-    parts.append(f"Not counted: {n_unofficial} unofficial runs, {n_unfinished} runs that have not ended.\n")
+    parts.append(_not_counted(results.runs))
     return "\n".join(parts)
 
 
-def sections(results: Results, quantiles: Quantiles | None = None) -> list[Section]:
-    """All rankings that have an official run, in the order of tracks and device classes."""
+def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mapping[str, str] = TRACKS) -> list[Section]:
+    """All rankings that have an official run, in the order of tracks and device classes.
+
+    Args:
+        tracks: titles by track.
+    """
     official = results.official()
     frozen = load_quantiles() if quantiles is None else quantiles
     found = []
-    for track, track_title in TRACKS.items():
-        for device_class, device_title in DEVICE_CLASSES.items():
+    for track in tracks:
+        for device_class in DEVICE_CLASSES:
             chosen = (official.runs["track"] == track) & (official.runs["device_class"] == device_class)
             if chosen.any():
-                found.append(_section(f"{track_title}, {device_title}", official.select(chosen), frozen))
+                found.append(_section(section_title(track, device_class), official.select(chosen), frozen))
     return found
+
+
+def section_title(track: str, device_class: str) -> str:
+    """``Paper models, GPU``."""
+    return f"{EVERY_TRACK.get(track, track)}, {DEVICE_CLASSES.get(device_class, device_class)}"
 
 
 def _section(title: str, results: Results, quantiles: Quantiles) -> Section:
     scores = score(results, quantiles)
     blocks = block_table(scores)
+    present, cell_of = ~np.isnan(blocks.final), blocks.cells.astype(str)
+    met = present.sum(axis=0) > 1
+    counted = met if met.any() else np.ones_like(met)
+    cells = np.unique(cell_of[counted])
     relative = relative_performance(results, PARAMETER_LIMITS)
+    relative = relative[relative["cell"].isin(cells)]
     verified = _verified(results.runs)
-    n_cells = len(np.unique(blocks.cells.astype(str)))
     table = pd.DataFrame({"contestant": blocks.names})
     table = table.join(_average_ranks(blocks))
     rows = []
     for m, name in enumerate(blocks.names):
         own = (results.runs["contestant"] == name).to_numpy()
         runs = results.runs[own]
-        final = blocks.final[m]
-        known = ~np.isnan(final)
-        rng = np.random.default_rng(_SEED)
-        mean, low, high = bootstrap.mean_interval(final[known], blocks.cells[known].astype(str), rng)
+        n_cells = len(np.unique(cell_of[present[m] & counted]))
+        complete = n_cells == len(cells)
+        used = present[m] & np.isin(cell_of, cells) & complete
+        mean, low, high = mean_interval(blocks.final[m, used], cell_of[used])
         row: dict[str, Any] = {
             "hypervolume": mean,
             "hypervolume_low": low,
             "hypervolume_high": high,
+            "between_cells": not np.isnan(low) and (np.unique(cell_of[used], return_counts=True)[1] == 1).sum() > 1,
             "n_runs": len(runs),
             "n_failed": int((runs["status"] == "failed").sum()),
-            "n_cells": runs["cell"].nunique(),
+            "n_cells": n_cells,
             "n_tasks": runs["task"].nunique(),
             "suite_versions": ", ".join(sorted(runs["suite_version"].unique())),
             "verified": "; ".join(sorted(set(verified[own]))),
+            "n_counted": int(used.sum()),
         }
         for limit in PARAMETER_LIMITS:
             picked = relative[(relative["contestant"] == name) & (relative["threshold"] == limit)].dropna()
-            row[f"relative_{limit}"] = picked.groupby("cell")["relative"].mean().mean()
+            row[f"relative_{limit}"] = picked.groupby("cell")["relative"].mean().mean() if complete else np.nan
             row[f"n_relative_{limit}"] = len(picked)
         rows.append(row)
     table = table.join(pd.DataFrame(rows))
-    placed = (table["n_cells"] == n_cells).to_numpy()
-    places = _places(_sampled_ranks(blocks), table["rank"].to_numpy(), placed)
+    placed = ((table["n_cells"] == len(cells)) & table["rank"].notna()).to_numpy()
+    places = _places(_sampled_ranks(blocks), table["rank"].to_numpy(), placed, table["rank_low"].notna().to_numpy())
     for name, values in zip(("place", "place_low", "place_high"), places, strict=True):
         table[name] = values
     order = np.lexsort(
@@ -179,16 +219,33 @@ def _section(title: str, results: Results, quantiles: Quantiles) -> Section:
             table["contestant"].to_numpy(dtype=str),
             -table["hypervolume"].round(_DIGITS).to_numpy(),
             table["rank"].round(_DIGITS).to_numpy(),
+            -table["n_cells"].to_numpy(),
             ~placed,
         )
     )
-    return Section(title, n_cells, table.iloc[order].reset_index(drop=True), scores.warnings)
+    by_cell = scores.runs[["contestant", "cell"]].assign(hypervolume=scores.final)
+    return Section(
+        title=title,
+        cells=tuple(map(_without_device, cells)),
+        lone_cells=tuple(map(_without_device, np.setdiff1d(cell_of, cells))),
+        table=table.iloc[order].reset_index(drop=True),
+        by_cell=by_cell.groupby(["contestant", "cell"], as_index=False).agg(
+            hypervolume=("hypervolume", "mean"), n_runs=("hypervolume", "size")
+        ),
+        warnings=scores.warnings,
+    )
+
+
+def _without_device(cell: str) -> str:
+    return cell.rpartition("/")[0]
 
 
 def _average_ranks(blocks: Blocks) -> pd.DataFrame:
-    """Columns ``rank, rank_low, rank_high`` at the end of the budget."""
+    """Columns ``rank, rank_low, rank_high`` at the end of the budget; the bounds from :data:`MIN_BLOCKS` on."""
     bands = ranks.bootstrap_ranks(blocks.hypervolume[:, :, -1:], blocks.cells.astype(str), np.random.default_rng(_SEED))
-    return pd.DataFrame({"rank": bands.mean[:, 0], "rank_low": bands.low[:, 0], "rank_high": bands.high[:, 0]})
+    few = bands.n_blocks < MIN_BLOCKS
+    low, high = (np.where(few, np.nan, bound[:, 0]) for bound in (bands.low, bands.high))
+    return pd.DataFrame({"rank": bands.mean[:, 0], "rank_low": low, "rank_high": high})
 
 
 def _sampled_ranks(blocks: Blocks) -> FloatArray:
@@ -199,21 +256,28 @@ def _sampled_ranks(blocks: Blocks) -> FloatArray:
     return ranks.sample_means(block_ranks, cells, np.random.default_rng(_SEED))[:, :, 0]
 
 
-def _places(samples: FloatArray, average: FloatArray, placed: np.ndarray[Any, Any]) -> FloatArray:
-    """Place by average rank among those that get one, and its interval, ``(3, n_methods)``; NaN for the others."""
+def _places(samples: FloatArray, average: FloatArray, placed: BoolArray, bounded: BoolArray) -> FloatArray:
+    """Place by average rank among those that get one, and its interval, ``(3, n_methods)``; NaN for the others.
+
+    Nobody is first of one.
+
+    Args:
+        samples: ``(n_samples, n_methods)``, average ranks.
+        average: ``(n_methods,)``, of the blocks as they are.
+        placed, bounded: ``(n_methods,)``, who gets a place, and who an interval of it.
+    """
     found = np.full((3, len(average)), np.nan)
-    if placed.sum() == 1:
-        found[0, placed] = 1.0  # without an interval: there is nobody to change places with
+    if placed.sum() < 2:
         return found
-    own = np.round(average[placed], _DIGITS)
+    found[0, placed] = stats.rankdata(np.round(average[placed], _DIGITS), method="min")
     drawn = np.round(samples[:, placed], _DIGITS)
     drawn = drawn[~np.isnan(drawn).any(axis=1)]
-    found[0, placed] = stats.rankdata(own, method="min")
     if len(drawn):
         places = stats.rankdata(drawn, method="min", axis=1)
-        tail = (1 - bootstrap.COVERAGE) / 2
+        tail = (1 - COVERAGE) / 2
         found[1, placed] = np.quantile(places, tail, axis=0, method="lower")
         found[2, placed] = np.quantile(places, 1 - tail, axis=0, method="higher")
+        found[1:, ~bounded] = np.nan
     return found
 
 
@@ -241,19 +305,45 @@ def _verified(runs: pd.DataFrame) -> np.ndarray[Any, Any]:
     return np.array(texts, dtype=object)
 
 
+def _not_counted(runs: pd.DataFrame) -> str:
+    """The line about the runs that are in no section; each is counted once."""
+    unfinished = (runs["status"] == "running").to_numpy()
+    unofficial = ~unfinished & ~runs["official"].to_numpy(dtype=np.bool_)
+    known = (runs["track"].isin(TRACKS) & runs["device_class"].isin(DEVICE_CLASSES)).to_numpy()
+    homeless = runs[~unfinished & ~unofficial & ~known]
+    text = f"Not counted: {unofficial.sum()} unofficial runs, {unfinished.sum()} runs that have not ended"
+    if len(homeless):
+        kinds = sorted(set(homeless["track"].astype(str) + "/" + homeless["device_class"].astype(str)))
+        text += f", {len(homeless)} of a track or device class without a section ({escape(', '.join(kinds))})"
+    return text + ".\n"
+
+
+def _compared(section: Section) -> str:
+    """What counts in a section, and what does not."""
+    n_methods, n_placed = len(section.table), int(section.table["place"].notna().sum())
+    if section.table["rank"].isna().all():
+        return "Nothing to compare yet: no two methods have run on one task and model with one seed.\n"
+    text = f"Compared on {section.n_cells} tasks x models: {escape(', '.join(section.cells))}. "
+    text += f"{n_placed} of {n_methods} methods have a place, among each other."
+    if section.lone_cells:
+        text += f" Not compared, for no two methods share a seed there: {escape(', '.join(section.lone_cells))}."
+    return text + "\n"
+
+
 def _markdown(section: Section) -> str:
     rows = []
     for row in section.table.to_dict("records"):
         failed = f" ({row['n_failed']} failed)" if row["n_failed"] else ""
+        hypervolume = interval(row["hypervolume"], row["hypervolume_low"], row["hypervolume_high"], 3)
         shown = {
             "place": _place(row),
             "method": escape(row["contestant"]),
-            "hypervolume": interval(row["hypervolume"], row["hypervolume_low"], row["hypervolume_high"], 3),
+            "hypervolume": hypervolume + ("\\*" if row["between_cells"] else ""),
             "average rank": interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         }
         for limit in PARAMETER_LIMITS:
             shown[f"at {limit:.0%}".replace("%", " %")] = _relative(
-                row[f"relative_{limit}"], row[f"n_relative_{limit}"], row["n_runs"]
+                row[f"relative_{limit}"], row[f"n_relative_{limit}"], row["n_counted"]
             )
         shown["runs"] = f"{row['n_runs']}{failed}"
         shown["tasks x models"] = f"{row['n_cells']} of {section.n_cells}"
@@ -261,6 +351,23 @@ def _markdown(section: Section) -> str:
         shown["verified"] = row["verified"]
         rows.append(shown)
     return tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True) + "\n"
+
+
+def _markdown_by_cell(section: Section) -> str:
+    """Mean hypervolume of every contestant in every cell, with its number of runs."""
+    known = {(row["contestant"], row["cell"]): row for row in section.by_cell.to_dict("records")}
+    rows = []
+    for name in section.table["contestant"]:
+        shown = {"method": escape(name)}
+        for cell in sorted(section.by_cell["cell"].unique()):
+            row = known.get((name, cell))
+            shown[escape(_without_device(cell))] = f"{number(row['hypervolume'], 3)} ({row['n_runs']})" if row else "-"
+        rows.append(shown)
+    return (
+        "Mean hypervolume (runs) on each:\n\n"
+        + tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True)
+        + "\n"
+    )
 
 
 def _place(row: Mapping[Any, Any]) -> str:

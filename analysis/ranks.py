@@ -11,6 +11,7 @@ from scipy import stats
 from nasbench.subnetwork import FloatArray, IntArray
 
 from . import bootstrap
+from .intervals import COVERAGE
 
 _DIGITS = 9
 """Values that agree so far are ties: their last bits differ between machines."""
@@ -79,7 +80,7 @@ def bootstrap_ranks(
     low, high = np.full((2, *means.shape[1:]), np.nan)
     known = ~np.isnan(means).all(axis=0)
     if known.any():
-        percentiles = (50 * (1 - bootstrap.COVERAGE), 50 * (1 + bootstrap.COVERAGE))
+        percentiles = (50 * (1 - COVERAGE), 50 * (1 + COVERAGE))
         low[known], high[known] = np.nanpercentile(means[:, known], percentiles, axis=0)
     return RankBands(
         mean=weighted_means(ranks, _one_cell_one_vote(names[comparable]))[0],

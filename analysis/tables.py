@@ -15,8 +15,6 @@ from .relative import relative_performance
 from .scores import Scores, block_table
 from .selection import subset, usual
 
-_SEED = 0
-
 
 def make_tables(results: Results, scores: Scores, boards: list[Section]) -> dict[str, pd.DataFrame]:
     """All tables by name.
@@ -24,8 +22,8 @@ def make_tables(results: Results, scores: Scores, boards: list[Section]) -> dict
     Returns:
         ``leaderboard``: the sections below each other. ``runs``: a row a run that has ended, with its hypervolume.
         ``hypervolume``: mean and standard deviation by contestant and cell. ``comparison``: every pair of usual
-        contestants of a track. ``relative``: test metric relative to the unpruned network by contestant, cell and limit
-        on the parameters. ``warnings``: what is odd about the records.
+        contestants of a track and device class. ``relative``: test metric relative to the unpruned network by
+        contestant, cell and limit on the parameters. ``warnings``: what is odd about the records.
     """
     runs = scores.runs
     columns = ["run", "contestant", "task", "model", "track", "device_class", "seed", "official", "status"]
@@ -50,12 +48,13 @@ def make_tables(results: Results, scores: Scores, boards: list[Section]) -> dict
 
 
 def _comparison(scores: Scores) -> pd.DataFrame:
-    parts = [pd.DataFrame({"track": pd.Series(dtype=str)})]
-    keep = usual(scores.runs)
-    for track in sorted(scores.runs.loc[keep, "track"].unique()):
-        blocks = block_table(subset(scores, keep & (scores.runs["track"] == track).to_numpy(dtype=np.bool_)))
-        pairs = compare_all(blocks, np.random.default_rng(_SEED))
-        parts.append(pairs[pairs["n"] > 0].assign(track=track))
+    group = ["track", "device_class"]
+    parts = [pd.DataFrame({name: pd.Series(dtype=str) for name in group})]
+    runs, keep = scores.runs, usual(scores.runs)
+    for track, device in sorted(set(runs.loc[keep, group].itertuples(index=False, name=None))):
+        chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
+        pairs = compare_all(block_table(subset(scores, chosen)))
+        parts.append(pairs[pairs["n"] > 0].assign(track=track, device_class=device))
     return pd.concat(parts, ignore_index=True)
 
 

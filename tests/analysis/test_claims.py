@@ -4,11 +4,12 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nasbench.analysis.claims import ClaimResult, check_claims, claims, judge
 from nasbench.analysis.frame import read_results
-from nasbench.analysis.quantiles import Quantiles
+from nasbench.analysis.quantiles import CellQuantiles, Quantiles
 from nasbench.testing.results import Contestant, Plan, write_results
 
 NAN = float("nan")
@@ -55,10 +56,14 @@ def test_nothing_was_run(tmp_path: Path) -> None:
 
 
 def test_spaces_are_compared_on_cola_and_elsewhere(tmp_path: Path) -> None:
-    options = {"strategy": "full", "n_random": 2}
+    trained_in_small = {"strategy": "full", "n_random": 2, "training_space": "small"}
     contestants = [
-        Contestant("ws-nas", "random", space, shift, options)
-        for space, shift in (("small", -0.05), ("medium", 0.05), ("layer", -0.05), ("large", -0.1))
+        Contestant("ws-nas", "random", "small", -0.05, trained_in_small | {"training_space": None}),
+        Contestant("ws-nas", "random", "medium", 0.05, trained_in_small, changed_options=True),
+        Contestant("ws-nas", "random", "layer", -0.05, trained_in_small, changed_options=True),
+        Contestant("ws-nas", "random", "large", -0.1, trained_in_small, changed_options=True),
+        # Trained in the space it searches: another super-network, which is no part of the comparison.
+        Contestant("ws-nas", "random", "large", 0.1, trained_in_small | {"training_space": None}),
     ]
     write_results(tmp_path, Plan(contestants, tasks=["rte", "cola"], seeds=range(6), n_evaluations=103))
     limit_evaluations(tmp_path, 103)
@@ -85,6 +90,55 @@ def test_strategies_are_compared_by_the_option(tmp_path: Path) -> None:
     verdicts = {text: result.verdict for text, result in found(tmp_path).items() if text.startswith("training")}
     assert set(verdicts.values()) == {"confirmed"}
     assert len(verdicts) == 7
+
+
+def test_a_super_network_trained_elsewhere_is_no_part_of_the_comparison_of_strategies(tmp_path: Path) -> None:
+    options = {"n_random": 2, "training_space": None}
+    contestants = [
+        Contestant("ws-nas", "random", shift=-0.05, options=options | {"strategy": "full"}),
+        Contestant("ws-nas", "random", shift=0.05, options=options | {"strategy": "kd"}, changed_options=True),
+        Contestant(
+            "ws-nas",
+            "random",
+            shift=0.1,
+            options={"n_random": 2, "strategy": "full", "training_space": "large"},
+            changed_options=True,
+        ),
+    ]
+    write_results(tmp_path, Plan(contestants, tasks=["rte"], seeds=range(4), n_evaluations=103))
+    limit_evaluations(tmp_path, 103)
+    claim = found(tmp_path)["training: full is at least as good as kd"]
+    assert (claim.verdict, claim.n) == ("confirmed", 4)
+
+
+def test_two_repetitions_decide_nothing(tmp_path: Path) -> None:
+    contestants = [Contestant("s-nas", "moasha", shift=-0.1), Contestant("s-nas", "random", shift=0.1)]
+    for seeds, verdict in ((range(1), "undecided"), (range(2), "undecided"), (range(3), "confirmed")):
+        write_results(tmp_path, Plan(contestants, tasks=["mrpc"], seeds=seeds, noise=0.001))
+        claim = found(tmp_path)["standard NAS: moasha beats random search on average"]
+        assert (claim.verdict, claim.n) == (verdict, len(seeds))
+        assert claim.difference > 0
+
+
+def test_a_methods_runs_in_other_spaces_leave_the_verdicts_alone(tmp_path: Path) -> None:
+    contestants = [
+        Contestant("ws-nas", "ehvi", shift=-0.05),
+        Contestant("ws-nas", "random", shift=0.05),
+        Contestant("rfp", space="large", shift=0.1),
+        Contestant("layer-dropping", space="layer", shift=-0.05),
+    ]
+    plan = Plan(contestants, tasks=["rte", "mrpc"], seeds=range(4), noise=0.002)
+    write_results(tmp_path, plan)
+    # A normaliser that does not move with the runs.
+    knots = {name: np.array([0.0, 1.0]) for name in ("error", "params")}
+    cells = read_results(tmp_path).runs["cell"].unique()
+    frozen = Quantiles({str(cell): CellQuantiles(knots, "1", 0, 0) for cell in cells}, version=1)
+    before = check_claims(read_results(tmp_path), frozen)
+    # Three evaluations begin late: a search in SMALL that counts as begun with them would be judged later.
+    elsewhere = [Contestant("ws-nas", "ehvi", "large", 0.1), Contestant("rfp", None, "small", -0.1)]
+    write_results(tmp_path, dataclasses.replace(plan, contestants=elsewhere, n_evaluations=3))
+    assert check_claims(read_results(tmp_path), frozen) == before
+    assert sum(claim.n == 8 for claim in before) == 3
 
 
 def test_searchers_and_pruning_methods(tmp_path: Path) -> None:

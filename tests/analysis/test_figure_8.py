@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from nasbench.analysis import figure_8
@@ -15,8 +14,15 @@ def test_test_metric_of_what_validation_picks(five_methods):
     assert data.loc[("ws-nas/ehvi", 0.3), "n"] == 2
     assert ("ws-nas/ehvi", 0.2) not in data.index  # nothing that small
     assert data.loc[("rfp", 0.3), "test_metric"] == pytest.approx(0.53)
-    assert np.isnan(data.loc[("rfp", 0.3), "low"])  # one run has no interval
-    assert data.loc[("ws-nas/ehvi", 0.3), "low"] < 0.51 < data.loc[("ws-nas/ehvi", 0.3), "high"]
+    assert data[["low", "high"]].isna().all(axis=None)  # two runs have no interval
+
+
+def test_three_runs_have_an_interval(tmp_path, write_run):
+    for seed, error in enumerate((0.2, 0.3, 0.4)):
+        write_run(tmp_path, "rfp", None, "large", [(1.0, 0.1, 0.1), (0.5, 0.2, error)], seed=seed)
+    data = figure_8.data(read_results(tmp_path)).set_index("threshold")
+    # By hand: mean 0.7, standard error 0.1 / sqrt(3), Student's 4.303 for two degrees of freedom.
+    assert data.loc[0.5, ["test_metric", "low", "high"]].tolist() == pytest.approx([0.7, 0.4516, 0.9484], abs=1e-4)
 
 
 def test_guides_stand_at_parts_of_the_unpruned_metric(five_methods):

@@ -37,7 +37,7 @@ def test_the_truth_is_found_in_one_large_folder(tmp_path: Path) -> None:
     blocks = blocks_of(tmp_path, plan, seed=1)
     assert blocks.names == ("a", "b", "c")
     assert blocks.n_missing == 0
-    found = compare_all(blocks, np.random.default_rng(0)).set_index(["a", "b"])
+    found = compare_all(blocks).set_index(["a", "b"])
     assert found.loc[("a", "b"), "low"] < TRUTH < found.loc[("a", "b"), "high"]
     assert found.loc[("a", "b"), "p_holm"] < 1e-3
     assert found.loc[("b", "c"), "p_holm"] > 0.05
@@ -53,9 +53,9 @@ def test_intervals_cover_the_truth_in_about_95_of_100_draws(tmp_path: Path) -> N
     n_draws, covered = 100, np.zeros(2, dtype=int)
     for draw in range(n_draws):
         blocks = blocks_of(tmp_path, plan, seed=draw)  # each draw overwrites the one before
-        final, rng = blocks.final, np.random.default_rng(draw)
-        a_b: Comparison = compare(final[0], final[1], blocks.cells, rng)
-        b_c = compare(final[1], final[2], blocks.cells, rng)
+        final = blocks.final
+        a_b: Comparison = compare(final[0], final[1], blocks.cells)
+        b_c = compare(final[1], final[2], blocks.cells)
         covered += [a_b.low <= TRUTH <= a_b.high, b_c.low <= 0 <= b_c.high]
     # Of a right interval, less than one such test in a thousand fails.
     assert (covered >= binom.ppf(1e-3, n_draws, 0.95)).all(), covered
@@ -69,7 +69,7 @@ def test_unequal_seeds_and_failed_runs_are_used_and_counted(tmp_path: Path) -> N
     assert sum("the run failed" in warning for warning in results.warnings) == 3
     blocks = block_table(score(results, as_they_are(results)), by="method")
     assert blocks.n_missing == 5
-    found = compare_all(blocks, np.random.default_rng(0)).set_index(["a", "b"])
+    found = compare_all(blocks).set_index(["a", "b"])
     assert found["n"].tolist() == [8, 3, 3]
     assert found["n_unpaired"].tolist() == [0, 5, 5]
 

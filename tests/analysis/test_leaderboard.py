@@ -9,10 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from nasbench.analysis.frame import read_results
-from nasbench.analysis.leaderboard import check_leaderboard, escape, interval, leaderboard, number, render, sections
+from nasbench.analysis.leaderboard import (
+    EVERY_TRACK,
+    check_leaderboard,
+    escape,
+    interval,
+    leaderboard,
+    number,
+    render,
+    sections,
+)
 from nasbench.analysis.quantiles import Quantiles, freeze, load_quantiles
+from nasbench.analysis.scores import score
 from nasbench.errors import NasbenchError
 from nasbench.record import RunFolder
 from nasbench.testing.results import Contestant, Plan, write_results
@@ -44,27 +55,120 @@ def test_places_follow_the_truth(folder: Path) -> None:
     assert (table["relative_0.5"] < 1).all()
 
 
-def test_without_every_task_there_is_no_place(folder: Path) -> None:
+def test_without_every_task_there_is_no_place_and_no_mean(folder: Path) -> None:
     write_results(folder, Plan([Contestant("s-nas", "random", shift=-0.2)], tasks=["rte"], seeds=range(4)))
     (section,) = sections(read_results(folder), NONE_FROZEN)
     last = section.table.iloc[-1]
     assert last["contestant"] == "s-nas/random@small"
-    assert np.isnan(last["place"])
-    assert last["rank"] == 1.0
-    row = next(line for line in leaderboard(folder, NONE_FROZEN).splitlines() if "s-nas/random" in line)
-    assert row.startswith("| - ")
-    assert "1 of 2" in row
+    # Best where it ran; a mean over one task would stand above means over two.
+    assert last[["place", "hypervolume", "relative_0.5"]].isna().all()
+    assert (last["rank"], last["n_cells"], section.n_cells) == (1.0, 1, 2)
+    assert section.table["place"].tolist()[:2] == [1, 2]
+    lines = leaderboard(folder, NONE_FROZEN).splitlines()
+    first, second = (line for line in lines if "s-nas/random" in line)
+    assert first.startswith("| - ")
+    assert "1 of 2" in first
+    scores = score(read_results(folder), NONE_FROZEN)
+    own = (scores.runs["method"] == "s-nas").to_numpy()
+    assert [cell.strip() for cell in second.split("|")[2:4]] == ["-", f"{scores.final[own].mean():.3f} (4)"]
+    assert any("2 of 3 methods have a place" in line for line in lines)
+
+
+def test_a_task_that_one_method_has_alone_changes_nobodys_place(folder: Path) -> None:
+    shown = [
+        "contestant",
+        "place",
+        "place_low",
+        "place_high",
+        "hypervolume",
+        "rank",
+        "rank_low",
+        "rank_high",
+        "n_cells",
+    ]
+    before = sections(read_results(folder), NONE_FROZEN)[0]
+    write_results(folder, Plan([BAD], tasks=["cola"], seeds=range(4), n_evaluations=9))
+    after = sections(read_results(folder), NONE_FROZEN)[0]
+    assert after.table[shown].equals(before.table[shown])
+    assert after.cells == ("mrpc/bert-base-cased", "rte/bert-base-cased")
+    assert (before.lone_cells, after.lone_cells) == ((), ("cola/bert-base-cased",))
+    text = leaderboard(folder, NONE_FROZEN)
+    assert "Not compared, for no two methods share a seed there: cola/bert-base-cased." in text
+    # Nor do runs of another method there on other seeds, that is on other data splits.
+    write_results(folder, Plan([GOOD], tasks=["cola"], seeds=[7], n_evaluations=9))
+    assert sections(read_results(folder), NONE_FROZEN)[0].lone_cells == ("cola/bert-base-cased",)
+    write_results(folder, Plan([GOOD], tasks=["cola"], seeds=[0], n_evaluations=9))
+    assert sections(read_results(folder), NONE_FROZEN)[0].lone_cells == ()
+
+
+def test_nobody_is_first_of_one(tmp_path: Path) -> None:
+    # Only GOOD has both tasks; on each of them it met somebody who has only that one.
+    write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte"], seeds=range(3), n_evaluations=9))
+    write_results(tmp_path, Plan([GOOD, Contestant("new")], tasks=["mrpc"], seeds=range(3), n_evaluations=9))
+    (section,) = sections(read_results(tmp_path), NONE_FROZEN)
+    assert section.table["place"].isna().all()
+    assert section.table["n_cells"].tolist() == [2, 1, 1]
+    assert section.table["hypervolume"].notna().tolist() == [True, False, False]
+    assert "0 of 3 methods have a place" in leaderboard(tmp_path, NONE_FROZEN)
+
+
+def test_a_method_alone_has_a_mean_and_no_place(tmp_path: Path) -> None:
+    write_results(tmp_path, Plan([GOOD], tasks=["rte"], seeds=range(3), n_evaluations=9))
+    (section,) = sections(read_results(tmp_path), NONE_FROZEN)
+    (row,) = section.table.to_dict("records")
+    assert np.isnan([row["place"], row["rank"]]).all()
+    assert row["hypervolume_low"] < row["hypervolume"] < row["hypervolume_high"]
+    assert "Nothing to compare yet" in leaderboard(tmp_path, NONE_FROZEN)
+
+
+@pytest.mark.parametrize(("tasks", "n_seeds"), [(["rte"], 1), (["rte"], 2), (["rte", "mrpc"], 1)])
+def test_one_or_two_blocks_claim_nothing(tmp_path: Path, tasks: list[str], n_seeds: int) -> None:
+    write_results(tmp_path, Plan([GOOD, BAD], tasks=tasks, seeds=range(n_seeds), n_evaluations=9))
+    (section,) = sections(read_results(tmp_path), NONE_FROZEN)
+    assert section.table["place"].tolist() == [1, 2]
+    bounds = [f"{name}_{end}" for name in ("place", "rank", "hypervolume") for end in ("low", "high")]
+    assert section.table[bounds].isna().all(axis=None)
+
+
+def test_intervals_between_tasks_are_marked(tmp_path: Path) -> None:
+    write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte", "mrpc", "cola"], seeds=[0], n_evaluations=30))
+    results = read_results(tmp_path)
+    (section,) = sections(results, NONE_FROZEN)
+    best = section.table.iloc[0]
+    assert best["between_cells"]
+    scores = score(results, NONE_FROZEN)
+    finals = scores.final[(scores.runs["contestant"] == best["contestant"]).to_numpy()]
+    expected = stats.ttest_1samp(finals, 0.0).confidence_interval()
+    assert (best["hypervolume_low"], best["hypervolume_high"]) == pytest.approx(tuple(expected))
+    row = next(line for line in leaderboard(tmp_path, NONE_FROZEN).splitlines() if line.startswith("| 1 "))
+    assert "]\\* |" in row
+    # With repetitions the interval is theirs.
+    write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte", "mrpc", "cola"], seeds=range(2), n_evaluations=30))
+    assert not sections(read_results(tmp_path), NONE_FROZEN)[0].table["between_cells"].any()
 
 
 def test_tracks_and_device_classes_never_mix(folder: Path) -> None:
     write_results(folder, Plan([GOOD], tasks=["rte"], seeds=[0], device_class="cpu", track="compact", n_evaluations=9))
     write_results(folder, Plan([GOOD], tasks=["rte"], seeds=[0], device_class="cpu", n_evaluations=9))
-    write_results(folder, Plan([GOOD], tasks=["my-task"], seeds=[0], track="user", n_evaluations=9))
     found = sections(read_results(folder), NONE_FROZEN)
     assert [section.title for section in found] == ["Paper models, GPU", "Paper models, CPU"]
     # The compact run has the identity of the paper one that followed, which replaced it.
     assert [len(section.table) for section in found] == [2, 1]
-    assert "my-task" not in leaderboard(folder, NONE_FROZEN)
+
+
+def test_own_data_and_unknown_devices_have_no_section_and_are_counted(folder: Path) -> None:
+    plan = Plan([GOOD, BAD], tasks=["my-task"], seeds=range(3), track="user", n_evaluations=9)
+    write_results(folder, plan)
+    write_results(folder, dataclasses.replace(plan, tasks=["rte"], seeds=[0], track="paper", device_class="tpu"))
+    results = read_results(folder)
+    assert [section.title for section in sections(results, NONE_FROZEN)] == ["Paper models, GPU"]
+    text = leaderboard(folder, NONE_FROZEN)
+    assert "my-task" not in text
+    assert text.endswith("8 of a track or device class without a section (paper/tpu, user/gpu).\n")
+    # Whoever asks for them has them.
+    own = sections(results, NONE_FROZEN, EVERY_TRACK)[-1]
+    assert own.title == "User's own tasks and models, GPU"
+    assert own.table["place"].tolist() == [1, 2]
 
 
 def test_only_official_runs_count_and_the_others_are_counted(folder: Path) -> None:
@@ -126,8 +230,9 @@ def test_names_of_strangers_cannot_break_the_table(folder: Path) -> None:
     )
     text = leaderboard(folder, NONE_FROZEN)
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 3
-    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+    assert len(rows) == 2 * (2 + 3)
+    for table in (rows[:5], rows[5:]):
+        assert len({line.replace("\\|", "").count("|") for line in table}) == 1
     assert "<script>" not in text
     assert escape("a_b`c`") == "a\\_b\\`c\\`"
 
