@@ -2,52 +2,102 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from textwrap import wrap
+
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from . import style
 from .comparison import CriticalDifference
 from .comparison import critical_difference as compute
 from .experiments import MissingRuns
+from .leaderboard import section_title
 from .scores import Scores, block_table
 from .selection import subset, usual
 
 TITLE = "Average ranks and their critical difference"
 
 
-def data(scores: Scores, track: str | None = None) -> CriticalDifference:
+@dataclass(frozen=True)
+class Diagram:
+    """What is drawn.
+
+    Attributes:
+        title: the track and device class.
+        found: the contestants that are compared.
+        n_cells: cells of the track and device class, of which ``found.n`` are compared on.
+        left_out: contestants that lack one of those, sorted.
+    """
+
+    title: str
+    found: CriticalDifference
+    n_cells: int
+    left_out: tuple[str, ...]
+
+
+def data(scores: Scores) -> Diagram:
     """Average ranks by final hypervolume of the usual runs' contestants.
 
-    The test needs every contestant in every cell. Of all contestants those in most cells are compared.
-
-    Args:
-        track: None for the one with most runs.
+    The test needs every contestant in every cell. Those contestants and cells are compared that make the largest full
+    table, in the track and device class where it is largest.
 
     Raises:
         MissingRuns: unless two contestants share a cell.
     """
-    runs = scores.runs
-    keep = usual(runs)
-    if keep.any():
-        track = track or str(runs.loc[keep, "track"].mode().iloc[0])
-        keep &= (runs["track"] == track).to_numpy(dtype=np.bool_)
-        n_cells = runs[keep].groupby("contestant")["cell"].nunique()
-        in_most = n_cells.index[n_cells == n_cells.max()] if len(n_cells) else n_cells.index
-        keep &= runs["contestant"].isin(in_most).to_numpy(dtype=np.bool_)
-    found = compute(block_table(subset(scores, keep)))
-    if len(found.names) < 2 or not found.n:
+    runs, keep = scores.runs, usual(scores.runs)
+    found = []
+    for (track, device), group in runs[keep].groupby(["track", "device_class"]):
+        names, cells = _largest_table(group)
+        found.append((len(names) * len(cells), str(track), str(device), names, cells))
+    size, track, device, names, cells = max(found, key=lambda entry: entry[0], default=(0, "", "", (), frozenset()))
+    if not size:
         raise MissingRuns("the critical-difference diagram", "fig8")
-    return found
+    keep &= ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
+    here = runs[keep]
+    chosen = keep & (runs["contestant"].isin(names) & runs["cell"].isin(cells)).to_numpy(dtype=np.bool_)
+    return Diagram(
+        title=section_title(track, device),
+        found=compute(block_table(subset(scores, chosen))),
+        n_cells=here["cell"].nunique(),
+        left_out=tuple(sorted(set(here["contestant"].astype(str)) - set(names))),
+    )
 
 
-def draw(data: CriticalDifference) -> Figure:
+def _largest_table(runs: pd.DataFrame) -> tuple[tuple[str, ...], frozenset[str]]:
+    """At least two contestants and the cells all of them have, as many of both as can be; nothing if there are none.
+
+    That is the largest product of the two, of equal ones that with more contestants. A contestant has a cell if it ran
+    on its most frequent seed, so that all who have it share a data split.
+    """
+    counts = runs.groupby(["cell", "seed"]).size().reset_index(name="n")
+    usual_seed = counts.sort_values(["n", "seed"], ascending=[False, True]).drop_duplicates("cell")
+    shared = runs.merge(usual_seed[["cell", "seed"]], on=["cell", "seed"])
+    own = {str(name): frozenset(cells) for name, cells in shared.groupby("contestant")["cell"]}
+    # The cells of a largest table are what its contestants have in common. There are few such intersections: at most
+    # two to the number of cells.
+    common: set[frozenset[str]] = set()
+    for cells in own.values():
+        common |= {cells & other for other in common} | {cells}
+    tables = [(tuple(name for name in sorted(own) if own[name] >= cells), cells) for cells in common]
+    tables = [(names, cells) for names, cells in tables if len(names) > 1]
+    return min(
+        tables,
+        key=lambda table: (-len(table[0]) * len(table[1]), -len(table[0]), sorted(table[1])),
+        default=((), frozenset()),
+    )
+
+
+def draw(data: Diagram) -> Figure:
     """An axis of ranks with a name at each; bars join what does not differ significantly."""
-    m = len(data.names)
+    found = data.found
+    m = len(found.names)
     n_left = (m + 1) // 2
     rows = max(n_left, m - n_left)
-    bars_below = 0.55 + 0.28 * len(data.groups)
+    bars_below = 0.55 + 0.28 * len(found.groups)
     with style.applied():
-        figure = style.new_figure(style.PAGE_IN, 0.75 + 0.17 * rows + 0.12 * len(data.groups))
+        figure = style.new_figure(style.PAGE_IN, 0.75 + 0.17 * rows + 0.12 * len(found.groups))
         ax = figure.add_subplot()
         ax.set(xlim=(1 - 0.62 * (m - 1), m + 0.62 * (m - 1)), ylim=(bars_below + 0.42 * rows + 0.2, -1.15))
         ax.axis("off")
@@ -55,7 +105,7 @@ def draw(data: CriticalDifference) -> Figure:
         for tick in range(1, m + 1):
             ax.plot([tick, tick], [0, -0.12], color=style.INK, linewidth=0.8)
             ax.annotate(str(tick), (tick, -0.17), ha="center", va="bottom", fontsize=7)
-        for i, (name, rank) in enumerate(zip(data.names, data.ranks, strict=True)):
+        for i, (name, rank) in enumerate(zip(found.names, found.ranks, strict=True)):
             on_left = i < n_left
             end = 1 - 0.06 * (m - 1) if on_left else m + 0.06 * (m - 1)
             depth = bars_below + 0.42 * (i if on_left else m - 1 - i)
@@ -70,12 +120,18 @@ def draw(data: CriticalDifference) -> Figure:
                 ha="right" if on_left else "left",
                 va="center",
             )
-        for level, (first, last) in enumerate(data.groups):
+        for level, (first, last) in enumerate(found.groups):
             depth = 0.3 + 0.28 * level
-            ends = [data.ranks[first] - 0.04, data.ranks[last] + 0.04]
+            ends = [found.ranks[first] - 0.04, found.ranks[last] + 0.04]
             ax.plot(ends, [depth, depth], color=style.INK, linewidth=2.6, solid_capstyle="round")
-        if data.difference < m - 1:
-            ax.plot([1, 1 + data.difference], [-0.72, -0.72], color=style.GREY, linewidth=1.2, marker="|", markersize=5)
-        caption = f"critical difference {data.difference:.2f}, n = {data.n} tasks and models"
-        ax.annotate(caption, (1, -0.82), ha="left", va="bottom", fontsize=7, color=style.GREY)
+        if found.difference < m - 1:
+            ax.plot(
+                [1, 1 + found.difference], [-0.72, -0.72], color=style.GREY, linewidth=1.2, marker="|", markersize=5
+            )
+        n = f"n = {found.n} of {data.n_cells} tasks and models"
+        caption = [f"{data.title}; critical difference {found.difference:.2f}, {n}"]
+        if data.left_out:
+            names = ", ".join(style.look(name).name for name in data.left_out)
+            caption += wrap(f"left out, for not having run on all of these: {names}", 110)
+        ax.annotate("\n".join(caption), (0, -3), xycoords="axes points", va="top", fontsize=7, color=style.GREY)
     return figure
