@@ -23,6 +23,7 @@ from nasbench.subnetwork import BoolArray, FloatArray
 from .comparison import compare
 from .experiments import BEST_STRATEGY
 from .frame import Results, read_results
+from .intervals import MIN_VALUES
 from .leaderboard import DEVICE_CLASSES, EVERY_TRACK, interval, number
 from .quantiles import Quantiles
 from .relative import relative_performance
@@ -112,7 +113,8 @@ def claims(results: Path, quantiles: Quantiles | None = None) -> str:
         parts.append(_table("No runs", check_claims(finished, quantiles)))
     parts.append(
         f"a is as good as b: the interval of a - b stays within {HYPERVOLUME_MARGIN:g} hypervolume (of 4) or "
-        f"{RELATIVE_MARGIN:.0%} of the unpruned network's test metric."
+        f"{RELATIVE_MARGIN:.0%} of the unpruned network's test metric.\n"
+        f"Fewer than {MIN_VALUES} blocks decide nothing."
     )
     if found.findings:
         parts.append("Warnings:\n" + "\n".join(f"  {_one_line(text)}" for text in found.warnings))

@@ -51,14 +51,15 @@ Written by `nasbench leaderboard` from the official runs in `results/`; edits ar
 `nasbench leaderboard --check`.
 
 What counts are the tasks and models on which at least two methods have run with one seed; every section lists them, and
-each has the same weight. A method gets a place, a hypervolume and test metrics once it has run on all of them; the
-others stand below with "n of m", and the second table shows what every method has on each.
+each has the same weight. A method has a hypervolume and test metrics here once it has run on all of them, and a place
+if another one has, too. The others stand below with "n of m", and the second table shows what every method has on each.
 
 Hypervolume is that of validation error and parameter count, both quantile-normalised per task and model, with
 reference point (2, 2); 4 is the best possible. Average rank is over the (task, model, seed) blocks that a method shares
 with others; where only some of the section's methods are in a block, their ranks are stretched to the same scale. The
 place follows the average rank. "At 50 %" is the test metric of the network with the best validation error among those
-with at most half of the parameters, relative to the unpruned network's. A failed run counts with what it had reported.
+with at most half of the parameters, relative to the unpruned network's, and "-" where there is none so small. A failed
+run counts with what it had reported.
 
 Brackets hold 95 % intervals. That of the hypervolume is Student's, from the spread of the repetitions on each task and
 model; an asterisk marks one that is from the differences between tasks and models, for want of repetitions. Those of
@@ -324,7 +325,7 @@ def _compared(section: Section) -> str:
     if section.table["rank"].isna().all():
         return "Nothing to compare yet: no two methods have run on one task and model with one seed.\n"
     text = f"Compared on {section.n_cells} tasks x models: {escape(', '.join(section.cells))}. "
-    text += f"{n_placed} of {n_methods} methods have a place, among each other."
+    text += f"{n_placed} of {n_methods} methods have a place."
     if section.lone_cells:
         text += f" Not compared, for no two methods share a seed there: {escape(', '.join(section.lone_cells))}."
     return text + "\n"

@@ -172,5 +172,6 @@ def test_text_has_a_table_for_each_track_and_device_class_and_the_warnings(tmp_p
     text = claims(tmp_path, Quantiles())
     assert "Paper models, GPU" in text
     assert "Demo, CPU" in text
+    assert "Fewer than 3 blocks decide nothing." in text
     assert text.count("quantisation saves memory") == 2
     assert "the run failed: simulated failure" in text
