@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from nasbench.record import Identity, RunRecord
 from nasbench.subnetwork import BoolArray, FloatArray
 
 COLUMNS = pa.schema(
@@ -35,7 +36,10 @@ COLUMNS = pa.schema(
 """The fields of an evaluation that every table has, with their types. ``config`` and metrics follow as found."""
 
 _REQUIRED = ("index", "params", "n_params", "elapsed_s", "status")
-_ROUNDING = 1e-9  # of a fraction that is 1
+_ROUNDING = 1e-9  # relative, of a value at its bound
+_MAX_ERROR = 2  # 1 - metric, and no metric is below -1
+_DEEPEST = 1000  # opened brackets in a line; an evaluation has about ten
+_NO_COLUMN = (pa.ArrowException, ValueError, TypeError, OverflowError)  # what values without a common type raise
 _LONGEST_TEXT = 24  # of one value of a configuration; the packed masks of LARGE have thousands of digits
 
 
@@ -43,15 +47,16 @@ class DamagedRecord(Exception):
     """A record that cannot be trusted as a whole; the text says what is wrong and where."""
 
 
-def read_evaluation_file(path: Path, finished: bool) -> tuple[pa.Table, list[str]]:
+def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[str]]:
     """One record as a table, with what was found wrong in it but could be put right.
 
     A last line without its newline is dropped: a kill cut it off. In a finished run that is reported. An evaluation
-    whose error is not a number is turned into a failed one and reported.
+    whose error is not a number is turned into a failed one and reported. Evaluations after the end of the budget are
+    left out and reported: the harness records none.
 
     Args:
         path: need not exist: a run that has not evaluated anything has no such file.
-        finished: whether the run has ended, so that the record should be whole.
+        record: of the run: whether it has ended, so that the record should be whole; its limits; the full network.
 
     Returns:
         A table with the columns :data:`COLUMNS`, ``config`` and metrics as ``metric.<name>``, ``test_metric.<name>``.
@@ -66,27 +71,21 @@ def read_evaluation_file(path: Path, finished: bool) -> tuple[pa.Table, list[str
         raise DamagedRecord(f"{path.name}: {error.strerror}") from error
     whole = data[: data.rfind(b"\n") + 1]
     oddities = []
-    if finished and len(whole) < len(data):
+    if record.status != "running" and len(whole) < len(data):
         oddities.append(f"{path.name}: the last line is cut off; left out")
     if not whole:
         return empty_table(), oddities
-    try:
-        # One block, because a line may not straddle two and the packed masks of LARGE make lines of 10 kB.
-        parsed = pyarrow.json.read_json(
-            io.BytesIO(whole),
-            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(whole) + 1),
-            parse_options=pyarrow.json.ParseOptions(explicit_schema=COLUMNS, newlines_in_values=False),
-        )
-    except pa.ArrowInvalid:
-        parsed = _parse_lines(path.name, whole)
-    if parsed.num_rows != whole.count(b"\n"):
-        parsed = _parse_lines(path.name, whole)
+    parsed = _parsed(path.name, whole)
     table = parsed.select(COLUMNS.names)
-    table = table.append_column("config", _config_text(parsed))
-    for name, prefix in (("metrics", "metric."), ("test_metrics", "test_metric.")):
-        for metric, values in _fields(parsed, name):
-            table = table.append_column(prefix + metric, values.cast(pa.float64()))
-    return _validated(path.name, table, oddities), oddities
+    table = table.append_column("config", _config_text(path.name, parsed))
+    for field, prefix in (("metrics", "metric."), ("test_metrics", "test_metric.")):
+        for metric, values in _fields(path.name, parsed, field):
+            kind = values.type
+            if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+                raise DamagedRecord(f"{path.name}: {metric!r} of {field!r} holds {kind} instead of numbers")
+            table = table.append_column(prefix + metric, values.cast(pa.float64(), safe=False))
+    table = _validated(path.name, table, record.n_params_full, oddities)
+    return _within_limits(path.name, table, record.identity, oddities), oddities
 
 
 def empty_table() -> pa.Table:
@@ -94,10 +93,43 @@ def empty_table() -> pa.Table:
     return COLUMNS.empty_table().append_column("config", pa.array([], pa.string()))
 
 
+def _parsed(name: str, data: bytes) -> pa.Table:
+    """The lines as a table of all their fields."""
+    try:
+        if not data.isascii():  # as nearly every record is, and that is known sooner
+            data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DamagedRecord(f"{name}, line {line}: not an evaluation (no UTF-8)") from error
+    if _may_be_deep(data):
+        return _parse_lines(name, data)
+    try:
+        # One block, because a line may not straddle two and the packed masks of LARGE make lines of 10 kB.
+        parsed = pyarrow.json.read_json(
+            io.BytesIO(data),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            parse_options=pyarrow.json.ParseOptions(explicit_schema=COLUMNS, newlines_in_values=False),
+        )
+    except pa.ArrowInvalid:
+        return _parse_lines(name, data)
+    return parsed if parsed.num_rows == data.count(b"\n") else _parse_lines(name, data)
+
+
+def _may_be_deep(data: bytes) -> bool:
+    """Whether a line may be nested so deep that Arrow's parser would overflow the stack, which ends the process."""
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    starts = np.append(0, ends[:-1] + 1)
+    long = ends - starts > _DEEPEST
+    return any(
+        data.count(b"[", start, end) + data.count(b"{", start, end) > _DEEPEST
+        for start, end in zip(starts[long].tolist(), ends[long].tolist(), strict=True)
+    )
+
+
 def _parse_lines(name: str, data: bytes) -> pa.Table:
     """The slow way, line by line: names the bad line, or reads what only Python's parser takes (NaN)."""
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(data.decode("utf-8", errors="replace").split("\n")[:-1], start=1):
+    for number, line in enumerate(data.decode().split("\n")[:-1], start=1):
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
@@ -105,41 +137,46 @@ def _parse_lines(name: str, data: bytes) -> pa.Table:
             rows.append(row)
         except ValueError as error:
             raise DamagedRecord(f"{name}, line {number}: not an evaluation ({error})") from error
+        except RecursionError as error:
+            raise DamagedRecord(f"{name}, line {number}: not an evaluation (nested too deep)") from error
     columns = {}
     for field in COLUMNS:
         try:
             columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        except _NO_COLUMN as error:
             raise DamagedRecord(f"{name}: column {field.name!r} holds something else than {field.type}") from error
     for nested in ("config", "metrics", "test_metrics"):
         try:
             columns[nested] = pa.array([row.get(nested) for row in rows])
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            raise DamagedRecord(f"{name}: column {nested!r} changes its type") from error
+        except _NO_COLUMN as error:
+            raise DamagedRecord(f"{name}: column {nested!r} has no type that all its values have") from error
     return pa.table(columns)
 
 
-def _fields(table: pa.Table, name: str) -> list[tuple[str, Any]]:
+def _fields(name: str, table: pa.Table, column: str) -> list[tuple[str, Any]]:
     """Names and columns of a nested field; none where it is missing or null throughout."""
-    if name not in table.column_names or not pa.types.is_struct(table[name].type):
+    if column not in table.column_names or pa.types.is_null(table[column].type):
         return []
-    kind = table[name].type
-    return [(kind.field(i).name, pc.struct_field(table[name], i)) for i in range(kind.num_fields)]
+    kind = table[column].type
+    if not pa.types.is_struct(kind):
+        raise DamagedRecord(f"{name}: column {column!r} holds {kind} instead of objects")
+    return [(kind.field(i).name, pc.struct_field(table[column], i)) for i in range(kind.num_fields)]
 
 
-def _config_text(table: pa.Table) -> Any:
+def _config_text(name: str, table: pa.Table) -> Any:
     """Configurations as text to show, ``heads=3, units=100, layers=2``; long values cut."""
     parts: list[Any] = []
-    for name, values in _fields(table, "config"):
+    for key, values in _fields(name, table, "config"):
         if pa.types.is_nested(values.type):
-            texts = pa.array([json.dumps(value) for value in values.to_pylist()], pa.string())
+            # Arrow reads text that looks like a date as one, for which JSON has no form of its own.
+            texts = pa.array([json.dumps(value, default=str) for value in values.to_pylist()], pa.string())
         else:
             texts = values.cast(pa.string())
         if (pc.max(pc.utf8_length(texts)).as_py() or 0) > _LONGEST_TEXT:
             cut = pc.utf8_slice_codeunits(texts, 0, _LONGEST_TEXT)
             is_long = pc.greater(pc.utf8_length(texts), _LONGEST_TEXT)
             texts = pc.if_else(is_long, pc.binary_join_element_wise(cut, "\N{HORIZONTAL ELLIPSIS}", ""), texts)
-        parts.append(pc.binary_join_element_wise(f"{name}=", pc.fill_null(texts, "?"), ""))
+        parts.append(pc.binary_join_element_wise(f"{key}=", pc.fill_null(texts, "?"), ""))
     if not parts:
         return pa.nulls(table.num_rows, pa.string())
     return pc.binary_join_element_wise(*parts, ", ") if len(parts) > 1 else parts[0]
@@ -150,7 +187,7 @@ def _numbers(table: pa.Table, name: str) -> FloatArray:
     return np.array(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _validated(name: str, table: pa.Table, oddities: list[str]) -> pa.Table:
+def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[str]) -> pa.Table:
     """The table with non-finite errors turned into failures; raises for everything that cannot be."""
 
     def refuse(wrong: BoolArray, message: Callable[[int], str]) -> None:
@@ -169,9 +206,20 @@ def _validated(name: str, table: pa.Table, oddities: list[str]) -> pa.Table:
     # Not (in range) instead of (out of range): a NaN is in no range.
     is_fraction = (params > 0) & (params <= 1 + _ROUNDING)
     refuse(~is_fraction, lambda i: f"params = {params[i]} is no fraction of the full network")
+    n_params, wanted = table["n_params"].to_numpy(), params * n_params_full
+    refuse(
+        np.abs(n_params - wanted) > 1,
+        lambda i: f"n_params = {n_params[i]}, but params = {params[i]} of {n_params_full} are {wanted[i]:.0f}",
+    )
     refuse(~((elapsed_s >= 0) & np.isfinite(elapsed_s)), lambda i: f"elapsed_s = {elapsed_s[i]} is no time")
     refuse(np.diff(elapsed_s, prepend=0.0) < 0, lambda i: f"elapsed_s goes back to {elapsed_s[i]}")
     error, test_error = _numbers(table, "error"), _numbers(table, "test_error")
+    for what, values in (("error", error), ("test_error", test_error)):
+        impossible = np.isfinite(values) & ((values < -_ROUNDING) | (values > _MAX_ERROR + _ROUNDING))
+        refuse(
+            impossible,
+            lambda i, what=what, values=values: f"{what} = {values[i]} is not between 0 and {_MAX_ERROR}",  # type: ignore[misc]
+        )
     nameless = (status == "ok") & ~np.isfinite(error)
     if nameless.any():
         i = int(np.argmax(nameless))
@@ -190,3 +238,19 @@ def _validated(name: str, table: pa.Table, oddities: list[str]) -> pa.Table:
         place = table.column_names.index(column)
         table = table.set_column(place, column, pa.array(values, COLUMNS.field(column).type))
     return table
+
+
+def _within_limits(name: str, table: pa.Table, identity: Identity, oddities: list[str]) -> pa.Table:
+    """The evaluations up to the end of the budget, by time and by number."""
+    elapsed_s = _numbers(table, "elapsed_s")
+    n = len(table)
+    if identity.max_evaluations is not None and n > identity.max_evaluations:
+        n = identity.max_evaluations
+        oddities.append(f"{name}, line {n + 1}: past the limit of {n} evaluations; left out with all after it")
+    if identity.budget_s is not None:
+        in_time = int(np.searchsorted(elapsed_s, identity.budget_s * (1 + _ROUNDING), side="right"))
+        if in_time < n:
+            n = in_time
+            spent = f"elapsed_s = {elapsed_s[n]} is past the budget of {identity.budget_s:g} s"
+            oddities.append(f"{name}, line {n + 1}: {spent}; left out with all after it")
+    return table.slice(0, n)

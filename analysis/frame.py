@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,10 +22,11 @@ import pandas as pd
 import pyarrow as pa
 
 from nasbench.errors import UserError
-from nasbench.record import RecordError, RunFolder, RunRecord, find_runs
+from nasbench.record import Identity, RecordError, RunFolder, RunRecord, find_runs
 from nasbench.subnetwork import BoolArray
 
 from .evaluation_file import DamagedRecord, empty_table, read_evaluation_file
+from .run_file import read_run_file
 
 RUN_LEVEL = (
     "run",
@@ -69,6 +70,10 @@ _RUN_TYPES = {
 """Columns of the runs in their order, so that a frame of no runs has them too."""
 
 
+_WORD = re.compile(r"(?!(?:true|false|null|NaN|Infinity)$)[A-Za-z][\w.+-]*")
+"""Text that cannot be taken for another JSON value, nor for a part of a list of options."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something about the results that a reader must know.
@@ -95,9 +100,9 @@ class Results:
             folder), ``task, model, track, device_class, space, method, searcher, seed, suite_version, metric,
             n_params_full, budget_s, max_evaluations, status, reason, started_at`` as recorded; ``label``
             (``ws-nas/ehvi``); ``cell`` (``task/model/device_class``: what may be compared); ``contestant`` (label,
-            space and whatever tells it apart, see :func:`name_contestants`); ``options`` (JSON text, without those
-            that are None),
-            ``options_digest``; ``official`` (bool); ``budget_s`` is NaN where only ``max_evaluations`` ends the run;
+            space and whatever tells it apart, see :func:`name_contestants`; no two runs share contestant, cell and
+            seed); ``options`` (JSON text, without those that are None), ``options_digest``; ``official`` (bool);
+            ``budget_s`` is NaN where only ``max_evaluations`` ends the run;
             ``elapsed_s`` (charged, at the last evaluation), ``n_evaluations``, ``n_failed``; and as Python objects
             ``unofficial`` (list), ``dimensions, provenance, charged_s, uncharged_s`` (dicts).
         evaluations: one row an evaluation, in the order of runs and of evaluation; ``run_row`` (row of its run in
@@ -162,17 +167,19 @@ def read_results(folder: Path) -> Results:
     tables: list[pa.Table] = []
     seen: dict[str, str] = {}
     for path in find_runs(folder):
-        name = path.relative_to(folder).as_posix()
+        name = _encodable(path.relative_to(folder).as_posix())
         try:
-            record = _read_run(path)
-            identity = json.dumps(dataclasses.asdict(record.identity), sort_keys=True)
+            record = read_run_file(path)
+            identity = _told_apart(record.identity)
             if identity in seen:
                 raise DamagedRecord(f"the same identity as {seen[identity]}; left out")
-            table, oddities = read_evaluation_file(path / RunFolder.EVALUATIONS, finished=record.status != "running")
+            table, oddities = read_evaluation_file(path / RunFolder.EVALUATIONS, record)
         except (RecordError, DamagedRecord) as error:
             # RecordError starts with the full path; the place says it already, and the same on every machine.
-            message = str(error).removeprefix(f"{path}/")
-            findings.append(Finding(name, message, damage=True))
+            findings.append(Finding(name, _encodable(str(error).removeprefix(f"{path}/")), damage=True))
+            continue
+        except RecursionError:
+            findings.append(Finding(name, "nested too deep to be read", damage=True))
             continue
         seen[identity] = name
         findings += [Finding(name, text, damage=True) for text in oddities]
@@ -180,33 +187,37 @@ def read_results(folder: Path) -> Results:
         records.append((name, record))
         tables.append(table)
     runs = _runs_frame(records, tables)
-    return Results(runs, _evaluations_frame(runs, tables), tuple(findings))
+    results = Results(runs, _evaluations_frame(runs, tables), tuple(findings))
+    return _without_collisions(results)
 
 
-def _read_run(path: Path) -> RunRecord:
-    """A run record whose values have the types that the frames rely on."""
-    record = RunFolder(path).read_run()
-    identity = record.identity
-    texts = (identity.task, identity.model, identity.space, identity.method, identity.device_class)
-    wrong: list[Any] = [
-        value for value in (*texts, record.track, record.suite_version, record.metric) if not _is_text(value)
+def _without_collisions(results: Results) -> Results:
+    """The results with one run in every place: names from strangers can coincide where the identities differ."""
+    runs = results.runs
+    place = ["contestant", "cell", "seed"]
+    again = runs.duplicated(place).to_numpy(dtype=np.bool_)
+    if not again.any():
+        return results
+    first = runs.groupby(place)["run"].transform("first")
+    found = [
+        Finding(run, f"cannot be told from {other}, another run of {contestant} in {cell}; left out", damage=True)
+        for run, other, contestant, cell in zip(
+            runs["run"][again], first[again], runs["contestant"][again], runs["cell"][again], strict=True
+        )
     ]
-    if not (identity.searcher is None or _is_text(identity.searcher)):
-        wrong.append(identity.searcher)
-    if type(identity.seed) is not int:
-        wrong.append(identity.seed)
-    limit: Any = identity.max_evaluations if identity.budget_s is None else identity.budget_s
-    if not (isinstance(limit, int | float) and math.isfinite(limit) and limit > 0):
-        wrong.append(limit)
-    if not isinstance(identity.options, dict) or record.status not in ("running", "complete", "failed"):
-        wrong.append(record.status)
-    if wrong:
-        raise DamagedRecord(f"{RunFolder.RUN}: value {wrong[0]!r} is not allowed where it stands")
-    return record
+    return dataclasses.replace(results.select(~again), findings=(*results.findings, *found))
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+def _told_apart(identity: Identity) -> str:
+    """Equal for two records of one run, however they write an option that is not set, or a budget of 100."""
+    budget_s = None if identity.budget_s is None else float(identity.budget_s)
+    fields = dataclasses.asdict(identity) | {"options": _set_options(identity.options), "budget_s": budget_s}
+    return json.dumps(fields, sort_keys=True)
+
+
+def _encodable(text: str) -> str:
+    """Text that may come from a damaged file or a folder's name, with what has no UTF-8 form escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _run_findings(name: str, record: RunRecord, n_evaluations: int) -> list[Finding]:
@@ -224,8 +235,7 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
     rows = []
     for (name, record), table in zip(records, tables, strict=True):
         identity = record.identity
-        # None leaves a value as the task or the model declares it, and so does a record that has no such option yet.
-        options = json.dumps(_without_none(identity.options), sort_keys=True)
+        options = json.dumps(_set_options(identity.options), sort_keys=True)
         elapsed = table["elapsed_s"]
         rows.append(
             {
@@ -271,9 +281,9 @@ def name_contestants(runs: pd.DataFrame) -> list[str]:
     """A name for what competes: equal names are comparable runs of one contestant, different ones are not.
 
     The name is ``label@space``. What differs from the usual is appended in brackets: each option that differs from the
-    defaults, the budget where it is not the cell's, and a limit on the evaluations. The defaults of a (method,
-    searcher) are the options of its runs whose folder has no digest (the runner adds one for changed options);
-    without such a run, the options most runs have.
+    defaults (as JSON, or ``name unset``), the budget where it is not the cell's, and a limit on the evaluations. The
+    defaults of a (method, searcher) are the options of its runs whose folder has no digest (the runner adds one for
+    changed options); without such a run, the options most runs have.
 
     Args:
         runs: columns ``run, label, space, cell, options, budget_s, max_evaluations, official, seed``.
@@ -285,9 +295,13 @@ def name_contestants(runs: pd.DataFrame) -> list[str]:
     for row in runs.to_dict("records"):
         usual = _flat(json.loads(usual_options[row["label"]]))
         own = _flat(json.loads(row["options"]))
-        marks = [f"{key}={own.get(key)}" for key in sorted(usual | own) if own.get(key) != usual.get(key)]
+        marks = [
+            f"{key}={own[key]}" if key in own else f"{key} unset"
+            for key in sorted(usual | own)
+            if own.get(key) != usual.get(key)
+        ]
         if not pd.isna(row["budget_s"]) and row["budget_s"] != usual_budget[row["cell"]]:
-            marks.append(f"budget_s={row['budget_s']:g}")
+            marks.append(f"budget_s={row['budget_s']:.15g}")
         if not pd.isna(row["max_evaluations"]):
             marks.append(f"max_evaluations={row['max_evaluations']}")
         names.append(f"{row['label']}@{row['space']}" + (f" [{', '.join(marks)}]" if marks else ""))
@@ -303,22 +317,31 @@ def _usual(runs: pd.DataFrame, column: str) -> Any:
     return min(counts, key=lambda value: (-counts[value], value))
 
 
-def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Options by ``outer.inner`` name, their values as they are shown."""
+    flat: dict[str, str] = {}
     for key, value in options.items():
         if isinstance(value, dict):
             flat |= _flat(cast("dict[str, Any]", value), f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
+            flat[prefix + key] = _shown(value)
     return flat
 
 
-def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in options.items()
-        if value is not None
-    }
+def _shown(value: Any) -> str:
+    """A value as JSON, so that 1 and "1" differ; a word that can be nothing else goes without its quotes."""
+    if isinstance(value, str) and _WORD.fullmatch(value):
+        return value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _set_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say something.
+
+    None leaves a value as the task or the model declares it, and so does a record that has no such option yet.
+    """
+    kept = {key: _set_options(value) if isinstance(value, dict) else value for key, value in options.items()}
+    return {key: value for key, value in kept.items() if value is not None and value != {}}
 
 
 def _evaluations_frame(runs: pd.DataFrame, tables: list[pa.Table]) -> pd.DataFrame:

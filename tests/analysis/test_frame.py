@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import pandas as pd
 import pytest
 
 from nasbench.analysis.frame import RUN_LEVEL, Results, name_contestants, read_results
+from nasbench.analysis.scores import block_table, score
 from nasbench.errors import UserError
 from nasbench.record import SCHEMA_VERSION, Evaluation, RunFolder
-from nasbench.testing.results import Contestant, Plan, write_results
+from nasbench.testing.results import DIMENSIONS, Contestant, Plan, write_results
 
 PLAN = Plan(
     [Contestant("ws-nas", "ehvi"), Contestant("rfp", space="large")], tasks=["rte"], seeds=range(3), n_evaluations=8
@@ -34,10 +37,30 @@ def edit_run(path: Path, **changes: object) -> None:
     (path / RunFolder.RUN).write_text(json.dumps({**data, **changes}))
 
 
+def edit_identity(path: Path, **changes: object) -> None:
+    edit_run(path, identity={**json.loads((path / RunFolder.RUN).read_text())["identity"], **changes})
+
+
 def edit_line(path: Path, line: int, **changes: object) -> None:
     lines = (path / RunFolder.EVALUATIONS).read_text().splitlines()
     lines[line] = json.dumps({**json.loads(lines[line]), **changes})
     (path / RunFolder.EVALUATIONS).write_text("\n".join(lines) + "\n")
+
+
+def edit_lines(path: Path, **changes: object) -> None:
+    for line in range(PLAN.n_evaluations):
+        edit_line(path, line, **changes)
+
+
+def put_bytes(path: Path, old: bytes, new: bytes) -> None:
+    file = path / RunFolder.EVALUATIONS
+    assert old in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(old, new, 1))
+
+
+def copy_run(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target)
+    return target
 
 
 def test_frames_hold_what_the_records_say(folder: Path) -> None:
@@ -102,11 +125,6 @@ def truncate(path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
 
 
-def corrupt_line(path: Path) -> None:
-    file = path / RunFolder.EVALUATIONS
-    file.write_text(file.read_text().replace('"index": 3', '"index": oops'))
-
-
 WHOLE_RUN_LOST: dict[str, tuple[Damage, str]] = {
     "corrupt run": (lambda p: (p / RunFolder.RUN).write_text("{"), "run.json: not a run record"),
     "no object": (lambda p: (p / RunFolder.RUN).write_text("[]"), "run.json: not a run record"),
@@ -114,7 +132,10 @@ WHOLE_RUN_LOST: dict[str, tuple[Damage, str]] = {
     "newer schema": (lambda p: edit_run(p, schema_version=SCHEMA_VERSION + 1), f"schema version {SCHEMA_VERSION + 1}"),
     "odd status": (lambda p: edit_run(p, status="done"), "'done'"),
     "odd track": (lambda p: edit_run(p, track=["paper"]), "['paper']"),
-    "corrupt line": (corrupt_line, "evaluations.jsonl, line 4: not an evaluation"),
+    "corrupt line": (
+        lambda p: put_bytes(p, b'"index": 3', b'"index": oops'),
+        "evaluations.jsonl, line 4: not an evaluation",
+    ),
     "no dictionary": (lambda p: (p / RunFolder.EVALUATIONS).write_text("3\n"), "line 1: not an evaluation"),
     "missing field": (lambda p: edit_line(p, 2, params=None), "line 3: not an evaluation (no 'params')"),
     "wrong type": (lambda p: edit_line(p, 2, error="low"), "column 'error'"),
@@ -124,6 +145,25 @@ WHOLE_RUN_LOST: dict[str, tuple[Damage, str]] = {
     "params nan": (lambda p: edit_line(p, 2, params=float("nan")), "line 3: params = nan"),
     "time nan": (lambda p: edit_line(p, 2, elapsed_s=float("nan")), "line 3: elapsed_s = nan"),
     "time goes back": (lambda p: edit_line(p, 2, elapsed_s=0.0), "line 3: elapsed_s goes back"),
+    "odd field of the run": (lambda p: edit_run(p, provenance=None), "run.json: provenance = None"),
+    "odd name of a field": (lambda p: edit_run(p, **{"\ud800": 1}), "run.json: not a run record"),
+    "deep run": (lambda p: (p / RunFolder.RUN).write_text("[" * 99_999), "nested too deep"),
+    "error below 0": (lambda p: edit_line(p, 2, error=-5.0), "line 3: error = -5.0 is not between 0 and 2"),
+    "error above 2": (lambda p: edit_line(p, 2, error=2.1), "line 3: error = 2.1 is not between 0 and 2"),
+    "test error below 0": (lambda p: edit_line(p, 0, test_error=-0.1), "line 1: test_error = -0.1"),
+    "n_params below 0": (lambda p: edit_line(p, 2, n_params=-5), "line 3: n_params = -5, but params = "),
+    "n_params of another network": (lambda p: edit_line(p, 0, n_params=DIMENSIONS.n_params - 2), "line 1: n_params = "),
+    "another full network": (lambda p: edit_run(p, n_params_full=0), "line 1: n_params = "),
+    "key without UTF-8 form": (lambda p: edit_line(p, 2, key="\ud800"), "column 'key'"),
+    "metric without UTF-8 form": (lambda p: edit_lines(p, metrics={"\ud800": 1.0}), "column 'metrics'"),
+    "no UTF-8": (lambda p: put_bytes(p, b'"key": "0', b'"key": "\xff'), "line 1: not an evaluation (no UTF-8)"),
+    "metrics of text": (lambda p: edit_lines(p, metrics={"f1": "high"}), "'f1' of 'metrics' holds string"),
+    "metrics of dates": (lambda p: edit_lines(p, metrics={"f1": "2024-09-01"}), "'f1' of 'metrics' holds"),
+    "nested metrics": (lambda p: edit_lines(p, test_metrics={"f1": {"a": 1}}), "'f1' of 'test_metrics' holds struct"),
+    "no metrics": (lambda p: edit_lines(p, metrics="high"), "column 'metrics' holds string instead of objects"),
+    "metrics of many types": (lambda p: edit_line(p, 2, metrics=[1]), "column 'metrics' has no type"),
+    # Parsed where it lies, this would end the process.
+    "deep line": (lambda p: put_bytes(p, b'"config": ', b'"config": ' + b"[" * 99_999), "line 1: not an evaluation"),
 }
 
 
@@ -194,15 +234,142 @@ def test_a_run_without_evaluations_is_named_and_kept(folder: Path) -> None:
 
 
 def test_two_runs_with_one_identity_are_named_and_count_once(folder: Path) -> None:
-    copy = first_run(folder).with_name("rfp_large_gpu_seed0_copy")
-    copy.mkdir()
-    for name in (RunFolder.RUN, RunFolder.EVALUATIONS):
-        (copy / name).write_bytes((first_run(folder) / name).read_bytes())
+    copy_run(first_run(folder), first_run(folder).with_name("rfp_large_gpu_seed0_copy"))
     results = read_results(folder)
     (warning,) = results.warnings
     assert warning.startswith("rte/bert-base-cased/rfp_large_gpu_seed0_copy: the same identity as")
     assert results.exit_code == 1
     assert len(results.runs) == 6
+
+
+def test_an_identity_does_not_depend_on_how_it_is_written(folder: Path) -> None:
+    mine, theirs = (copy_run(first_run(folder), folder / owner / "run") for owner in ("mine", "theirs"))
+    shutil.rmtree(first_run(folder))
+    edit_identity(mine, budget_s=7200, options={"method": {"strategy": "kd"}})
+    unset = {"method": {"strategy": "kd", "training_space": None}, "searcher": {"n": None}}
+    edit_identity(theirs, budget_s=7200.0, options=unset)
+    results = read_results(folder)
+    assert results.warnings == ["theirs/run: the same identity as mine/run; left out"]
+    assert len(results.runs) == 6
+    assert "strategy" in results.runs["options"].iloc[0]
+
+
+def named(folder: Path, *options: dict[str, object], **identity: object) -> list[str]:
+    """The names of runs that differ in their options."""
+    usual = first_run(folder)
+    for i, own in enumerate(options):
+        edit_identity(copy_run(usual, usual.with_name(f"changed_{i:02}")), options=own, **identity)
+    results = read_results(folder)
+    assert results.findings == ()
+    changed = results.runs["run"].str.contains("changed_")
+    return [name.removeprefix("rfp@large") for name in results.runs.loc[changed, "contestant"]]
+
+
+def test_options_that_differ_in_their_type_only_are_told_apart(folder: Path) -> None:
+    for seed in PLAN.seeds:
+        edit_identity(first_run(folder).with_name(f"rfp_large_gpu_seed{seed}"), options={"a": 0, "b": "usual"})
+    values = [1, "1", 1.0, True, "true", None, "None", "null", "unset", [1, "x"], "two words", "é", '1, c="2"']
+    names = named(folder, *({"a": value, "b": "usual"} for value in values))
+    assert names == [
+        " [a=1]",
+        ' [a="1"]',
+        " [a=1.0]",
+        " [a=true]",
+        ' [a="true"]',
+        " [a unset]",
+        " [a=None]",
+        ' [a="null"]',
+        " [a=unset]",
+        ' [a=[1, "x"]]',
+        ' [a="two words"]',
+        ' [a="é"]',
+        ' [a="1, c=\\"2\\""]',
+    ]
+
+
+def test_one_hundred_networks_of_differently_trained_super_networks_are_told_apart(folder: Path) -> None:
+    trained = ({"method": {"strategy": "sandwich", "training_space": space}} for space in (None, "small"))
+    assert named(folder, *trained, max_evaluations=103) == [
+        " [method.strategy=sandwich, max_evaluations=103]",
+        " [method.strategy=sandwich, method.training_space=small, max_evaluations=103]",
+    ]
+
+
+def test_budgets_that_differ_in_the_tenth_digit_are_told_apart(folder: Path) -> None:
+    for i, budget_s in enumerate((7200.000001, 7200.000002)):
+        edit_identity(copy_run(first_run(folder), folder / f"copy{i}"), budget_s=budget_s)
+    results = read_results(folder)
+    assert results.findings == ()
+    assert results.runs["contestant"].nunique() == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"method": "a/b", "searcher": None}, {"method": "a", "searcher": "b"}),
+        ({"options": {"a": {"b": 1}}}, {"options": {"a.b": 1}}),
+        ({"options": {"a": 1, "b": 2}}, {"options": {"a=1, b": 2}}),
+        ({"task": "a/b", "model": "c"}, {"task": "a", "model": "b/c"}),
+    ],
+)
+def test_runs_that_no_name_tells_apart_are_named_and_count_once(
+    folder: Path, first: dict[str, object], second: dict[str, object]
+) -> None:
+    for name, changes in (("x", first), ("y", second)):
+        edit_identity(copy_run(first_run(folder), folder / name), **changes)
+    results = read_results(folder)
+    (finding,) = results.findings
+    assert finding.place == "y"
+    assert finding.message.startswith("cannot be told from x, another run of ")
+    assert finding.damage
+    assert "x" in set(results.runs["run"])
+    assert len(results.runs) == 7
+    assert len(results.evaluations) == 7 * 8
+    block_table(score(results))  # would raise for two runs in one place
+
+
+def test_evaluations_after_the_budget_are_named_and_left_out(folder: Path) -> None:
+    edit_line(first_run(folder), 7, elapsed_s=7200.0 * (1 + 1e-12))  # the last one, as late as it may be
+    assert read_results(folder).findings == ()
+    lines = (first_run(folder) / RunFolder.EVALUATIONS).read_text().splitlines()
+    late = [json.dumps({**json.loads(lines[-1]), "index": 8 + i, "elapsed_s": 7201.0 + i}) for i in range(2)]
+    (first_run(folder) / RunFolder.EVALUATIONS).write_text("\n".join([*lines, *late]) + "\n")
+    results = read_results(folder)
+    (warning,) = results.warnings
+    assert "line 9: elapsed_s = 7201.0 is past the budget of 7200 s" in warning
+    assert results.exit_code == 1
+    assert len(results.runs) == 6
+    assert results.runs["n_evaluations"].tolist() == [8] * 6
+    assert results.runs["elapsed_s"].iloc[0] == pytest.approx(7200.0)
+
+
+def test_evaluations_after_the_limit_are_named_and_left_out(folder: Path) -> None:
+    edit_identity(first_run(folder), max_evaluations=5, budget_s=None)
+    results = read_results(folder)
+    (warning,) = results.warnings
+    assert "line 6: past the limit of 5 evaluations" in warning
+    assert results.runs["n_evaluations"].tolist() == [5] + [8] * 5
+
+
+def test_values_at_their_bounds_are_read(folder: Path) -> None:
+    edit_line(first_run(folder), 0, error=-1e-16, test_error=2.0)  # a correlation can round to more than 1
+    edit_line(first_run(folder), 1, error=2.0)
+    params = json.loads((first_run(folder) / RunFolder.EVALUATIONS).read_text().splitlines()[2])["params"]
+    edit_line(first_run(folder), 2, params=round(params, 9))
+    assert read_results(folder).findings == ()
+
+
+def test_configurations_may_hold_anything(folder: Path) -> None:
+    edit_line(first_run(folder), 0, config={"when": "2024-09-01", "all": ["2024-09-01"], "x": {"y": 1}, "z": None})
+    texts = read_results(folder).evaluations["config"]
+    assert texts.iloc[0].startswith("when=2024-09-01")
+
+
+def test_a_folder_whose_name_is_no_text_is_shown_escaped(folder: Path) -> None:
+    (folder / "rte").rename(Path(os.fsdecode(bytes(folder) + b"/caf\xe9")))
+    results = read_results(folder)
+    assert results.findings == ()
+    assert results.runs["run"].iloc[0] == r"caf\udce9/bert-base-cased/rfp_large_gpu_seed0"
 
 
 def test_a_failed_run_is_named_with_its_reason_and_counts(folder: Path) -> None:
