@@ -52,12 +52,16 @@ def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLD
     return frame
 
 
-def unpruned_metric(results: Results) -> FloatArray:
-    """The unpruned network's test metric that each run is held against, ``(n_runs,)``; NaN where there is none."""
+def unpruned_metric(results: Results, error: str = "test_error") -> FloatArray:
+    """The unpruned network's test metric that each run is held against, ``(n_runs,)``; NaN where there is none.
+
+    Args:
+        error: ``error`` for the validation metric instead.
+    """
     runs, evaluations = results.runs, results.evaluations
     full = evaluations["n_params"].to_numpy() == runs["n_params_full"].to_numpy()[evaluations["run_row"].to_numpy()]
-    known = evaluations[full & evaluations["test_error"].notna().to_numpy()]
-    own = (1.0 - known.groupby("run_row")["test_error"].first()).reindex(range(len(runs)))
+    known = evaluations[full & evaluations[error].notna().to_numpy()]
+    own = (1.0 - known.groupby("run_row")[error].first()).reindex(range(len(runs)))
     fine_tuned = pd.DataFrame({"cell": runs["cell"], "seed": runs["seed"], "metric": own.to_numpy()})
     fine_tuned = fine_tuned[runs["method"].isin(UNPRUNED_METHODS).to_numpy()].dropna()
     # Two methods of one seed tell of the same network: seeds weigh the same, not runs.
