@@ -21,7 +21,8 @@ BERT_BASE = Dimensions(n_layers=12, n_heads=12, n_units=3072, hidden_size=768, h
 """BERT-base-cased with two labels: what the paper's definitional figures are drawn for."""
 TASKS = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2", "swag", "qnli")
 """The paper's, by size of the training set."""
-MODELS = ("bert-base-cased", "roberta-base")
+ROBERTA = "roberta-base"
+MODELS = ("bert-base-cased", ROBERTA)
 """The paper's models; ``minilm-l6`` and others are asked for by name."""
 SEEDS = tuple(range(10))
 STANDARD_SEARCHERS = ("random", "local", "morea", "ehvi", "moasha")
@@ -41,11 +42,11 @@ N_INITIAL = 3
 
 
 class MissingRuns(UserError):
-    """A figure has nothing to show; ``command`` makes the runs it needs."""
+    """A figure has nothing to show; ``experiment`` names the one that makes its runs."""
 
     def __init__(self, what: str, experiment: str) -> None:
-        self.command = f"nasbench experiment {experiment}"
-        super().__init__(f"no complete run for {what}; make them with: {self.command}")
+        self.experiment = experiment
+        super().__init__(f"no run to show in {what}; see: nasbench experiment {experiment} --dry-run")
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("fig12", "four searchers in weight-sharing NAS (the other half of fig6)", ("12",), _weight_sharing),
     )
 }
+
+
+def experiment_of(figure: str) -> Experiment | None:
+    """The smallest experiment that makes all runs of a figure; None for a figure that needs no particular ones."""
+    makers = [experiment for experiment in EXPERIMENTS.values() if figure in experiment.figures]
+    return min(makers, key=lambda experiment: len(experiment.figures), default=None)
 
 
 def find_experiment(name: str) -> Experiment:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from . import fronts
+from .experiments import ROBERTA
 from .frame import Results
 
 TITLE = "Pareto fronts of single runs, RoBERTa-base"
@@ -13,7 +14,7 @@ TITLE = "Pareto fronts of single runs, RoBERTa-base"
 
 def data(results: Results) -> pd.DataFrame:
     """The rows of :func:`nasbench.analysis.fronts.single_runs` for RoBERTa-base."""
-    keep = np.asarray(results.runs["model"] == "roberta-base", dtype=np.bool_)
+    keep = np.asarray(results.runs["model"] == ROBERTA, dtype=np.bool_)
     return fronts.single_runs(results, keep, "figure 10")
 
 

@@ -23,7 +23,7 @@ from . import (
     figure_12,
     front,
 )
-from .experiments import BERT_BASE
+from .experiments import BERT_BASE, ROBERTA
 from .frame import Results
 from .scores import Scores
 
@@ -35,12 +35,14 @@ class Entry:
     Attributes:
         data: from results and scores to what ``draw`` takes; raises
             :class:`~nasbench.analysis.experiments.MissingRuns` where there is nothing to draw.
+        shows: whether runs on a model are in it.
     """
 
     heading: str
     title: str
     data: Callable[[Results, Scores], Any]
     draw: Callable[[Any], Figure]
+    shows: Callable[[str], bool] = lambda _: True
 
 
 FIGURES: dict[str, Entry] = {
@@ -58,8 +60,20 @@ FIGURES: dict[str, Entry] = {
     "6": Entry("Figure 6", figure_6.TITLE, lambda _, scores: figure_6.data(scores), figure_6.draw),
     "7": Entry("Figure 7", figure_7.TITLE, lambda _, scores: figure_7.data(scores), figure_7.draw),
     "8": Entry("Figure 8", figure_8.TITLE, lambda results, _: figure_8.data(results), figure_8.draw),
-    "9": Entry("Figure 9", figure_9.TITLE, lambda results, _: figure_9.data(results), figure_9.draw),
-    "10": Entry("Figure 10", figure_10.TITLE, lambda results, _: figure_10.data(results), figure_10.draw),
+    "9": Entry(
+        "Figure 9",
+        figure_9.TITLE,
+        lambda results, _: figure_9.data(results),
+        figure_9.draw,
+        lambda model: model != ROBERTA,
+    ),
+    "10": Entry(
+        "Figure 10",
+        figure_10.TITLE,
+        lambda results, _: figure_10.data(results),
+        figure_10.draw,
+        lambda model: model == ROBERTA,
+    ),
     "11": Entry("Figure 11", figure_11.TITLE, lambda _, scores: figure_11.data(scores), figure_11.draw),
     "12": Entry("Figure 12", figure_12.TITLE, lambda _, scores: figure_12.data(scores), figure_12.draw),
 }

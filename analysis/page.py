@@ -31,8 +31,10 @@ from . import style
 from .frame import Results
 from .fronts import front_mask
 from .leaderboard import PARAMETER_LIMITS, TRACKS, Section, interval, number
+from .missing import Shortfall
 from .ranks import bootstrap_ranks
-from .scores import Scores, block_table
+from .relative import unpruned_metric
+from .scores import Scores, block_table, horizon_s
 from .selection import subset, usual
 
 MAX_POINTS = 12_000
@@ -56,24 +58,24 @@ _SYMBOLS = {
     "H": "hexagon2",
     "8": "octagon",
 }
+_SPLITS = {"validation": "error", "test": "test_error"}
 _DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure on the page: a picture, or why there is none.
+    """A figure on the page.
 
     Attributes:
-        image: the file to embed, SVG or PNG.
-        command: what makes the missing runs.
+        image: the file to embed, SVG or PNG; None if there is nothing to show.
+        lacks: the runs that it lacks.
     """
 
     name: str
     heading: str
     title: str
     image: Path | None = None
-    missing: str = ""
-    command: str = ""
+    lacks: Shortfall | None = None
 
 
 def write_page(
@@ -100,6 +102,7 @@ def write_page(
     )
     scripts = [get_plotlyjs(), (folder / "report.js").read_text(encoding="utf-8")] if len(runs) else []
     coverage = _coverage(runs, contestants)
+    payload = _payload(results, scores, contestants, n_per_run) if len(runs) else {"ranks": []}
     rows = {"Leaderboard": True, "Explore": len(runs), "Ranks": len(runs), "Coverage": len(runs), "Figures": True}
     page = environment.get_template("report.html").render(
         title="Benchmark report",
@@ -107,8 +110,9 @@ def write_page(
         policy=_policy(scripts),
         css=_verbatim((folder / "report.css").read_text(encoding="utf-8")),
         scripts=[_verbatim(script) for script in scripts],
-        payload=embed(_payload(results, scores, contestants, n_per_run)) if len(runs) else "",
+        payload=embed(payload),
         interactive=bool(len(runs)),
+        ranked=bool(payload["ranks"]),
         sections=[(name.lower(), name) for name, shown in {**rows, "Provenance": len(runs)}.items() if shown],
         facts=_facts(results, scores, suite_version),
         warnings=warnings,
@@ -245,7 +249,10 @@ def _payload(results: Results, scores: Scores, contestants: list[str], n_per_run
     steps = np.unique(np.linspace(0, len(scores.grid) - 1, min(_N_TIMES, len(scores.grid))).astype(np.int64))
     provenance: dict[str, int] = {}
     usual_names = set(runs.loc[usual(runs), "contestant"])
-    points = _points(results.finished().evaluations, len(runs), n_per_run)
+    finished = results.finished()
+    points = _points(finished.evaluations, len(runs), n_per_run)
+    horizons = horizon_s(runs)
+    unpruned = {split: _unpruned(finished, column) for split, column in _SPLITS.items()}
     listed = []
     for i, run in enumerate(runs.to_dict("records")):
         origin = json.dumps(_plain(run["provenance"]), sort_keys=True)
@@ -268,7 +275,9 @@ def _payload(results: Results, scores: Scores, contestants: list[str], n_per_run
                     name: _plain(json.loads(run[name]) if name == "options" else run[name])
                     for name in ("options", "budget_s", "suite_version", "charged_s", "uncharged_s", "dimensions")
                 },
-                "hypervolume": [_short(value) for value in scores.hypervolume[i, steps]],
+                "horizon_s": _short(horizons[i]),
+                # A set of evaluated networks has a hypervolume above 0; before the first one there is no set.
+                "hypervolume": [_short(value) if value > 0 else None for value in scores.hypervolume[i, steps]],
                 "points": points[i],
             }
         )
@@ -281,7 +290,7 @@ def _payload(results: Results, scores: Scores, contestants: list[str], n_per_run
                 "model": first.loc[cell, "model"],
                 "device": first.loc[cell, "device_class"],
                 "metric": first.loc[cell, "metric"],
-                "budget_s": _short(float(runs.loc[runs["cell"] == cell, "budget_s"].median())),
+                "unpruned": {split: _short(errors.get(cell, math.nan)) for split, errors in unpruned.items()},
             }
             for cell in cells
         ],
@@ -290,6 +299,16 @@ def _payload(results: Results, scores: Scores, contestants: list[str], n_per_run
         "ranks": _ranks(scores, contestants, steps),
         "provenance": [json.loads(text) for text in provenance],
     }
+
+
+def _unpruned(results: Results, column: str) -> dict[str, float]:
+    """The unpruned network's error by cell, as in figures 8 and 9: from usual runs where the cell has some."""
+    runs = results.runs
+    chosen = usual(runs)
+    chosen |= ~runs["cell"].isin(runs.loc[chosen, "cell"]).to_numpy(dtype=np.bool_)
+    kept = results.select(chosen)
+    errors = pd.Series(1.0 - unpruned_metric(kept, column)).groupby(kept.runs["cell"].to_numpy()).mean()
+    return {str(cell): float(error) for cell, error in errors.items()}
 
 
 def _look(contestant: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def over_time(scores: Scores, method: str, searchers: tuple[str, ...], what: str
             "std": values.std(axis=0, ddof=1) if n > 1 else np.full(values.shape[1], np.nan),
         }
         parts.append(pd.DataFrame({**dict(zip(keys, key, strict=True)), **columns, "n": n}).dropna(subset="regret"))
-    if not parts:
+    if all(part.empty for part in parts):
         raise MissingRuns(what, experiment)
     return pd.concat(parts, ignore_index=True)
 

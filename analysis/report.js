@@ -53,19 +53,23 @@
   function buildFilters() {
     fill(byId("filter-task"), unique(data.cells.map((cell) => cell.task)).map((name) => [name, name]));
     fill(byId("filter-model"), unique(data.cells.map(key)).map((name) => [name, name]));
-    fill(byId("filter-track"), data.ranks.map((ranks, i) => [String(i), ranks.title]));
+    if (data.ranks.length) fill(byId("filter-track"), data.ranks.map((ranks, i) => [String(i), ranks.title]));
     const seeds = unique(data.runs.map((run) => run.seed)).sort((a, b) => a - b);
     fill(byId("filter-seed"), [["all", "all"], ...seeds.map((seed) => [String(seed), String(seed)])]);
     byId("filter-dominated").checked = data.runs.length <= 5;
-    const first = data.cells[0];
-    byId("filter-task").value = first.task;
-    byId("filter-model").value = key(first);
-    // Many runs at once are a tangle: begin with one seed, and with the usual variant of each method.
-    if (data.runs.filter((run) => run.cell === 0).length > 12) byId("filter-seed").value = String(seeds[0]);
-    const usualCells = new Set(data.runs.filter((run) => data.contestants[run.contestant].usual).map((run) => run.cell));
-    for (const run of data.runs) {
-      if (!data.contestants[run.contestant].usual && usualCells.has(run.cell)) hidden.add(run.contestant);
-    }
+    // Many runs at once are a tangle: begin with the usual variant of each method, where there is one, and one seed.
+    const isUsual = (run) => data.contestants[run.contestant].usual && run.n_evaluations > 0;
+    const usualCells = new Set(data.runs.filter(isUsual).map((run) => run.cell));
+    data.contestants.forEach((contestant, i) => {
+      const own = data.runs.filter((run) => run.contestant === i);
+      if (!contestant.usual && own.every((run) => usualCells.has(run.cell))) hidden.add(i);
+    });
+    const shown = data.cells.map((_, i) => data.runs.filter((run) => run.cell === i && !hidden.has(run.contestant)));
+    const nContestants = shown.map((runs) => new Set(runs.map((run) => run.contestant)).size);
+    const first = nContestants.indexOf(Math.max(...nContestants));
+    byId("filter-task").value = data.cells[first].task;
+    byId("filter-model").value = key(data.cells[first]);
+    if (shown[first].length > 12) byId("filter-seed").value = String(seeds[0]);
     data.contestants.forEach((contestant, i) => {
       const chip = element("button", null, { type: "button", className: "chip" });
       chip.dataset.contestant = String(i);
@@ -83,7 +87,7 @@
     for (const id of ["filter-task", "filter-model", "filter-seed", "filter-split", "filter-dominated"]) {
       byId(id).addEventListener("change", drawAll);
     }
-    byId("filter-track").addEventListener("change", drawRanks);
+    if (data.ranks.length) byId("filter-track").addEventListener("change", drawRanks);
     for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
   }
 
@@ -114,6 +118,13 @@
       hoverlabel: { bgcolor: variable("--paper"), bordercolor: variable("--line"), font: { color: variable("--ink") }, align: "left" },
       xaxis: axis(xTitle), yaxis: axis(yTitle),
     };
+  }
+
+  // Instead of axes from -1 to 4, which say nothing.
+  function emptied(shape) {
+    shape.xaxis.visible = shape.yaxis.visible = false;
+    shape.annotations = [{ xref: "paper", yref: "paper", x: 0.5, y: 0.5, text: "nothing to show", showarrow: false, font: { color: variable("--soft") } }];
+    return shape;
   }
 
   const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
@@ -168,78 +179,80 @@
         marker: { color: colour, size: 7.5, symbol: look.symbol + (look.filled ? "" : "-open"), line: { color: look.filled ? variable("--paper") : colour, width: look.filled ? 0.8 : 1.5 } },
       }));
     }
-    const full = unprunedValue(chosen, onTest);
-    const metric = chosen.cell < 0 ? "metric" : data.cells[chosen.cell].metric;
+    const cell = data.cells[chosen.cell];
+    const full = cell ? cell.unpruned[onTest ? "test" : "validation"] : null;
+    const metric = cell ? cell.metric : "metric";
     const shape = layout("parameters, fraction of the full network", `${onTest ? "test" : "validation"} error (1 − ${asText(metric)})`);
     if (full !== null) {
       shape.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: full, y1: full, line: { color: variable("--soft"), width: 1, dash: "dot" } }];
       shape.annotations = [{ xref: "paper", x: 0, y: full, text: "unpruned", showarrow: false, xanchor: "left", yanchor: "bottom", font: { color: variable("--soft"), size: 11.5 } }];
     }
-    Plotly.react("pareto", [...under, ...over], shape, config);
     const nPoints = over.reduce((sum, one) => sum + one.x.length, 0);
+    Plotly.react("pareto", [...under, ...over], nPoints ? shape : emptied(shape), config);
     byId("pareto-status").textContent = chosen.inCell.length === 0
       ? `no run of ${chosen.task} on ${chosen.model}`
       : `${chosen.runs.length} run${chosen.runs.length === 1 ? "" : "s"}, ${nPoints} sub-networks on their fronts`;
   }
 
-  // The unpruned network as most runs of the cell saw it: the mean of its errors.
-  function unprunedValue(chosen, onTest) {
-    const seen = [];
-    for (const run of chosen.runs) {
-      run.points.params.forEach((params, i) => {
-        const value = (onTest ? run.points.test : run.points.error)[i];
-        if (params === 1 && value !== null) seen.push(value);
-      });
-    }
-    return seen.length ? seen.reduce((a, b) => a + b, 0) / seen.length : null;
+  // Runs on one axis of time, up to the end of the longest. One that has ended keeps what it has; null is before the
+  // first evaluation.
+  function onOneAxis(runs) {
+    const longest = Math.max(...runs.map((run) => run.horizon_s));
+    const times = data.grid.map((part) => part * longest);
+    const at = (run, time) => run.hypervolume[data.grid.findLastIndex((part) => part * run.horizon_s <= time)] ?? null;
+    return { times, curves: runs.map((run) => times.map((time) => at(run, time))) };
   }
 
   function drawHypervolume(chosen) {
     const bands = [];
     const lines = [];
-    const cell = data.cells[chosen.cell];
-    const hours = cell && cell.budget_s > 7200;
-    const scale = cell ? cell.budget_s / (hours ? 3600 : 1) : 1;
-    const times = data.grid.map((part) => part * scale);
-    for (const contestant of unique(chosen.runs.map((run) => run.contestant))) {
+    const runs = chosen.runs.filter((run) => run.hypervolume.some((value) => value !== null));
+    const longest = Math.max(...runs.map((run) => run.horizon_s));
+    const hours = longest > 7200;
+    const scale = hours ? 3600 : 1;
+    for (const contestant of unique(runs.map((run) => run.contestant))) {
       const look = data.contestants[contestant];
-      const curves = chosen.runs.filter((run) => run.contestant === contestant && run.hypervolume).map((run) => run.hypervolume);
-      if (!curves.length) continue;
-      const at = (i) => curves.map((curve) => curve[i]).filter((value) => value !== null);
-      const mean = times.map((_, i) => (at(i).length ? at(i).reduce((a, b) => a + b, 0) / at(i).length : null));
-      if (curves.length > 1) {
-        const low = times.map((_, i) => Math.min(...at(i)));
-        const high = times.map((_, i) => Math.max(...at(i)));
+      const own = onOneAxis(runs.filter((run) => run.contestant === contestant));
+      // A mean begins when every run of it has evaluated something; before that it would jump with each that begins.
+      const begun = own.times.map((_, i) => i).filter((i) => own.curves.every((curve) => curve[i] !== null));
+      const times = begun.map((i) => own.times[i] / scale);
+      const over = (summary) => begun.map((i) => summary(own.curves.map((curve) => curve[i])));
+      const mean = over((values) => values.reduce((a, b) => a + b, 0) / values.length);
+      if (own.curves.length > 1) {
+        const low = over((values) => Math.min(...values));
+        const high = over((values) => Math.max(...values));
         bands.push({
           type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...high, ...low.reverse()], fill: "toself",
           fillcolor: faint(look.colour, 0.1), line: { width: 0 }, hoverinfo: "skip",
         });
       }
       lines.push({
-        type: "scatter", mode: "lines", name: asText(look.name), x: times, y: mean,
-        line: { color: solid(look.colour), width: 2, dash: look.dash, shape: "hv" },
-        text: mean.map((value, i) => `<b>${asText(look.name)}</b><br>${value === null ? "" : value.toFixed(4)} after ${times[i].toFixed(hours ? 2 : 0)} ${hours ? "h" : "s"}<br>${curves.length} run${curves.length === 1 ? "" : "s"}`),
+        type: "scatter", mode: mean.length > 1 ? "lines" : "markers", name: asText(look.name), x: times, y: mean,
+        line: { color: solid(look.colour), width: 2, dash: look.dash, shape: "hv" }, marker: { color: solid(look.colour), size: 7 },
+        text: mean.map((value, i) => `<b>${asText(look.name)}</b><br>${value.toFixed(4)} after ${times[i].toFixed(hours ? 2 : 0)} ${hours ? "h" : "s"}<br>${own.curves.length} run${own.curves.length === 1 ? "" : "s"}`),
         hoverinfo: "text",
       });
     }
     const shape = layout(hours ? "charged hours" : "charged seconds", "hypervolume (at most 4)");
-    if (lines.length) {
-      // The first evaluations would flatten everything that follows; a double click shows them.
-      const later = Math.floor(times.length / 5);
-      const low = Math.min(...lines.map((line) => line.y[later]).filter((value) => value !== null));
-      const high = Math.max(...lines.map((line) => line.y[times.length - 1]));
-      const margin = Math.max(high - low, 0.02) * 0.25;
-      if (Number.isFinite(low)) shape.yaxis.range = [low - margin, high + margin];
+    const drawn = lines.filter((line) => line.y.length);
+    if (drawn.length) {
+      // Each line's first evaluations would flatten everything that follows; a double click shows them.
+      const low = Math.min(...drawn.map((line) => line.y[Math.floor(line.y.length / 5)]));
+      const high = Math.max(...drawn.map((line) => line.y.at(-1)));
+      const margin = Math.max(high - low, 0.02) * 0.1;
+      shape.yaxis.range = [low - margin, high + margin];
+      shape.xaxis.range = [0, longest / scale];
     }
-    Plotly.react("hypervolume", [...bands, ...lines], shape, config);
+    Plotly.react("hypervolume", [...bands, ...lines], drawn.length ? shape : emptied(shape), config);
     byId("hypervolume-status").textContent = bands.length > 0 && byId("filter-seed").value === "all" ? "mean; band from the lowest to the highest seed" : "";
   }
 
   function drawRanks() {
+    if (!data.ranks.length) return;
     const ranks = data.ranks[Number(byId("filter-track").value)];
     const traces = [];
     const times = data.grid.map((part) => 100 * part);
-    const visible = ranks ? ranks.lines.filter((one) => !hidden.has(one.contestant)) : [];
+    const visible = ranks.lines.filter((one) => !hidden.has(one.contestant));
     const strength = Math.min(0.12, 0.6 / visible.length);
     for (const one of visible) {
       const look = data.contestants[one.contestant];
@@ -256,7 +269,7 @@
     }
     const shape = layout("budget spent (%)", "average rank (1 = best)");
     shape.yaxis.autorange = "reversed";
-    Plotly.react("rank-plot", traces, shape, config);
+    Plotly.react("rank-plot", traces, traces.length ? shape : emptied(shape), config);
   }
 
   function drawAll() {

@@ -6,14 +6,17 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from nasbench import __version__
-from nasbench.errors import UnknownName
+from nasbench.errors import UnknownName, UserError
 
 from . import style
-from .experiments import MissingRuns
+from .experiments import EXPERIMENTS, MissingRuns, experiment_of
 from .figures import FIGURES
 from .frame import Results, read_results
 from .leaderboard import Section, sections
+from .missing import Inventory, Shortfall, beginning, shortfall, take_inventory
 from .page import PageFigure, write_page
 from .quantiles import Quantiles, fit_quantiles, load_quantiles
 from .scores import Scores, score
@@ -28,7 +31,7 @@ class ReportOutcome:
 
     Attributes:
         warnings: what a reader must know: records left out, runs that failed, cells without frozen quantiles, figures
-            without runs.
+            that lack runs.
         files: everything written, the page last if there is one.
         exit_code: 1 if a record is damaged, else 0.
     """
@@ -49,9 +52,8 @@ def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, ref
         refit: normalise by all runs at hand, the paper's way, instead of by the frozen quantiles.
 
     Raises:
-        UserError: if there is no such folder.
+        UserError: if there is no such folder, or nothing to show in any figure asked for by name.
         UnknownName: for a figure that does not exist.
-        MissingRuns: if all figures asked for by name lack runs.
     """
     for name in figures or ():
         if name not in FIGURES:
@@ -59,22 +61,31 @@ def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, ref
     found = read_results(results)
     quantiles = fit_quantiles(found.finished().evaluations) if refit else load_quantiles()
     scores = score(found, quantiles)
-    drawn = [_draw(name, found, scores, out / "figures") for name in figures or FIGURES]
+    inventory = take_inventory(scores.runs)
+    drawn = [_draw(name, found, scores, inventory, out / "figures") for name in figures or FIGURES]
     files = [path for made in drawn for path in made.files]
-    missing = [made.missing for made in drawn if made.missing is not None]
-    if figures and len(missing) == len(drawn):
-        raise missing[0]
+    if figures and not files:
+        raise UserError(drawn[0].warning)
     warnings = [*found.warnings, *scores.warnings]
     if figures is None:
         official = sections(found, quantiles)
         boards = official + _with_unofficial(found, quantiles)
-        files += write_tables(make_tables(found, scores, boards), out / "tables")
+        tables = make_tables(found, scores, boards) | {"warnings": _warnings_table(found, scores, drawn)}
+        files += write_tables(tables, out / "tables")
         page = out / PAGE
         shown = [made.on_page() for made in drawn]
         write_page(page, found, scores, boards, len(official), shown, warnings, __version__)
         files.append(page)
-    warnings += [str(error) for error in missing]
+    warnings += [made.warning for made in drawn if made.warning]
     return ReportOutcome(tuple(warnings), tuple(files), found.exit_code)
+
+
+def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd.DataFrame:
+    """Every warning with its place: a record, a cell, a figure."""
+    others = [*scores.warnings, *(made.warning for made in drawn if made.warning)]
+    rows = [(finding.place, finding.message, finding.damage) for finding in results.findings]
+    rows += [(place, message, False) for place, _, message in (warning.partition(": ") for warning in others)]
+    return pd.DataFrame(rows, columns=["place", "message", "damage"])
 
 
 def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Section]:
@@ -93,23 +104,37 @@ def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Section]:
 class _Drawn:
     name: str
     files: tuple[Path, ...]
-    missing: MissingRuns | None
+    lacks: Shortfall | None
+
+    @property
+    def warning(self) -> str:
+        """What it lacks, one line; empty if it lacks nothing."""
+        heading = FIGURES[self.name].heading
+        name = heading[0].lower() + heading[1:]
+        if self.lacks is None:
+            return "" if self.files else f"{name}: nothing to show in its runs"
+        return f"{name}: {self.lacks}"
 
     def on_page(self) -> PageFigure:
         entry = FIGURES[self.name]
-        if self.missing is not None:
-            text = str(self.missing).partition(";")[0]
-            return PageFigure(self.name, entry.heading, entry.title, missing=text, command=self.missing.command)
         # SVG is sharp at any size, but many lines can make it larger than its picture.
-        smallest = min((path for path in self.files if path.suffix != ".pdf"), key=lambda path: path.stat().st_size)
-        return PageFigure(self.name, entry.heading, entry.title, image=smallest)
+        pictures = [path for path in self.files if path.suffix != ".pdf"]
+        image = min(pictures, key=lambda path: path.stat().st_size, default=None)
+        return PageFigure(self.name, entry.heading, entry.title, image, self.lacks)
 
 
-def _draw(name: str, results: Results, scores: Scores, folder: Path) -> _Drawn:
+def _draw(name: str, results: Results, scores: Scores, inventory: Inventory, folder: Path) -> _Drawn:
     entry = FIGURES[name]
+    experiment = experiment_of(name)
+    files: tuple[Path, ...] = ()
     try:
         figure = entry.draw(entry.data(results, scores))
+        files = tuple(style.save(figure, folder / (f"figure_{name}" if name.isdigit() else name)))
     except MissingRuns as error:
-        return _Drawn(name, (), error)
-    stem = f"figure_{name}" if name.isdigit() else name
-    return _Drawn(name, tuple(style.save(figure, folder / stem)), None)
+        experiment = EXPERIMENTS[error.experiment]
+    lacks, places = None, inventory.where(entry.shows)
+    if experiment is not None and places:
+        lacks = shortfall(experiment, inventory, places)
+    elif experiment is not None and not files:
+        lacks = beginning(experiment, entry.shows)
+    return _Drawn(name, files, lacks)

@@ -23,7 +23,7 @@ def make_tables(results: Results, scores: Scores, boards: list[Section]) -> dict
         ``leaderboard``: the sections below each other. ``runs``: a row a run that has ended, with its hypervolume.
         ``hypervolume``: mean and standard deviation by contestant and cell. ``comparison``: every pair of usual
         contestants of a track and device class. ``relative``: test metric relative to the unpruned network by
-        contestant, cell and limit on the parameters. ``warnings``: what is odd about the records.
+        contestant, cell and limit on the parameters.
     """
     runs = scores.runs
     columns = ["run", "contestant", "task", "model", "track", "device_class", "seed", "official", "status"]
@@ -41,9 +41,6 @@ def make_tables(results: Results, scores: Scores, boards: list[Section]) -> dict
         "hypervolume": hypervolume,
         "comparison": _comparison(scores),
         "relative": relative,
-        "warnings": pd.DataFrame(
-            [vars(finding) for finding in results.findings], columns=["place", "message", "damage"]
-        ),
     }
 
 

@@ -64,6 +64,7 @@ def write_run():
             "seed": 0,
             "device_class": "gpu",
             "budget_s": 100.0,
+            "max_evaluations": None,
         }
         identity_fields |= {name: changes.pop(name) for name in list(changes) if name in identity_fields}
         identity = Identity(space=space, method=method, searcher=searcher, options={}, **identity_fields)

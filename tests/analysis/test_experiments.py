@@ -103,8 +103,8 @@ def test_an_experiment_is_found_by_any_figure_it_makes():
         find_experiment("fig55")
 
 
-def test_missing_runs_carry_the_command():
+def test_missing_runs_name_the_experiment():
     error = MissingRuns("figure 5", "fig5")
-    assert error.command == "nasbench experiment fig5"
-    assert str(error) == "no complete run for figure 5; make them with: nasbench experiment fig5"
+    assert error.experiment == "fig5"
+    assert str(error) == "no run to show in figure 5; see: nasbench experiment fig5 --dry-run"
     assert error.exit_code == 2

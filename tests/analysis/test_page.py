@@ -7,9 +7,12 @@ import time
 
 import pytest
 
+from nasbench.analysis.report import report
+
 pytestmark = pytest.mark.browser
 HOSTILE = "<script>alert(1)</script>"
 FRONTS = "document.getElementById('pareto').data.filter(t => t.mode === 'lines+markers')"
+HYPERVOLUMES = "return document.getElementById('hypervolume').data.filter(t => t.hoverinfo === 'text')"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -148,6 +151,88 @@ def test_filters_by_task_seed_and_split(page):
     select(page, "filter-split", "test")
     assert page.execute_script("return document.getElementById('pareto').data.at(-1).y") != before
     assert "test error" in page.execute_script("return document.getElementById('pareto').layout.yaxis.title.text")
+
+
+@pytest.fixture
+def odd_page(browser, tmp_path, write_run, monkeypatch):
+    """RTE: one run each with a budget of 100 s, one of 10 s and four evaluations; MRPC: two methods, two seeds."""
+    monkeypatch.setattr("nasbench.analysis.report.FIGURES", {})
+    points = [(1.0, 0.2, 0.2), (0.7, 0.3, 0.3), (0.5, 0.4, 0.4), (0.3, 0.5, 0.5)]
+    results = tmp_path / "results"
+    write_run(results, "rfp", None, "large", points)
+    write_run(results, "ws-nas", "random", "small", points, budget_s=10.0)
+    write_run(results, "ws-nas", "ehvi", "small", points, budget_s=None, max_evaluations=4)
+    for method, space in (("rfp", "large"), ("head-pruning", "large"), ("layer-dropping", "layer"), ("mine", "small")):
+        write_run(results, method, None, space, points, task="mrpc", budget_s=None, max_evaluations=4)
+    write_run(results, "mine", None, "small", points[:2], task="mrpc", budget_s=None, max_evaluations=4, seed=1)
+    report(results, tmp_path / "out")
+    back = browser.current_url
+    browser.get((tmp_path / "out" / "report.html").as_uri())
+    yield browser
+    browser.get(back)
+
+
+def test_the_page_opens_where_most_methods_met(odd_page):
+    assert odd_page.find_element("id", "filter-task").get_attribute("value") == "mrpc"
+    assert len(fronts(odd_page)) == 4
+
+
+def test_each_line_has_the_time_axis_of_its_runs(odd_page):
+    """All evaluate after 1, 2, 3 and 4 s, whatever their budget is."""
+    select(odd_page, "filter-task", "rte")
+    odd_page.execute_script("document.getElementById('chips-all').click()")
+    ends = {}
+    for name in ("rfp@large", "ws-nas/random@small", "ws-nas/ehvi@small"):
+        (line,) = [one for one in odd_page.execute_script(HYPERVOLUMES) if one["name"].startswith(name)]
+        assert line["x"][0] >= 1  # nothing before the first evaluation
+        assert line["x"][0] < 4
+        assert all(value > 0 for value in line["y"])
+        ends[name] = line["x"][-1]
+    assert ends == {"rfp@large": 100, "ws-nas/random@small": 10, "ws-nas/ehvi@small": 4}
+
+
+def test_runs_of_unequal_length_are_averaged_at_equal_times(odd_page):
+    """The run that ends after 2 s keeps what it has while the other goes on to 4 s."""
+    script = "return JSON.parse(document.getElementById('report-data').textContent)"
+    runs = [
+        run
+        for run in odd_page.execute_script(script)["runs"]
+        if run["folder"].startswith("mrpc/") and "mine" in run["folder"]
+    ]
+    assert sorted(run["horizon_s"] for run in runs) == [2, 4]
+    (line,) = [one for one in odd_page.execute_script(HYPERVOLUMES) if one["name"].startswith("mine@")]
+    assert line["x"][-1] == 4
+    assert line["y"][-1] == pytest.approx(sum(run["hypervolume"][-1] for run in runs) / 2)
+    soon_after_2_s = max(y for x, y in zip(line["x"], line["y"], strict=True) if x <= 2.1)
+    assert soon_after_2_s == pytest.approx(min(run["hypervolume"][-1] for run in runs))
+
+
+def test_the_range_of_the_hypervolume_is_that_of_the_lines(page):
+    low, high = page.execute_script("return document.getElementById('hypervolume').layout.yaxis.range")
+    lines = [one["y"] for one in page.execute_script(HYPERVOLUMES)]
+    ends = [line[-1] for line in lines]
+    assert low < min(ends)
+    assert max(ends) < high < max(ends) + 1
+    assert low > 0.9 * min(line[len(line) // 5] for line in lines)
+
+
+def test_the_unpruned_line_does_not_move_with_the_filters(page):
+    def drawn():
+        return page.execute_script("return document.getElementById('pareto').layout.shapes.map(one => one.y0)")
+
+    before = drawn()
+    assert len(before) == 1
+    select(page, "filter-seed", "1")
+    chip(page, "rfp@large").click()
+    assert drawn() == before
+    select(page, "filter-split", "test")
+    assert drawn() != before
+
+
+def test_no_axes_around_nothing(page):
+    page.execute_script("document.getElementById('chips-none').click()")
+    for name in ("pareto", "hypervolume", "rank-plot"):
+        assert page.execute_script("return document.getElementById(arguments[0]).layout.xaxis.visible", name) is False
 
 
 def test_a_click_on_a_method_hides_it_and_another_shows_it(page):

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nasbench.analysis.experiments import MissingRuns
 from nasbench.analysis.figures import FIGURES
 from nasbench.analysis.frame import read_results
 from nasbench.analysis.page import embed, spread
@@ -81,12 +80,36 @@ def test_what_is_written(report_folder):
     )
 
 
-def test_figures_without_runs_show_the_command_in_their_place(page):
-    text = " ".join(page.text)
-    for number, command in (("5", "fig5"), ("7", "fig7"), ("10", "fig8")):
-        assert f"no complete run for figure {number}" in text
-        assert f"nasbench experiment {command}" in text
+def test_figures_say_what_they_lack(report_folder, page):
+    text = " ".join(" ".join(page.text).split())
+    restricted = "--task rte --task mrpc --model bert-base-cased --seed 0 --seed 1"
+    lacking = (
+        ("Figure 5", "none of 16 runs", f"fig5 {restricted}", "makes them"),
+        ("Figure 6", "12 of 36 runs", f"fig6 {restricted}", "makes the others"),
+        ("Figure 8", "16 of 20 runs", f"fig8 {restricted}", "makes the others"),
+        ("Figure 10", "no run", "fig8 --task rte --model roberta-base --seed 0", "makes the first 5"),
+        ("Figure 12", "8 of 16 runs", f"fig12 {restricted}", "makes the others"),
+    )
+    for heading, has, command, effect in lacking:
+        assert f"{has}; nasbench experiment {command} {effect}" in text.partition(f"{heading} ")[2][:400]
     assert sum(source.startswith("data:image/") for source in page.sources) == len(FIGURES) - 3
+    warnings = pd.read_csv(report_folder / "out" / "tables" / "warnings.csv")
+    assert [place for place in warnings["place"] if "figure" in place] == [
+        f"figure {number}" for number in (5, 6, 7, 8, 9, 10, 11, 12)
+    ]
+
+
+def test_the_table_of_warnings_holds_all_of_them(tmp_path, write_run):
+    results = tmp_path / "results"
+    points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
+    write_run(results, "rfp", None, "large", points, status="failed", reason="out of memory")
+    (write_run(results, "s-nas", "random", "small", points) / "run.json").write_text("{", encoding="utf-8")
+    outcome = report(results, tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "tables" / "warnings.csv")
+    assert [f"{row.place}: {row.message}" for row in table.itertuples()] == list(outcome.warnings)
+    assert table["damage"].sum() == 1
+    for place in ("rte/bert-base-cased/rfp_large_gpu_seed0", "rte/bert-base-cased/gpu", "figure 6"):
+        assert place in set(table["place"])
 
 
 def test_the_page_refers_to_nothing_outside_itself(page):
@@ -163,7 +186,7 @@ def test_one_figure_alone(report_folder, tmp_path):
 def test_a_figure_that_cannot_be(report_folder, tmp_path):
     with pytest.raises(UnknownName, match="unknown figure 'figure6'"):
         report(report_folder / "results", tmp_path, figures=("figure6",))
-    with pytest.raises(MissingRuns, match="nasbench experiment fig5"):
+    with pytest.raises(UserError, match="figure 5: none of 16 runs; `nasbench experiment fig5 --task rte"):
         report(report_folder / "results", tmp_path, figures=("5",))
     with pytest.raises(UserError, match="no results folder"):
         report(tmp_path / "nowhere", tmp_path)
@@ -194,6 +217,56 @@ def test_one_run(tmp_path, write_run):
     report(tmp_path / "results", tmp_path / "out")
     page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert "Paper models, GPU, with unofficial runs" in page.text
+
+
+def payload_of(page_path):
+    page = Page(page_path.read_text(encoding="utf-8"))
+    return json.loads(next(text for kind, text in page.scripts if kind == "application/json"))
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_tasks_of_users_are_shown_and_not_asked_for_again(tmp_path, write_run):
+    points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
+    write_run(tmp_path / "results", "rfp", None, "large", points, task="films", track="user", unofficial=["own task"])
+    report(tmp_path / "results", tmp_path / "out")
+    text = " ".join(Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text)
+    assert "No complete run yet" not in text
+    assert "films" in text
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_each_run_has_its_own_time_axis(tmp_path, write_run):
+    results = tmp_path / "results"
+    points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3), (0.3, 0.4, 0.4)]  # evaluated after 1, 2 and 3 seconds
+    write_run(results, "rfp", None, "large", points)
+    write_run(results, "rfp", None, "large", points, seed=1, budget_s=6.0)
+    write_run(results, "rfp", None, "large", points, seed=2, budget_s=None, max_evaluations=3)
+    report(results, tmp_path / "out")
+    payload = payload_of(tmp_path / "out" / "report.html")
+    runs = {run["seed"]: run for run in payload["runs"]}
+    assert {seed: run["horizon_s"] for seed, run in runs.items()} == {0: 100.0, 1: 6.0, 2: 3.0}
+    for run in runs.values():
+        times = [part * run["horizon_s"] for part in payload["grid"]]
+        begun = [value is not None for value in run["hypervolume"]]
+        assert begun == [time >= 1.0 for time in times]
+        assert begun[-1]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_unpruned_network_is_the_one_fine_tuned_alone(tmp_path, write_run):
+    results = tmp_path / "results"
+    for seed, error in ((0, 0.2), (1, 0.3)):
+        write_run(results, "rfp", None, "large", [(1.0, error, error + 0.02), (0.5, 0.5, 0.5)], seed=seed)
+        write_run(results, "ws-nas", "ehvi", "small", [(1.0, 0.4, 0.45), (0.5, 0.5, 0.5)], seed=seed)
+    write_run(results, "ws-nas", "ehvi", "small", [(1.0, 0.4, 0.45), (0.5, 0.5, 0.5)], task="mrpc")
+    write_run(results, "ws-nas", "ehvi", "small", [(0.5, 0.5, 0.5)], task="cola")
+    report(results, tmp_path / "out")
+    cells = payload_of(tmp_path / "out" / "report.html")["cells"]
+    assert {cell["task"]: cell["unpruned"] for cell in cells} == {
+        "rte": {"validation": 0.25, "test": 0.27},
+        "mrpc": {"validation": 0.4, "test": 0.45},
+        "cola": {"validation": None, "test": None},
+    }
 
 
 @pytest.mark.usefixtures("without_figures")
