@@ -135,8 +135,9 @@ def write_page(
 
 _LEADERBOARD_NOTE = (
     "Hypervolume of validation error and parameter count, both quantile-normalised per task and model, with reference "
-    "point (2, 2); at most 4. Brackets hold 95 % bootstrap intervals. Test metrics under a limit on the parameters are "
-    "relative to the unpruned network's."
+    "point (2, 2); at most 4. Only tasks and models count on which two methods have run with one seed; hypervolumes, "
+    "test metrics and places are those of methods that have run on all of them. Brackets hold 95 % intervals, see "
+    "leaderboard.md. Test metrics under a limit on the parameters are relative to the unpruned network's."
 )
 
 

@@ -15,7 +15,7 @@ from . import style
 from .experiments import EXPERIMENTS, MissingRuns, experiment_of
 from .figures import FIGURES
 from .frame import Results, read_results
-from .leaderboard import Section, sections
+from .leaderboard import EVERY_TRACK, Section, sections
 from .missing import Inventory, Shortfall, beginning, shortfall, take_inventory
 from .page import PageFigure, write_page
 from .quantiles import Quantiles, fit_quantiles, load_quantiles
@@ -89,14 +89,14 @@ def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd
 
 
 def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Section]:
-    """The leaderboard's sections again with the unofficial runs, where there are any."""
+    """The leaderboard's sections again with the unofficial runs, where there are any; users' own tasks, too."""
     runs = results.runs
     unofficial = runs[~runs["official"].astype(bool)]
     concerned = runs["track"].isin(unofficial["track"]) & runs["device_class"].isin(unofficial["device_class"])
     everything = dataclasses.replace(results, runs=runs.assign(official=True)).select(concerned)
     return [
         dataclasses.replace(board, title=f"{board.title}, with unofficial runs")
-        for board in sections(everything, quantiles)
+        for board in sections(everything, quantiles, EVERY_TRACK)
     ]
 
 

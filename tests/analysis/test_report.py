@@ -232,6 +232,7 @@ def test_tasks_of_users_are_shown_and_not_asked_for_again(tmp_path, write_run):
     text = " ".join(Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text)
     assert "No complete run yet" not in text
     assert "films" in text
+    assert "User's own tasks and models, GPU, with unofficial runs" in text
 
 
 @pytest.mark.usefixtures("without_figures")
