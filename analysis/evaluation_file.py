@@ -178,7 +178,7 @@ def _config_text(name: str, table: pa.Table) -> Any:
             texts = pc.if_else(is_long, pc.binary_join_element_wise(cut, "\N{HORIZONTAL ELLIPSIS}", ""), texts)
         parts.append(pc.binary_join_element_wise(f"{key}=", pc.fill_null(texts, "?"), ""))
     if not parts:
-        return pa.nulls(table.num_rows, pa.string())
+        return pa.repeat(pa.scalar(""), table.num_rows)
     return pc.binary_join_element_wise(*parts, ", ") if len(parts) > 1 else parts[0]
 
 

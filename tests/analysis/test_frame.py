@@ -365,6 +365,14 @@ def test_configurations_may_hold_anything(folder: Path) -> None:
     assert texts.iloc[0].startswith("when=2024-09-01")
 
 
+@pytest.mark.parametrize("config", [None, {}])
+def test_a_configuration_that_says_nothing_is_empty_text(folder: Path, config: object) -> None:
+    edit_lines(first_run(folder), config=config)
+    results = read_results(folder)
+    assert results.findings == ()
+    assert results.evaluations["config"].iloc[:8].tolist() == [""] * 8
+
+
 def test_a_folder_whose_name_is_no_text_is_shown_escaped(folder: Path) -> None:
     (folder / "rte").rename(Path(os.fsdecode(bytes(folder) + b"/caf\xe9")))
     results = read_results(folder)
