@@ -8,6 +8,7 @@ policy lets the browser run these scripts, known by their hashes, and load nothi
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import math
@@ -307,7 +308,9 @@ def _unpruned(results: Results, column: str) -> dict[str, float]:
     runs = results.runs
     chosen = usual(runs)
     chosen |= ~runs["cell"].isin(runs.loc[chosen, "cell"]).to_numpy(dtype=np.bool_)
-    kept = results.select(chosen)
+    # Selecting runs copies their evaluations: only the columns that count.
+    evaluations = results.evaluations[["run_row", "n_params", column]]
+    kept = dataclasses.replace(results, evaluations=evaluations).select(chosen)
     errors = pd.Series(1.0 - unpruned_metric(kept, column)).groupby(kept.runs["cell"].to_numpy()).mean()
     return {str(cell): float(error) for cell, error in errors.items()}
 
@@ -326,10 +329,11 @@ def _look(contestant: str) -> dict[str, Any]:
 def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict[str, list[Any]]]:
     """The fronts of all runs and a part of the rest, in columns, by run; ``names`` of their configurations."""
     names = ["run_row", "index", "params", "error", "test_error", "elapsed_s", "config"]
-    successful = evaluations.loc[evaluations["error"].notna().to_numpy(), names]
-    on_front = front_mask(successful)
-    keep = on_front | spread(successful["run_row"].to_numpy(), ~on_front, n_per_run)
-    shown = successful[keep].assign(front=on_front[keep]).sort_values(["run_row", "params", "error", "index"])
+    on_front = front_mask(evaluations)
+    dominated = evaluations["error"].notna().to_numpy() & ~on_front
+    keep = on_front | spread(evaluations["run_row"].to_numpy(), dominated, n_per_run)
+    shown = evaluations.loc[keep, names].assign(front=on_front[keep])
+    shown = shown.sort_values(["run_row", "params", "error", "index"])
     columns = {
         "index": shown["index"].tolist(),
         "params": [_short(value) for value in shown["params"]],
