@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasbench.errors import UserError
+from nasbench.errors import NasbenchError, UserError
 from nasbench.record import write_atomically
 from nasbench.subnetwork import FloatArray
 from nasbench.task import OBJECTIVES
@@ -113,7 +113,7 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
 
     Returns:
         ``(n, 2)`` in [0, 1], the error of failed evaluations NaN; and a line for each cell that was not normalised by
-        frozen quantiles of its own suite version.
+        frozen quantiles of its own suite version, or that has errors below all frozen ones.
     """
     values = np.full((len(evaluations), len(OBJECTIVES)), np.nan)
     warnings = []
@@ -133,6 +133,13 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
                 warnings.append(
                     f"{cell}: runs of suite version {', '.join(others)} scored with quantiles v{quantiles.version}, "
                     f"frozen from suite version {own.suite_version}"
+                )
+            errors = group.loc[(group["status"] == "ok").to_numpy(), "error"].to_numpy()
+            n_below = int((errors < own.knots["error"][0]).sum())
+            if n_below:
+                warnings.append(
+                    f"{cell}: {100 * n_below / len(errors):.2g} % of the errors ({n_below:,} of {len(errors):,}) are "
+                    "below the lowest frozen one and count as it: progress below it does not show in the hypervolume"
                 )
         for column, name in enumerate(OBJECTIVES):
             values[rows, column] = apply_knots(group[name], own.knots[name])
@@ -167,30 +174,66 @@ def load_quantiles(path: Path | None = None) -> Quantiles:
         raise UserError(f"{path}: not a file of frozen quantiles ({error}); 'nasbench freeze' writes one") from error
 
 
-def freeze(results: Path, benchmark_dir: Path) -> Path:
+@dataclass(frozen=True)
+class Frozen:
+    """What :func:`freeze` did.
+
+    Attributes:
+        path: the file that is now the newest.
+        cells: a line for each cell in it that is new: what its quantiles are of.
+        warnings: runs that failed or have not ended, and cells that were not frozen.
+    """
+
+    path: Path
+    cells: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def freeze(results: Path, benchmark_dir: Path) -> Frozen:
     """Fit quantiles for the cells that have none yet, from official runs, and write the next version.
 
     Cells frozen before are taken over unchanged, so no published score moves. Where every cell is frozen already,
-    nothing is written.
+    nothing is written. What is frozen stays, so nothing is frozen from records of which some are damaged, nor a cell
+    on which one method alone has run: its scale would fit that method only.
 
     Args:
         benchmark_dir: holds ``quantiles_v1.json``, ``quantiles_v2.json``, ...; the newest counts.
 
-    Returns:
-        The file that is now the newest.
-
     Raises:
-        UserError: if there are no official runs with evaluations.
+        UserError: if there are no official runs with evaluations, or one method's only.
+        NasbenchError: if a record is damaged.
     """
+    found = read_results(results)
+    if found.exit_code:
+        damaged = [str(finding) for finding in found.findings if finding.damage]
+        raise NasbenchError("\n".join(["nothing is frozen while records are damaged; repair or remove", *damaged]))
     files = frozen_files(benchmark_dir)
     newest = max(files, default=0)
     old = load_quantiles(files[newest]) if newest else Quantiles(version=0)
-    fitted = fit_quantiles(read_results(results).official().evaluations)
-    if not fitted.cells:
+    official = found.official()
+    fitted = fit_quantiles(official.evaluations).cells
+    if not fitted:
         raise UserError(f"no official runs with evaluations in {results}; quantiles are frozen from these")
-    if newest and fitted.cells.keys() <= old.cells.keys():
-        return files[newest]
-    cells = {**fitted.cells, **old.cells}
+    new, refused = {}, []
+    for cell in sorted(fitted.keys() - old.cells.keys()):
+        runs = official.runs[(official.runs["cell"] == cell) & (official.runs["n_evaluations"] > 0)]
+        methods = sorted(runs["method"].unique())
+        if len(methods) > 1:
+            entry = fitted[cell]
+            new[cell] = (
+                f"{cell}: {entry.n_evaluations:,} evaluations, runs: {entry.n_runs}, methods: {len(methods)} "
+                f"({', '.join(methods)}), seeds: {runs['seed'].nunique()}"
+            )
+        else:
+            refused.append(
+                f"{cell}: not frozen, {methods[0]} alone has run there; what is frozen stays, so run another"
+            )
+    if refused and not new:
+        raise UserError("\n".join(refused))
+    warnings = (*found.warnings, *refused)
+    if not new:
+        return Frozen(files[newest], (), warnings)
+    cells = {**{cell: fitted[cell] for cell in new}, **old.cells}
     path = benchmark_dir / f"quantiles_v{newest + 1}.json"
     document = {
         "version": newest + 1,
@@ -198,7 +241,7 @@ def freeze(results: Path, benchmark_dir: Path) -> Path:
         "cells": {cell: _cell_to_json(cells[cell]) for cell in sorted(cells)},
     }
     write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())
-    return path
+    return Frozen(path, tuple(new.values()), warnings)
 
 
 def _cell_to_json(cell: CellQuantiles) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,6 +57,27 @@ def test_one_figure_or_its_lack(nasbench, tmp_path: Path) -> None:
     missing = nasbench("report", "--figure", "7")
     assert missing.code == 2
     assert "nasbench experiment fig7" in missing.err
+
+
+def test_freezing_says_what_it_does_and_refuses_damage(nasbench, results: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "benchmark").mkdir()
+    package = SimpleNamespace(__path__=[str(tmp_path / "benchmark")])
+    monkeypatch.setitem(sys.modules, "nasbench.benchmark", package)
+    run = find_runs(results)[0] / "run.json"
+    text = run.read_text()
+    run.write_text("{")
+    damaged = nasbench("freeze")
+    assert damaged.code == 1
+    assert damaged.err.startswith("error: nothing is frozen while records are damaged")
+    assert str(find_runs(results)[0].name) in damaged.err
+    assert not list((tmp_path / "benchmark").iterdir())
+    run.write_text(text)
+    spoken = nasbench("freeze")
+    assert (spoken.code, spoken.err) == (0, "")
+    first, path = spoken.out.splitlines()
+    assert first == "rte/bert-base-cased/gpu: 120 evaluations, runs: 6, methods: 2 (s-nas, ws-nas), seeds: 3"
+    assert Path(path).exists()
+    assert nasbench("freeze").out == f"nothing to freeze; the newest is {path}\n"
 
 
 @pytest.mark.usefixtures("results")

@@ -285,10 +285,15 @@ def freeze(results: Path) -> None:
     """Freeze the scales of the hypervolume.
 
     Writes the next version of the quantiles that objectives are normalised with: what was frozen before, and tasks and
-    models that had none.
+    models that had none and that two methods have run on.
     """
     benchmark = Path(importlib.import_module("nasbench.benchmark").__path__[0])
-    click.echo(_analysis("quantiles").freeze(results, benchmark))
+    frozen = _analysis("quantiles").freeze(results, benchmark)
+    for warning in frozen.warnings:
+        click.echo(f"warning: {' '.join(warning.split())}", err=True)
+    for cell in frozen.cells:
+        click.echo(cell)
+    click.echo(frozen.path if frozen.cells else f"nothing to freeze; the newest is {frozen.path}")
 
 
 @cli.command()

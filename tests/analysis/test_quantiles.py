@@ -11,6 +11,7 @@ from sklearn.preprocessing import QuantileTransformer
 from nasbench.analysis.frame import read_results
 from nasbench.analysis.quantiles import (
     CellQuantiles,
+    Frozen,
     Quantiles,
     apply_knots,
     fit_knots,
@@ -20,7 +21,7 @@ from nasbench.analysis.quantiles import (
     load_quantiles,
     normalise,
 )
-from nasbench.errors import UserError
+from nasbench.errors import NasbenchError, UserError
 from nasbench.testing.results import Contestant, Plan, write_results
 
 SMALL_PLAN = Plan([Contestant("ws-nas", "ehvi"), Contestant("rfp")], tasks=["rte"], seeds=range(2), n_evaluations=12)
@@ -103,32 +104,71 @@ def test_runs_of_another_suite_version_are_named() -> None:
 def test_values_beyond_what_was_frozen_are_cut() -> None:
     knots = {name: np.array([0.2, 0.4]) for name in ("error", "params")}
     frozen = Quantiles({"a": CellQuantiles(knots, "1", 1, 2)}, version=1)
-    values, _ = normalise(evaluations(["a", "a", "a"], [0.1, 0.3, 0.9]), frozen)
-    np.testing.assert_allclose(values[:, 0], [0.0, 0.5, 1.0])
+    values, warnings = normalise(evaluations(["a"] * 5, [0.1, 0.3, 0.9, 0.2, np.nan]), frozen)
+    np.testing.assert_allclose(values[:, 0], [0.0, 0.5, 1.0, 0.0, np.nan])
+    (warning,) = warnings
+    assert warning.startswith("a: 25 % of the errors (1 of 4) are below the lowest frozen one")
+    assert normalise(evaluations(["a", "a"], [0.2, 0.9]), frozen)[1] == []
 
 
 def test_freezing_round_trips_and_never_moves_a_frozen_cell(tmp_path: Path) -> None:
     results, benchmark = tmp_path / "results", tmp_path / "benchmark"
     benchmark.mkdir()
     write_results(results, SMALL_PLAN)
-    first = freeze(results, benchmark)
+    outcome = freeze(results, benchmark)
+    first = outcome.path
     assert first.name == "quantiles_v1.json"
+    assert outcome.cells == ("rte/bert-base-cased/gpu: 48 evaluations, runs: 4, methods: 2 (rfp, ws-nas), seeds: 2",)
+    assert outcome.warnings == ()
     fitted = fit_quantiles(read_results(results).evaluations)
     loaded = load_quantiles(first)
     assert loaded.version == 1
     (cell,) = fitted.cells
     for name, knots in fitted.cells[cell].knots.items():
         np.testing.assert_array_equal(loaded.cells[cell].knots[name], knots)
-    assert freeze(results, benchmark) == first  # nothing new, nothing written
+    assert freeze(results, benchmark) == Frozen(first, (), ())  # nothing new, nothing written
     assert len(frozen_files(benchmark)) == 1
-    write_results(
-        results, Plan([Contestant("s-nas", "random", shift=-0.1)], ["rte", "cola"], seeds=[0], n_evaluations=9)
-    )
-    second = freeze(results, benchmark)
+    more = [Contestant("s-nas", "random", shift=-0.1), Contestant("rfp", None, "large")]
+    write_results(results, Plan(more, ["rte", "cola"], seeds=[0], n_evaluations=9))
+    second = freeze(results, benchmark).path
     assert second.name == "quantiles_v2.json"
     assert sorted(load_quantiles(second).cells) == ["cola/bert-base-cased/gpu", cell]
     old, new = (json.loads(path.read_text())["cells"][cell] for path in (first, second))
     assert old == new
+
+
+def test_nothing_is_frozen_from_damaged_records(tmp_path: Path) -> None:
+    paths = write_results(tmp_path / "results", SMALL_PLAN)
+    for path in paths[:3]:
+        (path / "run.json").write_text("{")
+    with pytest.raises(NasbenchError, match="nothing is frozen while records are damaged") as caught:
+        freeze(tmp_path / "results", tmp_path)
+    assert caught.value.exit_code == 1
+    for path in paths[:3]:
+        assert path.name in str(caught.value)
+    assert frozen_files(tmp_path) == {}
+
+
+def test_runs_that_did_not_end_well_are_named(tmp_path: Path) -> None:
+    write_results(tmp_path, SMALL_PLAN)
+    write_results(tmp_path, Plan([Contestant("unfinished")], tasks=["rte"], seeds=[0], status="running"))
+    write_results(tmp_path, Plan([Contestant("unlucky")], tasks=["rte"], seeds=[0], status="failed"))
+    outcome = freeze(tmp_path, tmp_path)
+    assert [("unfinished" in line, "unlucky" in line) for line in outcome.warnings] == [(True, False), (False, True)]
+    assert "methods: 3 (rfp, unlucky, ws-nas)" in outcome.cells[0]
+
+
+def test_a_cell_with_one_method_is_not_frozen(tmp_path: Path) -> None:
+    searchers = [Contestant("ws-nas", "ehvi"), Contestant("ws-nas", "random")]
+    write_results(tmp_path, Plan(searchers, tasks=["cola"], seeds=[0, 1], n_evaluations=10))
+    with pytest.raises(UserError, match="cola/bert-base-cased/gpu: not frozen, ws-nas alone has run there"):
+        freeze(tmp_path, tmp_path)
+    assert frozen_files(tmp_path) == {}
+    write_results(tmp_path, SMALL_PLAN)
+    outcome = freeze(tmp_path, tmp_path)
+    assert list(load_quantiles(outcome.path).cells) == ["rte/bert-base-cased/gpu"]
+    (warning,) = outcome.warnings
+    assert warning.startswith("cola/bert-base-cased/gpu: not frozen")
 
 
 def test_only_official_runs_are_frozen(tmp_path: Path) -> None:
