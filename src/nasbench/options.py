@@ -14,12 +14,13 @@ def parse(options_class: type[Any], texts: Mapping[str, str], owner: str) -> Any
     """An instance of a frozen options dataclass, its fields set from texts.
 
     Args:
-        texts: field name to text, as typed after ``--set``.
+        texts: field name to text, as typed after ``--set``; items of a ``tuple[X, ...]`` are separated by commas.
         owner: whose options these are, for the messages.
 
     Raises:
-        UserError: for a field that does not exist or a value that its type does not take. A ``ValueError`` that
-            the dataclass raises in ``__post_init__`` is passed on as one.
+        UserError: for a field that does not exist, a value that its type does not take, or a type that no text is
+            converted to: only int, float, str, bool, Literal, ``tuple[X, ...]`` and ``X | None`` are. A
+            ``ValueError`` that the dataclass raises in ``__post_init__`` is passed on as one.
     """
     hints = get_type_hints(options_class)
     known = {field.name for field in dataclasses.fields(options_class)}
@@ -41,19 +42,31 @@ def _convert(hint: Any, text: str, place: str) -> Any:
         if text not in choices:
             raise UnknownName(f"value for {place}:", text, choices)
         return get_args(hint)[choices.index(text)]
-    if origin in (Union, types.UnionType):
+    if origin in (Union, types.UnionType) and len(get_args(hint)) == 2 and type(None) in get_args(hint):
         if text.lower() == "none":
             return None
-        inner = [arg for arg in get_args(hint) if arg is not type(None)]
-        return _convert(inner[0], text, place)
+        inner = next(arg for arg in get_args(hint) if arg is not type(None))
+        return _convert(inner, text, place)
+    if origin is tuple and get_args(hint)[1:] == (...,):
+        parts = text.split(",") if text else []
+        return tuple(_convert(get_args(hint)[0], part.strip(), place) for part in parts)
     if hint is bool:
         if text.lower() not in ("true", "false"):
             raise UserError(f"{place} is true or false, not {text!r}")
         return text.lower() == "true"
+    if hint not in (int, float, str):
+        raise UserError(
+            f"{place} cannot be set from text: its type {_name(hint)} is none of int, float, str, bool, Literal, "
+            "tuple[X, ...] and X | None"
+        )
     try:
         return hint(text)
     except ValueError:
         raise UserError(f"{place} is of type {hint.__name__}, {text!r} is not") from None
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else str(hint)
 
 
 def to_json(options: Any) -> dict[str, Any]:
