@@ -28,6 +28,17 @@ def test_two_classes(signal):
     assert list(found) == ["accuracy", "f1", "matthews"]
 
 
+@pytest.mark.parametrize("signal", [-1.0, 0.0, 2.0])
+@pytest.mark.parametrize("n_classes", [3, 5])
+def test_more_classes_than_two(signal, n_classes):
+    logits, labels = _case(200, n_classes, signal)
+    predictions = logits.argmax(axis=1)
+    found = compute(("matthews",), "classification", logits, labels)["matthews"]
+    assert found == pytest.approx(sklearn_metrics.matthews_corrcoef(labels, predictions))
+    assert compute(("matthews",), "classification", logits, predictions) == {"matthews": pytest.approx(1.0)}
+    assert compute(("matthews",), "classification", logits, np.full(200, 2)) == {"matthews": 0.0}
+
+
 def test_four_choices():
     logits, labels = _case(300, 4, 1.0)
     expected = sklearn_metrics.accuracy_score(labels, logits.argmax(axis=1))

@@ -44,14 +44,28 @@ def _f1(predictions: Labels, labels: Labels) -> float:
 
 
 def _matthews(predictions: Labels, labels: Labels) -> float:
-    """Matthews correlation of two classes; 0 where predictions or labels are all of one class."""
-    return _correlation(predictions == 1, labels == 1)
+    """Matthews correlation; of more than two classes Gorodkin's R_K (2004, equation 8).
+
+    0 where predictions or labels are all of one class.
+    """
+    classes = np.union1d(predictions, labels)
+    # Of two classes one says all: with the other beside it, every sum below would only double.
+    told = classes[1:] if len(classes) == 2 else classes
+    return _cosine(_centred(predictions[:, None] == told).ravel(), _centred(labels[:, None] == told).ravel())
 
 
 def _correlation(a: Labels, b: Labels) -> float:
     """Pearson's r; 0 where either side is constant, which says nothing about the other."""
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    x, y = x - x.mean(), y - y.mean()
+    return _cosine(_centred(a), _centred(b))
+
+
+def _centred(x: Labels) -> npt.NDArray[np.float64]:
+    """Each column minus its mean."""
+    values = x.astype(np.float64)
+    return np.asarray(values - values.mean(axis=0))
+
+
+def _cosine(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
     scale = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / scale) if scale > 0 else 0.0
 
