@@ -15,8 +15,9 @@ import torch
 import transformers
 
 from nasbench import registry
+from nasbench.data import Split, TaskData, load_task_data
 from nasbench.errors import UserError
-from nasbench.models import default_model, load_pretrained
+from nasbench.models import default_model, load_pretrained, load_with_head, n_positions
 from nasbench.task import Model
 from nasbench.testing.models import TINY_BERT, TINY_MODELS, TINY_ROBERTA, save_tiny
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_SINGLE, TINY_TASKS
@@ -155,6 +156,21 @@ def another_network(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
 
 
+def as_decoder(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "is_decoder": True}))
+
+
+def unknown_activation(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_act": "zelu"}))
+
+
+def no_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"what is this")
+
+
 def cut(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
@@ -168,6 +184,12 @@ def cut(folder: Path) -> None:
         (another_depth, r"weights of another network, 16 parameters do not fit \(first: bert\.encoder\.layer\.3"),
         (another_network, r"the network is a gpt2, only BERT and RoBERTa can be pruned"),
         (cut, r"cannot be loaded as a saved model"),
+        (as_decoder, r"model: only encoders with absolute positions can be pruned$"),
+        (unknown_activation, r"cannot be loaded as a saved model \('zelu'\)$"),
+        (no_pickle, r"cannot be loaded as a saved model"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), r"no tokenizer in .*model: save it there with tokenizer"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), r"cannot be loaded as a saved model"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("[]"), r"cannot be loaded as a saved model"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"no weights in .*model\.safetensors"),
         (lambda folder: (folder / "config.json").unlink(), r"no saved model in .*: it has no config\.json$"),
         (shutil.rmtree, r"no saved model in "),
@@ -179,6 +201,50 @@ def test_folders_that_cannot_be_used_are_named(damage: Any, message: str, tmp_pa
     with pytest.raises(UserError, match=message) as error:
         load_pretrained(saved, TINY_PAIR, 0)
     assert "\n" not in str(error.value)
+
+
+def with_one_sequence(data: TaskData, n_tokens: int = 4, token: int = 0, segment: int = 0) -> TaskData:
+    """The test split replaced by one sequence."""
+    test = Split(
+        np.full(n_tokens, token, np.int32), np.full(n_tokens, segment, np.uint8), np.array([0, n_tokens]),
+        np.zeros(1, np.int64), 1, np.zeros(1, np.int64),
+    )  # fmt: skip
+    return dataclasses.replace(data, test=test)
+
+
+@pytest.mark.parametrize(("model", "n_segments"), [(TINY_BERT, 2), (TINY_ROBERTA, 1)])
+def test_tokens_that_the_network_does_not_know_are_refused(model: Model, n_segments: int) -> None:
+    loaded = load_with_head(model, TINY_PAIR, 0)
+    data = load_task_data(TINY_PAIR, loaded.tokenizer, 0)
+    n = loaded.network.config.vocab_size
+    loaded.check_fits(with_one_sequence(data, n_tokens=64, token=n - 1, segment=n_segments - 1))
+    with pytest.raises(UserError, match=r"the longest text has 65 tokens, and the network takes 64; .*_length = 64$"):
+        loaded.check_fits(with_one_sequence(data, n_tokens=65))
+    with pytest.raises(UserError, match=rf"it makes token {n}, and the network knows 0 to {n - 1}; save"):
+        loaded.check_fits(with_one_sequence(data, token=n))
+    with pytest.raises(UserError, match=rf"it makes segment {n_segments}, and the network knows 0 to "):
+        loaded.check_fits(with_one_sequence(data, segment=n_segments))
+
+
+def test_the_longest_sequence_is_what_the_network_itself_takes() -> None:
+    """The stock networks, given one token more than ``n_positions``, have no position for it."""
+    for model in TINY_MODELS:
+        network = load_with_head(model, TINY_PAIR, 0).network
+        room = n_positions(network.config.to_dict())
+        token = network.config.vocab_size - 1
+        with torch.no_grad():
+            network(torch.full((1, room), token))
+            with pytest.raises((IndexError, RuntimeError)):
+                network(torch.full((1, room + 1), token))
+
+
+@BY_NAME
+def test_whether_the_output_layer_is_new_is_known(model: Model, tmp_path: Path) -> None:
+    assert load_with_head(model, TINY_PAIR, 0).output_is_new
+    assert load_with_head(without_head(model, tmp_path / "bare"), TINY_PAIR, 0).output_is_new
+    saved = save_tiny(model, TINY_SINGLE, tmp_path / "whole")
+    assert not load_with_head(saved, TINY_PAIR, 0).output_is_new
+    assert load_with_head(saved, TINY_REGRESSION, 0).output_is_new  # of another number of outputs
 
 
 def test_the_hub_is_asked_for_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,60 @@ from nasbench.task import DeviceClass, Model, Task
 if TYPE_CHECKING:
     import torch
 
+    from nasbench.data import TaskData
+
 _FALLBACKS = {"minilm-l6": "demo-bert"}
 """For the embedded task, which needs nothing from outside: the model made on the spot."""
 _GENERATED_WEIGHTS_SEED = 0
 _FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
+"""One of them at least; without any, transformers makes a tokenizer that knows no word and says nothing."""
 _NEW_PARTS = ("classifier.", "pooler.")
 """Only what lies under these may be missing from a checkpoint."""
+_OUTPUT_BIASES = {"classifier.bias", "classifier.out_proj.bias"}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network that is ready for a task.
+
+    Attributes:
+        network: ``AutoModelForSequenceClassification`` with ``task.n_logits`` outputs or
+            ``AutoModelForMultipleChoice``, in fp32 and eval mode.
+        tokenizer: a fast one.
+        weights_sha256: of the weights file.
+        output_is_new: the output layer was drawn, not loaded: nobody has trained it yet.
+    """
+
+    network: Any
+    tokenizer: Any
+    weights_sha256: str
+    output_is_new: bool
+
+    def check_fits(self, data: TaskData) -> None:
+        """Refuse tokens that the network has no embedding for.
+
+        Raises:
+            UserError: one line, if texts are longer than the network takes or the tokenizer is another network's.
+        """
+        config, splits = self.network.config, (data.train, data.validation, data.test)
+        longest = max(int(split.lengths.max()) for split in splits)
+        room = n_positions(config.to_dict())
+        if longest > room:
+            raise UserError(
+                f"the longest text has {longest} tokens, and the network takes {room}; choose another model, or in a "
+                f"task of your own max_length = {room}"
+            )
+        for what, values, n_known in (
+            ("token", [split.tokens for split in splits], config.vocab_size),
+            ("segment", [split.segments for split in splits], config.type_vocab_size),
+        ):
+            highest = max(int(array.max()) for array in values)
+            if highest >= n_known:
+                raise UserError(
+                    f"the tokenizer is not that of the network: it makes {what} {highest}, and the network knows 0 to "
+                    f"{n_known - 1}; save both together"
+                )
 
 
 def default_model(task: Task, device_class: DeviceClass) -> str:
@@ -40,16 +90,12 @@ def default_model(task: Task, device_class: DeviceClass) -> str:
     return name if _package_folder(registry.models()[name]) is not None else _FALLBACKS[name]
 
 
-def load_pretrained(model: Model, task: Task, seed: int) -> tuple[Any, Any, str]:
-    """A network with the right head for a task, its tokenizer, and the hash of its pre-trained weights.
+def load_with_head(model: Model, task: Task, seed: int) -> Pretrained:
+    """A network with the right head for a task.
 
     Args:
         seed: of the new classifier's weights (normal with the network's ``initializer_range``, biases 0). The same seed
             gives the same weights; global random state is left as it was.
-
-    Returns:
-        ``AutoModelForSequenceClassification`` with ``task.n_logits`` outputs or ``AutoModelForMultipleChoice``, in
-        fp32 and eval mode; a fast tokenizer; the sha256 of the weights file.
 
     Raises:
         UserError: one line, for weights that cannot be had, are damaged, or are not what was declared.
@@ -63,8 +109,20 @@ def load_pretrained(model: Model, task: Task, seed: int) -> tuple[Any, Any, str]
             f"{folder}: the weights of {model.name!r} have sha256 {weights_sha256[:12]}..., declared is "
             f"{str(model.weights_sha256)[:12]}...; install or download them again"
         )
-    network, tokenizer = _load_folder(folder, model, task, seed)
-    return network, tokenizer, weights_sha256
+    network, tokenizer, new = _load_folder(folder, model, task, seed)
+    return Pretrained(network, tokenizer, weights_sha256, bool(new & _OUTPUT_BIASES))
+
+
+def load_pretrained(model: Model, task: Task, seed: int) -> tuple[Any, Any, str]:
+    """Network, tokenizer and hash of :func:`load_with_head`, for those who need no more."""
+    loaded = load_with_head(model, task, seed)
+    return loaded.network, loaded.tokenizer, loaded.weights_sha256
+
+
+def n_positions(config: Mapping[str, Any]) -> int:
+    """The longest sequence a network takes, in tokens, by its ``config.json``. RoBERTa begins behind the padding."""
+    before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] == "roberta" else 0
+    return int(config.get("max_position_embeddings", 512)) - before
 
 
 def weights_folder(model: Model) -> Path:
@@ -127,17 +185,21 @@ def _weights_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any, Any]:
+def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any, Any, set[str]]:
+    """Network, tokenizer and the names of the parameters that are new."""
     import torch
     import transformers
-    from safetensors import SafetensorError
 
+    if not any(list(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
+        raise UserError(f"no tokenizer in {folder}: save it there with tokenizer.save_pretrained")
     try:
         # Loading draws random weights for the head before it is set below; nobody else's numbers shall depend on it.
         with quiet(), torch.random.fork_rng(devices=[]):
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type != model.architecture:
                 raise UserError(f"{folder}: the network is a {config.model_type}, only BERT and RoBERTa can be pruned")
+            if config.is_decoder or getattr(config, "position_embedding_type", "absolute") != "absolute":
+                raise UserError(f"{folder}: only encoders with absolute positions can be pruned")
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
             network, report = _loader(task).from_pretrained(
                 folder,
@@ -147,14 +209,18 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what the libraries raise over a damaged file depends on where the damage is
         raise UserError(f"{folder}: cannot be loaded as a saved model ({first_line(error)})") from error
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"{folder}: the tokenizer has no padding token; save it with its tokenizer_config.json")
     new = {*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])}
     lost = sorted(name for name in new if not any(part in name for part in _NEW_PARTS))
     if lost:
         raise UserError(f"{folder}: weights of another network, {len(lost)} parameters do not fit (first: {lost[0]})")
     _initialise(network, new, seed)
-    return network.eval(), tokenizer
+    return network.eval(), tokenizer, new
 
 
 def _loader(task: Task) -> Any:
@@ -165,7 +231,7 @@ def _loader(task: Task) -> Any:
     return transformers.AutoModelForSequenceClassification
 
 
-def _generate(model: Model, task: Task, seed: int) -> tuple[Any, Any, str]:
+def _generate(model: Model, task: Task, seed: int) -> Pretrained:
     import torch
 
     module, function = str(model.generator).split(":")
@@ -179,7 +245,7 @@ def _generate(model: Model, task: Task, seed: int) -> tuple[Any, Any, str]:
     for name, value in network.state_dict().items():
         if name not in head:
             digest.update(name.encode() + value.numpy().tobytes())
-    return network.eval(), tokenizer, digest.hexdigest()
+    return Pretrained(network.eval(), tokenizer, digest.hexdigest(), output_is_new=True)
 
 
 def _with_head(config: Any, task: Task) -> Any:

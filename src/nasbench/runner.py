@@ -26,7 +26,7 @@ from nasbench.data import load_task_data
 from nasbench.errors import BudgetExhausted, MethodError, UserError
 from nasbench.evaluation import Evaluator
 from nasbench.method import Method
-from nasbench.models import load_pretrained
+from nasbench.models import load_with_head
 from nasbench.observer import Observer
 from nasbench.problem import Problem
 from nasbench.record import Evaluation, Identity, RunFolder, RunRecord
@@ -242,12 +242,13 @@ class _Run:
 
     def _load(self) -> tuple[Problem, RunRecord]:
         request, device = self.request, self.device
-        stock, tokenizer, weights_sha256 = load_pretrained(request.model, request.task, request.seed)
-        self.stock, self.tokenizer = stock, tokenizer
+        loaded = load_with_head(request.model, request.task, request.seed)
+        self.stock, self.tokenizer = stock, tokenizer = loaded.network, loaded.tokenizer
         data = load_task_data(request.task, tokenizer, request.seed, request.data_dir)
+        loaded.check_fits(data)
         precision = request.precision or default_precision(device)
         stock = stock.to(device).eval()
-        if request.task.kind == "regression":
+        if request.task.kind == "regression" and loaded.output_is_new:
             Adapter(stock).center_output(float(data.train.labels.mean()))
         dims = Adapter(stock).dimensions()
         space = make_space(request.space, dims)
@@ -264,7 +265,7 @@ class _Run:
             **provenance.describe(device),
             "precision": precision,
             "data_sha256": data.sha256,
-            "weights_sha256": weights_sha256,
+            "weights_sha256": loaded.weights_sha256,
         }
         recorder = Recorder(
             self.folder, self.checkpoints, self.budget, self.observer, test, request.max_evaluations, self.recorded,
