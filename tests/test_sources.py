@@ -152,7 +152,11 @@ def test_a_parquet_file_damaged_inside_is_named(tmp_path: Path) -> None:
     ("name", "contents", "message"),
     [
         ("rows.json", "[{", r"rows\.json: cannot be read as json, replace it"),
-        ("rows.jsonl", '{"first": "a"}\n[1]\n', r"every row must be an object with named columns"),
+        ("rows.jsonl", '{"first": "a"}\n[1]\n', r"it must be a list of objects, one a row, with named columns"),
+        ("rows.json", '{\n"first": ["a"],\n"second": ["b"], "label": [0]}', r"it must be a list of objects, one a row"),
+        ("rows.json", '{"first": {"0": "a"}, "second": {"0": "b"}, "label": {"0": 1}}', r"each row has one 'first', a"),
+        ("rows.json", '[{"first": "a", "second": "b", "label": "x"}, {"label": 1}]', r"\(column 'label': .*\)$"),
+        ("rows.json", "[]", r"rows\.json: cannot be read as json, replace it \(it has no rows\)$"),
         ("rows.csv", "first,second,label\na,b\n", r"rows\.csv: cannot be read as csv"),
         ("rows.csv", "", r"rows\.csv: cannot be read as csv"),
         ("rows.txt", "a b", r"rows\.txt: data files end in \.csv, \.tsv, \.json, \.jsonl or \.parquet$"),
@@ -163,6 +167,48 @@ def test_own_files_that_cannot_be_read(name: str, contents: str, message: str, t
     with pytest.raises(UserError, match=message) as error:
         read_rows(local(train=tmp_path / name), None)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_an_encoding_that_is_not_utf_8_is_named(suffix: str, encoding: str, tmp_path: Path) -> None:
+    path = write_file(tmp_path / f"rows.{suffix}")
+    path.write_bytes(path.read_text().replace("ba be", "b\u00e9").replace("\\u00e9", "\u00e9").encode(encoding))
+    with pytest.raises(UserError, match=rf"rows\.{suffix}: is not encoded in UTF-8, save it so \(") as error:
+        read_rows(local(train=path, test=path), None)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_file(suffix: str, tmp_path: Path) -> None:
+    path = write_file(tmp_path / f"rows.{suffix}")
+    due, _ = read_rows(local(train=path, test=path), None)
+    path.write_bytes("\ufeff".encode() + path.read_bytes())
+    assert read_rows(local(train=path, test=path), None)[0].sha256 == due.sha256
+
+
+def test_a_cell_may_be_larger_than_a_block_of_arrow(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("first,second,label\n" + f"{'ba ' * 1_000_000},x,0\nbe,y,1\n" * 2)
+    rows, _ = read_rows(local(train=path, test=path), None)
+    assert max(map(len, rows.texts[0])) == 3_000_000
+
+
+def test_columns_that_are_not_needed_may_hold_anything(tmp_path: Path) -> None:
+    rows = [{"first": "ba", "second": "bi", "label": i % 2, "id": ["x", 1, {}][i % 3]} for i in range(9)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    # Of the CSV Arrow looks at a megabyte to guess the type.
+    lines = [f"ba,bi,{i % 2},{i if i < 200_000 else 'x'}\n" for i in range(200_010)]
+    (tmp_path / "rows.csv").write_text("first,second,label,id\n" + "".join(lines))
+    for name, n in (("rows.json", 9), ("rows.csv", 200_010)):
+        assert len(read_rows(local(train=tmp_path / name, test=tmp_path / name), None)[0]) == n
+
+
+def test_a_line_of_json_may_hold_any_white_space(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = json.dumps({"first": "ba\u2028be\x85", "second": "bi", "label": 0}, ensure_ascii=False)
+    path.write_text(f"{row}\r\n\r\n" * 3, encoding="utf-8", newline="")
+    assert read_rows(local(train=path, test=path), None)[0].texts[0] == ["ba\u2028be\x85"] * 3
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

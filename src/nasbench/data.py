@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nasbench.errors import UserError
 from nasbench.sources import Labels, Rows, read_rows
 from nasbench.task import Task
 from nasbench.tokens import Tokens, tokenise
@@ -55,6 +56,9 @@ class Split:
                 f"tokens {self.tokens.shape} and segments {self.segments.shape} do not fit offsets up to "
                 f"{self.offsets[-1]}"
             )
+        # A method is handed these: one that writes into them by mistake is told so at once.
+        for array in (self.tokens, self.segments, self.offsets, self.labels, self.ids):
+            array.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -118,9 +122,16 @@ def load_task_data(
         UserError: one line, if the data cannot be had or do not fit the task.
     """
     train_rows, test_rows = read_rows(task, data_dir)
+    train_indices, validation_indices = split_indices(task, len(train_rows), seed)
+    sizes = len(train_indices), len(validation_indices), len(test_rows)
+    if not all(sizes):
+        raise UserError(
+            f"task {task.name!r} has too few rows: {sizes[0]} to train, {sizes[1]} to validate and {sizes[2]} to test"
+        )
+    if task.kind != "multiple_choice" and len(np.unique(train_rows.labels)) < 2:
+        raise UserError(f"task {task.name!r}: all {len(train_rows)} rows to train with have the same label")
     whole = _split(train_rows, task, tokenise(train_rows, task, tokenizer, cache_dir))
     test = _split(test_rows, task, tokenise(test_rows, task, tokenizer, cache_dir))
-    train_indices, validation_indices = split_indices(task, len(whole), seed)
     train, validation = whole.take(train_indices), whole.take(validation_indices)
     n_rows = (len(train_rows), len(test_rows))
     return TaskData(

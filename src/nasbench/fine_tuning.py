@@ -18,6 +18,9 @@ class FineTuningOptions:
 
     Attributes:
         warmup: fraction of all steps over which the learning rate rises.
+
+    Raises:
+        ValueError: for a value that makes no sense.
     """
 
     learning_rate: float | None = None
@@ -26,22 +29,13 @@ class FineTuningOptions:
     warmup: float | None = None
 
     def of(self, declared: FineTuning) -> FineTuning:
-        """The declared fine-tuning with this one's changes.
-
-        Raises:
-            ValueError: for a value that makes no sense.
-        """
+        """The declared fine-tuning with this one's changes."""
         names = [field.name for field in dataclasses.fields(FineTuningOptions)]
         changes = {name: value for name in names if (value := getattr(self, name)) is not None}
         return dataclasses.replace(declared, **changes)
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "batch_size", "epochs"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, not {value}")
-        if self.warmup is not None and not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a fraction in [0, 1), not {self.warmup}")
+        self.of(FineTuning())  # which knows what makes sense
         # Options that are combined with these are checked in turn.
         check = getattr(super(), "__post_init__", None)
         if check is not None:

@@ -10,6 +10,8 @@ import hashlib
 import importlib
 import json
 import os
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +34,12 @@ _OWN_TEST_FRACTION = 0.2
 """Of a user's only file, where none is named for the test."""
 _OWN_TEST_SEED = 20_240_502
 """Which rows become the test is a property of the data: the same for every data seed."""
+_NO_LABEL = ("", "nan", "na", "n/a", "null")
+"""What stands for a missing label in text, in any case: what spreadsheets and pandas write. ``none`` is a class."""
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0*")
+_FRACTION = re.compile(r"[+-]?(\d*\.\d+(e[+-]?\d+)?|\d+e-\d+)", re.IGNORECASE)
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 20, (1 << 31) - 1
+"""Bytes of a CSV that Arrow looks at together."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +95,26 @@ def read_rows(task: Task, data_dir: Path | None) -> tuple[Rows, Rows]:
     return train, _rows(task, "test", data_dir)
 
 
-def read_columns(data: DataSource, name: str, part: Part, data_dir: Path | None) -> tuple[pa.Table, str]:
+def read_columns(
+    data: DataSource, name: str, part: Part, data_dir: Path | None, *, named_labels: bool
+) -> tuple[pa.Table, str]:
     """The text and label columns of one part, unchecked, and the place they come from for messages.
 
     Args:
         name: of the task.
+        named_labels: labels are names, not numbers: those of a CSV are then what is written there, where Arrow would
+            make ``01`` a 1 and ``false`` a truth value.
+
+    Raises:
+        UserError: one line, if there is no such source, file or column, or it cannot be read.
     """
     columns = [*data.text_columns, data.label_column]
+    as_text = columns if named_labels else columns[:-1]
     if data.generator is not None:
         table, place = _generate(data.generator, part), f"generator {data.generator}"
     elif data.local_files:
         path = Path(data.local_files[part])
-        table, place = _read_file(path, columns[:-1]), str(path)
+        table, place = _read_file(path, columns, as_text), str(path)
     elif (folder := _data_dir(data_dir)) is not None and data.folder is not None:
         path = folder / data.folder / f"{_split(data, part)}.parquet"
         if not path.is_file():
@@ -106,20 +122,25 @@ def read_columns(data: DataSource, name: str, part: Part, data_dir: Path | None)
                 f"no file {path}, the {part} rows of task {name!r}; put it there, or leave --data-dir and "
                 f"{DATA_DIR_VARIABLE} away to take it from the hub"
             )
-        table, place = _read_file(path, columns[:-1]), str(path)
+        table, place = _read_file(path, columns, as_text), str(path)
     else:
         table, place = _from_hub(data, name, part), f"{data.repository} ({_split(data, part)})"
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         raise UserError(f"{place}: no column {missing[0]!r}; its columns are {', '.join(table.column_names)}")
+    twice = [column for column in columns if table.column_names.count(column) > 1]
+    if twice:
+        raise UserError(f"{place}: two columns are called {twice[0]!r}; rename one")
+    if table.num_rows == 0:
+        raise UserError(f"{place}: has no rows")
     return table.select(columns), place
 
 
 def _rows(task: Task, part: Part, data_dir: Path | None) -> Rows:
-    table, place = read_columns(task.data, task.name, part, data_dir)
-    if table.num_rows == 0:
-        raise UserError(f"{place}: has no rows")
+    table, place = read_columns(task.data, task.name, part, data_dir, named_labels=bool(task.data.label_names))
     texts = tuple(_texts(table.column(name), place, name) for name in task.data.text_columns)
+    if task.data.local_files:
+        _refuse_blank(task, texts, place)
     return Rows.in_canonical_order(texts, _labels(task, table.column(task.data.label_column), place))
 
 
@@ -133,17 +154,34 @@ def _texts(column: pa.ChunkedArray, place: str, name: str) -> list[str]:
     return texts
 
 
+def _refuse_blank(task: Task, texts: tuple[list[str], ...], place: str) -> None:
+    """Rows of a user's files without text. One of a pair may be blank: a review without a title."""
+    names = task.data.text_columns
+    alone = task.kind == "multiple_choice"
+    groups = [((name,), (column,)) for name, column in zip(names, texts, strict=True)] if alone else [(names, texts)]
+    for group, columns in groups:
+        for row, parts in enumerate(zip(*columns, strict=True)):
+            if not "".join(parts).strip():
+                raise UserError(f"{place}, column {' and '.join(map(repr, group))}: row {row} is empty; remove it")
+
+
 def _labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
     where = f"{place}, column {task.data.label_column!r}"
+    if names := task.data.label_names:
+        found = class_names(column, where, names)
+        unknown = next((row for row, name in enumerate(found) if name not in names), None)
+        if unknown is not None:
+            raise UserError(f"{where}: label {found[unknown]!r} of row {unknown} is none of {_listed(names)}")
+        index = {name: i for i, name in enumerate(names)}
+        return np.array([index[name] for name in found], dtype=np.int64)
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise UserError(f"{where}: row {row} has no label; remove it")
-    if task.data.label_names:
-        return _named_labels(task.data.label_names, column, where)
     if task.kind == "regression":
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             raise UserError(f"{where}: a regression needs numbers, not {column.type}")
-        numbers = column.to_numpy().astype(np.float32)
+        with np.errstate(over="ignore"):  # too large a number becomes infinite, and is refused as such
+            numbers = column.to_numpy().astype(np.float32)
         low, high = task.data.label_range or (-np.inf, np.inf)
         bad = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high)))
         if len(bad):
@@ -158,18 +196,42 @@ def _labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
     return np.asarray(classes, dtype=np.int64)
 
 
-def _named_labels(names: tuple[str, ...], column: pa.ChunkedArray, where: str) -> Labels:
-    index = {name: i for i, name in enumerate(names)}
-    values = [label_name(value) for value in column.to_pylist()]
-    unknown = next((row for row, value in enumerate(values) if value not in index), None)
-    if unknown is not None:
-        raise UserError(f"{where}: label {values[unknown]!r} of row {unknown} is none of {', '.join(names)}")
-    return np.array([index[value] for value in values], dtype=np.int64)
+def class_names(column: pa.ChunkedArray, where: str, known: Collection[str] = ()) -> list[str]:
+    """The name of each row's class, ``(n_rows,)``: :func:`label_name` of what stands there.
+
+    Args:
+        where: file and column, for messages.
+        known: names that the user listed: whatever they look like, they are classes.
+
+    Raises:
+        UserError: one line, for a row without a label (nothing, NaN, an empty text) or a number with a fraction.
+    """
+    if pa.types.is_nested(column.type):
+        raise UserError(f"{where}: must hold one label a row, not {column.type}")
+    names = []
+    for row, value in enumerate(column.to_pylist()):
+        name = value if value in known else label_name(value)
+        if value is None or (name not in known and name.lower() in _NO_LABEL):
+            or_list = f" ({value!r}), or list it in labels if it is a class" if isinstance(value, str) and name else ""
+            raise UserError(f"{where}: row {row} has no label; remove it{or_list}")
+        if name not in known and _FRACTION.fullmatch(name):
+            raise UserError(
+                f"{where}: label {name} of row {row} is a number with a fraction; did you mean "
+                'kind = "regression"? If it is a class, list all of them in labels'
+            )
+        names.append(name)
+    return names
 
 
 def label_name(value: Any) -> str:
-    """How a label of any type is written: ``1.0`` of a float column is the class ``1``."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    """How the name of a class is written: trimmed, truth values as in JSON, whole numbers without ``.0``."""
+    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    return match[1] if (match := _WHOLE_NUMBER.fullmatch(text)) else text
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Enough names to see what kind they are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _data_dir(data_dir: Path | None) -> Path | None:
@@ -193,37 +255,67 @@ def _generate(generator: str, part: Part) -> pa.Table:
     return pa.table(getattr(importlib.import_module(module), function)(part))
 
 
-def _read_file(path: Path, text_columns: list[str]) -> pa.Table:
+def _read_file(path: Path, columns: list[str], as_text: list[str]) -> pa.Table:
+    """A table with the columns of a file.
+
+    Args:
+        columns: those that are needed; others may be there in name only.
+        as_text: those that a CSV shall not make numbers of.
+    """
     if not path.is_file():
         raise UserError(f"no data file {path}")
+    kind = path.suffix.lower()[1:]
     try:
-        match path.suffix.lower():
-            case ".parquet":
+        match kind:
+            case "parquet":
                 return pyarrow.parquet.read_table(path)
-            case ".csv" | ".tsv":
-                delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-                return pyarrow.csv.read_csv(
-                    path,
-                    parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                    convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string())),
-                )
-            case ".json" | ".jsonl":
-                return _read_json(path)
+            case "csv" | "tsv":
+                return _read_csv(path, "\t" if kind == "tsv" else ",", as_text)
+            case "json" | "jsonl":
+                return _read_json(path, columns)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not encoded in UTF-8, save it so ({error})") from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as {path.suffix[1:]}, replace it ({first_line(error)})") from error
+        raise UserError(f"{path}: cannot be read as {kind}, replace it ({first_line(error)})") from error
     raise UserError(f"{path}: data files end in .csv, .tsv, .json, .jsonl or .parquet")
 
 
-def _read_json(path: Path) -> pa.Table:
-    """An array of objects, or an object a line."""
-    text = path.read_text(encoding="utf-8")
-    if text.lstrip().startswith("["):
-        rows = json.loads(text)
+def _read_csv(path: Path, delimiter: str, as_text: list[str]) -> pa.Table:
+    contents = path.read_bytes()
+    contents.decode("utf-8")
+    # Of more than one block Arrow guesses the types by the first, and no cell may be larger than one.
+    size = min(max(len(contents), _SMALLEST_BLOCK), _LARGEST_BLOCK)
+    return pyarrow.csv.read_csv(
+        pa.BufferReader(contents),
+        read_options=pyarrow.csv.ReadOptions(block_size=size),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
+    )
+
+
+def _read_json(path: Path, columns: list[str]) -> pa.Table:
+    """An array of objects, or an object a line. Columns that are not needed may hold anything."""
+    text = path.read_text(encoding="utf-8-sig").strip()
+    first = text.partition("\n")[0].strip()
+    if first.startswith("{") and first.endswith("}"):
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     else:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("every row must be an object with named columns")
-    return pa.Table.from_pylist(rows)
+        rows = json.loads(text)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it must be a list of objects, one a row, with named columns")
+    if not rows:
+        raise ValueError("it has no rows")
+    arrays = {name: pa.nulls(len(rows)) for row in rows for name in row}
+    for name in columns:
+        if name in arrays:
+            values = [row.get(name) for row in rows]
+            if any(isinstance(value, (list, dict)) for value in values):
+                raise ValueError(f"each row has one {name!r}, a list or object is none")
+            try:
+                arrays[name] = pa.array(values)
+            except (pa.ArrowException, OverflowError) as error:
+                raise ValueError(f"column {name!r}: {first_line(error)}") from error
+    return pa.table(arrays)
 
 
 def _from_hub(data: DataSource, name: str, part: Part) -> pa.Table:

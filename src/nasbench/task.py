@@ -101,6 +101,9 @@ class FineTuning:
 
     Attributes:
         warmup: fraction of all steps over which the learning rate rises linearly from 0.
+
+    Raises:
+        ValueError: for a value that makes no sense.
     """
 
     learning_rate: float = 2e-5
@@ -108,6 +111,16 @@ class FineTuning:
     epochs: int = 5
     warmup: float = 0.0
     weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "batch_size", "epochs"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be positive, not {value}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a fraction in [0, 1), not {self.warmup}")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay must be 0 or more, not {self.weight_decay}")
 
 
 @dataclass(frozen=True)

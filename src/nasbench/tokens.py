@@ -50,6 +50,9 @@ def tokenise(rows: Rows, task: Task, tokenizer: Any, cache_dir: Path | None = No
     Args:
         cache_dir: None stands for ``NASBENCH_CACHE_DIR``, else the user's cache folder. A damaged file is made anew,
             a folder that cannot be written to is done without.
+
+    Raises:
+        UserError: for a slow tokenizer, and for a ``max_length`` without room for text.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"{type(tokenizer).__name__} is not a fast tokenizer; save the model with its tokenizer.json")
@@ -71,6 +74,11 @@ def default_cache_dir() -> Path:
 
 def _encode(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
     first, second = _sequences(rows, task)
+    n_special = tokenizer.num_special_tokens_to_add(pair=second is not None)
+    if task.max_length <= n_special:
+        raise UserError(
+            f"task {task.name!r}: max_length = {task.max_length} leaves no room beside {n_special} special tokens"
+        )
     encoded = tokenizer(
         first,
         second,

@@ -7,13 +7,13 @@
     metric = "accuracy"           # or "f1", "matthews"; "spearman", "pearson" for a regression
     other_metrics = ["matthews"]
     budget_s = 1500
-    max_length = 128
+    max_length = 128              # tokens; or what the model takes, if that is less
 
     [data]
     train = "reviews.csv"         # .csv, .tsv, .json, .jsonl or .parquet, relative to this file
     test = "reviews-test.csv"     # a fixed fifth of train is put aside unless given
     text = "review"               # two columns for pairs; start and endings for multiple choice
-    label = "sentiment"
+    label = "sentiment"           # every row needs one
     labels = ["bad", "good"]      # the classes in order; sorted, or in the model's own order, unless given
 
     [model]
@@ -33,12 +33,14 @@ import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
+from nasbench import registry
 from nasbench.errors import UnknownName, UserError
-from nasbench.models import weights_folder
-from nasbench.sources import label_name, read_columns
+from nasbench.models import n_positions, weights_folder
+from nasbench.sources import class_names, read_columns
 from nasbench.task import DataSource, FineTuning, MetricName, Model, Task
 
 _DEFAULT_BUDGET_S = 1_500.0
+_DEFAULT_MAX_LENGTH = 128
 _KINDS = ("classification", "regression", "multiple_choice")
 _CORRELATIONS = ("spearman", "pearson")
 _ARCHITECTURES = ("bert", "roberta")
@@ -96,20 +98,20 @@ def load_user_task(path: Path) -> tuple[Task, Model]:
     """
     top = _read(path)
     kind = _kind(top)
-    model, own_labels = _model(top, path)
+    model, own_labels, room = _model(top, path)
     data = _data(top, path, kind)
     n_labels, data = _labels(data, kind, top, own_labels)
     task = Task(
-        name=_slug(top.get("name", str, path.stem)),
+        name=_name(top, path),
         summary=f"own task of {path.name}",
         kind=kind,
         n_labels=n_labels,
         metric=_metric(top, kind, n_labels),
         other_metrics=tuple(_known_metric(top, name, kind, n_labels) for name in top.names("other_metrics")),
         data=data,
-        budgets=dict.fromkeys((("user", "cpu"), ("user", "gpu")), _positive(top, "budget_s", _DEFAULT_BUDGET_S)),
+        budgets=dict.fromkeys((("user", "cpu"), ("user", "gpu")), _budget_s(top)),
         default_models={"cpu": model.name, "gpu": model.name},
-        max_length=int(_positive(top, "max_length", 128)),
+        max_length=_max_length(top, room),
     )
     return task, model
 
@@ -117,11 +119,18 @@ def load_user_task(path: Path) -> tuple[Task, Model]:
 def _read(path: Path) -> _Table:
     known = ("name", "kind", "metric", "other_metrics", "budget_s", "max_length", "data", "model")
     try:
-        return _Table(tomllib.loads(path.read_text(encoding="utf-8")), str(path), known)
+        return _Table(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path), known)
     except FileNotFoundError:
         raise UserError(f"no task file {path}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as TOML ({error})") from error
+
+
+def _name(top: _Table, path: Path) -> str:
+    name = _slug(top.get("name", str, path.stem))
+    if name in registry.tasks():
+        raise top.error(f"there is a task {name!r} already (nasbench tasks); give this one another name")
+    return name
 
 
 def _kind(top: _Table) -> Any:
@@ -159,6 +168,8 @@ def _data(top: _Table, path: Path, kind: str) -> DataSource:
         due = "a start and at least two endings" if kind == "multiple_choice" else "one column, or two for pairs"
         raise table.error(f"text must name {due}, not {len(columns)}")
     label = table.need("label", str)
+    if len({*columns, label}) <= len(columns):
+        raise table.error(f"text and label must name different columns, not {', '.join((*columns, label))}")
     if ("train" in table) == ("hub" in table):
         raise table.error("name either train (a file) or hub (a data set)")
     if "train" in table:
@@ -180,27 +191,37 @@ def _data(top: _Table, path: Path, kind: str) -> DataSource:
 
 
 def _labels(data: DataSource, kind: str, top: _Table, own_labels: tuple[str, ...]) -> tuple[int, DataSource]:
-    """How many classes there are, and the source with their names where they are not 0, 1, 2, ... already."""
+    """How many classes there are, and the source with their names."""
+    names = data.label_names
     if kind == "regression":
+        if names:
+            raise top.error("labels are the names of classes, a regression has none")
         return 1, data
-    if kind == "multiple_choice":
-        return len(data.text_columns) - 1, data
-    if not data.label_names:
-        table, place = read_columns(data, top.get("name", str, "own task"), "train", None)
-        values = set(table.column(data.label_column).drop_null().to_pylist())
-        names = {label_name(value) for value in values}
-        if names == {str(i) for i in range(len(names))} and all(isinstance(value, int) for value in values):
-            ordered: tuple[str, ...] = ()
-        elif names == set(own_labels):
-            ordered = own_labels
-        else:
-            ordered = tuple(sorted(names, key=_numbers_first))
-        if len(names) < 2:
-            raise UserError(f"{place}, column {data.label_column!r}: holds fewer than two classes")
-        return len(names), dataclasses.replace(data, label_names=ordered)
-    if len(set(data.label_names)) != len(data.label_names) or len(data.label_names) < 2:
+    if names and (len(set(names)) != len(names) or len(names) < 2):
         raise top.error("labels must be two or more different names")
-    return len(data.label_names), data
+    if kind == "multiple_choice":
+        n_endings = len(data.text_columns) - 1
+        if names and len(names) != n_endings:
+            raise top.error(f"labels must name each of the {n_endings} endings, not {len(names)}")
+        return n_endings, data
+    if not names:
+        names = _found_labels(data, top.get("name", str, "own task"), own_labels)
+    return len(names), dataclasses.replace(data, label_names=names)
+
+
+def _found_labels(data: DataSource, name: str, own_labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the classes in the train rows, in order."""
+    table, place = read_columns(data, name, "train", None, named_labels=True)
+    where = f"{place}, column {data.label_column!r}"
+    names = set(class_names(table.column(data.label_column), where))
+    if len(names) < 2:
+        raise UserError(f"{where}: holds fewer than two classes")
+    if len(names) > max(2, table.num_rows // 2):
+        raise UserError(
+            f"{where}: has {len(names)} different labels in {table.num_rows} rows; name the column of the classes in "
+            "label, or list the classes in labels"
+        )
+    return own_labels if names == set(own_labels) else tuple(sorted(names, key=_numbers_first))
 
 
 def _numbers_first(name: str) -> tuple[int, float, str]:
@@ -211,8 +232,8 @@ def _numbers_first(name: str) -> tuple[int, float, str]:
         return 1, 0.0, name
 
 
-def _model(top: _Table, path: Path) -> tuple[Model, tuple[str, ...]]:
-    """The model, and the names of the classes it was trained for, if it knows any."""
+def _model(top: _Table, path: Path) -> tuple[Model, tuple[str, ...], int]:
+    """The model, the names of the classes it was trained for, if it knows any, and the tokens it takes."""
     top.need("model", dict)
     table = top.table("model", ("hub", "revision", "folder", "fine_tuning"))
     if ("hub" in table) == ("folder" in table):
@@ -232,31 +253,43 @@ def _model(top: _Table, path: Path) -> tuple[Model, tuple[str, ...]]:
     try:
         config = json.loads((where / "config.json").read_text(encoding="utf-8"))
         architecture, labels = config.get("model_type"), config.get("id2label", {})
-    except (OSError, ValueError, AttributeError) as error:
+        if architecture not in _ARCHITECTURES:
+            raise UserError(f"{where}: the network is a {architecture}, only BERT and RoBERTa can be pruned")
+        own_labels = tuple(str(labels[key]) for key in sorted(labels, key=int))
+        room = n_positions(config)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{where / 'config.json'}: not the configuration of a saved model ({error})") from error
-    if architecture not in _ARCHITECTURES:
-        raise UserError(f"{where}: the network is a {architecture}, only BERT and RoBERTa can be pruned")
-    own_labels = tuple(str(labels[key]) for key in sorted(labels, key=int))
-    return dataclasses.replace(model, architecture=architecture), own_labels
+    return dataclasses.replace(model, architecture=architecture), own_labels, room
 
 
 def _fine_tuning(model: _Table) -> FineTuning:
     fields = {name: type(value) for name, value in dataclasses.asdict(FineTuning()).items()}
     table = model.table("fine_tuning", tuple(fields))
-    values = {}
-    for name, kind in fields.items():
-        if name in table:
-            value = table.get(name, int if kind is int else _NUMBER)
-            if value < 0 or (kind is int and value == 0):
-                raise table.error(f"{name} must be positive, not {value!r}")
-            values[name] = kind(value)
-    return FineTuning(**values)
+    kinds = {name: int if kind is int else _NUMBER for name, kind in fields.items()}
+    try:
+        return FineTuning(
+            **{name: kind(table.get(name, kinds[name])) for name, kind in fields.items() if name in table}
+        )
+    except ValueError as error:
+        raise table.error(str(error)) from error
 
 
-def _positive(top: _Table, key: str, default: float) -> float:
-    value = float(top.get(key, _NUMBER, default))
-    if not value > 0:
-        raise top.error(f"{key} must be positive, not {value:g}")
+def _budget_s(top: _Table) -> float:
+    value = float(top.get("budget_s", _NUMBER, _DEFAULT_BUDGET_S))
+    if not 0 < value < float("inf"):
+        raise top.error(f"budget_s must be a positive number of seconds, not {value:g}")
+    return value
+
+
+def _max_length(top: _Table, room: int) -> int:
+    """Tokens at which texts are cut.
+
+    Args:
+        room: what the model takes.
+    """
+    value: int = top.get("max_length", int, min(_DEFAULT_MAX_LENGTH, room))
+    if not 0 < value <= room:
+        raise top.error(f"max_length must be 1 to {room}, which is what the model takes, not {value}")
     return value
 
 
