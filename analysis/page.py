@@ -31,7 +31,7 @@ from nasbench.subnetwork import BoolArray
 from . import style
 from .frame import Results
 from .fronts import front_mask
-from .leaderboard import PARAMETER_LIMITS, TRACKS, Section, interval, number
+from .leaderboard import PARAMETER_LIMITS, TRACKS, Section, interval, number, section_title
 from .missing import Shortfall
 from .ranks import bootstrap_ranks
 from .relative import unpruned_metric
@@ -137,8 +137,9 @@ def write_page(
 _LEADERBOARD_NOTE = (
     "Hypervolume of validation error and parameter count, both quantile-normalised per task and model, with reference "
     "point (2, 2); at most 4. Only tasks and models count on which two methods have run with one seed; hypervolumes, "
-    "test metrics and places are those of methods that have run on all of them. Brackets hold 95 % intervals, see "
-    "leaderboard.md. Test metrics under a limit on the parameters are relative to the unpruned network's."
+    "test metrics and places are those of methods that have run on all of them. Brackets hold 95 % intervals; an "
+    "asterisk marks one from the differences between tasks and models, for want of repetitions. Test metrics under a "
+    "limit on the parameters are relative to the unpruned network's."
 )
 
 
@@ -179,7 +180,8 @@ def _board(board: Section, contestants: list[str], folded: bool) -> dict[str, An
     for row in board.table.to_dict("records"):
         cells = [
             _place(row["place"], row["place_low"], row["place_high"]),
-            interval(row["hypervolume"], row["hypervolume_low"], row["hypervolume_high"], 3),
+            interval(row["hypervolume"], row["hypervolume_low"], row["hypervolume_high"], 3)
+            + ("*" if row["between_cells"] else ""),
             interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         ]
         cells += [_percent(row[f"relative_{limit}"]) for limit in PARAMETER_LIMITS]
@@ -187,7 +189,29 @@ def _board(board: Section, contestants: list[str], folded: bool) -> dict[str, An
         rows.append({"name": row["contestant"], "contestant": contestants.index(row["contestant"]), "cells": cells})
     limits = [f"At {100 * limit:.0f} % params" for limit in PARAMETER_LIMITS]
     columns = ["Method", "Place", "Hypervolume", "Average rank", *limits, "Runs", "Tasks x models"]
-    return {"title": board.title, "columns": columns, "rows": rows, "folded": folded}
+    return {
+        "title": board.title,
+        "columns": columns,
+        "rows": rows,
+        "folded": folded,
+        "by_cell": _by_cell(board, contestants),
+        "lone": ", ".join(board.lone_cells),
+    }
+
+
+def _by_cell(board: Section, contestants: list[str]) -> dict[str, Any]:
+    """Mean hypervolume of every contestant in every cell of a board."""
+    means = board.by_cell.set_index(["contestant", "cell"])["hypervolume"]
+    cells = sorted(board.by_cell["cell"].unique())
+    rows = [
+        {
+            "name": name,
+            "contestant": contestants.index(name),
+            "cells": [number(means.get((name, cell), math.nan), 3) for cell in cells],
+        }
+        for name in board.table["contestant"]
+    ]
+    return {"columns": [cell.rpartition("/")[0] for cell in cells], "rows": rows}
 
 
 def _place(place: float, low: float, high: float) -> str:
@@ -390,7 +414,7 @@ def _ranks(scores: Scores, contestants: list[str], steps: npt.NDArray[np.int64])
             if bands.n_blocks[i]
         ]
         if lines:
-            found.append({"title": f"{track}, {device}", "lines": lines})
+            found.append({"title": section_title(track, device), "lines": lines})
     return found
 
 

@@ -4,6 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const PAGE_OF_RUNS = 100;
+  const CROWDED = 25; // points of a front above which its markers are drawn smaller, as in the figures
   const hidden = new Set();
   let nShown = PAGE_OF_RUNS;
 
@@ -80,7 +81,7 @@
         if (!hidden.delete(i)) hidden.add(i);
         drawAll();
       });
-      byId("chips").append(chip);
+      byId("chips-all").before(chip);
     });
     byId("chips-all").addEventListener("click", () => { hidden.clear(); drawAll(); });
     byId("chips-none").addEventListener("click", () => { data.contestants.forEach((_, i) => hidden.add(i)); drawAll(); });
@@ -176,7 +177,7 @@
       over.push(trace(run, front, values, {
         mode: "lines+markers", name: asText(look.name),
         line: { color: faint(look.colour, chosen.runs.length > 12 ? 0.5 : 0.9), width: 1.5, dash: look.dash, shape: onTest ? "linear" : "hv" },
-        marker: { color: colour, size: 7.5, symbol: look.symbol + (look.filled ? "" : "-open"), line: { color: look.filled ? variable("--paper") : colour, width: look.filled ? 0.8 : 1.5 } },
+        marker: { color: colour, size: front.length > CROWDED ? 5 : 7.5, symbol: look.symbol + (look.filled ? "" : "-open"), line: { color: look.filled ? variable("--paper") : colour, width: look.filled ? 0.8 : 1.5 } },
       }));
     }
     const cell = data.cells[chosen.cell];

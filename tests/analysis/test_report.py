@@ -158,6 +158,18 @@ def test_fronts_are_whole_on_the_page(report_folder, payload):
             assert by_index[evaluation.index] == expected
 
 
+def test_the_page_holds_the_hypervolume_on_each_task_and_model(report_folder, page):
+    means = pd.read_csv(report_folder / "out" / "tables" / "hypervolume.csv").set_index(["contestant", "cell"])["mean"]
+    text = [part.strip() for part in page.text if part.strip()]
+    rows = text[text.index("Hypervolume on each task and model") :]
+    rows = rows[: rows.index("Explore")]
+    assert rows[1:4] == ["Method", "mrpc/bert-base-cased", "rte/bert-base-cased"]
+    for name in ("rfp@large", HOSTILE + "@small"):
+        i = rows.index(name)
+        cells = ("mrpc/bert-base-cased/gpu", "rte/bert-base-cased/gpu")
+        assert rows[i + 1 : i + 3] == [f"{means[name, cell]:.3f}" for cell in cells]
+
+
 def test_tables_hold_the_numbers(report_folder):
     runs = pd.read_csv(report_folder / "out" / "tables" / "runs.csv")
     by_cell = pd.read_csv(report_folder / "out" / "tables" / "hypervolume.csv")
