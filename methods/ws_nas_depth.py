@@ -6,12 +6,10 @@ Reading the classifier at each depth gives l + 1 evaluations for the price of on
 
 from __future__ import annotations
 
-import numpy as np
-
 from nasbench.fine_tuning import TRAINING_SHARE, SuperNetworkOptions
 from nasbench.method import Method
 from nasbench.problem import Problem
-from nasbench.search import MAX_CONSECUTIVE_DUPLICATES
+from nasbench.search import MAX_CONSECUTIVE_DUPLICATES, proposal_of, values_of
 from nasbench.space import Config
 
 
@@ -39,9 +37,9 @@ class DepthWeightSharingNAS(Method):
             """Report and tell all depths up to that of a configuration; False if none of them was new."""
             evaluations = problem.evaluate_depths(network, config)
             for evaluation in evaluations:
-                if evaluation.error is not None:
-                    told = problem.space.from_json(evaluation.config)
-                    searcher.tell(told, np.array([evaluation.error, evaluation.params]))
+                values = values_of(evaluation)
+                if values is not None:
+                    searcher.tell(problem.space.from_json(evaluation.config), values)
             return bool(evaluations)
 
         with problem.phase("search"):
@@ -49,4 +47,4 @@ class DepthWeightSharingNAS(Method):
                 visit(config)
             n_duplicates = 0
             while n_duplicates < MAX_CONSECUTIVE_DUPLICATES:
-                n_duplicates = 0 if visit(searcher.ask()) else n_duplicates + 1
+                n_duplicates = 0 if visit(proposal_of(searcher, problem.space)) else n_duplicates + 1

@@ -39,7 +39,6 @@ def test_time_is_charged_to_the_innermost_phase(clock):
     assert budget.charged_s == {"training": 6, "validation": 3, "search": 0, "idle": 6}
     assert budget.uncharged_s == {"loading": 15}
     assert budget.elapsed_s == sum(budget.charged_s.values()) == 15
-    assert budget.remaining_s == 85
 
 
 def test_what_the_harness_does_costs_nothing(clock):
@@ -86,7 +85,6 @@ def test_an_unlimited_budget_is_never_spent(clock):
     with budget.running():
         clock.advance(1e12)
         budget.check()
-    assert budget.remaining_s == math.inf
 
 
 def test_it_goes_on_where_an_earlier_attempt_stopped(clock):

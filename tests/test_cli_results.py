@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,6 +98,21 @@ def test_a_dry_run_lists_commands_that_are_valid(nasbench, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_marks_what_is_complete(nasbench, tmp_path: Path) -> None:
+    restricted = ("fig8", "--dry-run", "--task", "rte", "--model", "minilm-l6", "--device", "cpu", "--seed", "0")
+    contestants = [Contestant("rfp", None, "large"), Contestant("ws-nas", "ehvi")]
+    plan = Plan(contestants, tasks=("rte",), models=("minilm-l6",), seeds=(0,), n_evaluations=5, device_class="cpu")
+    _, second = write_results(tmp_path / "results", plan)
+    record = json.loads((second / "run.json").read_text())
+    (second / "run.json").write_text(json.dumps(record | {"status": "failed"}))
+    spoken = nasbench("experiment", *restricted)
+    assert (spoken.code, spoken.err) == (0, "")
+    lines = spoken.out.splitlines()
+    assert len(lines) == 5
+    (marked,) = [line for line in lines if "#" in line]
+    assert marked.endswith("--method rfp --space large --seed 0  # complete")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -179,6 +195,10 @@ def test_a_pruned_network_is_exported_and_loaded(nasbench, run_folder: Path, tmp
     again = nasbench("export", str(run_folder), "--out", "pruned")
     assert (again.code, again.err.count("\n")) == (2, 1)
     assert "pruned exists" in again.err
+    for share in ("50", "0", "nan"):
+        nonsense = nasbench("export", str(run_folder), "--max-params", share, "--out", "pruned-by-half")
+        assert nonsense.code == 2
+        assert "--max-params is a fraction of the parameters, 0.5 for half of them" in nonsense.err
     none = nasbench("export", str(run_folder), "--max-params", "0.01", "--out", "tiny")
     assert (none.code, none.err.count("\n")) == (2, 1)
     assert not (tmp_path / "tiny").exists()

@@ -67,6 +67,9 @@ def test_a_type_that_cannot_be_typed_is_refused(name: str) -> None:
         ({"alphas": "0.5,"}, "option 'alphas' of method 'm' is of type float, '' is not"),
         ({"modes": "a,c"}, "unknown value for option 'modes' of method 'm':"),
         ({"limit": "few"}, "option 'limit' of method 'm' is of type int, 'few' is not"),
+        ({"rate": "inf"}, "option 'rate' of method 'm' is a finite number of a sensible size, not 'inf'"),
+        ({"rate": "nan"}, "option 'rate' of method 'm' is a finite number of a sensible size, not 'nan'"),
+        ({"epochs": "9" * 30}, "option 'epochs' of method 'm' is a finite number of a sensible size"),
         ({"epochs": "0"}, "options of method 'm': epochs must be positive, not 0"),
     ],
 )
@@ -78,8 +81,12 @@ def test_a_wrong_value_is_named_with_its_place(texts: dict[str, str], message: s
 
 
 def test_an_unknown_option_gets_a_suggestion() -> None:
-    with pytest.raises(UnknownName, match=r"unknown option of method 'm' 'epoch'; did you mean 'epochs'\?"):
+    with pytest.raises(UnknownName, match=r"unknown option of method 'm': 'epoch'; did you mean 'epochs'\?"):
         options.parse(Example, {"epoch": "5"}, "method 'm'")
+
+
+def test_choices_are_those_of_words() -> None:
+    assert options.choices(Example) == {"strategy": ["full", "kd"]}
 
 
 def test_json_has_every_field() -> None:

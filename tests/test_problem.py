@@ -11,8 +11,9 @@ import torch
 
 from nasbench import metrics
 from nasbench.batching import collate
+from nasbench.checkpoints import Checkpoints
 from nasbench.data import load_task_data
-from nasbench.errors import BudgetExhausted
+from nasbench.errors import BudgetExhausted, MethodError
 from nasbench.evaluation import Evaluator
 from nasbench.front import pareto_mask
 from nasbench.method import Method
@@ -24,6 +25,7 @@ from nasbench.subnetwork import Dimensions, SubNetwork
 from nasbench.supernet import SuperNetwork
 from nasbench.testing.contract import SEED, MethodSubject, SteppingClock
 from nasbench.testing.models import TINY_BERT
+from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 
 
@@ -263,9 +265,16 @@ def _bad_label(problem):
     problem.evaluate(problem.pretrained("../up"), problem.space.largest)
 
 
+def _bloated(problem):
+    network = problem.pretrained()
+    network.model.classifier.register_parameter("more", torch.nn.Parameter(torch.zeros(1000)))
+    problem.evaluate(network, problem.space.largest)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
+        (_bloated, r"a network of [\d,]+ parameters where [\d,]+ are left of the original"),
         (_outside, r"heads = 5 is outside \[0, 4\]"),
         (_wrong_shape, r"has shape \(3,\), not \(2,\)"),
         (_floats, "holds integers, not float64"),
@@ -392,6 +401,9 @@ def test_all_depths_of_one_pass_are_single_evaluations(run):
         assert a["test_error"] == (None if b["test_error"] is None else pytest.approx(b["test_error"], abs=1e-6))
         assert a["key"] == b["key"]
     assert [e.n_duplicates for e in together.evaluations] == [0, 0, 0, 0, 1, 0]
+    # The time of a pass is that of no single network in it.
+    assert {e.latency_ms for e in together.evaluations} == {None}
+    assert all(e.latency_ms > 0 for e in single.evaluations)
     assert [e.index for e in together.evaluations] == list(range(6))
 
 
@@ -467,3 +479,33 @@ def test_a_pruning_mask_is_a_point_of_large(run):
     evaluation = outcome.evaluations[0]
     space = make_space("large", Dimensions(**outcome.record.dimensions))
     assert space.to_subnetwork(space.from_json(json.loads(json.dumps(evaluation.config)))).key == evaluation.key
+
+
+def test_one_label_is_one_training(run):
+    def twice(problem):
+        for _ in range(2):
+            network = problem.pretrained()
+            problem.training(network).run()
+            problem.evaluate(network, problem.space.largest)
+
+    assert "two trainings are called 'network'; give the second network a label" in run(twice).record.reason
+
+
+def test_weights_that_changed_need_another_label(tmp_path):
+    network, checkpoints = tiny_network(TINY_BERT, TINY_PAIR).network, Checkpoints(tmp_path)
+    for _ in range(2):
+        checkpoints.keep_weights(network)
+    with torch.no_grad():
+        network.model.classifier.bias.add_(1)
+    with pytest.raises(MethodError, match="the weights of 'network' have changed since they were saved"):
+        checkpoints.keep_weights(network)
+    checkpoints.keep_weights(network.labelled("changed"))
+    # What a killed attempt saved is taken for what the method has now: it is where it was.
+    Checkpoints(tmp_path).keep_weights(network)
+
+
+def test_data_cannot_be_written_by_mistake(run):
+    def relabel(problem):
+        problem.validation.labels[:] = 0
+
+    assert "read-only" in run(relabel).record.reason

@@ -77,7 +77,7 @@ def test_what_is_no_plugin_file_is_the_users_mistake(tmp_path: Path, name: str) 
         registry.methods((tmp_path / name,))
 
 
-@pytest.mark.parametrize("text", ["1 / 0", "def broken(:", "import no_such_module"])
+@pytest.mark.parametrize("text", ["1 / 0", "def broken(:", "import no_such_module", "raise SystemExit(0)"])
 def test_a_plugin_file_that_cannot_be_imported_says_so(package: Path, text: str) -> None:
     file = package / "broken.py"
     file.write_text(text)
@@ -92,6 +92,29 @@ def test_a_class_without_a_name_says_what_is_missing(package: Path) -> None:
     file.write_text(GOOD_METHOD.replace('name = "mine"', ""))
     with pytest.raises(PluginError, match="class Mine has no name"):
         registry.methods((file,))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("summary = None", "class Mine has no summary"),
+        ("spaces = ('small', 'huge')", r"class Mine has spaces = \('small', 'huge'\); it is a tuple of some of small"),
+        ("spaces = ()", "class Mine has spaces = "),
+        ("Options = dict", "class Mine has Options that are no dataclass"),
+        ("Options = dataclasses.make_dataclass('O', [('x', int)])", "Options that a record cannot hold .*missing"),
+        (
+            "Options = dataclasses.make_dataclass('O', [('x', float, float('inf'))])",
+            "Options that a record cannot hold as JSON with their defaults: Out of range",
+        ),
+    ],
+)
+def test_a_declaration_that_is_of_no_use_says_what_is_wrong(package: Path, line: str, message: str) -> None:
+    file = package / "odd.py"
+    file.write_text(
+        "import dataclasses\n" + GOOD_METHOD.replace('summary = "does nothing"', f'summary = "x"\n    {line}')
+    )
+    with pytest.raises(PluginError, match=message):
+        registry.methods((file,))["mine"]
 
 
 def test_an_entry_point_is_imported_only_when_asked_for(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

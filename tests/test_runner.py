@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from nasbench import runner
-from nasbench.errors import UserError
+from nasbench.errors import NasbenchError, UserError
 from nasbench.fine_tuning import SuperNetworkOptions
 from nasbench.method import Method
 from nasbench.methods.ws_nas import WeightSharingNAS
@@ -22,9 +22,11 @@ from nasbench.observer import Observer
 from nasbench.record import RecordError, RunFolder
 from nasbench.searcher import Searcher
 from nasbench.strategies import SuperNetworkTraining
+from nasbench.task import FineTuning
 from nasbench.testing.contract import Killed, KillingObserver, MethodSubject, SteppingClock
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA, save_tiny
 from nasbench.testing.tasks import TINY_PAIR
+from nasbench.training import ActiveVocabulary
 
 QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)
 CONFIGS = ([4, 48, 3], [0, 0, 0], [2, 24, 1], [3, 10, 2], [1, 40, 3])
@@ -126,7 +128,7 @@ def test_what_a_record_says(subject, results):
     assert record.identity.max_evaluations == 4
     assert record.unofficial == [
         "task 'x' is not part of the suite",
-        "budget is 1e+06 s, not 60 s",
+        "a budget of 1e+06 s instead of 60 s",
         "limited to 4 evaluations",
     ]
     assert record.metric == "accuracy"
@@ -459,7 +461,7 @@ class Nothing(Method):
 def test_a_run_without_evaluations_has_failed(results, tmp_path):
     outcome = _run(MethodSubject(Nothing, tmp_path, n_evaluations=None), results)
     assert outcome.record.status == "failed"
-    assert outcome.record.reason == "the method ended, or its budget did, before anything was evaluated"
+    assert outcome.record.reason.startswith("the method ended, or its budget did, before anything was evaluated")
 
 
 class Fickle(Method):
@@ -511,7 +513,7 @@ def test_a_searcher_outside_the_space_fails_the_run(results, tmp_path):
 def test_the_end_of_the_budget_in_training_leaves_nothing_to_rank(results, tmp_path):
     outcome = _run(MethodSubject(Trains, tmp_path, n_evaluations=None), results, clock=SteppingClock(), budget_s=10)
     assert outcome.record.status == "failed"
-    assert outcome.record.reason == "the method ended, or its budget did, before anything was evaluated"
+    assert outcome.record.reason.startswith("the method ended, or its budget did, before anything was evaluated")
     assert sum(outcome.record.charged_s.values()) >= 10
 
 
@@ -559,3 +561,166 @@ def test_roberta_runs_too(subject, results):
 
 def test_precision_follows_the_device():
     assert runner.default_precision(torch.device("cpu")) in ("fp32", "bf16")
+
+
+class BreaksAtOnce(Searcher):
+    name, summary = "breaks-at-once", "raises when it is made"
+
+    def __init__(self, space, rng, options=None):
+        super().__init__(space, rng, options)
+        raise ZeroDivisionError("no searcher\ntoday")
+
+    def ask(self):
+        return self.space.largest
+
+    def tell(self, config, values):
+        pass
+
+
+class NeverMade(Evaluates):
+    def __init__(self, options=None):
+        super().__init__(options)
+        raise OSError("no method today")
+
+
+class Refuses(Evaluates):
+    def run(self, problem):  # noqa: ARG002
+        raise UserError("these options do not go together")
+
+
+class Leaves(Evaluates):
+    def run(self, problem):
+        problem.evaluate(problem.pretrained(), CONFIGS[0])
+        raise SystemExit(0)
+
+
+class GoesOn(Evaluates):
+    def run(self, problem):
+        network = problem.pretrained()
+        while True:
+            try:
+                problem.evaluate(network, problem.space.sample(problem.rng))
+            except Exception:  # noqa: BLE001
+                continue
+
+
+class BreaksItsNetwork(Evaluates):
+    def run(self, problem):
+        network = problem.pretrained()
+        with torch.no_grad():
+            network.model.classifier.weight.fill_(float("nan"))
+        for config in CONFIGS[:2]:
+            problem.evaluate(network, config)
+
+
+@pytest.mark.parametrize(
+    ("method", "searcher", "reason", "n_evaluations"),
+    [
+        (WeightSharingNAS, BreaksAtOnce, r"ZeroDivisionError in test_runner\.py:\d+: no searcher today$", 0),
+        (NeverMade, None, r"OSError in test_runner\.py:\d+: no method today$", 0),
+        (Refuses, None, "^these options do not go together$", 0),
+        (Leaves, None, r"SystemExit in test_runner\.py:\d+: 0$", 1),
+        (GoesOn, None, "went on although the limit of 3 evaluations is reached; let BudgetExhausted pass", 3),
+        (BreaksItsNetwork, None, "^all 2 evaluations failed; the first: ", 2),
+    ],
+)
+def test_however_a_plugin_goes_wrong_its_record_says_so(results, tmp_path, method, searcher, reason, n_evaluations):
+    outcome = MethodSubject(method, tmp_path, searcher=searcher, n_evaluations=3).run(results)
+    assert outcome.record.status == RunFolder(_folder(results)).read_run().status == "failed"
+    assert re.search(reason, outcome.record.reason)
+    assert len(outcome.evaluations) == n_evaluations
+
+
+def test_a_full_disk_is_not_the_methods_failure(subject, results, monkeypatch):
+    fsync, n_calls = os.fsync, 0
+
+    def full_after_some(descriptor):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls > 4:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_after_some)
+    with pytest.raises(NasbenchError, match=r"^cannot write .*: No space left on device$"):
+        _run(subject, results)
+    assert [path for path in _folder(results).rglob(".*") if path.name != ".lock"] == []
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert RunFolder(_folder(results)).read_run().status == "running"
+    assert _run(subject, results).record.status == "complete"
+
+
+def test_ten_seeds_count(subject, results):
+    reasons = [_run(subject, results, seed=seed).record.unofficial for seed in (9, 10)]
+    assert [any("seed" in reason for reason in of_one) for of_one in reasons] == [False, True]
+    assert "seed 10 is not one of 0 to 9" in reasons[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda task, _: {"task": dataclasses.replace(task, metric="matthews")}, "with metric accuracy, now"),
+        (
+            lambda _, model: {"model": dataclasses.replace(model, fine_tuning=FineTuning(epochs=7))},
+            "its fine-tuning differ",
+        ),
+        (
+            lambda _, model: {"model": dataclasses.replace(model, super_network=FineTuning(epochs=7))},
+            "its super-network's training differ",
+        ),
+        (
+            lambda task, _: {"task": dataclasses.replace(task, budgets={("demo", "cpu"): 50.0})},
+            "with budget_s 60.0, now it is 50.0",
+        ),
+    ],
+)
+def test_a_declaration_that_was_changed_is_not_resumed(subject, results, change, message):
+    _kill(subject, results, 2, budget_s=None)
+    before = _snapshot(_folder(results))
+    with pytest.raises(UserError, match=f"cannot resume .*{message}"):
+        _run(subject, results, budget_s=None, **change(subject.task, subject.model))
+    assert _snapshot(_folder(results)) == before
+
+
+def test_what_cannot_be_loaded_leaves_no_folder(subject, results, tmp_path):
+    model = dataclasses.replace(TINY_BERT, generator=None, local_folder=str(tmp_path / "missing"))
+    with pytest.raises(UserError):
+        _run(subject, results, model=model)
+    assert list(results.rglob(".lock")) == []
+
+
+class InterruptsAt(Observer):
+    """Ctrl-C after a step of training."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def training(self, done, total, elapsed_s):  # noqa: ARG002
+        if done == self.step:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_costs_no_step_of_training(results, tmp_path):
+    subject = MethodSubject(Trains, tmp_path, n_evaluations=None)
+    with pytest.raises(KeyboardInterrupt):
+        _run(subject, results, observer=InterruptsAt(5))
+    steps = Steps()
+    resumed = _run(subject, results, observer=steps)
+    assert steps.seen[0][0] == 6
+    assert resumed.comparable() == _run(subject, tmp_path / "whole").comparable()
+
+
+def test_half_a_step_is_not_kept(results, tmp_path, monkeypatch):
+    subject = MethodSubject(Trains, tmp_path, n_evaluations=None)
+    decay_others = ActiveVocabulary.decay_others
+
+    def interrupted(self, factor):
+        decay_others(self, factor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ActiveVocabulary, "decay_others", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _run(subject, results)
+    monkeypatch.setattr(ActiveVocabulary, "decay_others", decay_others)
+    assert not (_folder(results) / "checkpoints" / "training.pt").exists()
+    assert _run(subject, results).comparable() == _run(subject, tmp_path / "whole").comparable()

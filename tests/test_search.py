@@ -8,8 +8,8 @@ import pytest
 from nasbench.errors import BudgetExhausted, MethodError
 from nasbench.methods.random_search import RandomSearch
 from nasbench.record import Evaluation
-from nasbench.search import MAX_CONSECUTIVE_DUPLICATES, search
-from nasbench.searcher import Searcher
+from nasbench.search import MAX_CONSECUTIVE_DUPLICATES, climb, search
+from nasbench.searcher import Decision, MultiFidelitySearcher, Searcher
 from nasbench.space import make_space
 from nasbench.subnetwork import Dimensions
 
@@ -139,3 +139,25 @@ def test_a_searcher_that_changes_its_proposal_afterwards_does_not_change_the_rec
     with pytest.raises(BudgetExhausted):
         search(problem, Sly(problem.space, [np.array([2, 0, 2])]), problem.evaluate)
     assert problem.evaluated[3:] == [(2, 1, 2), (2, 2, 2)]
+
+
+class Rungs(MultiFidelitySearcher, RandomSearch):
+    """Answers every report with the same."""
+
+    rungs = (1, 2)
+    answer = Decision.CONTINUE
+
+    def report(self, trial, epoch, values):  # noqa: ARG002
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [True, None, "continue"])
+def test_a_report_is_answered_with_a_decision(answer):
+    problem = Problem()
+    searcher = Rungs(problem.space, np.random.default_rng(0))
+    config = problem.space.largest
+    subnetwork = problem.space.to_subnetwork(config)
+    assert climb(searcher, 0, lambda _: problem.evaluate(config, subnetwork)).error == 2
+    searcher.answer = answer
+    with pytest.raises(MethodError, match=f"answered a report with {answer!r}, not a Decision"):
+        climb(searcher, 1, lambda _: problem.evaluate(config, subnetwork))

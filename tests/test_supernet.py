@@ -226,6 +226,33 @@ def test_bf16_copies_follow_the_parameters():
 
 
 @torch.no_grad()
+def test_changes_of_parameters_are_noticed():
+    network = tiny_network(TINY_BERT, TINY_PAIR, "bf16").network
+    tiny = _tiny("tiny-bert", "tiny-pair")
+    before = network.forward(tiny.batch())
+    query = network.adapter.attention(0).query
+    query.weight.mul_(-1)
+    changed = network.forward(tiny.batch())
+    assert not torch.equal(changed, before)
+    network.refresh()
+    assert torch.equal(network.forward(tiny.batch()), changed)
+    query.weight = torch.nn.Parameter(-query.weight)
+    assert torch.equal(network.forward(tiny.batch()), before)
+
+
+def test_other_weights_have_another_fingerprint(pair):
+    network, same = pair.network.copy(), pair.network.copy()
+    assert network.fingerprint() == same.fingerprint()
+    for parameter in network.parameters():
+        before = network.fingerprint()
+        with torch.no_grad():
+            parameter.view(-1)[0] += 0.01
+        assert network.fingerprint() != before
+    network.model.load_state_dict(same.model.state_dict())
+    assert network.fingerprint() == same.fingerprint()
+
+
+@torch.no_grad()
 def test_copies_and_extracted_networks_own_their_weights(pair):
     network, batch = pair.network, pair.batch()
     before = network.forward(batch)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from nasbench.errors import NasbenchError
 from nasbench.progress import Progress
 from nasbench.record import Evaluation, Identity, RunFolder, RunRecord
 from nasbench.space import Config, SearchSpace, make_space
@@ -114,7 +115,7 @@ def test_eta_is_that_of_the_training_at_hand(tmp_path: Path) -> None:
     progress.training(1, 100, 60.0)
     assert progress.eta_s is None
     progress.training(3, 100, 64.0)
-    assert progress.eta_s == pytest.approx(97 * 2.0)
+    assert progress.eta_s == pytest.approx(200 - 64)  # not 97 * 2 s: the budget ends before
     progress.phase("search", 64.0)
     assert progress.eta_s is None
 
@@ -172,6 +173,19 @@ def test_a_run_without_any_evaluation_ends_without_a_picture(tmp_path: Path) -> 
     assert "no sub-network was evaluated" in text
     assert "picture" not in text
     assert not (tmp_path / "front.png").exists()
+
+
+def test_what_a_reader_should_know_is_said_at_the_end(tmp_path: Path) -> None:
+    record = make_record()
+    record.notes.append("training of 'super-network' ended at step 71 of 990")
+    text = finish(PlainView(screen(width=140)), record, EVALUATIONS, tmp_path)
+    assert "note: training of 'super-network' ended at step 71 of 990" in text
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "front.png").mkdir()
+    with pytest.raises(NasbenchError, match="the record is complete, its picture cannot be written: "):
+        finish(PlainView(screen()), make_record(), EVALUATIONS, tmp_path)
 
 
 def test_strange_names_are_shown_and_not_interpreted(tmp_path: Path) -> None:

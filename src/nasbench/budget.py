@@ -10,10 +10,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
-from nasbench.errors import BudgetExhausted
+from nasbench.errors import BudgetExhausted, WillNotEnd
 
 CHARGED_PHASES = ("training", "validation", "search", "idle")
+MAX_REFUSALS = 1000
+"""Times that a method may ask for more after its budget is spent."""
 
 
 class Budget:
@@ -42,6 +45,7 @@ class Budget:
         self._phase, self._is_charged = "loading", False
         self._since = clock()
         self.is_suspended = False
+        self._n_refusals = 0
 
     def now(self) -> float:
         """Seconds from some origin, after all queued work is done; differences are durations."""
@@ -71,14 +75,17 @@ class Budget:
         self._count()
         return dict(self._uncharged)
 
-    @property
-    def remaining_s(self) -> float:
-        return self.seconds - self.elapsed_s
-
     def check(self) -> None:
         """Raise :class:`BudgetExhausted` once the allowance is spent; not while suspended."""
         if not self.is_suspended and self.elapsed_s >= self.seconds:
-            raise BudgetExhausted(f"the budget of {self.seconds:g} s is spent")
+            self.refuse(f"the budget of {self.seconds:g} s is spent")
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raise :class:`BudgetExhausted`; to a method that will not hear, :class:`WillNotEnd`."""
+        self._n_refusals += 1
+        if self._n_refusals > MAX_REFUSALS:
+            raise WillNotEnd(f"the method went on although {reason}; let BudgetExhausted pass")
+        raise BudgetExhausted(reason)
 
     def suspend(self) -> None:
         """Charge nothing until :meth:`proceed`: a resumed run repeats what was charged when it was first done."""

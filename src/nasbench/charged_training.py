@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-from nasbench.errors import UserError
+from nasbench.errors import CannotResume
 from nasbench.recorder import Recorder
 from nasbench.supernet import SuperNetwork
 from nasbench.task import FineTuning
@@ -64,8 +63,14 @@ class Training:
         with self._budget.charged("training"):
             trainer = self._made()
             self._last_saved_s = self._budget.elapsed_s
-            with suppress(_ShareSpent):
+            try:
                 trainer.run(until * trainer.steps_per_epoch, self._after_step)
+            except _ShareSpent:
+                pass
+            except KeyboardInterrupt:  # unlike a kill it leaves time to keep all that was done
+                if trainer.is_between_steps and not self._is_repeating():
+                    self._save()
+                raise
         is_cut = trainer.step < until * trainer.steps_per_epoch
         if is_cut:
             self._recorder.note(
@@ -86,7 +91,7 @@ class Training:
             # Weights that later evaluations share are needed; without the file they are trained again, off the clock.
             if not self._checkpoints.has_weights(self._network.label):
                 if budget_share < 1:  # off the clock, nothing says where the budget cut it
-                    raise UserError(
+                    raise CannotResume(
                         f"cannot resume {self._recorder.folder.path}: the weights of {self._network.label!r} are "
                         "missing; remove the folder to start again"
                     )
@@ -139,11 +144,11 @@ class Training:
             try:
                 trainer.restore(state["trainer"])
             except (RuntimeError, ValueError, KeyError) as error:
-                raise UserError(
+                raise CannotResume(
                     f"the checkpoint in {folder} is of another model or version; remove that folder to start again"
                 ) from error
         elif self._n_skipped_epochs:
-            raise UserError(
+            raise CannotResume(
                 f"cannot resume {folder}: the checkpoint of {self._network.label!r} is missing; remove the folder to "
                 "start again"
             )

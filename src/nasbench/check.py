@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nasbench import registry
-from nasbench.errors import UnknownName, UserError
+from nasbench.errors import UnknownName, UserError, in_one_line
 from nasbench.method import Method
 from nasbench.searcher import Searcher
 
@@ -33,7 +32,8 @@ def find_targets(target: str, plugins: tuple[Path, ...] = ()) -> list[type[Metho
         found += registry.defined_in(module, Method)
         found += registry.defined_in(module, Searcher)
         if not found:
-            raise UserError(f"{target} defines neither a Method nor a Searcher")
+            lacks = next(iter(registry.unfinished_in(module)), "defines neither a Method nor a Searcher")
+            raise UserError(f"{target} {lacks}")
         return found
     methods, searchers = registry.methods(plugins), registry.searchers(plugins)
     named: list[type[Method] | type[Searcher]] = []
@@ -49,7 +49,7 @@ def check(cls: type[Method] | type[Searcher]) -> Iterator[Line]:
     with tempfile.TemporaryDirectory(prefix="nasbench-check-") as folder:
         checks, subject = _contract(cls, Path(folder))
         for name, run in checks.items():
-            yield _carry_out(name, run, subject)
+            yield _carry_out(name, run, subject, sys.modules[cls.__module__].__file__ or "")
 
 
 def _contract(cls: type[Method] | type[Searcher], folder: Path) -> tuple[Mapping[str, Callable[[Any], str]], object]:
@@ -61,11 +61,10 @@ def _contract(cls: type[Method] | type[Searcher], folder: Path) -> tuple[Mapping
     return SEARCHER_CHECKS, SearcherSubject(cls, folder)
 
 
-def _carry_out(name: str, run: Callable[[Any], str], subject: object) -> Line:
+def _carry_out(name: str, run: Callable[[Any], str], subject: object, file: str) -> Line:
     try:
         return True, name, run(subject)
     except AssertionError as error:
-        return False, name, str(error)
-    except Exception as error:  # noqa: BLE001 - a stranger's code can raise anything; the other checks still run
-        last = traceback.extract_tb(sys.exc_info()[2])[-1]
-        return False, name, f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {error}"
+        return False, name, " ".join(str(error).split())
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code can raise anything; the other checks still run
+        return False, name, in_one_line(error, [file])

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from nasbench.errors import NasbenchError, UserError
+from nasbench.errors import CannotResume, MethodError, NasbenchError
 from nasbench.record import write_atomically
 from nasbench.supernet import SuperNetwork
 
@@ -36,6 +36,7 @@ class Checkpoints:
         self._weights = folder / "weights"
         self.architecture = self._weights / "model"
         self._training = folder / "checkpoints" / "training.pt"
+        self._fingerprints: dict[str, int] = {}
 
     def has_weights(self, label: str) -> bool:
         return self.weights_file(label).exists()
@@ -43,14 +44,31 @@ class Checkpoints:
     def save_weights(self, network: SuperNetwork) -> None:
         """Save a network's parameters under its label, replacing an earlier file as a whole."""
         _save_weights(network, self.weights_file(network.label), {})
+        self._fingerprints[network.label] = network.fingerprint()
+
+    def keep_weights(self, network: SuperNetwork) -> None:
+        """Save a network's parameters unless they are saved already.
+
+        Raises:
+            MethodError: if other parameters are saved under that label, which would then pass for these.
+        """
+        if not self.has_weights(network.label):
+            self.save_weights(network)
+        # Of a file from an earlier attempt nothing is known but that the method is now where it was when it was saved.
+        elif self._fingerprints.setdefault(network.label, now := network.fingerprint()) != now:
+            raise MethodError(
+                f"the weights of {network.label!r} have changed since they were saved under that name; evaluate "
+                "network.labelled('another-label')"
+            )
 
     def load_weights(self, network: SuperNetwork, label: str) -> None:
         """Overwrite a network's parameters with saved ones.
 
         Raises:
-            UserError: if the file is missing, damaged, or of a network of other shapes.
+            CannotResume: if the file is missing, damaged, or of a network of other shapes.
         """
         _load_weights(network, self.weights_file(label), "remove the run's folder to start again")
+        self._fingerprints[label] = network.fingerprint()
 
     def save_architecture(self, model: Any, tokenizer: Any) -> None:
         """Save what weights need to become a model again, wherever the model came from."""
@@ -76,18 +94,18 @@ class Checkpoints:
         """The checkpoint of the training in progress, None if there is none.
 
         Raises:
-            UserError: if it cannot be read.
+            CannotResume: if it cannot be read.
         """
         if not self._training.exists():
             return None
         try:
             state: dict[str, Any] = torch.load(self._training, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises whatever unpickling or unzipping does
-            raise UserError(
+            raise CannotResume(
                 f"cannot read the checkpoint {self._training} ({type(error).__name__}); delete it"
             ) from error
         if not isinstance(state, dict) or not {"label", "trainer", "charged_s"} <= state.keys():
-            raise UserError(f"{self._training} is not a checkpoint of a training; delete it")
+            raise CannotResume(f"{self._training} is not a checkpoint of a training; delete it")
         return state
 
     def remove_training(self) -> None:
@@ -121,13 +139,13 @@ class SharedSuperNetworks:
             with safe_open(path, framework="pt") as file:
                 return float(file.metadata()["charged_s"])
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise UserError(f"cannot read the shared super-network {path} ({error}); delete it") from error
+            raise CannotResume(f"cannot read the shared super-network {path} ({error}); delete it") from error
 
     def load_weights(self, network: SuperNetwork, key: Mapping[str, Any]) -> None:
         """Overwrite a network's parameters with the trained ones.
 
         Raises:
-            UserError: if the file is damaged or of a network of other shapes.
+            CannotResume: if the file is damaged or of a network of other shapes.
         """
         _load_weights(network, self._file(key), "delete it")
 
@@ -151,7 +169,7 @@ def _load_weights(network: SuperNetwork, path: Path, remedy: str) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         network.model.load_state_dict(tensors)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read the weights {path} ({error}); {remedy}") from error
+        raise CannotResume(f"cannot read the weights {path} ({error}); {remedy}") from error
     except RuntimeError as error:
-        raise UserError(f"{path} holds weights of another model; {remedy}") from error
+        raise CannotResume(f"{path} holds weights of another model; {remedy}") from error
     network.refresh()

@@ -23,6 +23,7 @@ from nasbench.errors import NasbenchError
 ISSUE_HINT = "this is a bug in nasbench, please report it with the lines above"
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+RESUMABLE = "interrupted; what was recorded is kept, and the same command resumes"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,7 +44,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except NasbenchError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted; what was recorded is kept, and the same command resumes", INTERRUPTED)
+        return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has had enough (`nasbench tasks | head`). Python must not try to flush again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -113,10 +114,8 @@ quiet_option = click.option(
     help="An option of the method; searcher.KEY for its searcher.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the data split and everything random.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option(
-    "--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="Local data; else $NASBENCH_DATA_DIR, else the hub."
-)
+@device_option
+@data_option
 @results_option
 @click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="Other than the task's: an unofficial run.")
 @click.option("--max-evaluations", type=int, help="Stop after so many, however fast the machine is.")
@@ -140,8 +139,11 @@ def run(quiet: bool, **arguments: Any) -> int:
         raise
     from nasbench import runner
 
-    with terminal.observer(quiet) as view:
-        record = runner.run(request, view)
+    try:
+        with terminal.observer(quiet) as view:
+            record = runner.run(request, view)
+    except KeyboardInterrupt:
+        return _fail(RESUMABLE, INTERRUPTED)
     if record.status == "failed":
         return _fail(record.reason or "the run failed", 1)
     return 0
@@ -247,7 +249,7 @@ def leaderboard(results: Path, out: Path, only_check: bool) -> None:
 @click.option("--task", "tasks", multiple=True, help="Only this task (repeatable); default: the paper's eight.")
 @click.option("--model", "models", multiple=True, help="Only this model (repeatable); default: the paper's two.")
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only this seed (repeatable); default: 0 to 9.")
-@click.option("--dry-run", is_flag=True, help="Print the commands of the runs instead of running them.")
+@click.option("--dry-run", is_flag=True, help="Print the commands of the runs, and which are complete.")
 @device_option
 @data_option
 @results_option
@@ -255,17 +257,20 @@ def leaderboard(results: Path, out: Path, only_check: bool) -> None:
 def experiment(dry_run: bool, quiet: bool, **arguments: Any) -> int:
     """Make all runs that a figure needs.
 
-    NAME is fig5 (spaces), fig6 (searchers), fig7 (training strategies) or fig8 (methods). Runs that are complete are
-    passed over.
+    NAME is fig5 (spaces), fig6 (searchers), fig7 (training strategies), fig8 (methods; fig9 and fig10 show the same
+    runs), fig11 or fig12 (searchers of one method). Runs that are complete are passed over.
     """
     from nasbench import experiment as module
 
     runs = module.runs(arguments.pop("name"), *(arguments.pop(key) for key in ("tasks", "models", "seeds")))
     if dry_run:
-        for specification in runs:
-            click.echo(specification.command())
+        for command in module.commands(runs, **arguments):
+            click.echo(command)
         return 0
-    n_failed = module.carry_out(runs, quiet, **arguments)
+    try:
+        n_failed = module.carry_out(runs, quiet, **arguments)
+    except KeyboardInterrupt:
+        return _fail(RESUMABLE, INTERRUPTED)
     return _fail(f"{n_failed} of {len(runs)} runs failed", 1) if n_failed else 0
 
 

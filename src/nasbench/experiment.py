@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from nasbench import registry, runner, terminal
 from nasbench.errors import NasbenchError, UserError
+from nasbench.models import default_model
 from nasbench.record import RunFolder
 from nasbench.request import make_request
 
@@ -37,17 +38,37 @@ def runs(name: str, tasks: Sequence[str] = (), models: Sequence[str] = (), seeds
     return found
 
 
+def commands(specifications: Sequence[Any], device: str, data_dir: Path | None, results: Path) -> Iterator[str]:
+    """The command of each run; one that is complete has a comment that says so."""
+    for wanted in specifications:
+        # Without a folder for the task and model there is no run of theirs, and the request would take seconds.
+        made = (results / wanted.task / wanted.model).is_dir()
+        complete = made and _is_complete(_request(wanted, device, data_dir, results))
+        yield wanted.command() + ("  # complete" if complete else "")
+
+
 def carry_out(specifications: Sequence[Any], quiet: bool, device: str, data_dir: Path | None, results: Path) -> int:
     """Make the runs; one that is complete is passed over, one that fails does not keep the others from being made.
 
     Returns:
         How many failed.
+
+    Raises:
+        UserError: before anything is run, if one of the runs cannot be.
     """
     console, n_failed = Console(highlight=False), 0
-    for number, wanted in enumerate(specifications, start=1):
+    requests = [_request(wanted, device, data_dir, results) for wanted in specifications]
+    for request in requests:
+        if request.effective_budget_s is None and request.max_evaluations is None:
+            one_that_has = default_model(request.task, request.device_class)
+            raise UserError(
+                f"task {request.task.name!r} has no budget for {request.model.name!r} on a {request.device_class}; "
+                f"choose the model of all runs with --model, for example --model {one_that_has}"
+            )
+    for number, (wanted, request) in enumerate(zip(specifications, requests, strict=True), start=1):
         console.print(Text(f"\n[{number} of {len(specifications)}] {wanted.command()}"), soft_wrap=True)
         try:
-            failure = _run(wanted, quiet, device, data_dir, results)
+            failure = _run(request, quiet)
         except NasbenchError as error:
             failure = str(error)
         if failure is not None:
@@ -56,8 +77,7 @@ def carry_out(specifications: Sequence[Any], quiet: bool, device: str, data_dir:
     return n_failed
 
 
-def _run(wanted: Any, quiet: bool, device: str, data_dir: Path | None, results: Path) -> str | None:
-    """Make one run; why it failed, None if it did not."""
+def _request(wanted: Any, device: str, data_dir: Path | None, results: Path) -> runner.RunRequest:
     request = make_request(
         wanted.method,
         wanted.task,
@@ -71,11 +91,19 @@ def _run(wanted: Any, quiet: bool, device: str, data_dir: Path | None, results: 
         results=results,
         max_evaluations=wanted.max_evaluations,
     )
+    return dataclasses.replace(request, shares_super_networks=wanted.super_network is not None)
+
+
+def _is_complete(request: runner.RunRequest) -> bool:
     folder = RunFolder(request.folder)
-    if folder.exists() and folder.read_run().status == "complete":
+    return folder.exists() and folder.read_run().status == "complete"
+
+
+def _run(request: runner.RunRequest, quiet: bool) -> str | None:
+    """Make one run; why it failed, None if it did not."""
+    if _is_complete(request):
         Console(highlight=False).print("complete already")
         return None
     with terminal.observer(quiet) as view:
-        shared = dataclasses.replace(request, shares_super_networks=wanted.super_network is not None)
-        record = runner.run(shared, view)
+        record = runner.run(request, view)
     return record.reason or "without a reason" if record.status == "failed" else None

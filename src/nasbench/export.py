@@ -47,9 +47,11 @@ def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
         The evaluation of the network that was saved.
 
     Raises:
-        UserError: one line, if there is no such run or network, its weights are missing or damaged, or ``out`` has
-            something in it.
+        UserError: one line, if ``max_params`` is no fraction, there is no such run or network, its weights are missing
+            or damaged, or ``out`` has something in it.
     """
+    if not 0 < max_params <= 1:
+        raise UserError(f"--max-params is a fraction of the parameters, 0.5 for half of them, not {max_params:g}")
     run = RunFolder(run_folder)
     if not run.exists():
         raise UserError(f"no run in {run_folder}: it has no {RunFolder.RUN}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nasbench import registry
+from nasbench.options import choices
 from nasbench.registry import Catalogue, PluginError
 from nasbench.task import Model, Task
 
@@ -68,6 +69,8 @@ def print_table(entries: Sequence[Entry], columns: Mapping[str, str]) -> None:
             cells = {"name": entry["name"], last: f"cannot be used: {entry['broken']}"}
         else:
             cells = {key: _cell(entry.get(key), "\n" if is_terminal else "  ") for key in columns}
+            if "options" in cells:
+                cells["options"] = _options_cell(entry, "\n" if is_terminal else "  ")
         table.add_row(*(Text(cells.get(key, "")) for key in columns), style="red" if "broken" in entry else None)
     Console(width=None if is_terminal else PIPE_WIDTH).print(table)
 
@@ -105,7 +108,16 @@ def _method_entry(method: Any) -> Entry:
 def _class_entry(cls: Any) -> Entry:
     options = cls.Options()
     defaults = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    return {"summary": cls.summary, "options": defaults}
+    return {"summary": cls.summary, "options": defaults, "choices": choices(cls.Options)}
+
+
+def _options_cell(entry: Entry, separator: str) -> str:
+    """The defaults, each with what else it can be; "-" where something else decides."""
+    shown = []
+    for name, default in entry["options"].items():
+        others = [choice for choice in entry["choices"].get(name, ()) if choice != default]
+        shown.append(f"{name}={_cell(default)}" + (f" ({', '.join(others)})" if others else ""))
+    return separator.join(shown) or "-"
 
 
 def _cell(value: Any, separator: str = "  ") -> str:

@@ -14,7 +14,7 @@ class Observer:
         """The method is about to start; ``n_resumed`` evaluations come from an earlier attempt."""
 
     def phase(self, name: str, elapsed_s: float) -> None:
-        """A phase begins: loading, training, search, validation, test. ``elapsed_s`` of the budget are spent."""
+        """A phase begins: loading, training or search. ``elapsed_s`` of the budget are spent."""
 
     def training(self, done: int, total: int, elapsed_s: float) -> None:
         """``done`` of ``total`` optimizer steps of the current training are made."""

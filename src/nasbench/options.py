@@ -27,7 +27,7 @@ def parse(options_class: type[Any], texts: Mapping[str, str], owner: str) -> Any
     values = {}
     for name, text in texts.items():
         if name not in known:
-            raise UnknownName(f"option of {owner}", name, known)
+            raise UnknownName(f"option of {owner}:", name, known)
         values[name] = _convert(hints[name], text, f"option {name!r} of {owner}")
     try:
         return options_class(**values)
@@ -60,13 +60,26 @@ def _convert(hint: Any, text: str, place: str) -> Any:
             "tuple[X, ...] and X | None"
         )
     try:
-        return hint(text)
+        value = hint(text)
     except ValueError:
         raise UserError(f"{place} is of type {hint.__name__}, {text!r} is not") from None
+    if hint is not str and not abs(value) < 2**63:
+        raise UserError(f"{place} is a finite number of a sensible size, not {text!r}")
+    return value
 
 
 def _name(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else str(hint)
+
+
+def choices(options_class: type[Any]) -> dict[str, list[str]]:
+    """What the fields can be that have a choice of few words, by field name."""
+    found = {}
+    for name, hint in get_type_hints(options_class).items():
+        for one in (hint, *get_args(hint)):
+            if get_origin(one) is Literal:
+                found[name] = [str(choice) for choice in get_args(one)]
+    return found
 
 
 def to_json(options: Any) -> dict[str, Any]:

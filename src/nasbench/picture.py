@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nasbench.errors import NasbenchError
 from nasbench.record import Evaluation, RunRecord
 from nasbench.subnetwork import FloatArray
 from nasbench.summary import front_of, full_network
@@ -49,12 +50,19 @@ def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
 
 
 def save_front(record: RunRecord, evaluations: Sequence[Evaluation], folder: Path) -> Path:
-    """Write ``front.png`` and ``front.svg`` into the run's folder and say where the first one is."""
+    """Write ``front.png`` and ``front.svg`` into the run's folder and say where the first one is.
+
+    Raises:
+        NasbenchError: if they cannot be written.
+    """
     figure = draw_front(record, evaluations)
-    # Without a date and with ids that do not change, the same front gives the same file.
-    with rc_context({"svg.hashsalt": "nasbench"}):
-        figure.savefig(folder / "front.svg", metadata={"Date": None})
-    figure.savefig(folder / "front.png", dpi=160)
+    try:
+        # Without a date and with ids that do not change, the same front gives the same file.
+        with rc_context({"svg.hashsalt": "nasbench"}):
+            figure.savefig(folder / "front.svg", metadata={"Date": None})
+        figure.savefig(folder / "front.png", dpi=160)
+    except OSError as error:
+        raise NasbenchError(f"the record is complete, its picture cannot be written: {error}") from error
     return folder / "front.png"
 
 

@@ -25,7 +25,7 @@ import torch
 
 from nasbench.batching import Batch, collate
 from nasbench.charged_training import Training
-from nasbench.errors import BudgetExhausted, MethodError, UserError
+from nasbench.errors import CannotResume, MethodError
 from nasbench.evaluation import Evaluator, Logits
 from nasbench.front import Front
 from nasbench.record import Evaluation
@@ -62,7 +62,6 @@ class Problem:
         space: SearchSpace,
         train: Split,
         validation: Split,
-        searcher: Searcher | None,
         seed: int,
         pad_id: int,
         pretrained: Callable[[], SuperNetwork],
@@ -70,7 +69,8 @@ class Problem:
     ) -> None:
         self.task, self.model, self.space = task, model, space
         self.train, self.validation = train, validation
-        self.searcher, self.seed, self.pad_id = searcher, seed, pad_id
+        self.searcher: Searcher | None = None
+        self.seed, self.pad_id = seed, pad_id
         self.fine_tuning: FineTuning = model.fine_tuning
         self.rng = np.random.default_rng((seed, _stream("method")))
         self._pretrained = pretrained
@@ -80,8 +80,10 @@ class Problem:
         self._front = Front()
         self._keys: set[str] = set()
         self._extracted: set[str] = set()
+        self._trained: set[str] = set()
         self._n_duplicates = 0
-        self._validator: Evaluator | None = None
+        # Made now, of data that no method has had in its hands.
+        self._validator = Evaluator(validation, task, pad_id, recorder.test.device)
         if self.is_repeating:
             self._budget.suspend()
 
@@ -131,10 +133,19 @@ class Problem:
         """A training of a network on the train split, which can be run in parts.
 
         Args:
-            network: trained in place; its label names the training, so use one label for one training.
+            network: trained in place; its label names the training and its checkpoint.
             strategy: how a super-network is trained; None fine-tunes everything the network holds, on the labels.
             fine_tuning: learning rate and so on; None takes the model's.
+
+        Raises:
+            MethodError: if there has been a training of that label: what is left of one would pass for the other's.
         """
+        if network.label in self._trained:
+            raise MethodError(
+                f"two trainings are called {network.label!r}; give the second network a label of its own, with "
+                "pretrained(label), extract(subnetwork, label) or labelled(label)"
+            )
+        self._trained.add(network.label)
         fine_tuning = fine_tuning or self.fine_tuning
         return Training(
             self._recorder, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning),
@@ -156,7 +167,8 @@ class Problem:
 
         Raises:
             BudgetExhausted: if the budget was spent before the measurement ended; nothing is recorded.
-            MethodError: if ``config`` is no point of the space, or the network is not one of its sub-networks.
+            MethodError: if ``config`` is no point of the space, the network is not one of its sub-networks or has
+                other parameters than it says, or other weights have been saved under its label.
         """
         config = np.asarray(config)
         subnetwork = self._checked(network, config)
@@ -194,6 +206,7 @@ class Problem:
             network,
             [configs[i] for i in new],
             lambda evaluator: evaluator.logits_of_depths(network, deepest, int(config[2]))[new],
+            is_shared=True,
         )
 
     # -- the harness -------------------------------------------------------------------------------------------------
@@ -241,6 +254,9 @@ class Problem:
             self.space.check(config)
             subnetwork = self.space.to_subnetwork(config)
             network.parts(subnetwork)
+            n_params, found = network.subnetwork.n_params(self.dims), network.count_params()
+            if found != n_params:
+                raise ValueError(f"a network of {found:,} parameters where {n_params:,} are left of the original")
             if not re.fullmatch(r"[\w.-]+", network.label):
                 raise ValueError(f"label {network.label!r} has other characters than letters, digits, '.', '_', '-'")
         except (ValueError, TypeError) as error:
@@ -253,11 +269,13 @@ class Problem:
         configs: list[Config],
         run: Callable[[Evaluator], Logits],
         epochs: float | None = None,
+        is_shared: bool = False,
     ) -> list[Evaluation]:
         """Record the sub-networks that one pass measures.
 
         Args:
             run: gives their logits on a split, ``(len(configs), n_examples, n_logits)``.
+            is_shared: whether the pass is one of several networks, so that its time is no single one's.
         """
         subnetworks = [self.space.to_subnetwork(config) for config in configs]
         done: list[Evaluation] = []
@@ -266,7 +284,7 @@ class Problem:
         if len(done) < len(configs):
             self._budget.check()
             self._check_limit()
-            measured = self._measure(configs, subnetworks, run, epochs)
+            measured = self._measure(configs, subnetworks, run, epochs, is_shared)
             test_logits: Logits | None = None
             for i in range(len(done), len(configs)):
                 evaluation = dataclasses.replace(
@@ -284,7 +302,7 @@ class Problem:
     def _repeat(self, network: SuperNetwork, subnetwork: SubNetwork) -> Evaluation:
         evaluation = self._recorder.recorded[len(self._evaluations)]
         if evaluation.key != subnetwork.key:
-            raise UserError(
+            raise CannotResume(
                 f"cannot resume {self._recorder.folder.path}: evaluation {evaluation.index} is of another sub-network "
                 "than the method now reports; the method or its version differs. Remove the folder to start again"
             )
@@ -303,11 +321,9 @@ class Problem:
         subnetworks: list[SubNetwork],
         run: Callable[[Evaluator], Logits],
         epochs: float | None,
+        is_shared: bool,
     ) -> list[Evaluation]:
         """Validate on the clock; raises :class:`BudgetExhausted` if that ended too late to count."""
-        if self._validator is None:
-            with self._budget.uncharged("loading"):
-                self._validator = Evaluator(self.validation, self.task, self.pad_id, self._device)
         with self._budget.charged("validation"):
             started = self._budget.now()
             outcomes = self._outcomes(run, len(configs))
@@ -329,7 +345,7 @@ class Problem:
                     n_params=n_params,
                     elapsed_s=sum(charged.values()),
                     charged_s=charged,
-                    latency_ms=1e3 * duration / len(self.validation),
+                    latency_ms=None if is_shared else 1e3 * duration / len(self.validation),
                     status="ok" if metrics else "failed",
                     metrics=metrics,
                     epochs=epochs,
@@ -340,7 +356,6 @@ class Problem:
 
     def _outcomes(self, run: Callable[[Evaluator], Logits], n: int) -> list[tuple[dict[str, float], str | None]]:
         """Metrics, or no metrics and the reason, of each sub-network of a pass."""
-        assert self._validator is not None
         try:
             logits = run(self._validator)
         except torch.OutOfMemoryError as error:
@@ -360,8 +375,7 @@ class Problem:
         except FloatingPointError:
             return evaluation
         with self._budget.uncharged("recording"):
-            if not self._recorder.checkpoints.has_weights(network.label):
-                self._recorder.checkpoints.save_weights(network)
+            self._recorder.checkpoints.keep_weights(network)
             if network.is_extracted:
                 self._extracted.add(network.label)
         return dataclasses.replace(
@@ -378,7 +392,7 @@ class Problem:
     def _check_limit(self) -> None:
         limit = self._recorder.limit
         if limit is not None and len(self._evaluations) >= limit:
-            raise BudgetExhausted(f"the limit of {limit} evaluations is reached")
+            self._budget.refuse(f"the limit of {limit} evaluations is reached")
 
     def _note(self, evaluation: Evaluation) -> None:
         """Remember an evaluation; weights of a sub-network trained alone go when it leaves the front."""

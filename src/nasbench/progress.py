@@ -31,13 +31,14 @@ class Progress(Observer):
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds to the end of the current training at its speed so far."""
+        """Seconds to the end of the current training at its speed so far, or to that of the budget if it is nearer."""
         if self.steps is None:
             return None
         (done, total), (first, since_s) = self.steps, self._first_step
         if done <= first:
             return None
-        return (self.elapsed_s - since_s) / (done - first) * (total - done)
+        of_training = (self.elapsed_s - since_s) / (done - first) * (total - done)
+        return max(0.0, min(of_training, self.budget_s - self.elapsed_s))
 
     @property
     def raw_hypervolume(self) -> float:

@@ -116,7 +116,7 @@ class Evaluation:
         metrics: all validation metrics by name.
         test_error, test_metrics: None unless a member of the validation Pareto front when it was evaluated.
         elapsed_s: charged seconds from the start of the method to the end of this evaluation.
-        latency_ms: of the validation pass, per example, charged or not.
+        latency_ms: of the validation pass, per example; None where one pass measured several networks.
         n_duplicates: proposals since the previous line that named a sub-network already evaluated.
         weights: name of the saved weights that reproduce it, see ``nasbench export``.
         epochs: epochs of training behind it, where that varies (multi-fidelity).
@@ -165,10 +165,14 @@ class RunFolder:
     def append(self, evaluation: Evaluation) -> None:
         """Add a line and see it on disk before returning."""
         line = json.dumps(dataclasses.asdict(evaluation), allow_nan=False) + "\n"
-        with (self.path / self.EVALUATIONS).open("a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        path = self.path / self.EVALUATIONS
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise NasbenchError(f"cannot write {path}: {error.strerror}") from error
 
     def read_run(self) -> RunRecord:
         """Raises :class:`RecordError` for a file that is damaged or of a newer schema."""
@@ -230,18 +234,30 @@ class RunFolder:
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that a reader, or a run after a kill, sees the old contents or the new, never a part."""
+    unfinished: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            unfinished = Path(file.name)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o644)  # temporary files are their owner's only, records are for everybody
-        Path(file.name).replace(path)
+        unfinished.replace(path)
     except OSError as error:
+        if unfinished is not None:  # on a full disk it would be in the way of what is smaller
+            unfinished.unlink(missing_ok=True)
         raise NasbenchError(f"cannot write {path}: {error.strerror}") from error
 
 
 def find_runs(results: Path) -> list[Path]:
-    """Folders below ``results`` that hold a ``run.json``, sorted by path."""
-    return sorted(path.parent for path in results.rglob(RunFolder.RUN))
+    """Folders below ``results`` that hold a ``run.json``, sorted by path.
+
+    Raises:
+        UserError: for a folder that cannot be read, whose runs would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    return sorted(Path(folder) for folder, _, files in os.walk(results, onerror=refuse) if RunFolder.RUN in files)

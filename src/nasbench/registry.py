@@ -10,9 +10,11 @@ point is imported when its name is looked up and not before, so a broken package
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import inspect
+import json
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +28,7 @@ from typing import Generic, TypeVar
 from nasbench.errors import NasbenchError, UnknownName, UserError
 from nasbench.method import Method
 from nasbench.searcher import Searcher
+from nasbench.space import SPACES
 from nasbench.task import Model, Task
 
 T = TypeVar("T")
@@ -138,7 +141,7 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a stranger's module can raise anything
+    except (Exception, SystemExit) as error:  # a stranger's module can raise anything
         del sys.modules[name]
         raise PluginError(f"plugin {path} cannot be imported: {error!r}") from error
     return module
@@ -151,6 +154,16 @@ def defined_in(module: ModuleType, base: type[T]) -> list[type[T]]:
         for name, cls in vars(module).items()
         if inspect.isclass(cls) and issubclass(cls, base) and cls.__module__ == module.__name__
         if not inspect.isabstract(cls) and not name.startswith("_")
+    ]
+
+
+def unfinished_in(module: ModuleType) -> list[str]:
+    """What the abstract methods and searchers that a module defines lack, a phrase each."""
+    return [
+        f"has a class {name} without {min(cls.__abstractmethods__)}()"
+        for name, cls in vars(module).items()
+        if inspect.isclass(cls) and issubclass(cls, (Method, Searcher)) and cls.__module__ == module.__name__
+        if inspect.isabstract(cls) and not name.startswith("_")
     ]
 
 
@@ -172,7 +185,30 @@ def _add_classes(found: Catalogue[type[T]], module: ModuleType, base: type[T], p
         name = getattr(cls, "name", None)
         if not isinstance(name, str):
             raise PluginError(f"{place}: class {cls.__name__} has no name; give it one, like name = 'my-{found.kind}'")
-        found.add(name, place, partial(_same, cls))
+        found.add(name, place, partial(_declared, cls, place))
+
+
+def _declared(cls: type[T], place: str) -> type[T]:
+    """The class, once what it says about itself has been looked at; in-tree classes and strangers' alike.
+
+    Raises:
+        PluginError: if a part of the declaration is missing or of no use.
+    """
+    what = f"{place}: class {cls.__name__}"
+    summary, spaces, options = (getattr(cls, name, None) for name in ("summary", "spaces", "Options"))
+    if not isinstance(summary, str):
+        raise PluginError(f"{what} has no summary; say in a line what it does")
+    if not isinstance(spaces, tuple) or not spaces or not set(spaces) <= set(SPACES):
+        raise PluginError(f"{what} has spaces = {spaces!r}; it is a tuple of some of {', '.join(SPACES)}")
+    if not (inspect.isclass(options) and dataclasses.is_dataclass(options)):
+        raise PluginError(f"{what} has Options that are no dataclass")
+    try:
+        json.dumps(dataclasses.asdict(options()), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"{what} has Options that a record cannot hold as JSON with their defaults: {error}"
+        ) from None
+    return cls
 
 
 def _same(thing: T) -> T:
@@ -186,7 +222,7 @@ def _place(point: EntryPoint) -> str:
 def _load(point: EntryPoint) -> object:
     try:
         return point.load()
-    except Exception as error:  # a stranger's module can raise anything
+    except (Exception, SystemExit) as error:  # a stranger's module can raise anything
         raise PluginError(f"plugin {point.name!r} ({_place(point)}) cannot be imported: {error!r}") from error
 
 
@@ -199,7 +235,7 @@ def _load_class(point: EntryPoint, base: type[T], kind: str) -> type[T]:
             f"plugin {point.name!r} ({_place(point)}) calls itself {getattr(cls, 'name', None)!r}; "
             f"the entry point and the {kind} must have one name"
         )
-    return cls
+    return _declared(cls, _place(point))
 
 
 def _load_task(point: EntryPoint) -> Task:

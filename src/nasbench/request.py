@@ -57,8 +57,8 @@ def make_request(
         UserError: for everything that does not exist or does not fit together.
         PluginError: for a plugin that is asked for and cannot be used.
     """
-    if seed < 0:
-        raise UserError(f"--seed is 0 or more, not {seed}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed is from 0 to 2^32 - 1, not {seed}")
     if budget_s is not None and not 0 < budget_s < float("inf"):
         raise UserError(f"--budget is a positive number of seconds, not {budget_s:g}")
     if max_evaluations is not None and max_evaluations < 1:
@@ -78,6 +78,8 @@ def make_request(
         raise UserError(
             f"method {method!r} uses no searcher; leave out --set {SEARCHER_PREFIX}{next(iter(searcher_texts))}"
         )
+    if "epochs" in method_texts and searcher_class is not None and issubclass(searcher_class, MultiFidelitySearcher):
+        raise UserError(f"searcher {searcher_class.name!r} sets the number of epochs; leave out --set epochs")
     method_options = options.parse(method_class.Options, method_texts, f"method {method!r}")
     searcher_options = None
     if searcher_class is not None:

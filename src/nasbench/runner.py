@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import shutil
+import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +18,20 @@ import numpy as np
 import torch
 
 import nasbench
-from nasbench import options, provenance
+from nasbench import options, provenance, registry
 from nasbench.adapter import Adapter
 from nasbench.budget import Budget
 from nasbench.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.data import load_task_data
-from nasbench.errors import BudgetExhausted, MethodError, UserError
+from nasbench.errors import (
+    BudgetExhausted,
+    CannotResume,
+    MethodError,
+    NasbenchError,
+    UserError,
+    WillNotEnd,
+    in_one_line,
+)
 from nasbench.evaluation import Evaluator
 from nasbench.method import Method
 from nasbench.models import load_with_head
@@ -35,6 +43,9 @@ from nasbench.searcher import Searcher
 from nasbench.space import make_space
 from nasbench.supernet import Precision, SuperNetwork
 from nasbench.task import DeviceClass, Model, Task
+
+OFFICIAL_SEEDS = range(10)
+"""Of runs that are ranked: the paper's ten repetitions, so that nobody chooses among more."""
 
 
 @dataclass(frozen=True)
@@ -217,28 +228,43 @@ class _Run:
             self.folder.write_run(record)
 
     def _run_method(self, problem: Problem) -> tuple[Any, str | None]:
-        method = self.request.method(self.request.method_options)
+        request = self.request
         try:
+            if request.searcher is not None:
+                rng = np.random.default_rng((request.seed, 2))
+                problem.searcher = request.searcher(problem.space, rng, request.searcher_options)
+            method = request.method(request.method_options)
             with self.budget.running():
                 method.run(problem)
         except BudgetExhausted:
             pass
-        except UserError:
+        except CannotResume:
             raise
-        except MethodError as error:
+        except (MethodError, UserError, WillNotEnd) as error:
             return "failed", str(error)
-        except Exception as error:  # noqa: BLE001 - a method may raise anything; it must cost no record
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(last.filename).name}:{last.lineno}"
-            return "failed", f"{type(error).__name__} in {where}: {error}"
+        except NasbenchError:  # the suite's own: a disk that is full is no fault of the method's
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a method may raise anything; it must cost no record
+            return "failed", in_one_line(error, self._plugin_files())
         if problem.is_repeating:
-            raise UserError(
+            raise CannotResume(
                 f"cannot resume {self.folder.path}: the method ended before it had reported all {len(self.recorded)} "
                 "recorded evaluations; it or its version differs. Remove the folder to start again"
             )
-        if not self.folder.read_evaluations():
-            return "failed", "the method ended, or its budget did, before anything was evaluated"
+        evaluations = self.folder.read_evaluations()
+        if not evaluations:
+            return (
+                "failed",
+                "the method ended, or its budget did, before anything was evaluated; is --budget too small?",
+            )
+        if all(evaluation.status == "failed" for evaluation in evaluations):
+            return "failed", f"all {len(evaluations)} evaluations failed; the first: {evaluations[0].reason}"
         return "complete", None
+
+    def _plugin_files(self) -> list[str]:
+        classes = [cls for cls in (self.request.method, self.request.searcher) if cls is not None]
+        files = [sys.modules[cls.__module__].__file__ for cls in classes if not registry.ships(cls)]
+        return [file for file in files if file is not None]
 
     def _load(self) -> tuple[Problem, RunRecord]:
         request, device = self.request, self.device
@@ -256,24 +282,22 @@ class _Run:
 
         template = SuperNetwork(stock, precision)
         template.n_choices = data.train.n_choices
-        searcher = None
-        if request.searcher is not None:
-            rng = np.random.default_rng((request.seed, 2))
-            searcher = request.searcher(space, rng, request.searcher_options)
         test = Evaluator(data.test, request.task, pad_id, device)
         origin = {
             **provenance.describe(device),
             "precision": precision,
             "data_sha256": data.sha256,
             "weights_sha256": loaded.weights_sha256,
+            "fine_tuning": dataclasses.asdict(request.model.fine_tuning),
+            "super_network": dataclasses.asdict(request.model.super_network or request.model.fine_tuning),
         }
         recorder = Recorder(
             self.folder, self.checkpoints, self.budget, self.observer, test, request.max_evaluations, self.recorded,
             lambda note: self._note(record, note), self._shared(origin),
         )  # fmt: skip
         problem = Problem(
-            request.task, request.model, space, data.train, data.validation, searcher, request.seed, pad_id,
-            template.copy, recorder,
+            request.task, request.model, space, data.train, data.validation, request.seed, pad_id, template.copy,
+            recorder,
         )  # fmt: skip
         record = RunRecord(
             identity=request.identity,
@@ -300,8 +324,11 @@ class _Run:
     def _own_reasons(self) -> Iterator[str]:
         request = self.request
         if request.effective_budget_s != request.official_budget_s:
-            budget = "no limit" if request.budget_s is None else f"{request.budget_s:g} s"
-            yield f"budget is {budget}, not {request.official_budget_s or 0:g} s"
+            budget = "no time limit" if request.budget_s is None else f"a budget of {request.budget_s:g} s"
+            official = "" if request.official_budget_s is None else f" instead of {request.official_budget_s:g} s"
+            yield budget + official
+        if request.seed not in OFFICIAL_SEEDS:
+            yield f"seed {request.seed} is not one of 0 to {OFFICIAL_SEEDS[-1]}"
         if request.max_evaluations is not None:
             yield f"limited to {request.max_evaluations} evaluations"
 
@@ -344,10 +371,21 @@ def _check_same(earlier: RunRecord, now: RunRecord, folder: Path) -> None:
         "data": "data_sha256",
         "pre-trained weights": "weights_sha256",
         "precision": "precision",
+        "fine-tuning": "fine_tuning",
+        "super-network's training": "super_network",
     }
+    before, after = dataclasses.asdict(earlier.identity), dataclasses.asdict(now.identity)
+    changed = [(name, before[name], after[name]) for name in before if before[name] != after[name]]
+    if earlier.metric != now.metric:
+        changed.append(("metric", earlier.metric, now.metric))
+    for name, was, now_is in changed:
+        raise CannotResume(
+            f"cannot resume {folder}: it was started with {name} {was}, now it is {now_is}; remove the folder to start "
+            "again"
+        )
     for name, key in what.items():
         if earlier.provenance.get(key) != now.provenance[key]:
-            raise UserError(
+            raise CannotResume(
                 f"cannot resume {folder}: its {name} differ from the present ones "
                 f"({earlier.provenance.get(key)} against {now.provenance[key]}); remove the folder to start again"
             )
@@ -371,4 +409,8 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"this run is in progress in another process: {folder}") from error
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [".lock"]:  # it came to nothing: leave nothing
+                shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 from string import Template
@@ -90,6 +91,8 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise UserError(f"a method's name has lower-case letters, digits and single hyphens, not {name!r}")
+    if keyword.iskeyword(name):
+        raise UserError(f"{name!r} is a word of Python's own, so no module can be called that; choose another name")
     if name in registry.methods():
         raise UserError(f"there is a method {name!r} already ({registry.methods().place(name)})")
     module = name.replace("-", "_")

@@ -50,7 +50,7 @@ def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Confi
         is_new = subnetwork.key not in known
         if is_new:
             evaluation = evaluate(config.copy(), subnetwork)
-            known[subnetwork.key] = None if evaluation.error is None else _values(evaluation.error, evaluation.params)
+            known[subnetwork.key] = values_of(evaluation)
         else:
             problem.note_duplicate()
         values = known[subnetwork.key]
@@ -62,7 +62,7 @@ def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Confi
         visit(config)
     n_duplicates = 0
     while n_duplicates < MAX_CONSECUTIVE_DUPLICATES:
-        n_duplicates = 0 if visit(_checked(searcher, problem.space)) else n_duplicates + 1
+        n_duplicates = 0 if visit(proposal_of(searcher, problem.space)) else n_duplicates + 1
 
 
 def climb(searcher: MultiFidelitySearcher, trial: int, advance: Callable[[int], Evaluation]) -> Evaluation:
@@ -74,24 +74,38 @@ def climb(searcher: MultiFidelitySearcher, trial: int, advance: Callable[[int], 
 
     Returns:
         The last evaluation. One that failed ends the trial, unreported.
+
+    Raises:
+        MethodError: if the searcher answers a report with something else than a decision.
     """
     for epoch in searcher.rungs:
         evaluation = advance(epoch)
-        if evaluation.error is None:
+        values = values_of(evaluation)
+        if values is None:
             break
-        values = _values(evaluation.error, evaluation.params)
-        if searcher.report(trial, epoch, values) is not Decision.CONTINUE:
+        decision = searcher.report(trial, epoch, values)
+        if not isinstance(decision, Decision):
+            raise MethodError(f"searcher {searcher.name!r} answered a report with {decision!r}, not a Decision")
+        if decision is not Decision.CONTINUE:
             break
     return evaluation
 
 
-def _values(error: float, params: float) -> FloatArray:
-    values = np.array([error, params], dtype=np.float64)
+def values_of(evaluation: Evaluation) -> FloatArray | None:
+    """What a searcher is told of an evaluation, ``(error, params)`` and read-only; None of one that failed."""
+    if evaluation.error is None:
+        return None
+    values = np.array([evaluation.error, evaluation.params], dtype=np.float64)
     values.setflags(write=False)  # the same array is told again for a duplicate
     return values
 
 
-def _checked(searcher: Searcher, space: SearchSpace) -> Config:
+def proposal_of(searcher: Searcher, space: SearchSpace) -> Config:
+    """The next configuration that a searcher asks for.
+
+    Raises:
+        MethodError: if it is no point of the space.
+    """
     proposal = searcher.ask()
     try:
         if not isinstance(proposal, np.ndarray):

@@ -242,4 +242,6 @@ def make_space(name: str, dims: Dimensions) -> SearchSpace:
     """The search space of that name over a network of those dimensions."""
     if name not in SPACES:
         raise UnknownName("search space", name, SPACES)
-    return SPACES[name](dims)
+    space = SPACES[name](dims)
+    space.upper.setflags(write=False)
+    return space

@@ -44,6 +44,8 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
         console.print(Text(f"off the clock: {off_clock}"))
     if record.unofficial:
         console.print(Text(f"unofficial: {'; '.join(record.unofficial)}", style="yellow"))
+    for note in record.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
     console.print(Text(f"record: {folder}"), soft_wrap=True)
 
 

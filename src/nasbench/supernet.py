@@ -73,6 +73,8 @@ class SuperNetwork:
         Raises:
             ValueError: if the masks do not fit, or the model no longer holds that sub-network.
         """
+        if self._copies is not None and self._copies.are_stale():
+            self._copies.refresh()
         if subnetwork is None:
             subnetwork = self.subnetwork
         subnetwork.check(self.dims)
@@ -91,7 +93,10 @@ class SuperNetwork:
         return self.classify(self.encode(self.embed(batch), batch.attention_mask, self.parts(subnetwork)))
 
     def refresh(self) -> None:
-        """Make lower-precision copies follow the parameters; call after changing them."""
+        """Make lower-precision copies follow the parameters.
+
+        Needed only after a change that autograd does not see, one through ``parameter.data``: others are noticed.
+        """
         if self._copies is not None:
             self._copies.refresh()
 
@@ -303,6 +308,11 @@ class SuperNetwork:
         """The shared weights."""
         return cast(Iterable[nn.Parameter], self.model.parameters())
 
+    def fingerprint(self) -> int:
+        """A sum over the bits of all parameters: other weights give, but for chance, another one."""
+        with torch.no_grad():
+            return int(torch.stack([p.contiguous().view(torch.int32).sum() for p in self.parameters()]).sum())
+
     def count_params(self) -> int:
         """Parameters that the model physically holds."""
         return sum(p.numel() for p in self.parameters())
@@ -352,7 +362,7 @@ class _LowPrecisionCopies:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._copies: dict[nn.Linear, tuple[Tensor, Tensor]] = {}
-        self._versions = -1
+        self._seen: list[tuple[int, int]] = []
         self.refresh()
 
     def refresh(self) -> None:
@@ -363,6 +373,14 @@ class _LowPrecisionCopies:
             else:
                 targets = [t for m in layers for t in self._copies[m]]
                 torch._foreach_copy_(targets, [t.detach() for m in layers for t in (m.weight, m.bias)])
+        self._seen = self._versions()
+
+    def are_stale(self) -> bool:
+        """Whether a parameter was changed or replaced since the last refresh, as far as autograd knows."""
+        return self._versions() != self._seen
+
+    def _versions(self) -> list[tuple[int, int]]:
+        return [(id(p), p._version) for m in self._copies for p in (m.weight, m.bias)]
 
     def __getitem__(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
         return self._copies[layer]

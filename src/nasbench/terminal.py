@@ -58,13 +58,12 @@ class View(Progress, AbstractContextManager["View"]):
 
     def found(self) -> str:
         """Evaluations, best error and hypervolume so far, as one text."""
+        limit = None if self.record is None else self.record.identity.max_evaluations
+        count = f"{self.n_evaluations} evaluations" if limit is None else f"{self.n_evaluations} of {limit} evaluations"
         if self.best_error is None:
-            return f"{self.n_evaluations} evaluations"
+            return count
         failed = f" ({self.n_failed} failed)" if self.n_failed else ""
-        return (
-            f"{self.n_evaluations} evaluations{failed}, best error {self.best_error:.4f}, "
-            f"hypervolume {self.raw_hypervolume:.4f}"
-        )
+        return f"{count}{failed}, best error {self.best_error:.4f}, hypervolume {self.raw_hypervolume:.4f}"
 
     def steps_text(self) -> str:
         """How far the current training is and how long it will take, empty if there is none."""

@@ -35,6 +35,10 @@ Plan = Callable[[int, int, np.random.Generator], Step]
 class Trainer:
     """Fine-tunes a network on a split for a fixed number of epochs; can pause after any step.
 
+    Attributes:
+        n_steps, step: all of them, and those that are made.
+        is_between_steps: False while weights are being changed, when :meth:`state` would be of half a step.
+
     AdamW with torch's betas and epsilon; the learning rate rises linearly over the warm-up and falls linearly to 0; no
     clipping (reference: section 4.1.3 of the paper and its published code).
 
@@ -63,6 +67,7 @@ class Trainer:
         self.steps_per_epoch = n_batches(split, fine_tuning.batch_size)
         self.n_steps = self.steps_per_epoch * fine_tuning.epochs
         self.step = 0
+        self.is_between_steps = True
         self._vocabulary = ActiveVocabulary(network.adapter.word_embeddings, split.tokens, pad_id)
         table = network.adapter.word_embeddings.weight
         self._parameters = [self._vocabulary.rows, *(p for p in network.parameters() if p is not table)]
@@ -89,6 +94,7 @@ class Trainer:
                 while self.step < (self.n_steps if until is None else min(until, self.n_steps)):
                     self._make_step()
                     self.step += 1
+                    self.is_between_steps = True
                     after_step()
         finally:
             self.network.model.eval()
@@ -141,6 +147,7 @@ class Trainer:
         self.network.noise = Noise(noise_seed)
         self._accumulate_gradients(batch, plan, graphed)
         rate = self.learning_rate(self.step)
+        self.is_between_steps = False
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()

@@ -99,6 +99,51 @@ class Peeks(Honest):
         problem.evaluate(network, config)
 
 
+class SelectsByTest(Honest):
+    """Reports what a look at the test data says is best of what it drew."""
+
+    def run(self, problem: Problem) -> None:
+        network, evaluator = problem.pretrained(), problem._recorder.test
+        drawn = [problem.space.sample(problem.rng) for _ in range(8)]
+
+        def test_error(config: Config) -> float:
+            logits = evaluator.logits(network, problem.space.to_subnetwork(config))
+            return 1 - evaluator.metrics(logits)["accuracy"]
+
+        problem.evaluate(network, min(drawn, key=test_error))
+        problem.evaluate(network, max(drawn, key=test_error))
+
+
+class Exits(Honest):
+    def consider(self, *_: Any) -> None:
+        raise SystemExit(0)
+
+
+class Bloats(Honest):
+    """Hangs more onto a network than what it says it holds."""
+
+    def consider(self, problem: Problem, network: Any, config: Config) -> None:
+        network.model.classifier.register_parameter("more", torch.nn.Parameter(torch.zeros(1000)))
+        problem.evaluate(network, config)
+
+
+class Replaces(Honest):
+    """Changes weights that have been saved under their name."""
+
+    def consider(self, problem: Problem, network: Any, config: Config) -> None:
+        with torch.no_grad():
+            network.model.classifier.weight.mul_(1.5)
+        problem.evaluate(network, config)
+
+
+class TrainsTwice(Honest):
+    def run(self, problem: Problem) -> None:
+        for _ in range(2):
+            network = problem.pretrained()
+            problem.training(network).run()
+            problem.evaluate(network, problem.space.largest)
+
+
 class Idle(Method):
     name, summary = "idle", "reports nothing"
 
@@ -121,6 +166,11 @@ class TestHonest(MethodContract):
         (CannotFail, "survives a failed evaluation", "every evaluation must succeed"),
         (GivesUp, "survives a failed evaluation", "it gave up after a failed evaluation"),
         (Peeks, "sees no test data", "with other test labels it differs"),
+        (SelectsByTest, "sees no test data", "with other test labels it differs"),
+        (Exits, "runs", "SystemExit in test_contract.py"),
+        (Bloats, "runs", "are left of the original"),
+        (Replaces, "runs", "have changed since they were saved"),
+        (TrainsTwice, "runs", "two trainings are called 'network'"),
         (Idle, "runs", "before anything was evaluated"),
     ],
 )

@@ -147,7 +147,9 @@ def decides_at_rungs(subject: SearcherSubject) -> str:
 def survives_a_kill(subject: SearcherSubject) -> str:
     """Driven by a method that is killed and resumed, it ends with the same evaluations."""
     method = _driver(subject.searcher)
-    return f"with {method.name}: {stopped_anywhere(MethodSubject(method, subject.folder, searcher=subject.searcher))}"
+    space = subject.searcher.spaces[0]
+    driven = MethodSubject(method, subject.folder, searcher=subject.searcher, space=space)
+    return f"with {method.name} in {space!r}: {stopped_anywhere(driven)}"
 
 
 SEARCHER_CHECKS: Mapping[str, SearcherCheck] = {
@@ -207,7 +209,11 @@ class SearcherContract:
 
 def _driver(searcher: type[Searcher]) -> type[Method]:
     """A method of the suite that can drive the searcher."""
-    name = "s-nas" if issubclass(searcher, MultiFidelitySearcher) else "ws-nas"
+    name = "ws-nas"
+    if issubclass(searcher, MultiFidelitySearcher):
+        name = "s-nas"
+    elif searcher.reckons_with_depths:
+        name = "ws-nas-depth"
     return registry.find("method", name, registry.methods())
 
 
