@@ -148,12 +148,19 @@ def test_an_experiment_goes_on_after_a_run_that_fails(nasbench, monkeypatch: pyt
 def test_an_experiment_passes_over_a_run_that_is_complete(
     nasbench, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    complete = find_runs(results)[0]
-    monkeypatch.setattr(experiment, "make_request", lambda *_, **__: SimpleNamespace(folder=complete))
+    complete = SimpleNamespace(folder=find_runs(results)[0], effective_budget_s=60.0)
+    monkeypatch.setattr(experiment, "_request", lambda *_: complete)
     monkeypatch.setattr(experiment.runner, "run", lambda *_: pytest.fail("made again"))
     spoken = nasbench("experiment", "fig7", "--task", "rte", "--model", "minilm-l6", "--seed", "0")
     assert (spoken.code, spoken.err) == (0, "")
     assert spoken.out.count("complete already") == 6
+
+
+def test_runs_without_a_budget_are_refused_before_the_first(nasbench) -> None:
+    spoken = nasbench("experiment", "fig8", "--task", "rte", "--seed", "0", "--device", "cpu")
+    assert (spoken.code, spoken.err.count("\n")) == (2, 1)
+    assert "task 'rte' has no budget for 'bert-base-cased' on a cpu; choose the model" in spoken.err
+    assert spoken.out == ""
 
 
 TASK = """
