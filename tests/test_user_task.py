@@ -120,10 +120,19 @@ def test_everything_can_be_said(folder: Path) -> None:
     assert (task.other_metrics, task.max_length) == (("spearman",), 64)
     assert task.budgets["user", "cpu"] == 90.0
     assert model.architecture == "roberta"
-    assert model.fine_tuning == FineTuning(1e-4, 8, 1, 0.0, 0.1)
+    assert model.fine_tuning == model.super_network == FineTuning(1e-4, 8, 1, 0.0, 0.1)
     network, tokenizer, _ = load_pretrained(model, task, 0)
     assert network.config.problem_type == "regression"
     assert load_task_data(task, tokenizer, 0).n_rows == (20, 20)
+
+
+def test_a_super_network_has_the_fine_tuning_but_for_what_is_said(folder: Path) -> None:
+    declared = {"fine_tuning": {"epochs": 2, "batch_size": 8}, "super_network": {"epochs": 9}}
+    _, model = load(folder, {**BASE, "model": {**BASE["model"], **declared}})
+    assert model.fine_tuning == FineTuning(epochs=2, batch_size=8)
+    assert model.super_network == FineTuning(epochs=9, batch_size=8)
+    _, model = load(folder, BASE)
+    assert model.super_network == model.fine_tuning == FineTuning()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@
     [model]
     folder = "my-model"           # of any saved BERT or RoBERTa, relative to this file
     fine_tuning = {learning_rate = 2e-5, batch_size = 16, epochs = 3, warmup = 0.06, weight_decay = 0.01}
+    super_network = {epochs = 8}  # of ws-nas, whose networks share the steps; as fine_tuning but for what is given
 
 Instead of files ``data`` may name a data set on the hub with ``hub``, ``configuration``, ``revision``, ``train_split``
 and ``test_split``, and ``model`` a network with ``hub`` and ``revision``.
@@ -235,10 +236,11 @@ def _numbers_first(name: str) -> tuple[int, float, str]:
 def _model(top: _Table, path: Path) -> tuple[Model, tuple[str, ...], int]:
     """The model, the names of the classes it was trained for, if it knows any, and the tokens it takes."""
     top.need("model", dict)
-    table = top.table("model", ("hub", "revision", "folder", "fine_tuning"))
+    table = top.table("model", ("hub", "revision", "folder", "fine_tuning", "super_network"))
     if ("hub" in table) == ("folder" in table):
         raise table.error("name either folder (a saved model) or hub (a repository)")
     folder, hub_id = table.get("folder", str), table.get("hub", str)
+    fine_tuning = _fine_tuning(table, "fine_tuning", FineTuning())
     model = Model(
         name=_slug(Path(folder).name if folder else hub_id.rsplit("/", 1)[-1]),
         summary=f"own model {folder or hub_id}",
@@ -247,7 +249,8 @@ def _model(top: _Table, path: Path) -> tuple[Model, tuple[str, ...], int]:
         hub_id=hub_id,
         revision=table.get("revision", str),
         local_folder=str(path.parent / folder) if folder else None,
-        fine_tuning=_fine_tuning(table),
+        fine_tuning=fine_tuning,
+        super_network=_fine_tuning(table, "super_network", fine_tuning),
     )
     where = weights_folder(model)
     try:
@@ -262,13 +265,14 @@ def _model(top: _Table, path: Path) -> tuple[Model, tuple[str, ...], int]:
     return dataclasses.replace(model, architecture=architecture), own_labels, room
 
 
-def _fine_tuning(model: _Table) -> FineTuning:
-    fields = {name: type(value) for name, value in dataclasses.asdict(FineTuning()).items()}
-    table = model.table("fine_tuning", tuple(fields))
+def _fine_tuning(model: _Table, key: str, otherwise: FineTuning) -> FineTuning:
+    """What is declared under a key; of what is not, that of another declaration."""
+    fields = {name: type(value) for name, value in dataclasses.asdict(otherwise).items()}
+    table = model.table(key, tuple(fields))
     kinds = {name: int if kind is int else _NUMBER for name, kind in fields.items()}
     try:
-        return FineTuning(
-            **{name: kind(table.get(name, kinds[name])) for name, kind in fields.items() if name in table}
+        return dataclasses.replace(
+            otherwise, **{name: kind(table.get(name, kinds[name])) for name, kind in fields.items() if name in table}
         )
     except ValueError as error:
         raise table.error(str(error)) from error
