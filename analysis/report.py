@@ -23,6 +23,7 @@ from .scores import Scores, score
 from .tables import make_tables, write_tables
 
 PAGE = "report.html"
+_UNUSED = ("key", "weights", "reason", "latency_ms", "n_duplicates", "epochs")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, ref
     for name in figures or ():
         if name not in FIGURES:
             raise UnknownName("figure", name, FIGURES)
-    found = read_results(results)
+    found = _without_unused(read_results(results))
     quantiles = fit_quantiles(found.finished().evaluations) if refit else load_quantiles()
     scores = score(found, quantiles)
     inventory = take_inventory(scores.runs)
@@ -78,6 +79,13 @@ def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, ref
         files.append(page)
     warnings += [made.warning for made in drawn if made.warning]
     return ReportOutcome(tuple(warnings), tuple(files), found.exit_code)
+
+
+def _without_unused(results: Results) -> Results:
+    """Without columns of the evaluations that no report shows: with millions of rows they are a third of the memory."""
+    names = results.evaluations.columns
+    unused = [name for name in names if name in _UNUSED or name.startswith(("metric.", "test_metric."))]
+    return dataclasses.replace(results, evaluations=results.evaluations.drop(columns=unused))
 
 
 def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd.DataFrame:

@@ -238,7 +238,7 @@ def test_names_of_strangers_cannot_break_the_table(folder: Path) -> None:
 
 
 def test_frozen_quantiles_are_used_and_named(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    frozen = load_quantiles(freeze(folder, tmp_path_factory.mktemp("benchmark")))
+    frozen = load_quantiles(freeze(folder, tmp_path_factory.mktemp("benchmark")).path)
     text = leaderboard(folder, frozen)
     assert "no frozen quantiles" not in text
     assert "no frozen quantiles" in leaderboard(folder, NONE_FROZEN)

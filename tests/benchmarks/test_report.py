@@ -47,6 +47,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         record = json.loads((path / RunFolder.RUN).read_text())
         if path in sampled:
             record["identity"] |= {"budget_s": None, "max_evaluations": n_sampled}
+            record["unofficial"] = ["--max-evaluations ended it"]
             (path / RunFolder.RUN).write_text(json.dumps(record))
         for task in TASKS:
             for model in MODELS:
