@@ -285,9 +285,10 @@ def _read_csv(path: Path, delimiter: str, as_text: list[str]) -> pa.Table:
     contents.decode("utf-8")
     # Of more than one block Arrow guesses the types by the first, and no cell may be larger than one.
     size = min(max(len(contents), _SMALLEST_BLOCK), _LARGEST_BLOCK)
+    # Its threads have no use then, and where an error ended the command soon after, they now and then aborted it.
     return pyarrow.csv.read_csv(
         pa.BufferReader(contents),
-        read_options=pyarrow.csv.ReadOptions(block_size=size),
+        read_options=pyarrow.csv.ReadOptions(block_size=size, use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
     )
