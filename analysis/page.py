@@ -327,16 +327,15 @@ def _payload(results: Results, scores: Scores, contestants: list[str], n_per_run
     }
 
 
-def _unpruned(results: Results, column: str) -> dict[str, float]:
-    """The unpruned network's error by cell, as in figures 8 and 9: from usual runs where the cell has some."""
-    runs = results.runs
-    chosen = usual(runs)
-    chosen |= ~runs["cell"].isin(runs.loc[chosen, "cell"]).to_numpy(dtype=np.bool_)
+def _unpruned(results: Results, column: str) -> dict[Any, float]:
+    """The unpruned network's error by cell, as in figures 8 and 9: of usual runs where any of a cell's has it."""
     # Selecting runs copies their evaluations: only the columns that count.
-    evaluations = results.evaluations[["run_row", "n_params", column]]
-    kept = dataclasses.replace(results, evaluations=evaluations).select(chosen)
-    errors = pd.Series(1.0 - unpruned_metric(kept, column)).groupby(kept.runs["cell"].to_numpy()).mean()
-    return {str(cell): float(error) for cell, error in errors.items()}
+    slim = dataclasses.replace(results, evaluations=results.evaluations[["run_row", "n_params", column]])
+    of_usual, of_all = (
+        pd.Series(1.0 - unpruned_metric(kept, column)).groupby(kept.runs["cell"].to_numpy()).mean()
+        for kept in (slim.select(usual(results.runs)), slim)
+    )
+    return of_usual.combine_first(of_all).to_dict()
 
 
 def _look(contestant: str) -> dict[str, Any]:

@@ -242,7 +242,7 @@
       const high = Math.max(...drawn.map((line) => line.y.at(-1)));
       const margin = Math.max(high - low, 0.02) * 0.1;
       shape.yaxis.range = [low - margin, high + margin];
-      shape.xaxis.range = [0, longest / scale];
+      shape.xaxis.range = [0, 1.01 * longest / scale];
     }
     Plotly.react("hypervolume", [...bands, ...lines], drawn.length ? shape : emptied(shape), config);
     byId("hypervolume-status").textContent = bands.length > 0 && byId("filter-seed").value === "all" ? "mean; band from the lowest to the highest seed" : "";

@@ -271,14 +271,18 @@ def test_the_unpruned_network_is_the_one_fine_tuned_alone(tmp_path, write_run):
     for seed, error in ((0, 0.2), (1, 0.3)):
         write_run(results, "rfp", None, "large", [(1.0, error, error + 0.02), (0.5, 0.5, 0.5)], seed=seed)
         write_run(results, "ws-nas", "ehvi", "small", [(1.0, 0.4, 0.45), (0.5, 0.5, 0.5)], seed=seed)
-    write_run(results, "ws-nas", "ehvi", "small", [(1.0, 0.4, 0.45), (0.5, 0.5, 0.5)], task="mrpc")
-    write_run(results, "ws-nas", "ehvi", "small", [(0.5, 0.5, 0.5)], task="cola")
+        write_run(results, "ws-nas", "ehvi", "small", [(1.0, 0.4, 0.45), (0.5, 0.5, 0.5)], seed=seed, task="mrpc")
+        for task in ("cola", "sst2"):
+            write_run(results, "ws-nas", "ehvi", "small", [(0.5, 0.5, 0.5)], seed=seed, task=task)
+    for task in ("mrpc", "sst2"):  # another budget: counts where no usual run tells of the unpruned network
+        write_run(results, "rfp", None, "large", [(1.0, 0.1, 0.15)], task=task, budget_s=7.0)
     report(results, tmp_path / "out")
     cells = payload_of(tmp_path / "out" / "report.html")["cells"]
     assert {cell["task"]: cell["unpruned"] for cell in cells} == {
         "rte": {"validation": 0.25, "test": 0.27},
         "mrpc": {"validation": 0.4, "test": 0.45},
         "cola": {"validation": None, "test": None},
+        "sst2": {"validation": 0.1, "test": 0.15},
     }
 
 
