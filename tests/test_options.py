@@ -44,7 +44,7 @@ def test_a_tuple_is_split_at_commas(text: str, values: tuple[float, ...]) -> Non
 
 
 def test_items_of_a_tuple_are_of_its_type() -> None:
-    assert options.parse(Example, {"modes": "a,b,a"}, "method 'm'").modes == ("a", "b", "a")
+    assert options.parse(Example, {"modes": "a, b,a"}, "method 'm'").modes == ("a", "b", "a")
     assert options.parse(Example, {"modes": "none"}, "method 'm'").modes is None
 
 
