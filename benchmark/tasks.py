@@ -23,8 +23,6 @@ _LARGE: Mapping[tuple[Track, DeviceClass], float] = {
     ("compact", "cpu"): 3_600.0,
 }
 _DEMO: Mapping[tuple[Track, DeviceClass], float] = {
-    ("compact", "gpu"): 60.0,
-    ("compact", "cpu"): 360.0,
     ("demo", "gpu"): 60.0,
     ("demo", "cpu"): 360.0,
 }
@@ -168,6 +166,7 @@ DEMO = Task(
     ),
     budgets=_DEMO,
     default_models={"gpu": "minilm-l6", "cpu": "minilm-l6"},
+    track="demo",  # a toy, which no ranking of real tasks should depend on
 )
 
 TASKS = (RTE, MRPC, STSB, COLA, IMDB, SST2, SWAG, QNLI, DEMO)

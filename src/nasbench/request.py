@@ -140,7 +140,7 @@ def record_unusable_plugin(
         with suppress(KeyError, registry.PluginError):
             searcher = registry.methods()[method].default_searcher
     method_texts, searcher_texts = split_settings(settings)
-    official_s = the_task.budgets.get((the_model.track, device_class))
+    official_s = the_task.budget_s(the_model, device_class)
     identity = Identity(
         task=the_task.name,
         model=the_model.name,

@@ -85,7 +85,7 @@ class RunRequest:
     @property
     def official_budget_s(self) -> float | None:
         """What the task grants on this device; None if nothing is declared."""
-        return self.task.budgets.get((self.model.track, self.device_class))
+        return self.task.budget_s(self.model, self.device_class)
 
     @property
     def effective_budget_s(self) -> float | None:
@@ -160,7 +160,7 @@ def record_failure(folder: Path, identity: Identity, task: Task, model: Model, r
             RunRecord(
                 identity=identity,
                 suite_version=nasbench.__version__,
-                track=model.track,
+                track=task.track_of(model),
                 metric=task.metric,
                 n_params_full=0,
                 dimensions={},
@@ -302,7 +302,7 @@ class _Run:
         record = RunRecord(
             identity=request.identity,
             suite_version=nasbench.__version__,
-            track=request.model.track,
+            track=request.task.track_of(request.model),
             metric=request.task.metric,
             n_params_full=dims.n_params,
             dimensions=dataclasses.asdict(dims),

@@ -70,6 +70,7 @@ class Task:
         validation_limit: at most so many validation examples, drawn once a data seed without replacement.
         budgets: official seconds by (track, device class); section 6 of the reference.
         default_models: the model used when none is asked for, by device class.
+        track: where its runs are compared, whatever the model; None for the model's track.
     """
 
     name: str
@@ -85,11 +86,20 @@ class Task:
     validation_limit: int | None = None
     max_length: int = 128
     default_space: str = "small"
+    track: Track | None = None
 
     @property
     def n_logits(self) -> int:
         """Outputs of the classifier for one sequence."""
         return 1 if self.kind == "multiple_choice" else self.n_labels
+
+    def track_of(self, model: Model) -> Track:
+        """The track in which runs of a model on this task are compared."""
+        return self.track or model.track
+
+    def budget_s(self, model: Model, device_class: DeviceClass) -> float | None:
+        """Seconds that are declared for a model on this task; None if nothing is."""
+        return self.budgets.get((self.track_of(model), device_class))
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ class Model:
     """A pre-trained network and where its weights come from.
 
     Attributes:
-        track: results are compared within a track only.
+        track: results are compared within a track only; that of the task, if it has one, goes before.
         hub_id, revision: repository and pinned commit on the hub.
         weights_sha256: of ``model.safetensors``, None where it is not known.
         package: a Python package that ships the weights (in its folder ``package_folder``), used when installed.

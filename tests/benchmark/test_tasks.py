@@ -53,9 +53,17 @@ def test_declarations_fit_together(name: str) -> None:
     assert task.metric not in task.other_metrics
     assert task.default_space in SPACES
     for device_class, model in task.default_models.items():
-        assert (models[model].track, device_class) in task.budgets
+        assert task.budget_s(models[model], device_class) is not None
     # What is for a few minutes on a small model is shorter than what is for hours on a large one.
-    assert task.budgets["compact", "gpu"] < task.budgets["compact", "cpu"] <= 3_600
+    small = models["minilm-l6"]
+    assert task.budget_s(small, "gpu") < task.budget_s(small, "cpu") <= 3_600
+
+
+def test_the_demonstration_is_ranked_apart_whatever_the_model() -> None:
+    tasks, models = registry.tasks(), registry.models()
+    assert {tasks["demo"].track_of(models[name]) for name in models} == {"demo"}
+    assert [tasks["rte"].track_of(models[name]) for name in ("bert-base-cased", "minilm-l6")] == ["paper", "compact"]
+    assert tasks["rte"].budget_s(models["demo-bert"], "cpu") is None
 
 
 @pytest.mark.parametrize("name", ["bert-base-cased", "roberta-base", "minilm-l6"])
