@@ -119,18 +119,18 @@ class MethodSubject:
     Attributes:
         options: of the method, None for its defaults.
         searcher: None for the method's default one.
-        space: None for the one that a run would choose.
         folder: an empty folder for the runs.
+        space: None for the one that a run would choose.
     """
 
     method: type[Method]
     folder: Path
     options: Any = None
     searcher: type[Searcher] | None = None
-    space: str | None = None
     task: Task = TINY_PAIR
     model: Model = TINY_BERT
     n_evaluations: int = N_EVALUATIONS
+    space: str | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def new_folder(self) -> Path:
