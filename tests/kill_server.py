@@ -19,8 +19,8 @@ from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.models import load_pretrained
 from nasbench.observer import Observer
 from nasbench.record import RunFolder
-from nasbench.testing.contract import MethodSubject
 from nasbench.testing.models import TINY_BERT
+from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR
 
 OPTIONS = {

@@ -10,7 +10,7 @@ from nasbench.fine_tuning import SuperNetworkOptions
 from nasbench.methods.local_search import LocalSearch
 from nasbench.methods.random_search import RandomSearch
 from nasbench.methods.ws_nas import WeightSharingNAS
-from nasbench.testing.contract import Killed, KillingObserver, MethodSubject, SteppingClock
+from nasbench.testing.subject import Killed, KillingObserver, MethodSubject, SteppingClock
 from nasbench.training import Trainer
 
 QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)

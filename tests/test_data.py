@@ -269,7 +269,7 @@ def test_slow_tokenizers_are_refused() -> None:
 
 @pytest.mark.parametrize("model", TINY_MODELS, ids=lambda model: model.name)
 def test_data_fit_the_network(model: Any) -> None:
-    network, tokenizer, _ = load_pretrained(model, TINY_PAIR, 0)
+    network, tokenizer, *_ = load_pretrained(model, TINY_PAIR, 0)
     data = load_task_data(TINY_PAIR, tokenizer, 0)
     assert data.train.tokens.max() < network.config.vocab_size
     assert data.train.segments.max() < network.config.type_vocab_size
@@ -318,7 +318,7 @@ def test_real_lengths_are_the_published_ones(name: str, mean_length: float, real
     """Mean tokens of the public validation splits in the uncased BERT vocabulary, as in Kwon et al. (2022)."""
     task, model = registry.tasks()[name], registry.models()["minilm-l6"]
     try:
-        _, tokenizer, _ = load_pretrained(model, task, 0)
+        _, tokenizer, *_ = load_pretrained(model, task, 0)
     except UserError:
         pytest.skip("the extra 'offline' is not installed")
     data = load_task_data(task, tokenizer, 0, real_data_dir)
@@ -347,7 +347,7 @@ def test_swag_puts_each_ending_behind_the_start(real_data_dir: Path) -> None:
     task = dataclasses.replace(
         swag, data=dataclasses.replace(swag.data, train_split=sample, test_split=sample, n_rows=None)
     )
-    _, tokenizer, _ = load_pretrained(TINY_BERT, task, 0)
+    _, tokenizer, *_ = load_pretrained(TINY_BERT, task, 0)
     data = load_task_data(task, tokenizer, 0, real_data_dir)
     assert data.test.n_choices == 4
     assert len(data.test) == 500

@@ -9,8 +9,8 @@ from nasbench.record import RunFolder
 from nasbench.searcher import MultiFidelitySearcher
 from nasbench.space import make_space
 from nasbench.subnetwork import Dimensions
-from nasbench.testing.contract import MethodSubject
 from nasbench.testing.models import TINY_MODELS
+from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_TASKS
 
 METHODS, SEARCHERS = registry.methods(), registry.searchers()

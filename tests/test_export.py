@@ -22,8 +22,8 @@ from nasbench.front import pareto_mask
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.record import RunFolder
-from nasbench.testing.contract import MethodSubject
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
+from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 
 QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)

@@ -17,7 +17,7 @@ import transformers
 from nasbench import registry
 from nasbench.data import Split, TaskData, load_task_data
 from nasbench.errors import UserError
-from nasbench.models import default_model, load_pretrained, load_with_head, n_positions
+from nasbench.models import default_model, load_pretrained, n_positions
 from nasbench.task import Model
 from nasbench.testing.models import TINY_BERT, TINY_MODELS, TINY_ROBERTA, save_tiny
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_SINGLE, TINY_TASKS
@@ -35,7 +35,7 @@ BY_NAME = pytest.mark.parametrize("model", TINY_MODELS, ids=lambda model: model.
 
 def without_head(model: Model, folder: Path) -> Model:
     """Saved as pre-trained networks are: the encoder alone, under the names of the bare model."""
-    network, tokenizer, _ = load_pretrained(model, TINY_PAIR, 0)
+    network, tokenizer, *_ = load_pretrained(model, TINY_PAIR, 0)
     getattr(network, model.architecture).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return dataclasses.replace(model, generator=None, local_folder=str(folder))
@@ -48,7 +48,7 @@ def encoder(network: Any, model: Model) -> dict[str, torch.Tensor]:
 @BY_NAME
 @pytest.mark.parametrize("task", TINY_TASKS, ids=lambda task: task.name)
 def test_heads_and_logits(model: Model, task: Any, tmp_path: Path) -> None:
-    network, tokenizer, _ = load_pretrained(without_head(model, tmp_path), task, 0)
+    network, tokenizer, *_ = load_pretrained(without_head(model, tmp_path), task, 0)
     assert type(network).__name__ == HEADS[model.architecture, task.kind]
     assert not network.training
     assert {p.dtype for p in network.parameters()} == {torch.float32}
@@ -66,12 +66,12 @@ def test_heads_and_logits(model: Model, task: Any, tmp_path: Path) -> None:
 @BY_NAME
 def test_only_the_classifier_is_new_and_the_seed_decides_it(model: Model, tmp_path: Path) -> None:
     saved = without_head(model, tmp_path)
-    reference, _, _ = load_pretrained(model, TINY_PAIR, 0)
+    reference, *_ = load_pretrained(model, TINY_PAIR, 0)
     torch.manual_seed(1)
-    first, _, _ = load_pretrained(saved, TINY_PAIR, 7)
+    first, *_ = load_pretrained(saved, TINY_PAIR, 7)
     torch.manual_seed(2)
-    again, _, _ = load_pretrained(saved, TINY_PAIR, 7)
-    other, _, _ = load_pretrained(saved, TINY_PAIR, 8)
+    again, *_ = load_pretrained(saved, TINY_PAIR, 7)
+    other, *_ = load_pretrained(saved, TINY_PAIR, 8)
     for name, value in encoder(reference, model).items():
         assert torch.equal(dict(first.named_parameters())[name], value), name
     for (name, a), b, c in zip(first.named_parameters(), again.parameters(), other.parameters(), strict=True):
@@ -84,7 +84,7 @@ def test_only_the_classifier_is_new_and_the_seed_decides_it(model: Model, tmp_pa
 
 def test_the_new_classifier_has_the_networks_own_spread(tmp_path: Path) -> None:
     saved = without_head(TINY_ROBERTA, tmp_path)
-    network, _, _ = load_pretrained(saved, TINY_PAIR, 0)
+    network, *_ = load_pretrained(saved, TINY_PAIR, 0)
     weight = network.classifier.dense.weight  # 1024 numbers
     assert weight.std().item() == pytest.approx(0.2, rel=0.1)
 
@@ -92,10 +92,10 @@ def test_the_new_classifier_has_the_networks_own_spread(tmp_path: Path) -> None:
 @BY_NAME
 def test_a_trained_classifier_is_kept_if_it_fits(model: Model, tmp_path: Path) -> None:
     saved = save_tiny(model, TINY_SINGLE, tmp_path, seed=3)
-    trained, _, _ = load_pretrained(model, TINY_SINGLE, 3)
-    same, _, _ = load_pretrained(saved, TINY_PAIR, 9)
+    trained, *_ = load_pretrained(model, TINY_SINGLE, 3)
+    same, *_ = load_pretrained(saved, TINY_PAIR, 9)
     assert all(torch.equal(a, b) for a, b in zip(trained.parameters(), same.parameters(), strict=True))
-    other, _, _ = load_pretrained(saved, TINY_REGRESSION, 9)
+    other, *_ = load_pretrained(saved, TINY_REGRESSION, 9)
     assert other.num_labels == 1
     # Of a head for another number of outputs what fits is kept, the last layer is new.
     assert list(dict(other.named_parameters()).values())[-2].shape == (1, 32)
@@ -125,16 +125,16 @@ def test_nothing_is_printed_and_settings_are_restored(tmp_path: Path, capfd: pyt
 def test_the_hash_is_that_of_the_weights_file(tmp_path: Path) -> None:
     saved = save_tiny(TINY_BERT, TINY_PAIR, tmp_path)
     due = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
-    assert load_pretrained(saved, TINY_PAIR, 0)[2] == due
-    assert load_pretrained(dataclasses.replace(saved, weights_sha256=due), TINY_PAIR, 0)[2] == due
+    assert load_pretrained(saved, TINY_PAIR, 0).weights_sha256 == due
+    assert load_pretrained(dataclasses.replace(saved, weights_sha256=due), TINY_PAIR, 0).weights_sha256 == due
     with pytest.raises(UserError, match=r"weights of 'saved-tiny-bert' have sha256 .*declared is 0000.*again$"):
         load_pretrained(dataclasses.replace(saved, weights_sha256="0" * 64), TINY_PAIR, 0)
 
 
 def test_the_hash_of_a_generated_network_is_that_of_its_encoder() -> None:
-    hashes = {load_pretrained(TINY_BERT, TINY_PAIR, seed)[2] for seed in (0, 1)}
+    hashes = {load_pretrained(TINY_BERT, TINY_PAIR, seed).weights_sha256 for seed in (0, 1)}
     assert len(hashes) == 1
-    assert load_pretrained(TINY_ROBERTA, TINY_PAIR, 0)[2] not in hashes
+    assert load_pretrained(TINY_ROBERTA, TINY_PAIR, 0).weights_sha256 not in hashes
 
 
 def break_config(folder: Path) -> None:
@@ -214,7 +214,7 @@ def with_one_sequence(data: TaskData, n_tokens: int = 4, token: int = 0, segment
 
 @pytest.mark.parametrize(("model", "n_segments"), [(TINY_BERT, 2), (TINY_ROBERTA, 1)])
 def test_tokens_that_the_network_does_not_know_are_refused(model: Model, n_segments: int) -> None:
-    loaded = load_with_head(model, TINY_PAIR, 0)
+    loaded = load_pretrained(model, TINY_PAIR, 0)
     data = load_task_data(TINY_PAIR, loaded.tokenizer, 0)
     n = loaded.network.config.vocab_size
     loaded.check_fits(with_one_sequence(data, n_tokens=64, token=n - 1, segment=n_segments - 1))
@@ -229,7 +229,7 @@ def test_tokens_that_the_network_does_not_know_are_refused(model: Model, n_segme
 def test_the_longest_sequence_is_what_the_network_itself_takes() -> None:
     """The stock networks, given one token more than ``n_positions``, have no position for it."""
     for model in TINY_MODELS:
-        network = load_with_head(model, TINY_PAIR, 0).network
+        network = load_pretrained(model, TINY_PAIR, 0).network
         room = n_positions(network.config.to_dict())
         token = network.config.vocab_size - 1
         with torch.no_grad():
@@ -240,11 +240,11 @@ def test_the_longest_sequence_is_what_the_network_itself_takes() -> None:
 
 @BY_NAME
 def test_whether_the_output_layer_is_new_is_known(model: Model, tmp_path: Path) -> None:
-    assert load_with_head(model, TINY_PAIR, 0).output_is_new
-    assert load_with_head(without_head(model, tmp_path / "bare"), TINY_PAIR, 0).output_is_new
+    assert load_pretrained(model, TINY_PAIR, 0).output_is_new
+    assert load_pretrained(without_head(model, tmp_path / "bare"), TINY_PAIR, 0).output_is_new
     saved = save_tiny(model, TINY_SINGLE, tmp_path / "whole")
-    assert not load_with_head(saved, TINY_PAIR, 0).output_is_new
-    assert load_with_head(saved, TINY_REGRESSION, 0).output_is_new  # of another number of outputs
+    assert not load_pretrained(saved, TINY_PAIR, 0).output_is_new
+    assert load_pretrained(saved, TINY_REGRESSION, 0).output_is_new  # of another number of outputs
 
 
 def test_the_hub_is_asked_for_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +256,7 @@ def test_the_hub_is_asked_for_the_pinned_revision(tmp_path: Path, monkeypatch: p
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", stand_in)
-    network, _, _ = load_pretrained(registry.models()["roberta-base"], TINY_PAIR, 0)
+    network, *_ = load_pretrained(registry.models()["roberta-base"], TINY_PAIR, 0)
     assert type(network).__name__ == "RobertaForSequenceClassification"
     assert [call[:2] for call in asked] == [("FacebookAI/roberta-base", "e2da8e2f811d1448a5b465c236feacd80ffbac7b")]
     assert {"config.json", "model*.safetensors", "tokenizer*"} <= set(asked[0][2])
@@ -271,7 +271,7 @@ def test_the_hub_cache_serves_without_a_network(tmp_path: Path, monkeypatch: pyt
     save_tiny(TINY_BERT, TINY_PAIR, repository / "snapshots" / str(model.revision))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    network, _, _ = load_pretrained(model, TINY_PAIR, 0)
+    network, *_ = load_pretrained(model, TINY_PAIR, 0)
     assert network.config.num_hidden_layers == 3
 
 
@@ -297,7 +297,7 @@ def test_the_packaged_weights_are_the_declared_ones() -> None:
     model, task = registry.models()["minilm-l6"], registry.tasks()["rte"]
     if default_model(registry.tasks()["demo"], "cpu") != "minilm-l6":
         pytest.skip("the extra 'offline' is not installed")
-    network, tokenizer, digest = load_pretrained(model, task, 0)
+    network, tokenizer, digest, _ = load_pretrained(model, task, 0)
     assert digest == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     assert sum(p.numel() for p in network.parameters()) == 22_713_986
     assert tokenizer.is_fast

@@ -69,7 +69,7 @@ def examples() -> Split:
 @cache
 def trained() -> SuperNetwork:
     """A super-network that has learnt something, so that its errors mean something."""
-    network = SuperNetwork(load_pretrained(TINY_BERT, TINY_PAIR, seed=0)[0])
+    network = SuperNetwork(load_pretrained(TINY_BERT, TINY_PAIR, seed=0).network)
     space = Small(network.dims)
     one_random = SuperNetworkTraining("full", n_random=1)
     Trainer(

@@ -23,9 +23,9 @@ from nasbench.space import Large, make_space
 from nasbench.strategies import SuperNetworkTraining
 from nasbench.subnetwork import Dimensions, SubNetwork
 from nasbench.supernet import SuperNetwork
-from nasbench.testing.contract import SEED, MethodSubject, SteppingClock
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.networks import tiny_network
+from nasbench.testing.subject import SEED, MethodSubject, SteppingClock
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 
 
@@ -70,7 +70,7 @@ def test_recorded_errors_are_those_of_the_masked_network(run, task, extracted):
             problem.evaluate(one, config)
 
     outcome = run(evaluate_some, task=task)
-    stock, tokenizer, _ = load_pretrained(TINY_BERT, task, SEED)
+    stock, tokenizer, *_ = load_pretrained(TINY_BERT, task, SEED)
     data = load_task_data(task, tokenizer, SEED)
     network = SuperNetwork(stock)
     network.n_choices = data.train.n_choices

@@ -1,4 +1,4 @@
-"""One run from request to record: the same twice, resumed or refused, and failing in one line."""
+"""One run from request to record: the same twice, resumed or refused in one line."""
 
 import dataclasses
 import fcntl
@@ -14,17 +14,16 @@ import pytest
 import torch
 
 from nasbench import runner
-from nasbench.errors import NasbenchError, UserError
+from nasbench.errors import UserError
 from nasbench.fine_tuning import SuperNetworkOptions
 from nasbench.method import Method
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.observer import Observer
 from nasbench.record import RecordError, RunFolder
-from nasbench.searcher import Searcher
 from nasbench.strategies import SuperNetworkTraining
 from nasbench.task import FineTuning
-from nasbench.testing.contract import Killed, KillingObserver, MethodSubject, SteppingClock
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA, save_tiny
+from nasbench.testing.subject import Killed, KillingObserver, MethodSubject, SteppingClock
 from nasbench.testing.tasks import TINY_PAIR
 from nasbench.training import ActiveVocabulary
 
@@ -422,48 +421,6 @@ def test_results_in_a_file_are_one_line(subject, tmp_path):
     assert file.read_text() == "mine"
 
 
-class Fails(Method):
-    """Raises after two evaluations, until it is repaired."""
-
-    name, summary = "fails", "for tests"
-    repaired = False
-
-    def run(self, problem):
-        network = problem.pretrained()
-        for i, config in enumerate(CONFIGS):
-            if i == 2 and not self.repaired:
-                raise ZeroDivisionError("division by zero\nand more")
-            problem.evaluate(network, config)
-
-
-def test_a_method_that_raises_keeps_what_it_reported(results, tmp_path, monkeypatch):
-    subject = MethodSubject(Fails, tmp_path, n_evaluations=None)
-    outcome = _run(subject, results)
-    assert outcome.record.status == "failed"
-    assert outcome.record.reason.startswith("ZeroDivisionError in test_runner.py:")
-    assert "division by zero" in outcome.record.reason
-    assert [e.index for e in outcome.evaluations] == [0, 1]
-    # Repaired, the same run goes on.
-    monkeypatch.setattr(Fails, "repaired", True)
-    again = _run(subject, results)
-    assert (again.record.status, again.record.reason) == ("complete", None)
-    assert again.evaluations[:2] == outcome.evaluations
-    assert len(again.evaluations) == len(CONFIGS)
-
-
-class Nothing(Method):
-    name, summary = "nothing", "for tests"
-
-    def run(self, problem):
-        """Reports nothing."""
-
-
-def test_a_run_without_evaluations_has_failed(results, tmp_path):
-    outcome = _run(MethodSubject(Nothing, tmp_path, n_evaluations=None), results)
-    assert outcome.record.status == "failed"
-    assert outcome.record.reason.startswith("the method ended, or its budget did, before anything was evaluated")
-
-
 class Fickle(Method):
     """Reports other networks, or fewer, when it is run again."""
 
@@ -491,23 +448,6 @@ def test_a_method_that_changed_its_mind_cannot_be_resumed(results, tmp_path, mon
     with pytest.raises(UserError, match=message):
         _run(subject, results)
     assert (_folder(results) / "evaluations.jsonl").read_bytes() == before
-
-
-class Stubborn(Searcher):
-    name, summary = "stubborn", "proposes what is not in the space"
-
-    def ask(self):
-        return self.space.upper + 1
-
-    def tell(self, config, values):
-        pass
-
-
-def test_a_searcher_outside_the_space_fails_the_run(results, tmp_path):
-    outcome = MethodSubject(WeightSharingNAS, tmp_path, QUICK, Stubborn, n_evaluations=9).run(results)
-    assert outcome.record.status == "failed"
-    assert "searcher 'stubborn' proposed" in outcome.record.reason
-    assert len(outcome.evaluations) == 3
 
 
 def test_the_end_of_the_budget_in_training_leaves_nothing_to_rank(results, tmp_path):
@@ -561,93 +501,6 @@ def test_roberta_runs_too(subject, results):
 
 def test_precision_follows_the_device():
     assert runner.default_precision(torch.device("cpu")) in ("fp32", "bf16")
-
-
-class BreaksAtOnce(Searcher):
-    name, summary = "breaks-at-once", "raises when it is made"
-
-    def __init__(self, space, rng, options=None):
-        super().__init__(space, rng, options)
-        raise ZeroDivisionError("no searcher\ntoday")
-
-    def ask(self):
-        return self.space.largest
-
-    def tell(self, config, values):
-        pass
-
-
-class NeverMade(Evaluates):
-    def __init__(self, options=None):
-        super().__init__(options)
-        raise OSError("no method today")
-
-
-class Refuses(Evaluates):
-    def run(self, problem):  # noqa: ARG002
-        raise UserError("these options do not go together")
-
-
-class Leaves(Evaluates):
-    def run(self, problem):
-        problem.evaluate(problem.pretrained(), CONFIGS[0])
-        raise SystemExit(0)
-
-
-class GoesOn(Evaluates):
-    def run(self, problem):
-        network = problem.pretrained()
-        while True:
-            try:
-                problem.evaluate(network, problem.space.sample(problem.rng))
-            except Exception:  # noqa: BLE001
-                continue
-
-
-class BreaksItsNetwork(Evaluates):
-    def run(self, problem):
-        network = problem.pretrained()
-        with torch.no_grad():
-            network.model.classifier.weight.fill_(float("nan"))
-        for config in CONFIGS[:2]:
-            problem.evaluate(network, config)
-
-
-@pytest.mark.parametrize(
-    ("method", "searcher", "reason", "n_evaluations"),
-    [
-        (WeightSharingNAS, BreaksAtOnce, r"ZeroDivisionError in test_runner\.py:\d+: no searcher today$", 0),
-        (NeverMade, None, r"OSError in test_runner\.py:\d+: no method today$", 0),
-        (Refuses, None, "^these options do not go together$", 0),
-        (Leaves, None, r"SystemExit in test_runner\.py:\d+: 0$", 1),
-        (GoesOn, None, "went on although the limit of 3 evaluations is reached; let BudgetExhausted pass", 3),
-        (BreaksItsNetwork, None, "^all 2 evaluations failed; the first: ", 2),
-    ],
-)
-def test_however_a_plugin_goes_wrong_its_record_says_so(results, tmp_path, method, searcher, reason, n_evaluations):
-    outcome = MethodSubject(method, tmp_path, searcher=searcher, n_evaluations=3).run(results)
-    assert outcome.record.status == RunFolder(_folder(results)).read_run().status == "failed"
-    assert re.search(reason, outcome.record.reason)
-    assert len(outcome.evaluations) == n_evaluations
-
-
-def test_a_full_disk_is_not_the_methods_failure(subject, results, monkeypatch):
-    fsync, n_calls = os.fsync, 0
-
-    def full_after_some(descriptor):
-        nonlocal n_calls
-        n_calls += 1
-        if n_calls > 4:
-            raise OSError(28, "No space left on device")
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full_after_some)
-    with pytest.raises(NasbenchError, match=r"^cannot write .*: No space left on device$"):
-        _run(subject, results)
-    assert [path for path in _folder(results).rglob(".*") if path.name != ".lock"] == []
-    monkeypatch.setattr(os, "fsync", fsync)
-    assert RunFolder(_folder(results)).read_run().status == "running"
-    assert _run(subject, results).record.status == "complete"
 
 
 def test_ten_seeds_count(subject, results):

@@ -13,12 +13,12 @@ import torch
 from nasbench.data import load_task_data
 from nasbench.errors import UserError
 from nasbench.method import Method
-from nasbench.models import load_pretrained, load_with_head
+from nasbench.models import load_pretrained
 from nasbench.problem import Problem
 from nasbench.sources import label_name
 from nasbench.task import FineTuning, Model
-from nasbench.testing.contract import MethodSubject
 from nasbench.testing.models import TINY_BERT, TINY_MODELS, TINY_ROBERTA, save_tiny
+from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR, TINY_REGRESSION, TINY_SINGLE
 from nasbench.user_task import load_user_task
 
@@ -64,7 +64,7 @@ def write_labels(folder: Path, labels: list[str]) -> None:
 def load_all(folder: Path, tables: Any) -> None:
     """As a run does: declaration, network, data."""
     task, model = load(folder, tables)
-    loaded = load_with_head(model, task, 0)
+    loaded = load_pretrained(model, task, 0)
     loaded.check_fits(load_task_data(task, loaded.tokenizer, 0))
 
 
@@ -89,7 +89,7 @@ def test_a_csv_and_a_folder_are_enough(folder: Path) -> None:
     assert (model.name, model.architecture, model.track) == ("my-model", "bert", "user")
     assert task.budgets == {("user", "cpu"): 1_500.0, ("user", "gpu"): 1_500.0}
     assert task.default_models == {"cpu": "my-model", "gpu": "my-model"}
-    network, tokenizer, _ = load_pretrained(model, task, 0)
+    network, tokenizer, *_ = load_pretrained(model, task, 0)
     data = load_task_data(task, tokenizer, 0)
     assert (len(data.train), len(data.validation), len(data.test)) == (11, 5, 4)
     texts = [
@@ -121,7 +121,7 @@ def test_everything_can_be_said(folder: Path) -> None:
     assert task.budgets["user", "cpu"] == 90.0
     assert model.architecture == "roberta"
     assert model.fine_tuning == model.super_network == FineTuning(1e-4, 8, 1, 0.0, 0.1)
-    network, tokenizer, _ = load_pretrained(model, task, 0)
+    network, tokenizer, *_ = load_pretrained(model, task, 0)
     assert network.config.problem_type == "regression"
     assert load_task_data(task, tokenizer, 0).n_rows == (20, 20)
 
@@ -154,7 +154,7 @@ def test_labels_become_classes(labels: list[Any], names: tuple[str, ...], n_labe
     (folder / "rows.json").write_text(json.dumps(rows))
     task, model = load(folder, changed(data={"train": "rows.json"}))
     assert (task.data.label_names, task.n_labels) == (names, n_labels)
-    data = load_task_data(task, load_pretrained(model, task, 0)[1], 0)
+    data = load_task_data(task, load_pretrained(model, task, 0).tokenizer, 0)
     found = sorted([*data.train.labels, *data.validation.labels, *data.test.labels])
     assert found == sorted(names.index(label_name(label)) for label in labels * 5)
 
@@ -179,7 +179,7 @@ def test_labels_of_a_csv_are_what_is_written_there(
     write_labels(folder, written * 8)
     task, model = load(folder, changed(data={} if listed is None else {"labels": listed}))
     assert task.data.label_names == names
-    data = load_task_data(task, load_pretrained(model, task, 0)[1], 0)
+    data = load_task_data(task, load_pretrained(model, task, 0).tokenizer, 0)
     found = [*data.train.labels, *data.validation.labels, *data.test.labels]
     assert sorted(found) == [0] * 8 + [1] * 8
 
@@ -259,7 +259,7 @@ def test_letters_name_the_endings_of_a_multiple_choice(folder: Path) -> None:
     (folder / "rows.csv").write_text("a,b,c,y\n" + "ba,be,bi,B\nba,bi,be,A\n" * 9)
     tables = changed(kind="multiple_choice", data={"text": ["a", "b", "c"], "label": "y", "labels": ["A", "B"]})
     task, model = load(folder, tables)
-    data = load_task_data(task, load_pretrained(model, task, 0)[1], 0)
+    data = load_task_data(task, load_pretrained(model, task, 0).tokenizer, 0)
     # The right ending is "be" in every row.
     for start, label in zip(data.test.offsets[:-1:2], data.test.labels, strict=True):
         first_ending = data.test.tokens[start + 3]
@@ -276,7 +276,7 @@ def test_max_length_is_what_the_model_takes_at_most(folder: Path) -> None:
         tables = changed(model={"folder": model.name})
         task, saved = load(folder, tables)
         assert task.max_length == 64
-        loaded = load_with_head(saved, task, 0)
+        loaded = load_pretrained(saved, task, 0)
         data = load_task_data(task, loaded.tokenizer, 0)
         assert data.train.lengths.max() == 64
         loaded.check_fits(data)
@@ -304,7 +304,7 @@ class Looks(Method):
 def test_a_trained_regression_keeps_its_bias(model: Model, trained: bool, folder: Path) -> None:
     """An output layer that is new starts at the mean label, here 2.5; one that was saved is left as it is."""
     write_labels(folder, ["2", "3"] * 10)
-    network, tokenizer, _ = load_pretrained(model, TINY_REGRESSION if trained else TINY_SINGLE, 0)
+    network, tokenizer, *_ = load_pretrained(model, TINY_REGRESSION if trained else TINY_SINGLE, 0)
     torch.nn.init.constant_(getattr(network.classifier, "out_proj", network.classifier).bias, -7.0)
     network.save_pretrained(folder / "trained")
     tokenizer.save_pretrained(folder / "trained")

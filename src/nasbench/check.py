@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -49,12 +49,13 @@ def check(cls: type[Method] | type[Searcher]) -> Iterator[Line]:
     with tempfile.TemporaryDirectory(prefix="nasbench-check-") as folder:
         checks, subject = _contract(cls, Path(folder))
         for name, run in checks.items():
-            yield _carry_out(name, run, subject, sys.modules[cls.__module__].__file__ or "")
+            yield _carry_out(name, run, subject, inspect.getfile(cls))
 
 
 def _contract(cls: type[Method] | type[Searcher], folder: Path) -> tuple[Mapping[str, Callable[[Any], str]], object]:
-    from nasbench.testing.contract import METHOD_CHECKS, MethodSubject
+    from nasbench.testing.contract import METHOD_CHECKS
     from nasbench.testing.searcher_contract import SEARCHER_CHECKS, SearcherSubject
+    from nasbench.testing.subject import MethodSubject
 
     if issubclass(cls, Method):
         return METHOD_CHECKS, MethodSubject(cls, folder)

@@ -64,3 +64,9 @@ def in_one_line(error: BaseException, own_files: Collection[str] = ()) -> str:
     place = f" in {Path(where.filename).name}:{where.lineno}" if where else ""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}{place}" + (f": {text}" if text else "")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from nasbench.adapter import Adapter
 from nasbench.checkpoints import Checkpoints
-from nasbench.errors import NasbenchError, UserError
+from nasbench.errors import NasbenchError, UserError, first_line
 from nasbench.front import pareto_mask
 from nasbench.record import Evaluation, RecordError, RunFolder, RunRecord, write_atomically
 from nasbench.space import Large, make_space
@@ -106,7 +106,7 @@ def load(folder: Path | str) -> nn.Module:
     except FileNotFoundError as error:
         raise UserError(f"no exported network in {folder}: it has no {DESCRIPTION}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / DESCRIPTION} is damaged ({_one_line(error)}); export the network again") from error
+        raise UserError(f"{folder / DESCRIPTION} is damaged ({first_line(error)}); export the network again") from error
     model = _empty(folder)
     _shrink(model, subnetwork, dims, folder)
     _fill(model, _read(folder / WEIGHTS, "export the network again"), folder / WEIGHTS)
@@ -144,7 +144,7 @@ def _subnetwork(record: RunRecord, evaluation: Evaluation, run_folder: Path) -> 
         subnetwork = space.to_subnetwork(config)
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(
-            f"{run_folder}: evaluation {evaluation.index} has no valid configuration ({_one_line(error)})"
+            f"{run_folder}: evaluation {evaluation.index} has no valid configuration ({first_line(error)})"
         ) from error
     if subnetwork.key != evaluation.key:
         raise RecordError(f"{run_folder}: configuration and key of evaluation {evaluation.index} do not agree")
@@ -191,7 +191,7 @@ def _empty(folder: Path) -> nn.Module:
         with torch.device("meta"):
             model = constructor(config)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is missing or damaged ({_one_line(error)})") from error
+        raise UserError(f"{path} is missing or damaged ({first_line(error)})") from error
     _make_buffers(model)
     module: nn.Module = model.eval()
     return module
@@ -220,7 +220,7 @@ def _read(path: Path, remedy: str) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise UserError(f"no weights {path}; {remedy}") from error
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is damaged ({_one_line(error)}); {remedy}") from error
+        raise UserError(f"{path} is damaged ({first_line(error)}); {remedy}") from error
 
 
 def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
@@ -228,7 +228,3 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise UserError(f"{path} holds weights of another network") from error
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]

@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from nasbench.errors import first_line
+
 _PROBE_TIMEOUT_S = 4.0
 
 
@@ -28,12 +30,6 @@ def reason(error: Exception) -> str:
     if isinstance(error, (ConnectionError, LocalEntryNotFoundError)):
         return "the hub cannot be reached, and its cache has no copy"
     return first_line(error)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a library's message, its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 @contextmanager

@@ -10,12 +10,11 @@ import hashlib
 import importlib
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nasbench.errors import UserError
-from nasbench.hub import first_line, hub_errors, hub_session, quiet, reason
+from nasbench.errors import UserError, first_line
+from nasbench.hub import hub_errors, hub_session, quiet, reason
 from nasbench.task import DeviceClass, Model, Task
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ _NEW_PARTS = ("classifier.", "pooler.")
 _OUTPUT_BIASES = {"classifier.bias", "classifier.out_proj.bias"}
 
 
-@dataclass(frozen=True)
-class Pretrained:
+class Pretrained(NamedTuple):
     """A network that is ready for a task.
 
     Attributes:
@@ -90,7 +88,7 @@ def default_model(task: Task, device_class: DeviceClass) -> str:
     return name if _package_folder(registry.models()[name]) is not None else _FALLBACKS[name]
 
 
-def load_with_head(model: Model, task: Task, seed: int) -> Pretrained:
+def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
     """A network with the right head for a task.
 
     Args:
@@ -111,12 +109,6 @@ def load_with_head(model: Model, task: Task, seed: int) -> Pretrained:
         )
     network, tokenizer, new = _load_folder(folder, model, task, seed)
     return Pretrained(network, tokenizer, weights_sha256, bool(new & _OUTPUT_BIASES))
-
-
-def load_pretrained(model: Model, task: Task, seed: int) -> tuple[Any, Any, str]:
-    """Network, tokenizer and hash of :func:`load_with_head`, for those who need no more."""
-    loaded = load_with_head(model, task, seed)
-    return loaded.network, loaded.tokenizer, loaded.weights_sha256
 
 
 def n_positions(config: Mapping[str, Any]) -> int:

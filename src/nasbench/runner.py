@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import inspect
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ from nasbench.errors import (
 )
 from nasbench.evaluation import Evaluator
 from nasbench.method import Method
-from nasbench.models import load_with_head
+from nasbench.models import load_pretrained
 from nasbench.observer import Observer
 from nasbench.problem import Problem
 from nasbench.record import Evaluation, Identity, RunFolder, RunRecord
@@ -263,12 +263,11 @@ class _Run:
 
     def _plugin_files(self) -> list[str]:
         classes = [cls for cls in (self.request.method, self.request.searcher) if cls is not None]
-        files = [sys.modules[cls.__module__].__file__ for cls in classes if not registry.ships(cls)]
-        return [file for file in files if file is not None]
+        return [inspect.getfile(cls) for cls in classes if not registry.ships(cls)]
 
     def _load(self) -> tuple[Problem, RunRecord]:
         request, device = self.request, self.device
-        loaded = load_with_head(request.model, request.task, request.seed)
+        loaded = load_pretrained(request.model, request.task, request.seed)
         self.stock, self.tokenizer = stock, tokenizer = loaded.network, loaded.tokenizer
         data = load_task_data(request.task, tokenizer, request.seed, request.data_dir)
         loaded.check_fits(data)
@@ -289,7 +288,7 @@ class _Run:
             "data_sha256": data.sha256,
             "weights_sha256": loaded.weights_sha256,
             "fine_tuning": dataclasses.asdict(request.model.fine_tuning),
-            "super_network": dataclasses.asdict(request.model.super_network or request.model.fine_tuning),
+            "super_network": dataclasses.asdict(request.model.super_network),
         }
         recorder = Recorder(
             self.folder, self.checkpoints, self.budget, self.observer, test, request.max_evaluations, self.recorded,
@@ -378,7 +377,8 @@ def _check_same(earlier: RunRecord, now: RunRecord, folder: Path) -> None:
     changed = [(name, before[name], after[name]) for name in before if before[name] != after[name]]
     if earlier.metric != now.metric:
         changed.append(("metric", earlier.metric, now.metric))
-    for name, was, now_is in changed:
+    if changed:
+        name, was, now_is = changed[0]
         raise CannotResume(
             f"cannot resume {folder}: it was started with {name} {was}, now it is {now_is}; remove the folder to start "
             "again"

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from nasbench.errors import UserError
-from nasbench.hub import first_line, hub_errors, hub_session, reason
+from nasbench.errors import UserError, first_line
+from nasbench.hub import hub_errors, hub_session, reason
 from nasbench.task import DataSource, Task
 
 Part = Literal["train", "test"]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from nasbench.attention import Noise
 from nasbench.batching import Batch, collate, example_lengths, n_batches, training_order
+from nasbench.errors import first_line
 from nasbench.graphed_passes import GraphedPasses
 from nasbench.losses import Kind, distillation_loss, label_loss
 from nasbench.strategies import Step, SuperNetworkTraining
@@ -35,10 +36,6 @@ Plan = Callable[[int, int, np.random.Generator], Step]
 class Trainer:
     """Fine-tunes a network on a split for a fixed number of epochs; can pause after any step.
 
-    Attributes:
-        n_steps, step: all of them, and those that are made.
-        is_between_steps: False while weights are being changed, when :meth:`state` would be of half a step.
-
     AdamW with torch's betas and epsilon; the learning rate rises linearly over the warm-up and falls linearly to 0; no
     clipping (reference: section 4.1.3 of the paper and its published code).
 
@@ -48,6 +45,10 @@ class Trainer:
         plan: what each step runs.
         distillation: temperature and factor for passes that are distilled.
         seed: of batch order, sub-networks and dropout.
+
+    Attributes:
+        n_steps, step: all of them, and those that are made.
+        is_between_steps: False while weights are being changed, when :meth:`state` would be of half a step.
     """
 
     def __init__(
@@ -77,10 +78,10 @@ class Trainer:
             self._parameters, lr=fine_tuning.learning_rate, weight_decay=fine_tuning.weight_decay, fused=True
         )
         self._order: tuple[int, list[IntArray]] = (-1, [])
+        self._lengths = example_lengths(split)
         self._graphed: GraphedPasses | None = None
         if network.device.type == "cuda":
-            longest = int(example_lengths(split).max())
-            self._graphed = GraphedPasses(network, kind, distillation, fine_tuning.batch_size, longest)
+            self._graphed = GraphedPasses(network, kind, distillation, fine_tuning.batch_size, int(self._lengths.max()))
 
     def run(self, until: int | None = None, after_step: Callable[[], None] = lambda: None) -> None:
         """Make steps until ``until`` of them are made in all (default: every one).
@@ -136,7 +137,7 @@ class Trainer:
     def _make_step(self) -> None:
         index = self._batch_index()
         graphed = self._graphed if self._graphed is not None and self._graphed.covers(len(index)) else None
-        length = None if graphed is None else graphed.padded_length(int(example_lengths(self._split)[index].max()))
+        length = None if graphed is None else graphed.padded_length(int(self._lengths[index].max()))
         batch = collate(self._split, index, self._pad_id, length).to(self.network.device)
         rng = np.random.default_rng((self._seed, 1, self.step))
         plan = self._plan(self.step, self.n_steps, rng)
@@ -161,7 +162,7 @@ class Trainer:
         try:
             graphed.record(batch, plan)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             warnings.warn(f"training goes on without CUDA graphs, more slowly: {reason}", stacklevel=2)
             return False
         return True

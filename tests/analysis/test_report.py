@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nasbench.analysis.explorer import spread
 from nasbench.analysis.figures import FIGURES
 from nasbench.analysis.frame import read_results
-from nasbench.analysis.page import embed, spread
+from nasbench.analysis.page import embed
 from nasbench.analysis.report import report
 from nasbench.errors import UnknownName, UserError
 from nasbench.front import pareto_mask

@@ -19,9 +19,9 @@ from nasbench.batching import collate
 from nasbench.losses import label_loss
 from nasbench.space import make_space
 from nasbench.subnetwork import Dimensions, SubNetwork
-from nasbench.testing.contract import MethodSubject
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.networks import tiny_network
+from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
 
 

@@ -14,9 +14,9 @@ from nasbench.models import load_pretrained
 from nasbench.subnetwork import SubNetwork
 from nasbench.supernet import SuperNetwork
 from nasbench.testing import models
-from nasbench.testing.contract import SEED, MethodSubject
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.networks import tiny_network
+from nasbench.testing.subject import SEED, MethodSubject
 from nasbench.testing.tasks import TINY_PAIR
 
 SIMILARITY = np.array([0.5, 0.9, 0.7, 0.8, 0.95, 0.6])
@@ -77,7 +77,7 @@ def test_each_network_starts_from_the_pretrained_weights(tmp_path):
     subject = MethodSubject(LayerDropping, tmp_path, model=model, n_evaluations=30)
     outcome = subject.usual[0]
     assert all(e.error is not None for e in outcome.evaluations)
-    stock, tokenizer, _ = load_pretrained(TINY_BERT, TINY_PAIR, SEED)
+    stock, tokenizer, *_ = load_pretrained(TINY_BERT, TINY_PAIR, SEED)
     data = load_task_data(TINY_PAIR, tokenizer, SEED)
     network = SuperNetwork(stock)
     evaluator = Evaluator(data.validation, TINY_PAIR, tokenizer.pad_token_id, torch.device("cpu"))

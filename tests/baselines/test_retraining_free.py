@@ -11,9 +11,9 @@ from nasbench.mask_search import MacCosts, MaskSearch
 from nasbench.mask_tuning import tune_masks
 from nasbench.subnetwork import SubNetwork
 from nasbench.testing import published_rfp
-from nasbench.testing.contract import MethodSubject
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network
+from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 
 

@@ -16,8 +16,8 @@ from nasbench.record import RunFolder
 from nasbench.searcher import Decision, MultiFidelitySearcher
 from nasbench.space import make_space
 from nasbench.supernet import SuperNetwork
-from nasbench.testing.contract import SEED, MethodSubject
 from nasbench.testing.models import TINY_BERT
+from nasbench.testing.subject import SEED, MethodSubject
 from nasbench.testing.tasks import TINY_PAIR
 
 
@@ -30,7 +30,7 @@ def _test_error(path, evaluation, space):
     """Of saved weights, in a network extracted from scratch."""
     from safetensors.torch import load_file
 
-    stock, tokenizer, _ = load_pretrained(TINY_BERT, TINY_PAIR, SEED)
+    stock, tokenizer, *_ = load_pretrained(TINY_BERT, TINY_PAIR, SEED)
     subnetwork = space.to_subnetwork(space.from_json(evaluation.config))
     network = SuperNetwork(stock).extract(subnetwork)
     network.model.load_state_dict(load_file(path / "weights" / f"{evaluation.weights}.safetensors"))
@@ -55,7 +55,7 @@ def test_each_network_is_extracted_trained_alone_and_of_the_size_it_says(tmp_pat
     monkeypatch.setattr(Problem, "evaluate", noting_evaluate)
     outcome, _ = _run(tmp_path, RandomSearch, 5)
     assert [e.n_params for e in outcome.evaluations] == [network.count_params() for network, _ in evaluated]
-    stock, _, _ = load_pretrained(TINY_BERT, TINY_PAIR, SEED)
+    stock, *_ = load_pretrained(TINY_BERT, TINY_PAIR, SEED)
     space = make_space("small", SuperNetwork(stock).dims)
     for before, (_, after), evaluation in zip(trained, evaluated, outcome.evaluations, strict=True):
         subnetwork = space.to_subnetwork(space.from_json(evaluation.config))
@@ -68,7 +68,7 @@ def test_each_network_is_extracted_trained_alone_and_of_the_size_it_says(tmp_pat
 def test_starts_with_the_three_and_a_network_is_worth_the_same_to_every_searcher(tmp_path):
     first, _ = _run(tmp_path / "a", RandomSearch)
     second, _ = _run(tmp_path / "b", LocalSearch)
-    space = make_space("small", SuperNetwork(load_pretrained(TINY_BERT, TINY_PAIR, SEED)[0]).dims)
+    space = make_space("small", SuperNetwork(load_pretrained(TINY_BERT, TINY_PAIR, SEED).network).dims)
     for outcome in (first, second):
         configs = [space.from_json(e.config) for e in outcome.evaluations[:3]]
         np.testing.assert_array_equal(configs, [space.largest, space.smallest, space.midpoint])
@@ -123,7 +123,7 @@ def test_rungs_are_evaluated_reported_and_told_once_a_trial(tmp_path):
     ]
     assert [values[0] for _, _, *values in Scripted.reported] == [e.error for e in evaluations[:6]]
     assert [values[0] for _, values in Scripted.told] == [evaluations[i].error for i in (1, 3, 4)]
-    space = make_space("small", SuperNetwork(load_pretrained(TINY_BERT, TINY_PAIR, SEED)[0]).dims)
+    space = make_space("small", SuperNetwork(load_pretrained(TINY_BERT, TINY_PAIR, SEED).network).dims)
     saved = [e for e in evaluations if e.weights and (folder.path / "weights" / f"{e.weights}.safetensors").exists()]
     assert saved
     for evaluation in saved:

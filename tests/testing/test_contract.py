@@ -17,8 +17,9 @@ from nasbench.searcher import Decision, MultiFidelitySearcher, Searcher
 from nasbench.space import Config
 from nasbench.subnetwork import FloatArray
 from nasbench.testing import MethodContract, SearcherContract
-from nasbench.testing.contract import METHOD_CHECKS, Broken, MethodSubject
+from nasbench.testing.contract import METHOD_CHECKS
 from nasbench.testing.searcher_contract import SEARCHER_CHECKS, SearcherSubject
+from nasbench.testing.subject import Broken, MethodSubject
 
 
 @pytest.fixture(autouse=True)

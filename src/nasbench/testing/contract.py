@@ -7,187 +7,46 @@ The same checks serve ``nasbench check`` and, as the pytest class :class:`Method
     class TestMine(MethodContract):
         method = Mine
 
-Times in these runs are those of a clock that advances by one second whenever it is read, so nothing here depends on how
-fast a machine is.
+How such a run is made, and under which clock, is in :mod:`nasbench.testing.subject`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 
-from nasbench import runner
 from nasbench.evaluation import Evaluator
 from nasbench.method import Method
-from nasbench.observer import Observer
 from nasbench.problem import Problem
-from nasbench.record import Evaluation, RunFolder, RunRecord
-from nasbench.request import choose_searcher, choose_space
 from nasbench.searcher import Searcher
 from nasbench.sources import Part
 from nasbench.space import make_space
 from nasbench.subnetwork import Dimensions
-from nasbench.task import Model, Task
 from nasbench.testing import tasks
-from nasbench.testing.models import TINY_BERT
-from nasbench.testing.tasks import TINY_PAIR
+from nasbench.testing.subject import (
+    MOST_READINGS,
+    NOT_REPEATABLE,
+    Broken,
+    Killed,
+    KillingObserver,
+    MethodSubject,
+    Outcome,
+    SteppingClock,
+)
 
-N_EVALUATIONS = 6
 N_STOPS = 4
 """How many points of a run it is killed at."""
 SLACK_READINGS = 50
 """Readings of the clock that a run may make after its budget is spent: those that close what is open."""
-MOST_READINGS = 20_000
-"""Readings of the clock after which a run that ought to have ended is ended by force."""
-SEED = 3
-NOT_REPEATABLE = ("elapsed_s", "charged_s", "latency_ms")
-"""Fields of an evaluation that differ between equal runs."""
 OF_TEST = ("test_error", "test_metrics")
-
-
-class Broken(AssertionError):
-    """A check that failed, and why."""
-
-
-class Killed(BaseException):
-    """Ends a run as a kill would; no ``except Exception`` of a method catches it."""
-
-
-class SteppingClock:
-    """A clock that advances by one second at every reading.
-
-    Args:
-        limit: readings after which it raises :class:`Killed`.
-    """
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.n_readings, self.limit = 0, limit
-
-    def __call__(self) -> float:
-        self.n_readings += 1
-        if self.limit is not None and self.n_readings > self.limit:
-            raise Killed
-        return float(self.n_readings)
-
-
-class KillingObserver(Observer):
-    """Counts the steps and evaluations of a run, and kills it at one of them."""
-
-    def __init__(self, kill_at: int | None = None) -> None:
-        self.n_events, self.kill_at = 0, kill_at
-
-    def _count(self) -> None:
-        self.n_events += 1
-        if self.n_events == self.kill_at:
-            raise Killed
-
-    def training(self, done: int, total: int, elapsed_s: float) -> None:  # noqa: ARG002
-        self._count()
-
-    def evaluated(self, evaluation: Evaluation) -> None:  # noqa: ARG002
-        self._count()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A run's record as it was left on disk."""
-
-    record: RunRecord
-    evaluations: list[Evaluation]
-
-    def comparable(self, without: tuple[str, ...] = NOT_REPEATABLE) -> list[dict[str, Any]]:
-        """The evaluations, without the fields in which equal runs differ."""
-        found = [dataclasses.asdict(evaluation) for evaluation in self.evaluations]
-        return [{key: value for key, value in line.items() if key not in without} for line in found]
-
-
-@dataclass
-class MethodSubject:
-    """A method under test, and how it is run.
-
-    Attributes:
-        options: of the method, None for its defaults.
-        searcher: None for the method's default one.
-        folder: an empty folder for the runs.
-        space: None for the one that a run would choose.
-    """
-
-    method: type[Method]
-    folder: Path
-    options: Any = None
-    searcher: type[Searcher] | None = None
-    task: Task = TINY_PAIR
-    model: Model = TINY_BERT
-    n_evaluations: int = N_EVALUATIONS
-    space: str | None = None
-    _numbers: itertools.count[int] = field(default_factory=itertools.count)
-
-    def new_folder(self) -> Path:
-        """Another empty results folder."""
-        return self.folder / f"run{next(self._numbers)}"
-
-    def request(self, results: Path, **changes: Any) -> runner.RunRequest:
-        """What is run; ends after :attr:`n_evaluations` unless told otherwise."""
-        searcher = self.searcher or choose_searcher(self.method)
-        usual: dict[str, Any] = {
-            "task": self.task,
-            "model": self.model,
-            "space": self.space or choose_space(self.method, self.task),
-            "method": self.method,
-            "method_options": self.method.Options() if self.options is None else self.options,
-            "searcher": searcher,
-            "searcher_options": None if searcher is None else searcher.Options(),
-            "seed": SEED,
-            "device": "cpu",
-            "precision": "fp32",
-            "results_dir": results,
-            "max_evaluations": self.n_evaluations,
-        }
-        return runner.RunRequest(**{**usual, **changes})
-
-    def run(
-        self,
-        results: Path | None = None,
-        observer: Observer | None = None,
-        clock: Callable[[], float] | None = None,
-        **changes: Any,
-    ) -> Outcome:
-        """Run the method once. Raises :class:`Killed` where the observer or the clock does."""
-        request = self.request(results or self.new_folder(), **changes)
-        record = runner.run(request, observer, clock or SteppingClock())
-        return Outcome(record, RunFolder(request.folder).read_evaluations())
-
-    @property
-    def usual(self) -> tuple[Outcome, int, int]:
-        """An undisturbed run, its number of events, and its number of clock readings."""
-        found = self._usual
-        if isinstance(found, Broken):
-            raise found
-        return found
-
-    @cached_property
-    def _usual(self) -> tuple[Outcome, int, int] | Broken:
-        observer, clock = KillingObserver(), SteppingClock(limit=MOST_READINGS)
-        try:
-            outcome = self.run(observer=observer, clock=clock)
-        except Killed:
-            return Broken(
-                f"it did not end after {self.n_evaluations} evaluations; let BudgetExhausted pass, and call "
-                "problem.check_budget() in loops that do not evaluate"
-            )
-        return outcome, observer.n_events, clock.n_readings
-
 
 MethodCheck = Callable[[MethodSubject], str]
 """Says what was seen, or raises :class:`Broken`."""

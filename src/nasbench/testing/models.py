@@ -71,7 +71,7 @@ def tiny_roberta() -> tuple[Any, Any]:
 
 def save_tiny(model: Model, task: Task, folder: Path, seed: int = 0) -> Model:
     """Save a tiny network and its tokenizer as a user would, and declare the folder as a model of its own."""
-    network, tokenizer, _ = load_pretrained(model, task, seed)
+    network, tokenizer, *_ = load_pretrained(model, task, seed)
     with quiet():
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

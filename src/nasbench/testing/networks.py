@@ -38,7 +38,7 @@ def tiny_network(model: Model, task: Task, precision: Precision = "fp32", dropou
     Args:
         dropout: rate of every dropout of the network; 0 makes training a function that autograd can be asked about too.
     """
-    stock, tokenizer, _ = load_pretrained(model, task, seed=0)
+    stock, tokenizer, *_ = load_pretrained(model, task, seed=0)
     stock.config.hidden_dropout_prob = stock.config.attention_probs_dropout_prob = dropout
     for module in stock.modules():
         if isinstance(module, nn.Dropout):

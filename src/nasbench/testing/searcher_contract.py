@@ -17,7 +17,8 @@ from nasbench.method import Method
 from nasbench.searcher import Decision, MultiFidelitySearcher, Searcher
 from nasbench.space import Config, SearchSpace, make_space
 from nasbench.subnetwork import Dimensions, FloatArray
-from nasbench.testing.contract import SEED, Broken, MethodSubject, disturbed_random_state, require, stopped_anywhere
+from nasbench.testing.contract import disturbed_random_state, require, stopped_anywhere
+from nasbench.testing.subject import SEED, Broken, MethodSubject
 
 N_PROPOSALS = 12
 DIMENSIONS = Dimensions(n_layers=4, n_heads=4, n_units=12, hidden_size=16, head_size=4, n_fixed_params=2000)
