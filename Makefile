@@ -40,7 +40,7 @@ scaling: $(STAMPS)/test
 	$(BIN)/python tests/benchmarks/scaling.py docs/pictures/scaling.png
 
 searcher-table: $(STAMPS)/test
-	OMP_NUM_THREADS=1 $(BIN)/python -m nasbench.testing.searcher_table
+	OMP_NUM_THREADS=1 $(BIN)/python tests/support/searcher_table.py
 
 clean:
 	rm -rf $(VENV) build dist report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

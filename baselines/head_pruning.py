@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nasbench.fine_tuning import FineTuningOptions
-from nasbench.importance import batches, head_gradients
-from nasbench.losses import Kind
-from nasbench.method import Method
-from nasbench.problem import Problem
-from nasbench.space import Large
-from nasbench.subnetwork import BoolArray, Dimensions, FloatArray, SubNetwork
-from nasbench.supernet import SuperNetwork
+from nasbench.arrays import BoolArray, FloatArray
+from nasbench.baselines.masks.importance import batches, head_gradients
+from nasbench.networks.space import Large
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.plugins.method import Method
+from nasbench.runs.problem import Problem
+from nasbench.training.configuration import TrainingOptions
+from nasbench.training.losses import Kind
 
 if TYPE_CHECKING:
-    from nasbench.data import Split
+    from nasbench.data.splits import Split
 
 STEP_PERCENT = 5
 """Of all heads, from one evaluation to the next."""
 
 
 @dataclass(frozen=True)
-class HeadPruningOptions(FineTuningOptions):
+class HeadPruningOptions(TrainingOptions):
     """How the network is fine-tuned and how heads are ranked.
 
     Attributes:
@@ -61,11 +62,11 @@ class HeadPruning(Method):
             if importance is None or self.options.exact:
                 with problem.phase("search"):
                     importance = head_importance(
-                        network, SubNetwork(heads, full.neurons), problem.train, problem.task.kind, problem.pad_id,
+                        network, SubNetwork(heads, full.units), problem.train, problem.task.kind, problem.pad_id,
                         self.options.importance == "per-token", problem.check_budget,
                     )  # fmt: skip
             heads = without_least_important(heads, importance, n_removed)
-            problem.evaluate(network, problem.space.from_subnetwork(SubNetwork(heads, full.neurons)))
+            problem.evaluate(network, problem.space.from_subnetwork(SubNetwork(heads, full.units)))
 
 
 def head_importance(

@@ -8,25 +8,25 @@ from typing import Literal
 import numpy as np
 import torch
 
-from nasbench.fine_tuning import FineTuningOptions
-from nasbench.importance import batches
-from nasbench.method import Method
-from nasbench.problem import Problem
-from nasbench.subnetwork import BoolArray, FloatArray
-from nasbench.supernet import SuperNetwork
+from nasbench.arrays import BoolArray, FloatArray
+from nasbench.baselines.masks.importance import batches
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.plugins.method import Method
+from nasbench.runs.problem import Problem
+from nasbench.training.configuration import TrainingOptions
 
-Strategy = Literal["top", "bottom", "alternate", "symmetric", "contribution"]
+DroppingOrder = Literal["top", "bottom", "alternate", "symmetric", "contribution"]
 
 
 @dataclass(frozen=True)
-class LayerDroppingOptions(FineTuningOptions):
+class LayerDroppingOptions(TrainingOptions):
     """Which layers go, and how what is left is fine-tuned.
 
     Attributes:
         strategy: see :func:`kept_layers`.
     """
 
-    strategy: Strategy = "top"
+    strategy: DroppingOrder = "top"
 
 
 class LayerDropping(Method):
@@ -45,12 +45,12 @@ class LayerDropping(Method):
                 similarity = layer_similarity(pretrained, problem)
         for n_dropped in range(1, n_layers):
             config = kept_layers(self.options.strategy, n_layers, n_dropped, similarity).astype(np.int64)
-            network = pretrained.extract(problem.space.to_subnetwork(config), label=f"dropped-{n_dropped}")
+            network = pretrained.extract(problem.space.to_subnetwork(config), name=f"dropped-{n_dropped}")
             problem.training(network, fine_tuning=self.options.of(problem.fine_tuning)).run()
             problem.evaluate(network, config)
 
 
-def kept_layers(strategy: Strategy, n_layers: int, n_dropped: int, similarity: FloatArray) -> BoolArray:
+def kept_layers(strategy: DroppingOrder, n_layers: int, n_dropped: int, similarity: FloatArray) -> BoolArray:
     """Which layers stay, bool ``(n_layers,)``, counted from the input.
 
     ``top`` drops the last layers, ``bottom`` the first. ``alternate`` drops every second layer from the last one down;
@@ -83,7 +83,7 @@ def layer_similarity(network: SuperNetwork, problem: Problem) -> FloatArray:
     n_sequences = 0
     with torch.inference_mode():
         for batch in batches(problem.train, network, problem.pad_id):
-            depths = network.encode_depths(network.embed(batch), batch.attention_mask, network.parts()).double()
+            depths = network.encode_depths(network.embed(batch), batch.attention_mask, network.slices()).double()
             total += torch.nn.functional.cosine_similarity(depths[:-1], depths[1:], dim=-1).sum(1)
             n_sequences += depths.shape[1]
             problem.check_budget()

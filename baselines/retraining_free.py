@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nasbench.fine_tuning import FineTuningOptions
-from nasbench.importance import batches, mask_gradients
-from nasbench.losses import Kind
-from nasbench.mask_search import MacCosts, MaskSearch, rearrange
-from nasbench.mask_tuning import TuningBatch, tune_masks
-from nasbench.method import Method
-from nasbench.problem import Problem
-from nasbench.space import Large
-from nasbench.subnetwork import FloatArray, IntArray, SubNetwork
-from nasbench.supernet import SuperNetwork
+from nasbench.arrays import FloatArray, IntArray
+from nasbench.baselines.masks.importance import batches, mask_gradients
+from nasbench.baselines.masks.search import MacCosts, MaskSearch, rearrange
+from nasbench.baselines.masks.tuning import TuningBatch, tune_masks
+from nasbench.networks.space import Large
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.plugins.method import Method
+from nasbench.runs.problem import Problem
+from nasbench.training.configuration import TrainingOptions
+from nasbench.training.losses import Kind
 
 if TYPE_CHECKING:
-    from nasbench.data import Split
+    from nasbench.data.splits import Split
 
 ALPHAS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Fractions of the full network's operations, one evaluation each."""
@@ -40,7 +41,7 @@ class RetrainingFreePruning(Method):
     name = "rfp"
     summary = "retraining-free pruning: fine-tune, choose masks by Fisher information, tune them by least squares"
     spaces = ("large",)
-    Options = FineTuningOptions
+    Options = TrainingOptions
 
     def run(self, problem: Problem) -> None:
         assert isinstance(problem.space, Large)
@@ -59,8 +60,8 @@ class RetrainingFreePruning(Method):
             with problem.phase("search"):
                 teacher = search.best(alpha**0.5)
                 scales = tune_masks(network, student, teacher, examples, problem.check_budget)
-                label = f"alpha-{alpha}"
-                tuned = network.scaled(*scales, label).extract(student, label)
+                name = f"alpha-{alpha}"
+                tuned = network.scaled(*scales, name).extract(student, name)
             problem.evaluate(tuned, problem.space.from_subnetwork(student))
 
 
@@ -94,13 +95,13 @@ class Sample:
         """
         shares = torch.from_numpy(self.counts / self.counts.sum(axis=1, keepdims=True)).float().to(network.device)
         full = SubNetwork.full(network.dims)
-        totals = [torch.zeros(len(shares), mask.size, device=network.device) for mask in (full.heads, full.neurons)]
+        totals = [torch.zeros(len(shares), mask.size, device=network.device) for mask in (full.heads, full.units)]
         for batch in batches(self.distinct, network, pad_id):
             for total, gradients in zip(totals, mask_gradients(network, batch, kind, full), strict=True):
                 total.addmm_(shares[:, batch.index], gradients.flatten(1))
             after_batch()
         heads, units = (total.double().cpu().numpy() for total in totals)
-        return heads.reshape(-1, *full.heads.shape), units.reshape(-1, *full.neurons.shape)
+        return heads.reshape(-1, *full.heads.shape), units.reshape(-1, *full.units.shape)
 
     def tuning_batches(self, network: SuperNetwork, pad_id: int) -> list[TuningBatch]:
         """The examples embedded, each of their tokens counted as often as the example was drawn."""

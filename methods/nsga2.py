@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.searcher import Searcher
-from nasbench.space import Config, SearchSpace
-from nasbench.subnetwork import FloatArray
+from nasbench.arrays import FloatArray
+from nasbench.networks.space import Config, SearchSpace
+from nasbench.search.searcher import Searcher
 
 
 @dataclass(frozen=True)

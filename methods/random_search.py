@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nasbench.searcher import Searcher
-from nasbench.space import Config
-from nasbench.subnetwork import FloatArray
+from nasbench.arrays import FloatArray
+from nasbench.networks.space import Config
+from nasbench.search.searcher import Searcher
 
 
 class RandomSearch(Searcher):

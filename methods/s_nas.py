@@ -6,14 +6,14 @@ import dataclasses
 from itertools import count
 
 from nasbench.errors import UserError
-from nasbench.fine_tuning import FineTuningOptions
-from nasbench.method import Method
-from nasbench.problem import Problem
-from nasbench.record import Evaluation
-from nasbench.search import climb, search
-from nasbench.searcher import MultiFidelitySearcher
-from nasbench.space import Config
-from nasbench.subnetwork import SubNetwork
+from nasbench.networks.space import Config
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.plugins.method import Method
+from nasbench.records.record import Evaluation
+from nasbench.runs.problem import Problem
+from nasbench.search.loop import climb, search
+from nasbench.search.searcher import MultiFidelitySearcher
+from nasbench.training.configuration import TrainingOptions
 
 
 class StandardNAS(Method):
@@ -27,7 +27,7 @@ class StandardNAS(Method):
     summary = "standard NAS: fine-tune every sub-network on its own from the pre-trained weights"
     default_searcher = "random"
     multi_fidelity = True
-    Options = FineTuningOptions
+    Options = TrainingOptions
 
     def run(self, problem: Problem) -> None:
         pretrained, fine_tuning = problem.pretrained(), self.options.of(problem.fine_tuning)
@@ -39,7 +39,7 @@ class StandardNAS(Method):
             fine_tuning = dataclasses.replace(fine_tuning, epochs=searcher.rungs[-1])
 
         def evaluate(config: Config, subnetwork: SubNetwork) -> Evaluation:
-            network = pretrained.extract(subnetwork, label=f"network-{subnetwork.key}")
+            network = pretrained.extract(subnetwork, name=f"network-{subnetwork.key}")
             training = problem.training(network, fine_tuning=fine_tuning)
             if not isinstance(searcher, MultiFidelitySearcher):
                 training.run()
@@ -47,7 +47,7 @@ class StandardNAS(Method):
 
             def advance(epoch: int) -> Evaluation:
                 training.run(until_epoch=epoch)
-                return problem.evaluate(network.labelled(f"{network.label}-epoch-{epoch}"), config, epochs=epoch)
+                return problem.evaluate(network.renamed(f"{network.name}-epoch-{epoch}"), config, epochs=epoch)
 
             return climb(searcher, next(trials), advance)
 

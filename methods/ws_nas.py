@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from nasbench.fine_tuning import TRAINING_SHARE, SuperNetworkOptions
-from nasbench.method import Method
-from nasbench.problem import Problem
-from nasbench.record import Evaluation
-from nasbench.search import search
-from nasbench.space import Config
-from nasbench.subnetwork import SubNetwork
+from nasbench.networks.space import Config
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.plugins.method import Method
+from nasbench.records.record import Evaluation
+from nasbench.runs.problem import Problem
+from nasbench.search.loop import search
+from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 
 
 class WeightSharingNAS(Method):

@@ -6,11 +6,11 @@ Reading the classifier at each depth gives l + 1 evaluations for the price of on
 
 from __future__ import annotations
 
-from nasbench.fine_tuning import TRAINING_SHARE, SuperNetworkOptions
-from nasbench.method import Method
-from nasbench.problem import Problem
-from nasbench.search import MAX_CONSECUTIVE_DUPLICATES, proposal_of, values_of
-from nasbench.space import Config
+from nasbench.networks.space import Config
+from nasbench.plugins.method import Method
+from nasbench.runs.problem import Problem
+from nasbench.search.loop import MAX_CONSECUTIVE_DUPLICATES, proposal_of, values_of
+from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 
 
 class DepthWeightSharingNAS(Method):

@@ -29,7 +29,7 @@ def nasbench(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Spoken]:
     """Runs a command in an empty folder."""
-    from nasbench import cli
+    from nasbench.cli import main as cli
 
     monkeypatch.chdir(tmp_path)
 

@@ -19,6 +19,6 @@ def load(folder: Path | str) -> nn.Module:
     Raises:
         UserError: one line, if the folder holds no exported network or a damaged one.
     """
-    from nasbench import export
+    from nasbench.runs import export
 
     return export.load(folder)

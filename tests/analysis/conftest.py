@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support.generated_results import DIMENSIONS, Entry, Plan, write_results
 
-from nasbench.analysis.frame import Results, read_results
-from nasbench.analysis.report import report
-from nasbench.analysis.scores import Scores
-from nasbench.record import Evaluation, Identity, RunFolder, RunRecord
-from nasbench.testing.results import DIMENSIONS, Contestant, Plan, write_results
+from nasbench.analysis.reading.results import Results, read_results
+from nasbench.analysis.report.report import report
+from nasbench.analysis.scoring.scores import Scores
+from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def make_scores():
                 "n_evaluations": 10,
             }
             run = {**defaults, **{name: value for name, value in row.items() if name != "hypervolume"}}
-            run["label"] = run["method"] if run["searcher"] is None else f"{run['method']}/{run['searcher']}"
-            run["contestant"] = f"{run['label']}@{run['space']}{run.pop('marks')}"
-            run["cell"] = f"{run['task']}/{run['model']}/{run['device_class']}"
+            run["algorithm"] = run["method"] if run["searcher"] is None else f"{run['method']}/{run['searcher']}"
+            run["entry"] = f"{run['algorithm']}@{run['space']}{run.pop('marks')}"
+            run["scenario"] = f"{run['task']}/{run['model']}/{run['device_class']}"
             run["options"] = json.dumps(run["options"])
             runs.append(run)
         frame = pd.DataFrame(runs)
@@ -129,15 +129,15 @@ HOSTILE = "<script>alert(1)</script>"
 def report_folder(tmp_path_factory) -> Path:
     """A report in ``out`` of the runs in ``results``: six methods, one with a hostile name, two tasks, two seeds."""
     folder = tmp_path_factory.mktemp("report")
-    contestants = [
-        Contestant("head-pruning", None, "large", shift=0.04),
-        Contestant("rfp", None, "large", shift=0.03),
-        Contestant("s-nas", "random", "small", shift=0.01),
-        Contestant("ws-nas", "random", "small", shift=0.0),
-        Contestant("ws-nas", "ehvi", "small", shift=-0.02),
-        Contestant(HOSTILE, None, "small", shift=0.02),
+    entries = [
+        Entry("head-pruning", None, "large", shift=0.04),
+        Entry("rfp", None, "large", shift=0.03),
+        Entry("s-nas", "random", "small", shift=0.01),
+        Entry("ws-nas", "random", "small", shift=0.0),
+        Entry("ws-nas", "ehvi", "small", shift=-0.02),
+        Entry(HOSTILE, None, "small", shift=0.02),
     ]
-    plan = Plan(contestants, tasks=("rte", "mrpc"), seeds=(0, 1), n_evaluations=30)
+    plan = Plan(entries, tasks=("rte", "mrpc"), seeds=(0, 1), n_evaluations=30)
     write_results(folder / "results", plan)
     report(folder / "results", folder / "out")
     return folder

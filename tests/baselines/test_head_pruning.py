@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
-from nasbench.adapter import Adapter
 from nasbench.baselines.head_pruning import (
     HeadPruning,
     HeadPruningOptions,
@@ -15,14 +14,15 @@ from nasbench.baselines.head_pruning import (
     removal_counts,
     without_least_important,
 )
-from nasbench.batching import collate
-from nasbench.losses import label_loss
-from nasbench.space import make_space
-from nasbench.subnetwork import Dimensions, SubNetwork
+from nasbench.data.batching import collate
+from nasbench.networks.adapter import Adapter
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
+from nasbench.training.losses import label_loss
 
 
 @pytest.mark.parametrize(("model", "task"), [(TINY_BERT, TINY_PAIR), (TINY_ROBERTA, TINY_CHOICE)])
@@ -50,7 +50,7 @@ def test_importance_of_what_is_left():
     heads = full.heads.copy()
     heads[0, 1:3], heads[2] = False, False
     found = head_importance(
-        tiny.network, SubNetwork(heads, full.neurons), tiny.data.validation, "classification", tiny.pad_id
+        tiny.network, SubNetwork(heads, full.units), tiny.data.validation, "classification", tiny.pad_id
     )
     np.testing.assert_array_equal(found > 0, heads)
     np.testing.assert_allclose((found[:2] ** 2).sum(axis=1), 1)
@@ -94,9 +94,7 @@ def test_the_curve_of_base_models(dims, pruned):
     assert counts == [int(144 * p / 100) for p in range(5, 101, 5)]
     importance = np.random.default_rng(0).random((12, 12))
     full = SubNetwork.full(dims)
-    curve = [
-        SubNetwork(without_least_important(full.heads, importance, n), full.neurons).n_params(dims) for n in counts
-    ]
+    curve = [SubNetwork(without_least_important(full.heads, importance, n), full.units).n_params(dims) for n in counts]
     assert (np.diff(curve) < 0).all()
     assert round(1 - curve[-1] / dims.n_params, 3) == pruned
 

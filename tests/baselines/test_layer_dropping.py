@@ -8,16 +8,16 @@ import torch
 from transformers import BertForSequenceClassification
 
 from nasbench.baselines.layer_dropping import LayerDropping, LayerDroppingOptions, kept_layers, layer_similarity
-from nasbench.data import load_task_data
-from nasbench.evaluation import Evaluator
-from nasbench.models import load_pretrained
-from nasbench.subnetwork import SubNetwork
-from nasbench.supernet import SuperNetwork
+from nasbench.data.splits import load_task_data
+from nasbench.networks.pretrained import load_pretrained
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import SuperNetwork
 from nasbench.testing import models
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.subject import SEED, MethodSubject
 from nasbench.testing.tasks import TINY_PAIR
+from nasbench.training.evaluation import Evaluator
 
 SIMILARITY = np.array([0.5, 0.9, 0.7, 0.8, 0.95, 0.6])
 DROPPED = {  # of six layers, for n = 1, 2, ..., 5
@@ -84,5 +84,5 @@ def test_each_network_starts_from_the_pretrained_weights(tmp_path):
     for n_kept, evaluation in zip((2, 1), outcome.evaluations, strict=True):
         full = SubNetwork.full(network.dims)
         below = (np.arange(3) < n_kept)[:, None]
-        logits = evaluator.logits(network, SubNetwork(full.heads & below, full.neurons & below))
+        logits = evaluator.logits(network, SubNetwork(full.heads & below, full.units & below))
         assert evaluator.metrics(logits) == pytest.approx(evaluation.metrics)

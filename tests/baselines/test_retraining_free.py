@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from support import published_rfp
 
+from nasbench.baselines.masks.search import MacCosts, MaskSearch
+from nasbench.baselines.masks.tuning import tune_masks
 from nasbench.baselines.retraining_free import ALPHAS, RetrainingFreePruning, Sample, rearranged
-from nasbench.batching import collate
-from nasbench.losses import label_loss
-from nasbench.mask_search import MacCosts, MaskSearch
-from nasbench.mask_tuning import tune_masks
-from nasbench.subnetwork import SubNetwork
-from nasbench.testing import published_rfp
+from nasbench.data.batching import collate
+from nasbench.networks.subnetwork import SubNetwork
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
+from nasbench.training.losses import label_loss
 
 
 @pytest.fixture(
@@ -41,7 +41,7 @@ def test_fisher_entries_are_those_of_autograd(tiny):
     full, expected = SubNetwork.full(tiny.network.dims), []
     for index in drawn:
         batch = collate(tiny.data.train, index, tiny.pad_id)
-        masks = [torch.ones(m.shape, requires_grad=True) for m in (full.heads, full.neurons)]
+        masks = [torch.ones(m.shape, requires_grad=True) for m in (full.heads, full.units)]
         loss = label_loss(tiny.task.kind, tiny.network.masked(batch, full, *masks), batch.labels)
         expected.append([g.numpy() for g in torch.autograd.grad(loss, masks)])
     for found, own in ((heads, [e[0] for e in expected]), (units, [e[1] for e in expected])):
@@ -67,7 +67,7 @@ def test_the_whole_of_it_equals_the_published_way_for_every_budget(tiny):
         )
         assert student == plain
         scales = tune_masks(tiny.network, student, search.best(alpha**0.5), examples)
-        extracted = tiny.network.scaled(*scales, label="ours").extract(student)
+        extracted = tiny.network.scaled(*scales, name="ours").extract(student)
         # The published way never extracts: its real-valued masks lie over the full-size stock model.
         masks = [torch.tensor(mask).float() for mask in (plain_heads, plain_units)]
         with torch.inference_mode():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nasbench import registry
-from nasbench.space import SPACES
+from nasbench.networks.space import SPACES
+from nasbench.plugins import registry
 
 # Section 6 of the reference: rows of train and dev, budget of the comparison, primary metric, texts an example.
 PAPER = {

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench import registry
-from nasbench.batching import Batch, collate
-from nasbench.data import Split
-from nasbench.space import Config, Small
-from nasbench.supernet import Precision, SuperNetwork
-from nasbench.task import Task
+from nasbench.data.batching import Batch, collate
+from nasbench.data.splits import Split
+from nasbench.declarations.task import Task
+from nasbench.networks.space import Config, Small
+from nasbench.networks.supernet import Precision, SuperNetwork
+from nasbench.plugins import registry
 
 N_REPETITIONS = 3
 LENGTH = 128

@@ -27,12 +27,12 @@ WORK = {
 
 def run_evaluations(n: int) -> Any:
     """A whole run through runner, problem and record, in which a network's logits are random numbers."""
-    from nasbench import runner
-    from nasbench.evaluation import Evaluator
-    from nasbench.method import Method
-    from nasbench.problem import Problem
+    from nasbench.plugins.method import Method
+    from nasbench.runs import runner
+    from nasbench.runs.problem import Problem
     from nasbench.testing.models import TINY_BERT
     from nasbench.testing.tasks import TINY_SINGLE
+    from nasbench.training.evaluation import Evaluator
 
     class Sampler(Method):
         name, summary = "sampler", "random sub-networks"
@@ -72,8 +72,8 @@ def run_examples(n: int) -> Any:
     import torch
     from conftest import LENGTHS, bert, make_split
 
-    from nasbench import registry
-    from nasbench.evaluation import Evaluator
+    from nasbench.plugins import registry
+    from nasbench.training.evaluation import Evaluator
 
     rng = np.random.default_rng(0)
     split = make_split(rng.choice(LENGTHS, n), rng)
@@ -91,8 +91,8 @@ def run_width(width: int) -> Any:
     import torch
     from conftest import LENGTHS, bert, make_split
 
-    from nasbench import registry
-    from nasbench.evaluation import Evaluator
+    from nasbench.plugins import registry
+    from nasbench.training.evaluation import Evaluator
 
     rng = np.random.default_rng(0)
     split = make_split(rng.choice(LENGTHS, 48), rng)
@@ -130,7 +130,7 @@ def draw(measured: dict[str, list[tuple[float, float]]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from nasbench.analysis import style
+    from nasbench.analysis.figures import style
 
     figure, axes = pyplot.subplots(2, 3, figsize=(style.PAGE_IN, 4.0), sharex="col", layout="constrained")
     for column, (what, points) in enumerate(measured.items()):

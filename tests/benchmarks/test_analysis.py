@@ -14,13 +14,13 @@ import moocore
 import numpy as np
 import pytest
 from scipy.stats import rankdata
+from support.generated_results import Entry, Plan, error_curve, write_results
 
-from nasbench.analysis import hypervolume
-from nasbench.analysis.bootstrap import resample_cells
-from nasbench.analysis.frame import read_results
-from nasbench.analysis.ranks import bootstrap_ranks
-from nasbench.record import RunFolder
-from nasbench.testing.results import Contestant, Plan, error_curve, write_results
+from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.scoring import hypervolume
+from nasbench.analysis.scoring.bootstrap import resample_scenarios
+from nasbench.analysis.scoring.ranks import bootstrap_ranks
+from nasbench.records.record import RunFolder
 
 N_METHODS, N_CELLS, N_SEEDS, N_TIMES, N_EVALUATIONS = 10, 16, 10, 100, 1000
 N_RUNS = N_METHODS * N_CELLS * N_SEEDS
@@ -82,7 +82,7 @@ def test_hypervolume_plain_loop_over_16_runs(
 
 @pytest.fixture(scope="module")
 def table() -> tuple[np.ndarray, np.ndarray]:
-    """Hypervolumes ``(n_methods, n_blocks, n_times)`` with ties, and the cell of each block."""
+    """Hypervolumes ``(n_methods, n_blocks, n_times)`` with ties, and the scenario of each block."""
     values = np.random.default_rng(0).random((N_METHODS, N_CELLS * N_SEEDS, N_TIMES)).round(2)
     return values, np.repeat(np.arange(N_CELLS), N_SEEDS)
 
@@ -102,7 +102,7 @@ def test_ranks_with_1000_samples(benchmark: Any, table: tuple[np.ndarray, np.nda
     found = benchmark(lambda: bootstrap_ranks(*table, np.random.default_rng(1), 1000))
     n = 20
     few = bootstrap_ranks(*table, np.random.default_rng(1), n)
-    plain = plain_ranks(table[0], resample_cells(table[1], np.random.default_rng(1), n))
+    plain = plain_ranks(table[0], resample_scenarios(table[1], np.random.default_rng(1), n))
     np.testing.assert_allclose(few.low, np.percentile(plain, 2.5, axis=0), rtol=0, atol=1e-12)
     np.testing.assert_allclose(few.high, np.percentile(plain, 97.5, axis=0), rtol=0, atol=1e-12)
     assert found.mean.shape == (N_METHODS, N_TIMES)
@@ -111,7 +111,7 @@ def test_ranks_with_1000_samples(benchmark: Any, table: tuple[np.ndarray, np.nda
 
 @pytest.mark.benchmark(group="bootstrap ranks")
 def test_ranks_plain_loop_over_20_samples(benchmark: Any, table: tuple[np.ndarray, np.ndarray]) -> None:
-    weights = resample_cells(table[1], np.random.default_rng(1), 20)
+    weights = resample_scenarios(table[1], np.random.default_rng(1), 20)
     benchmark(lambda: plain_ranks(table[0], weights))
     benchmark.extra_info.update({"n": 20, "unit": "samples", PLAIN: "test_ranks_with_1000_samples"})
 
@@ -120,7 +120,7 @@ def test_ranks_plain_loop_over_20_samples(benchmark: Any, table: tuple[np.ndarra
 def long_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run of 10^5 evaluations."""
     folder = tmp_path_factory.mktemp("results")
-    (path,) = write_results(folder, Plan([Contestant("ws-nas", "random")], ["rte"], seeds=[0], n_evaluations=1000))
+    (path,) = write_results(folder, Plan([Entry("ws-nas", "random")], ["rte"], seeds=[0], n_evaluations=1000))
     lines = [json.loads(line) for line in (path / RunFolder.EVALUATIONS).read_text().splitlines()]
     with (path / RunFolder.EVALUATIONS).open("w") as file:
         for i in range(100_000):

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench.batching import collate
-from nasbench.evaluation import Evaluator
-from nasbench.losses import distillation_loss, label_loss
-from nasbench.strategies import FINE_TUNING_STEP, Step, SuperNetworkTraining
-from nasbench.subnetwork import SubNetwork
-from nasbench.supernet import Precision, SuperNetwork
-from nasbench.task import FineTuning
-from nasbench.training import Trainer
+from nasbench.data.batching import collate
+from nasbench.declarations.model import TrainingConfiguration
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import Precision, SuperNetwork
+from nasbench.training.evaluation import Evaluator
+from nasbench.training.losses import distillation_loss, label_loss
+from nasbench.training.strategies import FINE_TUNING_STEP, Step, TrainingStrategy
+from nasbench.training.trainer import Trainer
 
 EVALUATION_BATCH, TRAINING_BATCH = 8, 4
 N_MASKED = 2
@@ -31,8 +31,8 @@ N_MASKED = 2
 SLOW_SAMPLE = f"slow way: {N_MASKED} of them, {EVALUATION_BATCH} examples each"
 PART = "every eighth evaluation batch"
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2}
-FULL = SuperNetworkTraining("full", n_random=2)
-PAPER = FineTuning(learning_rate=2e-5, batch_size=TRAINING_BATCH, epochs=5)
+FULL = TrainingStrategy("full", n_random=2)
+PAPER = TrainingConfiguration(learning_rate=2e-5, batch_size=TRAINING_BATCH, epochs=5)
 CPU = torch.device("cpu")
 
 
@@ -239,7 +239,7 @@ def test_memory_of_a_step(benchmark: Any, workload: Any, tmp_path: Path, precisi
 @pytest.mark.usefixtures("workload")
 def test_command_line(benchmark: Any, arguments: tuple[str, ...], aim_s: float) -> None:
     """Processes of their own, always by the wall clock."""
-    script = "from nasbench.cli import main; main()"
+    script = "from nasbench.cli.main import main; main()"
     times = []
     for _ in range(4):
         started = time.perf_counter()

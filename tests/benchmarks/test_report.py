@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.generated_results import Entry, Plan, write_results
 
-from nasbench.analysis.experiments import N_INITIAL, N_RANDOM
-from nasbench.record import RunFolder, find_runs
-from nasbench.strategies import STRATEGIES
-from nasbench.testing.results import Contestant, Plan, write_results
+from nasbench.analysis.experiments.definitions import N_INITIAL, N_RANDOM
+from nasbench.records.record import RunFolder, find_runs
+from nasbench.training.strategies import STRATEGIES
 
-CONTESTANTS = [
-    Contestant("head-pruning", None, "large", shift=0.04),
-    Contestant("rfp", None, "large", shift=0.03),
-    Contestant("layer-dropping", None, "layer", shift=0.02),
-    *(Contestant("s-nas", name, shift=0.01) for name in ("random", "local", "moasha")),
-    *(Contestant("ws-nas", name) for name in ("random", "local", "morea", "ehvi")),
+ENTRIES = [
+    Entry("head-pruning", None, "large", shift=0.04),
+    Entry("rfp", None, "large", shift=0.03),
+    Entry("layer-dropping", None, "layer", shift=0.02),
+    *(Entry("s-nas", name, shift=0.01) for name in ("random", "local", "moasha")),
+    *(Entry("ws-nas", name) for name in ("random", "local", "morea", "ehvi")),
 ]
 SAMPLED = [
-    Contestant("ws-nas", "random", space, options={"strategy": strategy, **elsewhere}, changed_options=True)
+    Entry("ws-nas", "random", space, options={"strategy": strategy, **elsewhere}, changed_options=True)
     for space, strategy, elsewhere in (
         *((space, "full", {"training_space": "small"}) for space in ("medium", "layer", "large")),
         *(("small", strategy, {}) for strategy in STRATEGIES),
@@ -38,9 +38,9 @@ MODELS = ("bert-base-cased", "roberta-base")
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cell's runs are simulated; the other cells have run records of their own and link its evaluations."""
+    """One scenario's runs are simulated; the other scenarios have run records of their own and link its evaluations."""
     folder = tmp_path_factory.mktemp("results")
-    write_results(folder, Plan(CONTESTANTS, tasks=TASKS[:1], models=MODELS[:1], n_evaluations=1000))
+    write_results(folder, Plan(ENTRIES, tasks=TASKS[:1], models=MODELS[:1], n_evaluations=1000))
     n_sampled = N_INITIAL + N_RANDOM
     sampled = write_results(folder, Plan(SAMPLED, tasks=TASKS[:1], models=MODELS[:1], n_evaluations=n_sampled))
     for path in find_runs(folder):
@@ -64,7 +64,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.benchmark(group="report")
 def test_whole_report(benchmark: Any, results: Path, tmp_path: Path) -> None:
     """As typed: a process of its own, whose memory is not that of the tests."""
-    command = [sys.executable, "-c", "from nasbench.cli import main; main()", "report"]
+    command = [sys.executable, "-c", "from nasbench.cli.main import main; main()", "report"]
     command += ["--results", str(results), "--out", str(tmp_path / "report")]
     spoken = benchmark.pedantic(lambda: subprocess.run(command, check=True, capture_output=True, text=True), rounds=1)
     n_runs = len(find_runs(results))

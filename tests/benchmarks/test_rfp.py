@@ -1,7 +1,7 @@
 """Retraining-free pruning: all nine budgets together against one at a time, the way its authors' code works.
 
 A network of four layers of BERT's proportions, sentences of 13 to 64 tokens, one thread. The published way is
-:mod:`nasbench.testing.published_rfp`: the full-size network under masks, everything anew for each budget, batches in
+:mod:`support.published_rfp`: the full-size network under masks, everything anew for each budget, batches in
 the order drawn. Fine-tuning, which a run for each budget would also repeat, is left out of both.
 """
 
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import published_rfp
 
+from nasbench.baselines.masks.search import MacCosts, MaskSearch
+from nasbench.baselines.masks.tuning import tune_masks
 from nasbench.baselines.retraining_free import ALPHAS, Sample, rearranged
-from nasbench.data import Split
-from nasbench.mask_search import MacCosts, MaskSearch
-from nasbench.mask_tuning import tune_masks
-from nasbench.subnetwork import SubNetwork
-from nasbench.supernet import Precision, SuperNetwork
-from nasbench.testing import published_rfp
+from nasbench.data.splits import Split
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import Precision, SuperNetwork
 
 N_EXAMPLES, DRAWN = 128, (4, 32)
 Pruned = tuple[SubNetwork, Any, Any]
@@ -86,7 +86,7 @@ def test_all_nine_budgets(comparison: Any, network: SuperNetwork, precision: Pre
         for (student, heads, units), (plain, plain_heads, plain_units) in both:
             assert student == plain
             np.testing.assert_allclose(heads[student.heads], plain_heads[student.heads], atol=1e-2)
-            assert np.median(np.abs(units - plain_units)[student.neurons]) < 1e-2
+            assert np.median(np.abs(units - plain_units)[student.units]) < 1e-2
 
 
 def test_sharing_alone(comparison: Any, network: SuperNetwork) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nasbench import registry
+from nasbench.plugins import registry
 from nasbench.testing.analytic import PROBLEMS
 
 NOISY = PROBLEMS["noisy"]

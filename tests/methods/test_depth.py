@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from nasbench.errors import UserError
-from nasbench.front import hypervolume
 from nasbench.methods.depth import DepthOptions, DepthSearcher
 from nasbench.methods.ehvi_exact import ExactEhvi
-from nasbench.space import make_space
+from nasbench.networks.space import make_space
+from nasbench.search.pareto import hypervolume
 from nasbench.testing.analytic import BERT_BASE, PROBLEMS, REFERENCE
 
 SMOOTH = PROBLEMS["smooth"]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench.expected_improvement import expected_hypervolume_improvement, reference_point
-from nasbench.front import hypervolume, pareto_mask
 from nasbench.methods import ehvi
 from nasbench.methods.ehvi import Ehvi, EhviOptions
 from nasbench.methods.random_search import RandomSearch
+from nasbench.search.expected_improvement import expected_hypervolume_improvement, reference_point
+from nasbench.search.pareto import hypervolume, pareto_mask
 from nasbench.testing.analytic import PROBLEMS
 
 SMOOTH = PROBLEMS["smooth"]

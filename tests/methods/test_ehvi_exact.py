@@ -5,9 +5,9 @@ import pytest
 
 from nasbench.methods.ehvi_exact import ExactEhvi
 from nasbench.methods.random_search import RandomSearch
-from nasbench.model_based import ModelBasedOptions
-from nasbench.space import make_space
-from nasbench.subnetwork import Dimensions
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.search.model_based import ModelBasedOptions
 from nasbench.testing.analytic import BERT_BASE, PROBLEMS
 
 SMOOTH = PROBLEMS["smooth"]

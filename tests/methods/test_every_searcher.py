@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench import registry
-from nasbench.space import SPACES, make_space
-from nasbench.subnetwork import Dimensions
+from nasbench.networks.space import SPACES, make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.plugins import registry
 from nasbench.testing.analytic import PROBLEMS
 
 SEARCHERS = registry.searchers()

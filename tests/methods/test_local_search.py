@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nasbench.front import pareto_mask
 from nasbench.methods.local_search import LocalSearch
-from nasbench.space import make_space
+from nasbench.networks.space import make_space
+from nasbench.search.pareto import pareto_mask
 from nasbench.testing.analytic import BERT_BASE, PROBLEMS
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nasbench.front import nondominated_ranks
 from nasbench.methods.moasha import Moasha, MoashaOptions
-from nasbench.searcher import Decision
+from nasbench.search.pareto import nondominated_ranks
+from nasbench.search.searcher import Decision
 from nasbench.testing.analytic import PROBLEMS
 
 SPACE = PROBLEMS["smooth"].space

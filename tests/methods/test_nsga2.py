@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nasbench.front import hypervolume
 from nasbench.methods.nsga2 import Nsga2, Nsga2Options
-from nasbench.space import make_space
+from nasbench.networks.space import make_space
+from nasbench.search.pareto import hypervolume
 from nasbench.testing.analytic import BERT_BASE, PROBLEMS, REFERENCE
 
 SPACE = PROBLEMS["smooth"].space

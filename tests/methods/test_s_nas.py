@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench.charged_training import Training
-from nasbench.data import load_task_data
-from nasbench.evaluation import Evaluator
+from nasbench.data.splits import load_task_data
 from nasbench.methods.local_search import LocalSearch
 from nasbench.methods.random_search import RandomSearch
 from nasbench.methods.s_nas import StandardNAS
-from nasbench.models import load_pretrained
-from nasbench.problem import Problem
-from nasbench.record import RunFolder
-from nasbench.searcher import Decision, MultiFidelitySearcher
-from nasbench.space import make_space
-from nasbench.supernet import SuperNetwork
+from nasbench.networks.pretrained import load_pretrained
+from nasbench.networks.space import make_space
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.records.record import RunFolder
+from nasbench.runs.problem import Problem
+from nasbench.runs.session import TrainingSession
+from nasbench.search.searcher import Decision, MultiFidelitySearcher
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import SEED, MethodSubject
 from nasbench.testing.tasks import TINY_PAIR
+from nasbench.training.evaluation import Evaluator
 
 
 def _run(tmp_path, searcher, n=6):
@@ -41,7 +41,7 @@ def _test_error(path, evaluation, space):
 
 def test_each_network_is_extracted_trained_alone_and_of_the_size_it_says(tmp_path, monkeypatch):
     trained, evaluated = [], []
-    run, evaluate = Training.run, Problem.evaluate
+    run, evaluate = TrainingSession.run, Problem.evaluate
 
     def noting_run(self, until_epoch=None):
         trained.append({name: value.clone() for name, value in self._network.model.state_dict().items()})
@@ -51,7 +51,7 @@ def test_each_network_is_extracted_trained_alone_and_of_the_size_it_says(tmp_pat
         evaluated.append((network, {name: value.clone() for name, value in network.model.state_dict().items()}))
         return evaluate(self, network, config, epochs)
 
-    monkeypatch.setattr(Training, "run", noting_run)
+    monkeypatch.setattr(TrainingSession, "run", noting_run)
     monkeypatch.setattr(Problem, "evaluate", noting_evaluate)
     outcome, _ = _run(tmp_path, RandomSearch, 5)
     assert [e.n_params for e in outcome.evaluations] == [network.count_params() for network, _ in evaluated]

@@ -5,8 +5,9 @@ from itertools import count
 
 import pytest
 
-from nasbench import registry, runner
-from nasbench.record import RunFolder
+from nasbench.plugins import registry
+from nasbench.records.record import RunFolder
+from nasbench.runs import runner
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.tasks import TINY_PAIR
 

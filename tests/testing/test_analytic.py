@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from support import searcher_table
 
-from nasbench.front import hypervolume, pareto_mask
 from nasbench.methods.local_search import LocalSearch
 from nasbench.methods.random_search import RandomSearch
-from nasbench.testing import searcher_table
+from nasbench.search.pareto import hypervolume, pareto_mask
 from nasbench.testing.analytic import BERT_BASE, PROBLEMS, REFERENCE
 
 

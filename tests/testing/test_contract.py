@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench import check, registry
+from nasbench.arrays import FloatArray
+from nasbench.cli import check
 from nasbench.errors import BudgetExhausted, UnknownName, UserError
-from nasbench.method import Method
-from nasbench.problem import Problem
-from nasbench.searcher import Decision, MultiFidelitySearcher, Searcher
-from nasbench.space import Config
-from nasbench.subnetwork import FloatArray
+from nasbench.networks.space import Config
+from nasbench.plugins import registry
+from nasbench.plugins.method import Method
+from nasbench.runs.problem import Problem
+from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
 from nasbench.testing import MethodContract, SearcherContract
 from nasbench.testing.contract import METHOD_CHECKS
 from nasbench.testing.searcher_contract import SEARCHER_CHECKS, SearcherSubject
@@ -285,7 +286,7 @@ def test_targets_are_found_by_name_and_in_files(tmp_path: Path) -> None:
     assert [cls.name for cls in check.find_targets("random")] == ["random"]
     file = tmp_path / "both.py"
     file.write_text(
-        "from nasbench.method import Method\nfrom nasbench.searcher import Searcher\n"
+        "from nasbench.plugins.method import Method\nfrom nasbench.search.searcher import Searcher\n"
         "class A(Method):\n    name = 'a'\n    def run(self, problem): pass\n"
         "class B(Searcher):\n    name = 'b'\n    def ask(self): pass\n    def tell(self, config, values): pass\n"
     )

@@ -13,13 +13,14 @@ from functools import cached_property
 
 import numpy as np
 
+from nasbench.arrays import FloatArray, IntArray
 from nasbench.errors import BudgetExhausted
-from nasbench.front import hypervolume, pareto_mask
-from nasbench.record import Evaluation
-from nasbench.search import search
-from nasbench.searcher import Searcher
-from nasbench.space import Config, Small
-from nasbench.subnetwork import Dimensions, FloatArray, IntArray, SubNetwork
+from nasbench.networks.space import Config, Small
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
+from nasbench.records.record import Evaluation
+from nasbench.search.loop import search
+from nasbench.search.pareto import hypervolume, pareto_mask
+from nasbench.search.searcher import Searcher
 
 BERT_BASE = Dimensions(n_layers=12, n_heads=12, n_units=3072, hidden_size=768, head_size=64, n_fixed_params=23_257_346)
 REFERENCE = np.array([0.6, 1.0])
@@ -102,7 +103,7 @@ class AnalyticProblem:
 
 
 class AnalyticRun:
-    """One search: the part of a :class:`~nasbench.problem.Problem` that the search loop needs, and what it evaluated.
+    """One search: the part of a :class:`~nasbench.runs.problem.Problem` that the search loop needs, and what it evaluated.
 
     Attributes:
         configs: in order of evaluation, ``(3,)`` each.

@@ -23,13 +23,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 
-from nasbench.evaluation import Evaluator
-from nasbench.method import Method
-from nasbench.problem import Problem
-from nasbench.searcher import Searcher
-from nasbench.sources import Part
-from nasbench.space import make_space
-from nasbench.subnetwork import Dimensions
+from nasbench.data.sources import SplitName
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.plugins.method import Method
+from nasbench.runs.problem import Problem
+from nasbench.search.searcher import Searcher
 from nasbench.testing import tasks
 from nasbench.testing.subject import (
     MOST_READINGS,
@@ -41,6 +40,7 @@ from nasbench.testing.subject import (
     Outcome,
     SteppingClock,
 )
+from nasbench.training.evaluation import Evaluator
 
 N_STOPS = 4
 """How many points of a run it is killed at."""
@@ -231,7 +231,7 @@ class MethodContract:
         sees_no_test_data(self._subject)
 
 
-def pair_with_other_test_labels(part: Part) -> dict[str, Any]:
+def pair_with_other_test_labels(part: SplitName) -> dict[str, Any]:
     """The rows of :data:`TINY_PAIR`, with all test labels but one turned round: what was best by test is then worst.
 
     That one keeps a network of one answer, right in half of all cases, from being right in half of them again.

@@ -6,9 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from nasbench.hub import quiet
-from nasbench.models import load_pretrained
-from nasbench.task import FineTuning, Model, Task
+from nasbench.data.hub import quiet
+from nasbench.declarations.model import Model, TrainingConfiguration
+from nasbench.declarations.task import Task
+from nasbench.networks.pretrained import load_pretrained
 from nasbench.testing.tasks import WORDS
 
 _SIZES: dict[str, Any] = {
@@ -19,7 +20,7 @@ _SIZES: dict[str, Any] = {
     # Wide enough that every head and unit shows in the logits of an untrained network.
     "initializer_range": 0.2,
 }
-_FINE_TUNING = FineTuning(learning_rate=2e-3, batch_size=8, epochs=2)
+_FINE_TUNING = TrainingConfiguration(learning_rate=2e-3, batch_size=8, epochs=2)
 
 TINY_BERT = Model(
     name="tiny-bert",

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from nasbench.batching import Batch, collate
-from nasbench.data import Split, TaskData, load_task_data
-from nasbench.models import load_pretrained
-from nasbench.supernet import Precision, SuperNetwork
-from nasbench.task import Model, Task
+from nasbench.data.batching import Batch, collate
+from nasbench.data.splits import Split, TaskData, load_task_data
+from nasbench.declarations.model import Model
+from nasbench.declarations.task import Task
+from nasbench.networks.pretrained import load_pretrained
+from nasbench.networks.supernet import Precision, SuperNetwork
 
 NOISE = 0.2
 """Standard deviation of what is added to every parameter: stock initialisation has zero biases and equal LayerNorms."""

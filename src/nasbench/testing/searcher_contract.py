@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from nasbench import registry
-from nasbench.method import Method
-from nasbench.searcher import Decision, MultiFidelitySearcher, Searcher
-from nasbench.space import Config, SearchSpace, make_space
-from nasbench.subnetwork import Dimensions, FloatArray
+from nasbench.arrays import FloatArray
+from nasbench.networks.space import Config, SearchSpace, make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.plugins import registry
+from nasbench.plugins.method import Method
+from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
 from nasbench.testing.contract import disturbed_random_state, require, stopped_anywhere
 from nasbench.testing.subject import SEED, Broken, MethodSubject
 

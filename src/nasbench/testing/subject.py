@@ -13,13 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nasbench import runner
-from nasbench.method import Method
-from nasbench.observer import Observer
-from nasbench.record import Evaluation, RunFolder, RunRecord
-from nasbench.request import choose_searcher, choose_space
-from nasbench.searcher import Searcher
-from nasbench.task import Model, Task
+from nasbench.declarations.model import Model
+from nasbench.declarations.task import Task
+from nasbench.plugins.method import Method
+from nasbench.records.record import Evaluation, RunFolder, RunRecord
+from nasbench.runs import runner
+from nasbench.runs.observer import Observer
+from nasbench.runs.request import RunRequest, choose_searcher, choose_space
+from nasbench.search.searcher import Searcher
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.tasks import TINY_PAIR
 
@@ -112,7 +113,7 @@ class MethodSubject:
         """Another empty results folder."""
         return self.folder / f"run{next(self._numbers)}"
 
-    def request(self, results: Path, **changes: Any) -> runner.RunRequest:
+    def request(self, results: Path, **changes: Any) -> RunRequest:
         """What is run; ends after :attr:`n_evaluations` unless told otherwise."""
         searcher = self.searcher or choose_searcher(self.method)
         usual: dict[str, Any] = {
@@ -129,7 +130,7 @@ class MethodSubject:
             "results_dir": results,
             "max_evaluations": self.n_evaluations,
         }
-        return runner.RunRequest(**{**usual, **changes})
+        return RunRequest(**{**usual, **changes})
 
     def run(
         self,

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.sources import Part
-from nasbench.task import DataSource, DeviceClass, Task, Track
+from nasbench.data.sources import SplitName
+from nasbench.declarations.model import DeviceClass, Track
+from nasbench.declarations.task import DataSource, Task
 
 WORDS = ("ba", "be", "bi", "bo", "da", "de", "di", "do", "ga", "ge", "gi", "go", "ka", "ke", "ki", "ko")
 _N_ROWS = {"train": 96, "test": 32}
@@ -18,14 +19,14 @@ _BUDGETS: Mapping[tuple[Track, DeviceClass], float] = {("demo", "cpu"): 60.0, ("
 _DEFAULT_MODELS: Mapping[DeviceClass, str] = {"cpu": "tiny-bert", "gpu": "tiny-bert"}
 
 
-def single(part: Part) -> dict[str, Any]:
+def single(part: SplitName) -> dict[str, Any]:
     """Label 1 if the sentence has more words with ``a`` than with ``o``, which is so for about half of them."""
     sentences = _sentences(part, "single")
     labels = [int(sum("a" in word for word in s) > sum("o" in word for word in s)) for s in sentences]
     return {"text": [" ".join(s) for s in sentences], "label": labels}
 
 
-def pair(part: Part) -> dict[str, Any]:
+def pair(part: SplitName) -> dict[str, Any]:
     """Label 1 if both sentences start with the same word."""
     first, second = _sentences(part, "pair"), _sentences(part, "pair second")
     labels = [i % 2 for i in range(len(first))]
@@ -34,7 +35,7 @@ def pair(part: Part) -> dict[str, Any]:
     return {"first": [" ".join(s) for s in first], "second": [" ".join(s) for s in second], "label": labels}
 
 
-def regression(part: Part) -> dict[str, Any]:
+def regression(part: SplitName) -> dict[str, Any]:
     """The share of the first sentence's words that the second has too, from 0 to 5."""
     first, second = _sentences(part, "regression"), _sentences(part, "regression second")
     labels = []
@@ -44,7 +45,7 @@ def regression(part: Part) -> dict[str, Any]:
     return {"first": [" ".join(s) for s in first], "second": [" ".join(s) for s in second], "label": labels}
 
 
-def multiple_choice(part: Part) -> dict[str, Any]:
+def multiple_choice(part: SplitName) -> dict[str, Any]:
     """The right one of four endings repeats the start."""
     starts, endings = _sentences(part, "start"), [_sentences(part, f"ending {c}") for c in range(_N_CHOICES)]
     labels = [i % _N_CHOICES for i in range(len(starts))]
@@ -54,7 +55,7 @@ def multiple_choice(part: Part) -> dict[str, Any]:
     return {"start": [" ".join(s) for s in starts], **columns, "label": labels}
 
 
-def _sentences(part: Part, stream: str) -> list[list[str]]:
+def _sentences(part: SplitName, stream: str) -> list[list[str]]:
     """Random sentences of 3 to 6 words; each stream has its own."""
     rng = np.random.default_rng([len(part), *stream.encode()])
     lengths = rng.integers(3, 7, size=_N_ROWS[part])

@@ -1,0 +1,212 @@
+"""Predefined experiments: which runs the paper's figures are made of.
+
+Experiments are data. Each run has its equivalent ``nasbench run`` command; runs that compare searchers, spaces or
+strategies also say which super-network they share, so that it is trained once and its recorded training time charged to
+each.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+from nasbench.errors import UnknownName, UserError
+from nasbench.networks.space import SPACES
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.training.strategies import STRATEGIES
+
+BERT_BASE = Dimensions(n_layers=12, n_heads=12, n_units=3072, hidden_size=768, head_size=64, n_fixed_params=23_257_346)
+"""BERT-base-cased with two labels: what the paper's definitional figures are drawn for."""
+TASKS = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2", "swag", "qnli")
+"""The paper's, by size of the training set."""
+ROBERTA = "roberta-base"
+MODELS = ("bert-base-cased", ROBERTA)
+"""The paper's models; ``minilm-l6`` and others are asked for by name."""
+SEEDS = tuple(range(10))
+STANDARD_SEARCHERS = ("random", "local", "morea", "ehvi", "moasha")
+WEIGHT_SHARING_SEARCHERS = ("random", "local", "morea", "ehvi")
+BEST_STRATEGY = "full"
+FIVE_METHODS = (
+    ("head-pruning", None, "large"),
+    ("layer-dropping", None, "layer"),
+    ("rfp", None, "large"),
+    ("s-nas", "random", "small"),
+    ("ws-nas", "ehvi", "small"),
+)
+"""Method, searcher and space of the five-method comparison (section 4.2)."""
+N_RANDOM = 100
+N_INITIAL = 3
+"""Every searcher first evaluates the full network, the smallest and the middle one."""
+
+
+class MissingRuns(UserError):
+    """A figure has nothing to show; ``experiment`` names the one that makes its runs."""
+
+    def __init__(self, what: str, experiment: str) -> None:
+        self.experiment = experiment
+        super().__init__(f"no run to show in {what}; see: nasbench experiment {experiment} --dry-run")
+
+
+@dataclass(frozen=True)
+class SuperNetworkKey:
+    """What a trained super-network depends on. Runs with equal keys share one.
+
+    It is trained in one space and searched in any: figure 5 compares spaces on the same weights.
+    """
+
+    task: str
+    model: str
+    seed: int
+    strategy: str
+    trained_in: str = "small"
+
+
+@dataclass(frozen=True)
+class RunSpecification:
+    """One run of an experiment.
+
+    Attributes:
+        options: fields of the method's options with their texts, as after ``--set``; what is not there is the default.
+        max_evaluations: None for a run that ends with its budget.
+        super_network: what it shares with other runs; None if it trains nothing to share.
+    """
+
+    task: str
+    model: str
+    space: str
+    method: str
+    searcher: str | None
+    seed: int
+    options: Mapping[str, str] = field(default_factory=dict)
+    max_evaluations: int | None = None
+    super_network: SuperNetworkKey | None = None
+
+    def arguments(self) -> list[str]:
+        """What follows ``nasbench run`` to make this run alone."""
+        words = ["--task", self.task, "--model", self.model, "--method", self.method, "--space", self.space]
+        if self.searcher is not None:
+            words += ["--searcher", self.searcher]
+        for name, value in sorted(self.options.items()):
+            words += ["--set", f"{name}={value}"]
+        words += ["--seed", str(self.seed)]
+        if self.max_evaluations is not None:
+            words += ["--max-evaluations", str(self.max_evaluations)]
+        return words
+
+    def command(self) -> str:
+        """The line to type into a shell."""
+        return shlex.join(["nasbench", "run", *self.arguments()])
+
+
+Maker = Callable[[str, str, int], Iterator[RunSpecification]]
+"""All runs of an experiment for one task, model and seed."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named list of runs.
+
+    Attributes:
+        figures: those that are made of its runs.
+        make: its runs for one (task, model, seed).
+    """
+
+    name: str
+    summary: str
+    figures: tuple[str, ...]
+    make: Maker
+
+    def runs(
+        self,
+        tasks: tuple[str, ...] = TASKS,
+        models: tuple[str, ...] = MODELS,
+        seeds: tuple[int, ...] = SEEDS,
+    ) -> list[RunSpecification]:
+        """All runs, restricted as asked; seeds vary slowest, so that a figure has every panel after the first."""
+        return [run for seed, model, task in product(seeds, models, tasks) for run in self.make(task, model, seed)]
+
+
+def weight_sharing(
+    task: str,
+    model: str,
+    seed: int,
+    *,
+    searcher: str,
+    space: str = "small",
+    strategy: str = BEST_STRATEGY,
+    max_evaluations: int | None = None,
+) -> RunSpecification:
+    """A run of ws-nas on the super-network that all runs of its task, model, seed and strategy share."""
+    options = {} if strategy == BEST_STRATEGY else {"strategy": strategy}
+    shared = SuperNetworkKey(task, model, seed, strategy)
+    if space != shared.trained_in:
+        options["training_space"] = shared.trained_in
+    return RunSpecification(task, model, space, "ws-nas", searcher, seed, options, max_evaluations, shared)
+
+
+def _spaces(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    for space in SPACES:
+        yield weight_sharing(task, model, seed, searcher="random", space=space, max_evaluations=N_INITIAL + N_RANDOM)
+
+
+def _strategies(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    for strategy in STRATEGIES:
+        yield weight_sharing(
+            task, model, seed, searcher="random", strategy=strategy, max_evaluations=N_INITIAL + N_RANDOM
+        )
+
+
+def _standard(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    for searcher in STANDARD_SEARCHERS:
+        yield RunSpecification(task, model, "small", "s-nas", searcher, seed)
+
+
+def _weight_sharing(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    for searcher in WEIGHT_SHARING_SEARCHERS:
+        yield weight_sharing(task, model, seed, searcher=searcher)
+
+
+def _search(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    yield from _standard(task, model, seed)
+    yield from _weight_sharing(task, model, seed)
+
+
+def _five_methods(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    for method, searcher, space in FIVE_METHODS:
+        if method == "ws-nas":
+            yield weight_sharing(task, model, seed, searcher=str(searcher), space=space)
+        else:
+            yield RunSpecification(task, model, space, method, searcher, seed)
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment("fig5", f"four search spaces, {N_RANDOM} random sub-networks of one super-network", ("5",), _spaces),
+        Experiment("fig6", "searchers in standard and in weight-sharing NAS", ("6", "11", "12"), _search),
+        Experiment("fig7", f"six training strategies, the same {N_RANDOM} sub-networks", ("7",), _strategies),
+        Experiment(
+            "fig8", "HP, LD, RFP, S-NAS and WS-NAS on the same budget", ("8", "9", "10", "front"), _five_methods
+        ),
+        Experiment("fig11", "five searchers in standard NAS (one half of fig6)", ("11",), _standard),
+        Experiment("fig12", "four searchers in weight-sharing NAS (the other half of fig6)", ("12",), _weight_sharing),
+    )
+}
+
+
+def experiment_of(figure: str) -> Experiment | None:
+    """The smallest experiment that makes all runs of a figure; None for a figure that needs no particular ones."""
+    makers = [experiment for experiment in EXPERIMENTS.values() if figure in experiment.figures]
+    return min(makers, key=lambda experiment: len(experiment.figures), default=None)
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of that name; also by a figure that another experiment's runs make (``fig9``)."""
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    for experiment in EXPERIMENTS.values():
+        if name.removeprefix("fig") in experiment.figures:
+            return experiment
+    raise UnknownName("experiment", name, EXPERIMENTS)

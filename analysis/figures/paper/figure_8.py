@@ -1,0 +1,75 @@
+"""Figure 8: test metric against the fraction of parameters pruned, five methods (section 4.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nasbench.analysis.experiments.definitions import MissingRuns
+from nasbench.analysis.experiments.selection import five_methods
+from nasbench.analysis.figures import style
+from nasbench.analysis.reading.results import Results
+from nasbench.analysis.scoring.intervals import mean_interval
+from nasbench.analysis.scoring.relative_performance import relative_performance
+
+TITLE = "Test metric against parameters pruned"
+GUIDES = (1.0, 0.95, 0.9)
+"""Lines at these parts of the unpruned network's test metric."""
+
+
+def data(results: Results) -> pd.DataFrame:
+    """One row a scenario, entry and threshold: the mean over runs and its 95 % interval, from three runs on.
+
+    Columns ``scenario, task, model, device_class, metric, label, threshold, test_metric, low, high, n, unpruned``; ``n``
+    counts the runs that have a network that small. Thresholds that no run reaches are left out.
+
+    Raises:
+        MissingRuns: if no run of the five methods has a test metric.
+    """
+    finished = results.finished()
+    chosen = finished.select(five_methods(finished.runs))
+    picked = relative_performance(chosen)
+    for name in ("device_class", "metric"):
+        picked[name] = chosen.runs[name].to_numpy()[picked["run_row"].to_numpy()]
+    rows = []
+    keys = ["scenario", "task", "model", "device_class", "metric", "algorithm", "threshold"]
+    for key, part in picked.dropna(subset="test_metric").groupby(keys, observed=True):
+        values = part["test_metric"].to_numpy()
+        mean, low, high = mean_interval(values, np.zeros(len(values)))
+        found = {"test_metric": mean, "low": low, "high": high, "n": len(part), "unpruned": part["unpruned"].mean()}
+        rows.append(dict(zip(keys, key, strict=True)) | found)
+    if not rows:
+        raise MissingRuns("figure 8", "fig8")
+    return pd.DataFrame(rows)
+
+
+def draw(data: pd.DataFrame) -> Figure:
+    """A panel a task and model, a line a method; dashed: 100, 95 and 90 % of the unpruned network."""
+    titles = style.panel_titles(data)
+    with style.applied():
+        figure, axes = style.panels(len(titles))
+        for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
+            part = data[data["scenario"] == scenario]
+            for label, line in part.groupby("algorithm"):
+                look, pruned = style.look(str(label)), 100 * (1 - line["threshold"].to_numpy())
+                ax.fill_between(pruned, line["low"], line["high"], color=look.colour, alpha=0.13, linewidth=0)
+                ax.plot(pruned, line["test_metric"], label=look.name, **look.line)
+            unpruned = part["unpruned"].mean()
+            for guide in GUIDES if unpruned > 0 else ():
+                ax.axhline(guide * unpruned, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
+                ax.annotate(
+                    f"{100 * guide:.0f} %",
+                    (1, guide * unpruned),
+                    (-1, 1),
+                    xycoords=("axes fraction", "data"),
+                    textcoords="offset points",
+                    ha="right",
+                    fontsize=5.5,
+                    color=style.GREY,
+                )
+            style.set_title(ax, title)
+            ax.set(ylabel=style.text(str(part["metric"].iloc[0])), xlim=(5, 85), xticks=[10, 30, 50, 70])
+        style.label_bottom(axes, "parameters pruned (%)")
+        style.legend_below(figure, axes)
+    return figure

@@ -1,0 +1,79 @@
+"""Hypervolume regret over time, a panel a scenario: what figures 11 and 12 have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nasbench.analysis.experiments.definitions import MissingRuns
+from nasbench.analysis.experiments.selection import usual
+from nasbench.analysis.figures import style
+from nasbench.analysis.scoring.scores import Scores
+from nasbench.arrays import BoolArray
+
+
+def over_time(scores: Scores, method: str, searchers: tuple[str, ...], what: str, experiment: str) -> pd.DataFrame:
+    """Regret of the searchers that a method was run with.
+
+    It is taken against the best hypervolume of any run in the scenario, so figures 11 and 12 have one scale. A line begins
+    when every run of it has evaluated something.
+
+    Returns:
+        One row a scenario, label and time step: ``scenario, task, model, device_class, label, time_s, regret, std, n``, the
+        mean and the standard deviation over ``n`` runs (NaN for one).
+
+    Raises:
+        MissingRuns: if there is no such run.
+    """
+    runs = scores.runs
+    chosen: BoolArray = usual(runs) & np.asarray(
+        (runs["method"] == method) & (runs["space"] == "small") & runs["searcher"].isin(searchers), dtype=np.bool_
+    )
+    regret = np.where(scores.hypervolume > 0, scores.regret, np.nan)
+    parts = []
+    keys = ["scenario", "task", "model", "device_class", "algorithm"]
+    for key, part in runs[chosen].groupby(keys, observed=True):
+        values = regret[part.index.to_numpy()]
+        n = len(values)
+        columns = {
+            "time_s": scores.grid * part["budget_s"].iloc[0],
+            "regret": values.mean(axis=0),
+            "std": values.std(axis=0, ddof=1) if n > 1 else np.full(values.shape[1], np.nan),
+        }
+        parts.append(pd.DataFrame({**dict(zip(keys, key, strict=True)), **columns, "n": n}).dropna(subset="regret"))
+    if all(part.empty for part in parts):
+        raise MissingRuns(what, experiment)
+    return pd.concat(parts, ignore_index=True)
+
+
+def draw(data: pd.DataFrame) -> Figure:
+    """A panel a task and model; shaded: one standard deviation."""
+    titles = style.panel_titles(data)
+    with style.applied():
+        figure, axes = style.panels(len(titles))
+        for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
+            for label, line in data[data["scenario"] == scenario].groupby("algorithm"):
+                look, minutes = style.look(str(label)), line["time_s"].to_numpy() / 60
+                low, high = line["regret"] - line["std"], line["regret"] + line["std"]
+                ax.fill_between(minutes, low.clip(lower=0), high, color=look.colour, alpha=0.13, linewidth=0)
+                every = max(len(line) // 4, 1)
+                ax.plot(
+                    minutes,
+                    line["regret"],
+                    label=style.searcher_name(str(label)),
+                    markevery=(every // 2, every),
+                    **look.line,
+                )
+            style.set_title(ax, title)
+            ax.set(xlim=(0, None), ylim=(0, 1.1 * _top(data[data["scenario"] == scenario])))
+        style.label_bottom(axes, "charged minutes")
+        figure.supylabel("hypervolume regret", fontsize=7.5)
+        style.legend_below(figure, axes)
+    return figure
+
+
+def _top(scenario: pd.DataFrame) -> float:
+    """The largest value after a fifth of the time: the first evaluations would flatten everything that follows."""
+    later = scenario[scenario["time_s"] >= 0.2 * scenario["time_s"].max()]
+    return max(float((later["regret"] + later["std"].fillna(0.0)).max()), 1e-3)

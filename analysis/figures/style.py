@@ -1,0 +1,311 @@
+"""One look for all figures: who has which colour, how wide a figure is, how it is saved.
+
+An entry keeps its colour, line and marker in every figure and on the page. Colours are for the searcher (or the
+baseline), the line for the method: weight-sharing is solid with filled markers, standard NAS dashed with open ones. The
+palette is Okabe and Ito's with additions from Paul Tol's; a test simulates the three colour vision deficiencies and
+holds those that meet in a figure apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLUMN_IN = 3.3
+"""Width of a column in print, inches."""
+PAGE_IN = 6.75
+"""Width of a printed page's text, inches."""
+
+GREY = "#767676"
+INK = "#222222"
+
+_SEARCHERS = {  # name: (shown as, colour, marker)
+    "random": ("RS", "#0072B2", "o"),
+    "local": ("LS", "#44BB99", "s"),
+    "morea": ("MO-REA", "#882255", "D"),
+    "ehvi": ("EHVI", "#D55E00", "^"),
+    "moasha": ("MO-ASHA", "#332288", "v"),
+    "nsga2": ("NSGA-2", "#225522", "P"),
+    "ehvi-exact": ("EHVI-exact", "#EE8866", "X"),
+}
+_METHODS = {
+    "head-pruning": ("HP", "#E69F00", "v"),
+    "rfp": ("RFP", "#CC79A7", "D"),
+    "layer-dropping": ("LD", "#56B4E9", "s"),
+    "s-nas": ("S-NAS", "#0072B2", "o"),
+    "ws-nas": ("WS-NAS", "#D55E00", "^"),
+    "ws-nas-depth/depth": ("WS-NAS-depth", "#000000", "h"),
+}
+_USUAL_SPACES = {"head-pruning": "large", "rfp": "large", "layer-dropping": "layer"}
+_SPARE_COLOURS = ("#117733", "#999933", "#661100", "#AA4499", "#004488", "#8C6BB1", "#BB5566", "#5B6770")
+_SPARE_MARKERS = ("p", "<", ">", "d", "8", "H")
+SPACES = {"small": "#0072B2", "medium": "#E69F00", "layer": "#009E73", "large": "#CC79A7"}
+"""Colours of the four search spaces."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an entry is shown.
+
+    Attributes:
+        name: as printed; safe as matplotlib text.
+        marker: matplotlib's.
+        dash: of lines, in matplotlib's and plotly's words.
+        filled: whether markers are.
+    """
+
+    name: str
+    colour: str
+    marker: str
+    dash: Literal["-", "--", "-.", ":"]
+    filled: bool = True
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments of ``Axes.plot``."""
+        return {
+            "color": self.colour,
+            "linestyle": self.dash,
+            "marker": self.marker,
+            "markerfacecolor": self.colour if self.filled else "white",
+            "markeredgecolor": self.colour if not self.filled else "white",
+        }
+
+
+def look(entry: str) -> Look:
+    """The look of a label (``ws-nas/ehvi``) or entry (``ws-nas/ehvi@small``), the same on every machine.
+
+    What is not of the paper gets its look from a digest of its name, so that it does not depend on who else is in the
+    figure. So does a method of the paper with changed options or outside its usual space, which may meet the usual one.
+    """
+    label, _, place = entry.rpartition("@") if "@" in entry else (entry, "", "")
+    method, _, searcher = label.partition("/")
+    if place not in ("", _USUAL_SPACES.get(method, "small")):
+        label = method = entry
+    if method in ("s-nas", "ws-nas") and (not searcher or searcher in _SEARCHERS):
+        shown, colour, marker = _METHODS[method]
+        if searcher:
+            suffix, colour, marker = _SEARCHERS[searcher]
+            shown = f"{shown} ({suffix})"
+        return Look(shown, colour, marker, "-" if method == "ws-nas" else "--", method == "ws-nas")
+    if label in _METHODS:
+        shown, colour, marker = _METHODS[label]
+        return Look(shown, colour, marker, "-.")
+    digest = hashlib.sha256(label.encode(errors="replace")).digest()
+    return Look(
+        text(label),
+        _SPARE_COLOURS[digest[0] % len(_SPARE_COLOURS)],
+        _SPARE_MARKERS[digest[1] % len(_SPARE_MARKERS)],
+        ("-", "--", "-.", ":")[digest[2] % 4],
+    )
+
+
+def searcher_name(label: str) -> str:
+    """The searcher of ``method/searcher`` as printed; the whole entry if it has none."""
+    searcher = label.partition("/")[2]
+    return _SEARCHERS[searcher][0] if searcher in _SEARCHERS else text(searcher or look(label).name)
+
+
+_TASK_NAMES = {  # by size of the training set, the order of the paper's figures
+    "demo": "demo",
+    "rte": "RTE",
+    "mrpc": "MRPC",
+    "stsb": "STS-B",
+    "cola": "CoLA",
+    "imdb": "IMDB",
+    "sst2": "SST-2",
+    "swag": "SWAG",
+    "qnli": "QNLI",
+}
+_MODEL_NAMES = {
+    "bert-base-cased": "BERT-base",
+    "roberta-base": "RoBERTa-base",
+    "minilm-l6": "MiniLM-L6",
+}
+
+
+@dataclass(frozen=True)
+class PanelTitle:
+    """What stands above a panel: the task at the left, the model (and the device if need be) at the right."""
+
+    task: str
+    model: str
+
+
+def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
+    """Scenarios of a frame in the order of their panels (by model, then by size of the task), each with its title.
+
+    Args:
+        frame: columns ``scenario, task, model, device_class``.
+    """
+    columns = ["scenario", "task", "model", "device_class"]
+    scenarios = [tuple(map(str, row)) for row in frame[columns].drop_duplicates("scenario").itertuples(index=False)]
+    n_devices = Counter((task, model) for _, task, model, _ in scenarios)
+    titles = {}
+    for scenario, task, model, device in sorted(
+        scenarios, key=lambda row: (*_place(row[2], _MODEL_NAMES), *_place(row[1], _TASK_NAMES), row[3])
+    ):
+        shown = _MODEL_NAMES.get(model, text(model, 24))
+        titles[scenario] = PanelTitle(
+            _TASK_NAMES.get(task, text(task, 24)),
+            f"{shown}, {text(device).upper()}" if n_devices[task, model] > 1 else shown,
+        )
+    return titles
+
+
+def _place(name: str, known: dict[str, str]) -> tuple[int, str]:
+    return (list(known).index(name) if name in known else len(known), name)
+
+
+def text(name: str, limit: int = 40) -> str:
+    """A stranger's name made safe for matplotlib: no mathtext, no line break, no legend that drops ``_names``."""
+    one_line = "".join(character if character.isprintable() else " " for character in name)
+    if len(one_line) > limit:
+        one_line = one_line[: limit - 1] + "…"
+    return ("\u200a" if one_line.startswith("_") else "") + one_line.replace("$", r"\$")
+
+
+_RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so bytes agree between machines
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 4,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.color": INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "lines.markeredgewidth": 0.5,
+    "patch.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+    "svg.hashsalt": "nasbench",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """The style, for the duration of a ``with``; matplotlib's settings are as before afterwards."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty figure in this style, outside pyplot's global list. Call inside :func:`applied`."""
+    return Figure(figsize=(width_in, height_in))
+
+
+def panels(n: int, *, per_row: int = 4, height_in: float = 1.55) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel for each of ``n`` things, rows of ``per_row``, as wide as they need.
+
+    Call inside :func:`applied`.
+    """
+    columns = min(n, per_row)
+    rows = -(-n // columns)
+    width = COLUMN_IN if columns == 1 else PAGE_IN
+    figure = new_figure(width, max(height_in, 2.3 if columns <= 2 else 0) * rows + 0.45)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[n:]:
+        unused.remove()
+    return figure, axes[:n]
+
+
+def set_title(ax: Axes, title: PanelTitle) -> None:
+    """Write a panel's title."""
+    ax.set_title(title.task)
+    ax.set_title(title.model, loc="right", fontsize=6.5, fontweight="normal", color=GREY)
+
+
+def bottom_panels(axes: list[Axes]) -> list[Axes]:
+    """Panels that have no panel below them."""
+    lowest: dict[int, tuple[int, Axes]] = {}
+    for ax in axes:
+        place = ax.get_subplotspec()
+        if place is not None:
+            column, row = place.colspan.start, place.rowspan.start
+            if column not in lowest or lowest[column][0] < row:
+                lowest[column] = (row, ax)
+    return [ax for _, ax in lowest.values()]
+
+
+def label_bottom(axes: list[Axes], label: str) -> None:
+    """The same label below every panel that has no panel below it."""
+    for ax in bottom_panels(axes):
+        ax.set_xlabel(label)
+
+
+def legend_below(figure: Figure, axes: list[Axes], columns: int | None = None) -> None:
+    """One legend for all panels, below them, each entry once."""
+    entries: dict[str, Artist] = {}
+    for ax in axes:
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(str(name), handle)
+    if entries:
+        fitting = 3 if figure.get_figwidth() < PAGE_IN else 5
+        n_columns = columns or min(len(entries), fitting)
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=n_columns)
+
+
+FORMATS = ("svg", "pdf", "png")
+
+
+def save(figure: Figure, stem: Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
+    """Write a figure as ``stem.svg``, ``stem.pdf`` and ``stem.png``; equal figures give equal bytes.
+
+    No file holds a date or a version: they would differ each time.
+    """
+    no_trace: dict[str, dict[str, str | None]] = {
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "png": {"Software": None},
+    }
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with applied():
+        # Every save would lay the figure out again, which is most of its time; once is enough.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for kind in formats:
+            path = stem.parent / f"{stem.name}.{kind}"
+            figure.savefig(path, metadata=no_trace[kind])
+            paths.append(path)
+    return paths

@@ -1,0 +1,256 @@
+"""``evaluations.jsonl`` as a table: parsed in one call, validated as columns."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from nasbench.arrays import BoolArray, FloatArray
+from nasbench.records.record import Identity, RunRecord
+
+COLUMNS = pa.schema(
+    {
+        "index": pa.int64(),
+        "key": pa.string(),
+        "error": pa.float64(),
+        "params": pa.float64(),
+        "n_params": pa.int64(),
+        "elapsed_s": pa.float64(),
+        "status": pa.string(),
+        "test_error": pa.float64(),
+        "latency_ms": pa.float64(),
+        "n_duplicates": pa.int64(),
+        "weights": pa.string(),
+        "epochs": pa.float64(),
+        "reason": pa.string(),
+    }
+)
+"""The fields of an evaluation that every table has, with their types. ``config`` and metrics follow as found."""
+
+_REQUIRED = ("index", "params", "n_params", "elapsed_s", "status")
+_ROUNDING = 1e-9  # relative, of a value at its bound
+_MAX_ERROR = 2  # 1 - metric, and no metric is below -1
+_DEEPEST = 1000  # opened brackets in a line; an evaluation has about ten
+_NO_COLUMN = (pa.ArrowException, ValueError, TypeError, OverflowError)  # what values without a common type raise
+_LONGEST_TEXT = 24  # of one value of a configuration; the packed masks of LARGE have thousands of digits
+
+
+class DamagedRecord(Exception):
+    """A record that cannot be trusted as a whole; the text says what is wrong and where."""
+
+
+def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[str]]:
+    """One record as a table, with what was found wrong in it but could be put right.
+
+    A last line without its newline is dropped: a kill cut it off. In a finished run that is reported. An evaluation
+    whose error is not a number is turned into a failed one and reported. Evaluations after the end of the budget are
+    left out and reported: the harness records none.
+
+    Args:
+        path: need not exist: a run that has not evaluated anything has no such file.
+        record: of the run: whether it has ended, so that the record should be whole; its limits; the full network.
+
+    Returns:
+        A table with the columns :data:`COLUMNS`, ``config`` and metrics as ``metric.<name>``, ``test_metric.<name>``.
+
+    Raises:
+        DamagedRecord: for a line that is not an evaluation, indices that do not count 0, 1, 2, ..., or values that
+            no run can produce.
+    """
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise DamagedRecord(f"{path.name}: {error.strerror}") from error
+    whole = data[: data.rfind(b"\n") + 1]
+    oddities = []
+    if record.status != "running" and len(whole) < len(data):
+        oddities.append(f"{path.name}: the last line is cut off; left out")
+    if not whole:
+        return empty_table(), oddities
+    parsed = _parsed(path.name, whole)
+    table = parsed.select(COLUMNS.names)
+    table = table.append_column("config", _config_text(path.name, parsed))
+    for field, prefix in (("metrics", "metric."), ("test_metrics", "test_metric.")):
+        for metric, values in _fields(path.name, parsed, field):
+            kind = values.type
+            if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+                raise DamagedRecord(f"{path.name}: {metric!r} of {field!r} holds {kind} instead of numbers")
+            table = table.append_column(prefix + metric, values.cast(pa.float64(), safe=False))
+    table = _validated(path.name, table, record.n_params_full, oddities)
+    return _within_limits(path.name, table, record.identity, oddities), oddities
+
+
+def empty_table() -> pa.Table:
+    """The table of a record without evaluations."""
+    return COLUMNS.empty_table().append_column("config", pa.array([], pa.string()))
+
+
+def _parsed(name: str, data: bytes) -> pa.Table:
+    """The lines as a table of all their fields."""
+    try:
+        if not data.isascii():  # as nearly every record is, and that is known sooner
+            data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DamagedRecord(f"{name}, line {line}: not an evaluation (no UTF-8)") from error
+    if _may_be_deep(data):
+        return _parse_lines(name, data)
+    try:
+        # One block, because a line may not straddle two and the packed masks of LARGE make lines of 10 kB.
+        parsed = pyarrow.json.read_json(
+            io.BytesIO(data),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            parse_options=pyarrow.json.ParseOptions(explicit_schema=COLUMNS, newlines_in_values=False),
+        )
+    except pa.ArrowInvalid:
+        return _parse_lines(name, data)
+    return parsed if parsed.num_rows == data.count(b"\n") else _parse_lines(name, data)
+
+
+def _may_be_deep(data: bytes) -> bool:
+    """Whether a line may be nested so deep that Arrow's parser would overflow the stack, which ends the process."""
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    starts = np.append(0, ends[:-1] + 1)
+    long = ends - starts > _DEEPEST
+    return any(
+        data.count(b"[", start, end) + data.count(b"{", start, end) > _DEEPEST
+        for start, end in zip(starts[long].tolist(), ends[long].tolist(), strict=True)
+    )
+
+
+def _parse_lines(name: str, data: bytes) -> pa.Table:
+    """The slow way, line by line: names the bad line, or reads what only Python's parser takes (NaN)."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(data.decode().split("\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("not an object")
+            rows.append(row)
+        except ValueError as error:
+            raise DamagedRecord(f"{name}, line {number}: not an evaluation ({error})") from error
+        except RecursionError as error:
+            raise DamagedRecord(f"{name}, line {number}: not an evaluation (nested too deep)") from error
+    columns = {}
+    for field in COLUMNS:
+        try:
+            columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
+        except _NO_COLUMN as error:
+            raise DamagedRecord(f"{name}: column {field.name!r} holds something else than {field.type}") from error
+    for nested in ("config", "metrics", "test_metrics"):
+        try:
+            columns[nested] = pa.array([row.get(nested) for row in rows])
+        except _NO_COLUMN as error:
+            raise DamagedRecord(f"{name}: column {nested!r} has no type that all its values have") from error
+    return pa.table(columns)
+
+
+def _fields(name: str, table: pa.Table, column: str) -> list[tuple[str, Any]]:
+    """Names and columns of a nested field; none where it is missing or null throughout."""
+    if column not in table.column_names or pa.types.is_null(table[column].type):
+        return []
+    kind = table[column].type
+    if not pa.types.is_struct(kind):
+        raise DamagedRecord(f"{name}: column {column!r} holds {kind} instead of objects")
+    return [(kind.field(i).name, pc.struct_field(table[column], i)) for i in range(kind.num_fields)]
+
+
+def _config_text(name: str, table: pa.Table) -> Any:
+    """Configurations as text to show, ``heads=3, units=100, layers=2``; long values cut."""
+    parts: list[Any] = []
+    for key, values in _fields(name, table, "config"):
+        if pa.types.is_nested(values.type):
+            # Arrow reads text that looks like a date as one, for which JSON has no form of its own.
+            texts = pa.array([json.dumps(value, default=str) for value in values.to_pylist()], pa.string())
+        else:
+            texts = values.cast(pa.string())
+        if (pc.max(pc.utf8_length(texts)).as_py() or 0) > _LONGEST_TEXT:
+            cut = pc.utf8_slice_codeunits(texts, 0, _LONGEST_TEXT)
+            is_long = pc.greater(pc.utf8_length(texts), _LONGEST_TEXT)
+            texts = pc.if_else(is_long, pc.binary_join_element_wise(cut, "\N{HORIZONTAL ELLIPSIS}", ""), texts)
+        parts.append(pc.binary_join_element_wise(f"{key}=", pc.fill_null(texts, "?"), ""))
+    if not parts:
+        return pa.repeat(pa.scalar(""), table.num_rows)
+    return pc.binary_join_element_wise(*parts, ", ") if len(parts) > 1 else parts[0]
+
+
+def _numbers(table: pa.Table, name: str) -> FloatArray:
+    """A column as a writable array, null as NaN."""
+    return np.array(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[str]) -> pa.Table:
+    """The table with non-finite errors turned into failures; raises for everything that cannot be."""
+
+    def refuse(wrong: BoolArray, message: Callable[[int], str]) -> None:
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise DamagedRecord(f"{name}, line {i + 1}: {message(i)}")
+
+    for column in _REQUIRED:
+        missing = table[column].is_null().to_numpy()
+        refuse(missing, lambda _, column=column: f"not an evaluation (no {column!r})")  # type: ignore[misc]
+    index = table["index"].to_numpy()
+    status = np.array(table["status"].to_numpy(), dtype=object)
+    params, elapsed_s = _numbers(table, "params"), _numbers(table, "elapsed_s")
+    refuse(index != np.arange(len(index)), lambda i: f"index {index[i]} where {i} is due")
+    refuse((status != "ok") & (status != "failed"), lambda i: f"status {status[i]!r} is neither 'ok' nor 'failed'")
+    # Not (in range) instead of (out of range): a NaN is in no range.
+    is_fraction = (params > 0) & (params <= 1 + _ROUNDING)
+    refuse(~is_fraction, lambda i: f"params = {params[i]} is no fraction of the full network")
+    n_params, wanted = table["n_params"].to_numpy(), params * n_params_full
+    refuse(
+        np.abs(n_params - wanted) > 1,
+        lambda i: f"n_params = {n_params[i]}, but params = {params[i]} of {n_params_full} are {wanted[i]:.0f}",
+    )
+    refuse(~((elapsed_s >= 0) & np.isfinite(elapsed_s)), lambda i: f"elapsed_s = {elapsed_s[i]} is no time")
+    refuse(np.diff(elapsed_s, prepend=0.0) < 0, lambda i: f"elapsed_s goes back to {elapsed_s[i]}")
+    error, test_error = _numbers(table, "error"), _numbers(table, "test_error")
+    for what, values in (("error", error), ("test_error", test_error)):
+        impossible = np.isfinite(values) & ((values < -_ROUNDING) | (values > _MAX_ERROR + _ROUNDING))
+        refuse(
+            impossible,
+            lambda i, what=what, values=values: f"{what} = {values[i]} is not between 0 and {_MAX_ERROR}",  # type: ignore[misc]
+        )
+    nameless = (status == "ok") & ~np.isfinite(error)
+    if nameless.any():
+        i = int(np.argmax(nameless))
+        what = "missing" if table["error"].is_null()[i].as_py() else str(error[i])
+        more = f" (and {nameless.sum() - 1} more)" if nameless.sum() > 1 else ""
+        oddities.append(f"{name}, line {i + 1}{more}: the error is {what}; counted as a failed evaluation")
+    status[nameless] = "failed"
+    error[status == "failed"] = np.nan
+    # A null is how a record says that there is none; a NaN or infinity is a defect.
+    odd = ~table["test_error"].is_null().to_numpy() & ~np.isfinite(test_error)
+    if odd.any():
+        i = int(np.argmax(odd))
+        oddities.append(f"{name}, line {i + 1}: the test error is {test_error[i]}; left out")
+        test_error[odd] = np.nan
+    for column, values in (("status", status), ("error", error), ("test_error", test_error)):
+        place = table.column_names.index(column)
+        table = table.set_column(place, column, pa.array(values, COLUMNS.field(column).type))
+    return table
+
+
+def _within_limits(name: str, table: pa.Table, identity: Identity, oddities: list[str]) -> pa.Table:
+    """The evaluations up to the end of the budget, by time and by number."""
+    elapsed_s = _numbers(table, "elapsed_s")
+    n = len(table)
+    if identity.max_evaluations is not None and n > identity.max_evaluations:
+        n = identity.max_evaluations
+        oddities.append(f"{name}, line {n + 1}: past the limit of {n} evaluations; left out with all after it")
+    if identity.budget_s is not None:
+        in_time = int(np.searchsorted(elapsed_s, identity.budget_s * (1 + _ROUNDING), side="right"))
+        if in_time < n:
+            n = in_time
+            spent = f"elapsed_s = {elapsed_s[n]} is past the budget of {identity.budget_s:g} s"
+            oddities.append(f"{name}, line {n + 1}: {spent}; left out with all after it")
+    return table.slice(0, n)

@@ -1,0 +1,320 @@
+"""The paper's claims, each held against the results (``nasbench claims``).
+
+A claim is an inequality between two methods, measured as a mean difference over the blocks (task, model, seed) that
+both have, with a 95 % interval. What "as good as" allows is stated as a margin. Two blocks have no interval, and leave
+a claim undecided. Each track and device class is judged on its own. Intervals are not corrected for the number of
+claims: each is judged as if it were the only one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from nasbench.analysis.experiments.definitions import BEST_STRATEGY
+from nasbench.analysis.experiments.selection import five_methods, option, random_samples, subset, usual
+from nasbench.analysis.reading.results import Results, read_results
+from nasbench.analysis.report.leaderboard import interval, number
+from nasbench.analysis.scoring.comparison import compare
+from nasbench.analysis.scoring.intervals import MIN_VALUES
+from nasbench.analysis.scoring.quantiles import Quantiles
+from nasbench.analysis.scoring.relative_performance import relative_performance
+from nasbench.analysis.scoring.scores import Blocks, Scores, block_table, horizon_s, score
+from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
+from nasbench.arrays import BoolArray, FloatArray
+from nasbench.networks.space import SPACES
+
+Verdict = Literal["confirmed", "refuted", "undecided", "not run"]
+Relation = Literal["better than", "at least as good as", "as good as", "not better than"]
+
+HYPERVOLUME_MARGIN = 0.05
+"""Hypervolumes closer than this, of at most 4, count as equally good."""
+RELATIVE_MARGIN = 0.05
+"""Of the unpruned network's test metric: the 95 % line of the paper's figure 8."""
+EARLY = 0.25
+"""Part of the search time that is "early": a quarter of what is left of the budget once both methods search."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One inequality: ``a`` is ``relation`` ``b``, as far as ``where`` reaches."""
+
+    text: str
+    relation: Relation
+    measure: Literal["hypervolume", "relative test metric"]
+    experiment: str
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """What the results say about a claim.
+
+    Attributes:
+        difference: a - b, with its interval; NaN where nothing was run, and the interval for fewer than three blocks.
+        n: blocks compared.
+        n_scenarios: scenarios these are from.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    difference: float
+    low: float
+    high: float
+    n: int
+    n_scenarios: int
+
+
+def judge(relation: Relation, low: float, high: float, margin: float) -> Verdict:
+    """The verdict on ``a relation b`` from the interval of a - b.
+
+    =====================  ===================  ===================
+    relation               confirmed            refuted
+    =====================  ===================  ===================
+    better than            low > 0              high < 0
+    at least as good as    low > -margin        high < -margin
+    as good as             within the margins   outside the margins
+    not better than        high < margin        low > margin
+    =====================  ===================  ===================
+    """
+    if np.isnan(low) or np.isnan(high):
+        return "undecided"
+    confirmed, refuted = {
+        "better than": (low > 0, high < 0),
+        "at least as good as": (low > -margin, high < -margin),
+        "as good as": (low > -margin and high < margin, low > margin or high < -margin),
+        "not better than": (high < margin, low > margin),
+    }[relation]
+    return "confirmed" if confirmed else "refuted" if refuted else "undecided"
+
+
+def claims(results: Path, quantiles: Quantiles | None = None) -> str:
+    """The text of ``nasbench claims``: a table for each track and device class with runs."""
+    found = read_results(results)
+    finished = found.finished()
+    groups = [
+        (
+            f"{track_title}, {device_title}",
+            (finished.runs["track"] == track) & (finished.runs["device_class"] == device),
+        )
+        for track, track_title in EVERY_TRACK.items()
+        for device, device_title in DEVICE_CLASSES.items()
+    ]
+    groups = [(title, keep) for title, keep in groups if keep.any()]
+    parts = []
+    for title, keep in groups:
+        parts.append(_table(title, check_claims(finished.select(keep), quantiles)))
+    if not groups:
+        parts.append(_table("No runs", check_claims(finished, quantiles)))
+    parts.append(
+        f"a is as good as b: the interval of a - b stays within {HYPERVOLUME_MARGIN:g} hypervolume (of 4) or "
+        f"{RELATIVE_MARGIN:.0%} of the unpruned network's test metric.\n"
+        f"Fewer than {MIN_VALUES} blocks decide nothing."
+    )
+    if found.findings:
+        parts.append("Warnings:\n" + "\n".join(f"  {_one_line(text)}" for text in found.warnings))
+    return "\n\n".join(parts) + "\n"
+
+
+def check_claims(results: Results, quantiles: Quantiles | None = None) -> list[ClaimResult]:
+    """All claims, in the order of the paper.
+
+    Args:
+        results: of one track and device class, see :func:`claims`.
+    """
+    scores = score(results, quantiles)
+    found = [
+        *_spaces(scores),
+        *_strategies(scores),
+        *_standard(scores),
+        *_weight_sharing(scores, results),
+        *_against_pruning(results),
+    ]
+    quantisation = Claim(
+        "quantisation saves memory but not latency (figure 13)", "better than", "relative test metric", ""
+    )
+    return [*found, _not_run(quantisation)]
+
+
+def _spaces(scores: Scores) -> Iterator[ClaimResult]:
+    chosen = subset(scores, random_samples(scores.runs))
+    chosen = subset(chosen, _is(option(chosen.runs, "strategy"), BEST_STRATEGY))
+    blocks = block_table(chosen, by="space")
+    on_cola = _of_task(blocks, "cola")
+    for other in SPACES:
+        if other != "small":
+            claim = Claim(f"SMALL beats {other.upper()}, CoLA apart", "better than", "hypervolume", "fig5")
+            yield _compared(claim, blocks, "small", other, ~on_cola)
+    for other in SPACES:
+        if other != "small":
+            claim = Claim(f"on CoLA SMALL does not beat {other.upper()}", "not better than", "hypervolume", "fig5")
+            yield _compared(claim, blocks, "small", other, on_cola)
+
+
+def _strategies(scores: Scores) -> Iterator[ClaimResult]:
+    chosen = subset(scores, random_samples(scores.runs) & (scores.runs["space"] == "small").to_numpy(dtype=np.bool_))
+    runs = chosen.runs.assign(strategy=option(chosen.runs, "strategy"))
+    blocks = block_table(Scores(runs, chosen.grid, chosen.hypervolume), by="strategy")
+    pairs: tuple[tuple[str, Relation, str], ...] = (
+        ("full", "at least as good as", "sandwich"),
+        ("full", "at least as good as", "kd"),
+        ("sandwich", "as good as", "kd"),
+        ("sandwich", "better than", "random-linear"),
+        ("kd", "better than", "random-linear"),
+        ("random-linear", "better than", "random"),
+        ("random-linear", "better than", "standard"),
+    )
+    for a, relation, b in pairs:
+        claim = Claim(f"training: {a} is {relation} {b}", relation, "hypervolume", "fig7")
+        yield _compared(claim, blocks, a, b)
+
+
+def _standard(scores: Scores) -> Iterator[ClaimResult]:
+    blocks = _searchers(scores, "s-nas")
+    on_rte = _of_task(blocks, "rte")
+    for other in ("local", "morea", "ehvi"):
+        text = f"standard NAS: random search is at least as good as {other}"
+        claim = Claim(text, "at least as good as", "hypervolume", "fig6")
+        yield _compared(claim, blocks, "s-nas/random", f"s-nas/{other}")
+    claim = Claim("standard NAS: moasha beats random search on average", "better than", "hypervolume", "fig6")
+    yield _compared(claim, blocks, "s-nas/moasha", "s-nas/random")
+    claim = Claim("standard NAS: moasha does not beat random search on RTE", "not better than", "hypervolume", "fig6")
+    yield _compared(claim, blocks, "s-nas/moasha", "s-nas/random", on_rte)
+
+
+def _weight_sharing(scores: Scores, results: Results) -> Iterator[ClaimResult]:
+    blocks = _searchers(scores, "ws-nas")
+    early = _at_early_time(blocks, scores, results)
+    for other in ("random", "local", "morea"):
+        claim = Claim(f"weight sharing: ehvi is ahead of {other} early on", "better than", "hypervolume", "fig6")
+        yield _compared(claim, blocks, "ws-nas/ehvi", f"ws-nas/{other}", values=early)
+    text = "weight sharing: local search has caught up with ehvi at the end"
+    claim = Claim(text, "at least as good as", "hypervolume", "fig6")
+    yield _compared(claim, blocks, "ws-nas/local", "ws-nas/ehvi")
+
+
+def _against_pruning(results: Results) -> Iterator[ClaimResult]:
+    chosen = results.select(five_methods(results.runs))
+    picked = relative_performance(chosen).dropna(subset="relative")
+    table = picked.pivot_table(index=["scenario", "seed", "threshold"], columns="algorithm", values="relative")
+    for other in ("head-pruning", "rfp"):
+        text = f"NAS beats {other} where it prunes most"
+        yield _pruned(Claim(text, "better than", "relative test metric", "fig8"), table, "ws-nas/ehvi", other, "first")
+    text = "layer dropping is competitive with NAS"
+    claim = Claim(text, "at least as good as", "relative test metric", "fig8")
+    yield _pruned(claim, table, "layer-dropping", "ws-nas/ehvi", "mean")
+
+
+def _searchers(scores: Scores, method: str) -> Blocks:
+    """Usual runs of one method in SMALL, by ``method/searcher``."""
+    keep = _usual_in_small(scores.runs) & (scores.runs["method"] == method).to_numpy(dtype=np.bool_)
+    return block_table(subset(scores, keep), by="algorithm")
+
+
+def _usual_in_small(runs: pd.DataFrame) -> BoolArray:
+    return usual(runs) & (runs["space"] == "small").to_numpy(dtype=np.bool_)
+
+
+def _at_early_time(blocks: Blocks, scores: Scores, results: Results) -> FloatArray:
+    """Hypervolumes early in the search, ``(n_methods, n_blocks)``.
+
+    The search of a block begins when all its methods have evaluated something; before, some are still training.
+    """
+    evaluations = results.finished().evaluations
+    first = evaluations.groupby("run_row")["elapsed_s"].min().reindex(range(len(scores.runs))).to_numpy()
+    runs = scores.runs.assign(begin=first / horizon_s(scores.runs))
+    runs = runs[runs["algorithm"].isin(blocks.names) & _usual_in_small(runs)]
+    latest = runs.groupby(["scenario", "seed"])["begin"].max()
+    keys = pd.MultiIndex.from_arrays([blocks.scenarios, blocks.seeds])
+    begin = latest.reindex(keys).to_numpy(dtype=np.float64)
+    at = begin + EARLY * (1.0 - begin)
+    step = np.searchsorted(scores.grid, np.nan_to_num(at, nan=1.0)).clip(max=len(scores.grid) - 1)
+    return np.asarray(blocks.hypervolume[:, np.arange(len(step)), step], dtype=np.float64)
+
+
+def _compared(
+    claim: Claim,
+    blocks: Blocks,
+    a: str,
+    b: str,
+    where: BoolArray | None = None,
+    values: FloatArray | None = None,
+) -> ClaimResult:
+    """A claim about two methods of a table, by their final hypervolumes unless ``values`` are given."""
+    if a not in blocks.names or b not in blocks.names:
+        return _not_run(claim)
+    table = blocks.final if values is None else values
+    chosen = np.ones(len(blocks.scenarios), dtype=np.bool_) if where is None else where
+    first, second = (table[blocks.names.index(name), chosen] for name in (a, b))
+    return _judged(claim, first, second, blocks.scenarios[chosen].astype(str), HYPERVOLUME_MARGIN)
+
+
+def _pruned(claim: Claim, table: pd.DataFrame, a: str, b: str, aggregate: Literal["first", "mean"]) -> ClaimResult:
+    """A claim by relative test metrics at the thresholds that both methods reach in a block.
+
+    Args:
+        table: index ``scenario, seed, threshold``, a column a label.
+        aggregate: ``first`` takes the lowest threshold, ``mean`` all.
+    """
+    if a not in table or b not in table:
+        return _not_run(claim)
+    both = table[[a, b]].dropna().sort_index().groupby(level=["scenario", "seed"]).agg(aggregate)
+    scenarios = both.index.get_level_values("scenario").to_numpy(dtype=str)
+    return _judged(claim, both[a].to_numpy(), both[b].to_numpy(), scenarios, RELATIVE_MARGIN)
+
+
+def _judged(
+    claim: Claim,
+    first: FloatArray,
+    second: FloatArray,
+    scenarios: np.ndarray[tuple[int], np.dtype[np.str_]],
+    margin: float,
+) -> ClaimResult:
+    result = compare(first, second, scenarios)
+    if result.n == 0:
+        return _not_run(claim)
+    verdict = judge(claim.relation, result.low, result.high, margin)
+    n_scenarios = len(np.unique(scenarios[~np.isnan(first) & ~np.isnan(second)]))
+    return ClaimResult(claim, verdict, result.difference, result.low, result.high, result.n, n_scenarios)
+
+
+def _not_run(claim: Claim) -> ClaimResult:
+    return ClaimResult(claim, "not run", np.nan, np.nan, np.nan, 0, 0)
+
+
+def _is(values: Sequence[object], wanted: object) -> BoolArray:
+    return np.array([value == wanted for value in values], dtype=np.bool_)
+
+
+def _of_task(blocks: Blocks, task: str) -> BoolArray:
+    return np.array([str(scenario).split("/")[0] == task for scenario in blocks.scenarios], dtype=np.bool_)
+
+
+def _table(title: str, results: Sequence[ClaimResult]) -> str:
+    rows = []
+    for result in results:
+        digits = 3
+        effect = "" if result.n == 0 else interval(result.difference, result.low, result.high, digits)
+        command = (
+            f"nasbench experiment {result.claim.experiment}" if result.claim.experiment else "nothing in the suite"
+        )
+        rows.append(
+            {
+                "claim": result.claim.text,
+                "verdict": result.verdict,
+                "difference [95 %]": effect if effect else "-",
+                "of": result.claim.measure if result.n else f"made by: {command}",
+                "blocks": number(result.n, 0),
+                "scenarios": number(result.n_scenarios, 0),
+            }
+        )
+    return f"{title}\n\n" + tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+
+
+def _one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)

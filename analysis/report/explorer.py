@@ -1,0 +1,226 @@
+"""What the script of the page reads: points, curves and ranks of all runs, short enough to be sent to a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nasbench.analysis.experiments.selection import subset, usual
+from nasbench.analysis.figures import style
+from nasbench.analysis.figures.pareto_fronts import front_mask
+from nasbench.analysis.reading.results import Results
+from nasbench.analysis.scoring.ranks import bootstrap_ranks
+from nasbench.analysis.scoring.relative_performance import unpruned_metric
+from nasbench.analysis.scoring.scores import Scores, block_table, horizon_s
+from nasbench.analysis.scoring.tracks import TRACKS, section_title
+from nasbench.arrays import BoolArray
+
+MAX_POINTS = 12_000
+"""Dominated sub-networks on the page, shared out among its runs; fronts are always whole."""
+_N_TIMES = 50
+_SEED = 0
+_NAME = r"\w+="
+_SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "D": "diamond",
+    "d": "diamond-tall",
+    "^": "triangle-up",
+    "v": "triangle-down",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "P": "cross",
+    "X": "x",
+    "p": "pentagon",
+    "h": "hexagon",
+    "H": "hexagon2",
+    "8": "octagon",
+}
+_SPLITS = {"validation": "error", "test": "test_error"}
+_DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+
+
+def n_dominated(n_runs: int) -> int:
+    """Dominated sub-networks of a run that the page shows at most."""
+    return min(max(MAX_POINTS // max(n_runs, 1), 5), 500)
+
+
+def script_data(results: Results, scores: Scores, entries: list[str], n_per_run: int) -> dict[str, Any]:
+    """Everything that ``report.js`` reads, as JSON values: entries, scenarios, runs with their points, ranks over time.
+
+    Args:
+        entries: names that the rest of the page refers to by their place in this list.
+        n_per_run: dominated sub-networks of a run, see :func:`n_dominated`.
+    """
+    runs = scores.runs
+    titles = style.panel_titles(runs)
+    scenarios = list(titles)
+    first = runs.drop_duplicates("scenario").set_index("scenario")
+    steps = np.unique(np.linspace(0, len(scores.grid) - 1, min(_N_TIMES, len(scores.grid))).astype(np.int64))
+    provenance: dict[str, int] = {}
+    usual_names = set(runs.loc[usual(runs), "entry"])
+    finished = results.finished()
+    points = _points(finished.evaluations, len(runs), n_per_run)
+    horizons = horizon_s(runs)
+    unpruned = {split: _unpruned(finished, column) for split, column in _SPLITS.items()}
+    listed = []
+    for i, run in enumerate(runs.to_dict("records")):
+        origin = json.dumps(_plain(run["provenance"]), sort_keys=True)
+        listed.append(
+            {
+                "scenario": scenarios.index(run["scenario"]),
+                "entry": entries.index(run["entry"]),
+                "seed": int(run["seed"]),
+                "folder": run["run"],
+                "status": run["status"],
+                "reason": _plain(run["reason"]),
+                "official": bool(run["official"]),
+                "unofficial": _plain(run["unofficial"]),
+                "n_evaluations": int(run["n_evaluations"]),
+                "n_params": int(run["n_params_full"]),
+                "elapsed_s": _short(run["elapsed_s"]),
+                "started_at": _plain(run["started_at"]),
+                "provenance": provenance.setdefault(origin, len(provenance)),
+                "record": {
+                    name: _plain(json.loads(run[name]) if name == "options" else run[name])
+                    for name in ("options", "budget_s", "suite_version", "charged_s", "uncharged_s", "dimensions")
+                },
+                "horizon_s": _short(horizons[i]),
+                # A set of evaluated networks has a hypervolume above 0; before the first one there is no set.
+                "hypervolume": [_short(value) if value > 0 else None for value in scores.hypervolume[i, steps]],
+                "points": points[i],
+            }
+        )
+    return {
+        "entries": [_look(name) | {"usual": name in usual_names} for name in entries],
+        "scenarios": [
+            {
+                "title": scenario,
+                "task": first.loc[scenario, "task"],
+                "model": first.loc[scenario, "model"],
+                "device": first.loc[scenario, "device_class"],
+                "metric": first.loc[scenario, "metric"],
+                "unpruned": {split: _short(errors.get(scenario, math.nan)) for split, errors in unpruned.items()},
+            }
+            for scenario in scenarios
+        ],
+        "grid": [_short(value) for value in scores.grid[steps]],
+        "runs": listed,
+        "ranks": _ranks(scores, entries, steps),
+        "provenance": [json.loads(text) for text in provenance],
+    }
+
+
+def _unpruned(results: Results, column: str) -> dict[Any, float]:
+    """The unpruned network's error by scenario, as in figures 8 and 9: of usual runs where any of a scenario's has it."""
+    # Selecting runs copies their evaluations: only the columns that count.
+    slim = dataclasses.replace(results, evaluations=results.evaluations[["run_row", "n_params", column]])
+    of_usual, of_all = (
+        pd.Series(1.0 - unpruned_metric(kept, column)).groupby(kept.runs["scenario"].to_numpy()).mean()
+        for kept in (slim.select(usual(results.runs)), slim)
+    )
+    return of_usual.combine_first(of_all).to_dict()
+
+
+def _look(entry: str) -> dict[str, Any]:
+    look = style.look(entry)
+    return {
+        "name": entry,
+        "colour": look.colour,
+        "symbol": _SYMBOLS[look.marker],
+        "dash": _DASHES[look.dash],
+        "filled": look.filled,
+    }
+
+
+def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict[str, list[Any]]]:
+    """The fronts of all runs and a part of the rest, in columns, by run; ``names`` of their configurations."""
+    names = ["run_row", "index", "params", "error", "test_error", "elapsed_s", "config"]
+    on_front = front_mask(evaluations)
+    dominated = evaluations["error"].notna().to_numpy() & ~on_front
+    keep = on_front | spread(evaluations["run_row"].to_numpy(), dominated, n_per_run)
+    shown = evaluations.loc[keep, names].assign(front=on_front[keep])
+    shown = shown.sort_values(["run_row", "params", "error", "index"])
+    columns = {
+        "index": shown["index"].tolist(),
+        "params": [_short(value) for value in shown["params"]],
+        "error": [_short(value) for value in shown["error"]],
+        "test": [_short(value) for value in shown["test_error"].astype(float)],
+        "elapsed": [_short(value) for value in shown["elapsed_s"]],
+        "front": [int(value) for value in shown["front"]],
+        # The names of a configuration are those of its run's space: once a run instead of once a point.
+        "config": shown["config"].astype(str).str.replace(_NAME, "", regex=True).str.slice(0, 400).tolist(),
+    }
+    configs = shown["config"].astype(str).to_numpy()
+    ends = np.searchsorted(shown["run_row"].to_numpy(), np.arange(n_runs + 1))
+    return [
+        {name: values[a:b] for name, values in columns.items()}
+        | {"names": re.findall(_NAME, configs[a]) if b > a else []}
+        for a, b in pairwise(ends)
+    ]
+
+
+def spread(runs: npt.NDArray[Any], candidates: BoolArray, n_per_run: int) -> BoolArray:
+    """At most ``n_per_run`` of each run's candidates, evenly spaced in the order they stand; ``(n,)``.
+
+    Args:
+        runs: ``(n,)`` ascending.
+    """
+    rows = np.flatnonzero(candidates)
+    _, start, count = np.unique(runs[rows], return_index=True, return_counts=True)
+    position = np.arange(len(rows)) - np.repeat(start, count)
+    size = np.repeat(count, count)
+    share = np.minimum(size, n_per_run)
+    chosen = position * share // np.maximum(size, 1) != (position - 1) * share // np.maximum(size, 1)
+    keep = np.zeros(len(candidates), dtype=np.bool_)
+    keep[rows[chosen]] = True
+    return keep
+
+
+def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Average ranks over time of the usual entries, for each track and device class."""
+    found = []
+    runs = scores.runs
+    keep = usual(runs)
+    places = {(str(track), str(device)) for track, device in zip(runs["track"], runs["device_class"], strict=True)}
+    order = {track: place for place, track in enumerate(TRACKS)}
+    for track, device in sorted(places, key=lambda place: (order.get(place[0], len(order)), place)):
+        chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
+        blocks = block_table(subset(scores, chosen))
+        bands = bootstrap_ranks(blocks.hypervolume[:, :, steps], blocks.scenarios, np.random.default_rng(_SEED))
+        lines = [
+            {
+                "entry": entries.index(name),
+                **{bound: [_short(value) for value in getattr(bands, bound)[i]] for bound in ("mean", "low", "high")},
+            }
+            for i, name in enumerate(blocks.names)
+            if bands.n_blocks[i]
+        ]
+        if lines:
+            found.append({"title": section_title(track, device), "lines": lines})
+    return found
+
+
+def _short(value: float) -> float | None:
+    """Five significant digits are more than a screen shows; NaN has no JSON."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    """A value out of a record, which may hold NaN, as JSON allows it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

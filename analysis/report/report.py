@@ -1,0 +1,148 @@
+"""``nasbench report``: from a results folder to tables, figures and one HTML page."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nasbench import __version__
+from nasbench.analysis.experiments.definitions import EXPERIMENTS, MissingRuns, experiment_of
+from nasbench.analysis.experiments.missing import Inventory, Shortfall, beginning, shortfall, take_inventory
+from nasbench.analysis.figures import style
+from nasbench.analysis.figures.catalogue import FIGURES
+from nasbench.analysis.reading.results import Results, read_results
+from nasbench.analysis.report.leaderboard import Section, sections
+from nasbench.analysis.report.page import PageFigure, write_page
+from nasbench.analysis.report.tables import make_tables, write_tables
+from nasbench.analysis.scoring.quantiles import Quantiles, fit_quantiles, load_quantiles
+from nasbench.analysis.scoring.scores import Scores, score
+from nasbench.analysis.scoring.tracks import EVERY_TRACK
+from nasbench.errors import UnknownName, UserError
+
+PAGE = "report.html"
+_UNUSED = ("key", "weights", "reason", "latency_ms", "n_duplicates", "epochs")
+
+
+@dataclass(frozen=True)
+class ReportOutcome:
+    """What a report leaves behind.
+
+    Attributes:
+        warnings: what a reader must know: records left out, runs that failed, scenarios without frozen quantiles, figures
+            that lack runs.
+        files: everything written, the page last if there is one.
+        exit_code: 1 if a record is damaged, else 0.
+    """
+
+    warnings: tuple[str, ...]
+    files: tuple[Path, ...]
+    exit_code: int
+
+
+def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, refit: bool = False) -> ReportOutcome:
+    """Write the report of a results folder.
+
+    Args:
+        results: the results folder; may hold no run.
+        out: where to write: ``report.html``, ``tables/`` and ``figures/``; made if missing.
+        figures: names of :data:`nasbench.analysis.figures.catalogue.FIGURES` to make instead of everything; then there is no page
+            and there are no tables.
+        refit: normalise by all runs at hand, the paper's way, instead of by the frozen quantiles.
+
+    Raises:
+        UserError: if there is no such folder, or nothing to show in any figure asked for by name.
+        UnknownName: for a figure that does not exist.
+    """
+    for name in figures or ():
+        if name not in FIGURES:
+            raise UnknownName("figure", name, FIGURES)
+    found = _without_unused(read_results(results))
+    quantiles = fit_quantiles(found.finished().evaluations) if refit else load_quantiles()
+    scores = score(found, quantiles)
+    inventory = take_inventory(scores.runs)
+    drawn = [_draw(name, found, scores, inventory, out / "figures") for name in figures or FIGURES]
+    files = [path for made in drawn for path in made.files]
+    if figures and not files:
+        raise UserError(drawn[0].warning)
+    warnings = [*found.warnings, *scores.warnings]
+    if figures is None:
+        official = sections(found, quantiles)
+        boards = official + _with_unofficial(found, quantiles)
+        tables = make_tables(found, scores, boards) | {"warnings": _warnings_table(found, scores, drawn)}
+        files += write_tables(tables, out / "tables")
+        page = out / PAGE
+        shown = [made.on_page() for made in drawn]
+        write_page(page, found, scores, boards, len(official), shown, warnings, __version__)
+        files.append(page)
+    warnings += [made.warning for made in drawn if made.warning]
+    return ReportOutcome(tuple(warnings), tuple(files), found.exit_code)
+
+
+def _without_unused(results: Results) -> Results:
+    """Without columns of the evaluations that no report shows: with millions of rows they are a third of the memory."""
+    names = results.evaluations.columns
+    unused = [name for name in names if name in _UNUSED or name.startswith(("metric.", "test_metric."))]
+    return dataclasses.replace(results, evaluations=results.evaluations.drop(columns=unused))
+
+
+def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd.DataFrame:
+    """Every warning with its place: a record, a scenario, a figure."""
+    others = [*scores.warnings, *(made.warning for made in drawn if made.warning)]
+    rows = [(finding.place, finding.message, finding.damage) for finding in results.findings]
+    rows += [(place, message, False) for place, _, message in (warning.partition(": ") for warning in others)]
+    return pd.DataFrame(rows, columns=["place", "message", "damage"])
+
+
+def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Section]:
+    """The leaderboard's sections again with the unofficial runs, where there are any; users' own tasks, too."""
+    runs = results.runs
+    unofficial = runs[~runs["official"].astype(bool)]
+    concerned = runs["track"].isin(unofficial["track"]) & runs["device_class"].isin(unofficial["device_class"])
+    everything = dataclasses.replace(results, runs=runs.assign(official=True)).select(concerned)
+    return [
+        dataclasses.replace(board, title=f"{board.title}, with unofficial runs")
+        for board in sections(everything, quantiles, EVERY_TRACK)
+    ]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    name: str
+    files: tuple[Path, ...]
+    lacks: Shortfall | None
+
+    @property
+    def warning(self) -> str:
+        """What it lacks, one line; empty if it lacks nothing."""
+        heading = FIGURES[self.name].heading
+        name = heading[0].lower() + heading[1:]
+        if self.lacks is None:
+            return "" if self.files else f"{name}: nothing to show in its runs"
+        return f"{name}: {self.lacks}"
+
+    def on_page(self) -> PageFigure:
+        entry = FIGURES[self.name]
+        # SVG is sharp at any size, but many lines can make it larger than its picture.
+        pictures = [path for path in self.files if path.suffix != ".pdf"]
+        image = min(pictures, key=lambda path: path.stat().st_size, default=None)
+        return PageFigure(self.name, entry.heading, entry.title, image, self.lacks)
+
+
+def _draw(name: str, results: Results, scores: Scores, inventory: Inventory, folder: Path) -> _Drawn:
+    entry = FIGURES[name]
+    experiment = experiment_of(name)
+    files: tuple[Path, ...] = ()
+    try:
+        figure = entry.draw(entry.data(results, scores))
+        files = tuple(style.save(figure, folder / (f"figure_{name}" if name.isdigit() else name)))
+    except MissingRuns as error:
+        experiment = EXPERIMENTS[error.experiment]
+    lacks, places = None, inventory.where(entry.shows)
+    if experiment is not None and places:
+        lacks = shortfall(experiment, inventory, places)
+    elif experiment is not None and not files:
+        lacks = beginning(experiment, entry.shows)
+    return _Drawn(name, files, lacks)

@@ -1,0 +1,79 @@
+"""The tables of a report, as CSV for programs and Markdown for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from nasbench.analysis.experiments.selection import subset, usual
+from nasbench.analysis.reading.results import Results
+from nasbench.analysis.report.leaderboard import Section, escape
+from nasbench.analysis.scoring.comparison import compare_all
+from nasbench.analysis.scoring.relative_performance import relative_performance
+from nasbench.analysis.scoring.scores import Scores, block_table
+
+
+def make_tables(results: Results, scores: Scores, boards: list[Section]) -> dict[str, pd.DataFrame]:
+    """All tables by name.
+
+    Returns:
+        ``leaderboard``: the sections below each other. ``runs``: a row a run that has ended, with its hypervolume.
+        ``hypervolume``: mean and standard deviation by entry and scenario. ``comparison``: every pair of usual
+        entries of a track and device class. ``relative``: test metric relative to the unpruned network by
+        entry, scenario and limit on the parameters.
+    """
+    runs = scores.runs
+    columns = ["run", "entry", "task", "model", "track", "device_class", "seed", "official", "status"]
+    listed = runs[[*columns, "n_evaluations", "n_failed", "elapsed_s", "budget_s"]].assign(hypervolume=scores.final)
+    by_scenario = listed.assign(scenario=runs["scenario"]).groupby(["entry", "scenario"], as_index=False)
+    hypervolume = by_scenario.agg(mean=("hypervolume", "mean"), std=("hypervolume", "std"), n_runs=("run", "size"))
+    relative = relative_performance(results.finished()).dropna(subset="relative")
+    relative = relative.groupby(["entry", "scenario", "threshold"], as_index=False).agg(
+        relative=("relative", "mean"), test_metric=("test_metric", "mean"), n_runs=("run", "size")
+    )
+    leaderboard = [board.table.assign(section=board.title) for board in boards]
+    return {
+        "leaderboard": pd.concat(leaderboard, ignore_index=True) if leaderboard else pd.DataFrame({"section": []}),
+        "runs": listed,
+        "hypervolume": hypervolume,
+        "comparison": _comparison(scores),
+        "relative": relative,
+    }
+
+
+def _comparison(scores: Scores) -> pd.DataFrame:
+    group = ["track", "device_class"]
+    parts = [pd.DataFrame({name: pd.Series(dtype=str) for name in group})]
+    runs, keep = scores.runs, usual(scores.runs)
+    for track, device in sorted(set(runs.loc[keep, group].itertuples(index=False, name=None))):
+        chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
+        pairs = compare_all(block_table(subset(scores, chosen)))
+        parts.append(pairs[pairs["n"] > 0].assign(track=track, device_class=device))
+    return pd.concat(parts, ignore_index=True)
+
+
+def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write ``<name>.csv`` and ``<name>.md`` for each table; the bytes depend on the data only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, table in tables.items():
+        csv, markdown = folder / f"{name}.csv", folder / f"{name}.md"
+        csv.write_bytes(table.to_csv(index=False, float_format="%.9g", lineterminator="\n").encode())
+        markdown.write_bytes(_markdown(table).encode())
+        paths += [csv, markdown]
+    return paths
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    shown = table.copy()
+    for name in shown.columns:
+        if pd.api.types.is_float_dtype(shown[name]):
+            shown[name] = shown[name].map(lambda value: "" if np.isnan(value) else f"{value:.4g}")
+        else:
+            shown[name] = shown[name].map(lambda value: escape(str(value)))
+    return (
+        tabulate(shown.to_numpy().tolist(), headers=list(shown.columns), tablefmt="pipe", disable_numparse=True) + "\n"
+    )

@@ -1,0 +1,265 @@
+"""Quantile normalisation of both objectives to [0, 1], fitted once and frozen (section 4.1 of the paper).
+
+The paper normalises by the quantiles of everything observed, so every new submission moves all scores. Here the
+quantiles of a scenario are fitted once and kept in a versioned file beside the benchmark's declarations; values outside
+the range seen then are cut to it. A scenario is (task, model, device class): budgets differ between device classes, so
+what is observed does too, and scores are compared within a device class only.
+
+The map is that of scikit-learn's ``QuantileTransformer(output_distribution="uniform")``, which the paper used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nasbench.analysis.reading.results import read_results
+from nasbench.arrays import FloatArray
+from nasbench.declarations.task import OBJECTIVES
+from nasbench.errors import NasbenchError, UserError
+from nasbench.records.record import write_atomically
+
+N_QUANTILES = 1000
+"""At most so many knots an objective, as scikit-learn has by default."""
+
+_FILE = re.compile(r"quantiles_v(\d+)\.json")
+
+
+@dataclass(frozen=True)
+class ScenarioQuantiles:
+    """The normaliser of one scenario.
+
+    Attributes:
+        knots: by objective, ``(n_knots,)`` ascending: the quantiles at equally spaced levels from 0 to 1.
+        suite_version: of the runs it was fitted on.
+        n_runs, n_evaluations: how many these were.
+    """
+
+    knots: Mapping[str, FloatArray]
+    suite_version: str
+    n_runs: int
+    n_evaluations: int
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """The normalisers of all scenarios that have one; ``version`` is None for one that is not frozen."""
+
+    scenarios: Mapping[str, ScenarioQuantiles] = field(default_factory=dict)
+    version: int | None = None
+
+
+def fit_knots(values: npt.ArrayLike, n_quantiles: int = N_QUANTILES) -> FloatArray:
+    """Quantiles at equally spaced levels from 0 to 1, at most one a value.
+
+    Args:
+        values: ``(n,)``, n > 0, finite.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if len(data) == 0 or not np.isfinite(data).all():
+        raise ValueError(f"quantiles need finite values, at least one; got {len(data)}")
+    levels = np.linspace(0.0, 1.0, min(n_quantiles, len(data)))
+    # The percentiles of equal values may differ in their last bit; the map needs them ascending.
+    return np.maximum.accumulate(np.quantile(data, levels))
+
+
+def apply_knots(values: npt.ArrayLike, knots: FloatArray) -> FloatArray:
+    """Each value's level among the knots, in [0, 1]; equal knots share the middle of their levels.
+
+    Args:
+        values: any shape; NaN stays NaN.
+        knots: see :func:`fit_knots`.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    levels = np.linspace(0.0, 1.0, len(knots))
+    # Interpolation takes the last of equal knots; from the other side, the first.
+    upper = np.interp(data, knots, levels)
+    lower = -np.interp(-data, -knots[::-1], -levels[::-1])
+    result = np.asarray(0.5 * (upper + lower))
+    # The two ends are not in the middle of anything; where all knots are equal, the lower end wins.
+    result[data == knots[-1]] = 1.0
+    result[data == knots[0]] = 0.0
+    return result
+
+
+def fit_quantiles(evaluations: pd.DataFrame) -> Quantiles:
+    """A normaliser for every scenario in a frame of evaluations, from all successful evaluations in it."""
+    scenarios = {}
+    needed = evaluations[["scenario", "suite_version", "run_row", *OBJECTIVES]]  # a copy of all columns is large
+    for scenario, group in needed[(evaluations["status"] == "ok").to_numpy()].groupby("scenario", observed=True):
+        knots = {name: fit_knots(group[name]) for name in OBJECTIVES}
+        versions = sorted(group["suite_version"].astype(str).unique())
+        scenarios[str(scenario)] = ScenarioQuantiles(
+            knots, ", ".join(versions), int(group["run_row"].nunique()), len(group)
+        )
+    return Quantiles(scenarios)
+
+
+def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArray, list[str]]:
+    """Both objectives of every evaluation as quantiles of its scenario.
+
+    A scenario without a normaliser gets one fitted to the evaluations at hand.
+
+    Args:
+        evaluations: columns ``scenario, error, params, status, suite_version, run_row``; left unchanged.
+
+    Returns:
+        ``(n, 2)`` in [0, 1], the error of failed evaluations NaN; and a line for each scenario that was not normalised by
+        frozen quantiles of its own suite version, or that has errors below all frozen ones.
+    """
+    values = np.full((len(evaluations), len(OBJECTIVES)), np.nan)
+    warnings = []
+    frozen = quantiles.version is not None
+    needed = evaluations[["scenario", "suite_version", "run_row", "status", *OBJECTIVES]]
+    for scenario, rows in needed.groupby("scenario", observed=True).indices.items():
+        group = needed.iloc[rows]
+        own = quantiles.scenarios.get(str(scenario))
+        if own is None:
+            own = fit_quantiles(group).scenarios.get(str(scenario))
+            if own is None:
+                continue  # nothing but failures
+            warnings.append(
+                f"{scenario}: no frozen quantiles; normalised by the runs at hand, which a new run may move"
+            )
+        elif frozen:
+            others = sorted(set(group["suite_version"].astype(str).unique()) - set(own.suite_version.split(", ")))
+            if others:
+                warnings.append(
+                    f"{scenario}: runs of suite version {', '.join(others)} scored with quantiles v{quantiles.version}, "
+                    f"frozen from suite version {own.suite_version}"
+                )
+            errors = group.loc[(group["status"] == "ok").to_numpy(), "error"].to_numpy()
+            n_below = int((errors < own.knots["error"][0]).sum())
+            if n_below:
+                warnings.append(
+                    f"{scenario}: {100 * n_below / len(errors):.2g} % of the errors ({n_below:,} of {len(errors):,}) are "
+                    "below the lowest frozen one and count as it: progress below it does not show in the hypervolume"
+                )
+        for column, name in enumerate(OBJECTIVES):
+            values[rows, column] = apply_knots(group[name], own.knots[name])
+    return values, warnings
+
+
+def frozen_files(folder: Path) -> dict[int, Path]:
+    """The frozen quantiles in a folder by version."""
+    return {int(match[1]): path for path in folder.glob("quantiles_v*.json") if (match := _FILE.fullmatch(path.name))}
+
+
+def load_quantiles(path: Path | None = None) -> Quantiles:
+    """Frozen quantiles.
+
+    Args:
+        path: a file written by :func:`freeze`; None for the newest one in the benchmark's own folder. Without any, the
+            result has no scenarios.
+
+    Raises:
+        UserError: if the file is not one.
+    """
+    if path is None:
+        files = frozen_files(Path(importlib.import_module("nasbench.benchmark").__path__[0]))
+        if not files:
+            return Quantiles()
+        path = files[max(files)]
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        scenarios = {scenario: _scenario_from_json(entry) for scenario, entry in data["cells"].items()}
+        return Quantiles(scenarios, int(data["version"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a file of frozen quantiles ({error}); 'nasbench freeze' writes one") from error
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What :func:`freeze` did.
+
+    Attributes:
+        path: the file that is now the newest.
+        scenarios: a line for each scenario in it that is new: what its quantiles are of.
+        warnings: runs that failed or have not ended, and scenarios that were not frozen.
+    """
+
+    path: Path
+    scenarios: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def freeze(results: Path, benchmark_dir: Path) -> Frozen:
+    """Fit quantiles for the scenarios that have none yet, from official runs, and write the next version.
+
+    Scenarios frozen before are taken over unchanged, so no published score moves. Where every scenario is frozen already,
+    nothing is written. What is frozen stays, so nothing is frozen from records of which some are damaged, nor a scenario
+    on which one method alone has run: its scale would fit that method only.
+
+    Args:
+        benchmark_dir: holds ``quantiles_v1.json``, ``quantiles_v2.json``, ...; the newest counts.
+
+    Raises:
+        UserError: if there are no official runs with evaluations, or one method's only.
+        NasbenchError: if a record is damaged.
+    """
+    found = read_results(results)
+    if found.exit_code:
+        damaged = [str(finding) for finding in found.findings if finding.damage]
+        raise NasbenchError("\n".join(["nothing is frozen while records are damaged; repair or remove", *damaged]))
+    files = frozen_files(benchmark_dir)
+    newest = max(files, default=0)
+    old = load_quantiles(files[newest]) if newest else Quantiles(version=0)
+    official = found.official()
+    fitted = fit_quantiles(official.evaluations).scenarios
+    if not fitted:
+        raise UserError(f"no official runs with evaluations in {results}; quantiles are frozen from these")
+    new, refused = {}, []
+    for scenario in sorted(fitted.keys() - old.scenarios.keys()):
+        runs = official.runs[(official.runs["scenario"] == scenario) & (official.runs["n_evaluations"] > 0)]
+        methods = sorted(runs["method"].unique())
+        if len(methods) > 1:
+            entry = fitted[scenario]
+            new[scenario] = (
+                f"{scenario}: {entry.n_evaluations:,} evaluations, runs: {entry.n_runs}, methods: {len(methods)} "
+                f"({', '.join(methods)}), seeds: {runs['seed'].nunique()}"
+            )
+        else:
+            refused.append(
+                f"{scenario}: not frozen, {methods[0]} alone has run there; what is frozen stays, so run another"
+            )
+    if refused and not new:
+        raise UserError("\n".join(refused))
+    warnings = (*found.warnings, *refused)
+    if not new:
+        return Frozen(files[newest], (), warnings)
+    scenarios = {**{scenario: fitted[scenario] for scenario in new}, **old.scenarios}
+    path = benchmark_dir / f"quantiles_v{newest + 1}.json"
+    document = {
+        "version": newest + 1,
+        "objectives": list(OBJECTIVES),
+        "cells": {scenario: _scenario_to_json(scenarios[scenario]) for scenario in sorted(scenarios)},
+    }
+    write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())
+    return Frozen(path, tuple(new.values()), warnings)
+
+
+def _scenario_to_json(scenario: ScenarioQuantiles) -> dict[str, Any]:
+    return {
+        "suite_version": scenario.suite_version,
+        "n_runs": scenario.n_runs,
+        "n_evaluations": scenario.n_evaluations,
+        # As one text, because a line a number would make the file 2,000 lines a scenario.
+        "knots": {name: " ".join(map(repr, knots.tolist())) for name, knots in scenario.knots.items()},
+    }
+
+
+def _scenario_from_json(entry: Mapping[str, Any]) -> ScenarioQuantiles:
+    knots = {name: np.array([float(text) for text in entry["knots"][name].split()]) for name in OBJECTIVES}
+    for name, values in knots.items():
+        if len(values) == 0 or not np.isfinite(values).all() or (np.diff(values) < 0).any():
+            raise ValueError(f"knots of {name!r} are not ascending numbers")
+    return ScenarioQuantiles(knots, str(entry["suite_version"]), int(entry["n_runs"]), int(entry["n_evaluations"]))

@@ -1,0 +1,92 @@
+"""Test metric of the network one would pick under a limit on parameters, relative to the unpruned one (figure 8)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nasbench.analysis.reading.results import Results
+from nasbench.arrays import FloatArray, IntArray
+
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+UNPRUNED_METHODS = ("head-pruning", "rfp")
+"""Methods that start from the network fine-tuned as a whole, on nothing else, and evaluate it before they prune it."""
+
+
+def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLDS) -> pd.DataFrame:
+    """What each run offers at each limit on the fraction of parameters.
+
+    Of the configurations with at most so many parameters the one with the best *validation* error is picked (of equal
+    ones the smaller, then the earlier) and its *test* metric is reported. The picked one is on the run's Pareto
+    front, so it has a test metric. The metric is set in relation to the unpruned network's: the mean over seeds of
+    the full networks that the methods in :data:`UNPRUNED_METHODS` evaluated in the same scenario; in a scenario without any,
+    the full network that the run itself evaluated.
+
+    Args:
+        results: of runs that have ended; left unchanged.
+        thresholds: ``(n_thresholds,)``, fractions of the full network's parameters.
+
+    Returns:
+        One row a run and threshold: ``run_row, run, entry, label, scenario, task, model, seed, threshold``; of the
+        picked configuration ``index, params, error, test_metric``; ``unpruned``, and ``relative = test_metric /
+        unpruned``. NaN where a run has nothing that small, where a test metric is missing, or where the unpruned
+        network's is not positive (a Matthews or Spearman correlation can be).
+    """
+    runs = results.runs
+    beta = np.asarray(thresholds, dtype=np.float64)
+    picked = _picks(results.evaluations, len(runs), beta)
+    names = ["run", "entry", "algorithm", "scenario", "task", "model", "seed"]
+    rows = np.repeat(np.arange(len(runs)), len(beta))
+    frame = runs[names].iloc[rows].reset_index(drop=True)
+    frame.insert(0, "run_row", rows)
+    frame["threshold"] = np.tile(beta, len(runs))
+    # One row more than there are evaluations, all NaN, for "nothing picked" = -1.
+    chosen = results.evaluations[["index", "params", "error", "test_error"]].astype(np.float64)
+    chosen = chosen.reindex([*range(len(chosen)), -1]).iloc[picked.ravel()].reset_index(drop=True)
+    frame[["index", "params", "error"]] = chosen[["index", "params", "error"]]
+    frame["test_metric"] = 1.0 - chosen["test_error"]
+    frame["unpruned"] = unpruned_metric(results)[rows]
+    frame["relative"] = frame["test_metric"] / frame["unpruned"].where(frame["unpruned"] > 0)
+    return frame
+
+
+def unpruned_metric(results: Results, error: str = "test_error") -> FloatArray:
+    """The unpruned network's test metric that each run is held against, ``(n_runs,)``; NaN where there is none.
+
+    Args:
+        error: ``error`` for the validation metric instead.
+    """
+    runs, evaluations = results.runs, results.evaluations
+    full = evaluations["n_params"].to_numpy() == runs["n_params_full"].to_numpy()[evaluations["run_row"].to_numpy()]
+    known = evaluations[full & evaluations[error].notna().to_numpy()]
+    own = (1.0 - known.groupby("run_row")[error].first()).reindex(range(len(runs)))
+    fine_tuned = pd.DataFrame({"scenario": runs["scenario"], "seed": runs["seed"], "metric": own.to_numpy()})
+    fine_tuned = fine_tuned[runs["method"].isin(UNPRUNED_METHODS).to_numpy()].dropna()
+    # Two methods of one seed tell of the same network: seeds weigh the same, not runs.
+    by_scenario = fine_tuned.groupby(["scenario", "seed"])["metric"].mean().groupby("scenario").mean()
+    shared = runs["scenario"].map(by_scenario).to_numpy(dtype=np.float64)
+    return np.where(np.isnan(shared), own.to_numpy(dtype=np.float64), shared)
+
+
+def _picks(evaluations: pd.DataFrame, n_runs: int, beta: FloatArray) -> IntArray:
+    """Row of the evaluation picked by each run at each threshold, ``(n_runs, n_thresholds)``; -1 for none."""
+    error, params = evaluations["error"].to_numpy(), evaluations["params"].to_numpy()
+    run, index = evaluations["run_row"].to_numpy(), evaluations["index"].to_numpy()
+    rows = np.flatnonzero((evaluations["status"] == "ok").to_numpy())
+    preference = np.empty(len(rows), dtype=np.int64)
+    preference[np.lexsort((index[rows], params[rows], error[rows]))] = np.arange(len(rows))
+    order = np.lexsort((params[rows], run[rows]))
+    rows, preference = rows[order], preference[order]
+    # Best so far by ascending parameters; lowered from run to run by more than its range, so that each starts anew.
+    offset = run[rows].astype(np.int64) * len(rows)
+    best = np.minimum.accumulate(preference - offset) + offset
+    row_of = np.empty(len(rows), dtype=np.int64)
+    row_of[preference] = rows
+    starts = np.searchsorted(run[rows], np.arange(n_runs))
+    picked = np.full((n_runs, len(beta)), -1, dtype=np.int64)
+    for column, limit in enumerate(beta):
+        n_within = np.bincount(run[rows][params[rows] <= limit], minlength=n_runs)
+        some = n_within > 0
+        picked[some, column] = row_of[best[(starts + n_within - 1)[some]]]
+    return picked

@@ -1,0 +1,139 @@
+"""How much heads and units matter to the loss: gradients with respect to masks over them, at masks of one.
+
+A mask xi that multiplies an activation a has the gradient <a, dL/da>, so no mask is needed: the product is taken when
+the backward pass comes by. One pass gives it for every example of a batch, because an example's activations reach no
+other example's loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasbench.arrays import BoolArray
+from nasbench.data.batching import Batch, evaluation_batches
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.training.evaluation import MAX_PADDING
+from nasbench.training.losses import Kind, label_loss
+
+if TYPE_CHECKING:
+    from nasbench.data.splits import Split
+
+MAX_TOKENS = {"cpu": 2048, "cuda": 16384}
+"""Padded tokens of a batch; activations of all layers are held for the backward pass."""
+
+
+def batches(split: Split, network: SuperNetwork, pad_id: int) -> Iterator[Batch]:
+    """All examples of a split once, in order of length, in batches that a backward pass can hold."""
+    device = network.device.type
+    for batch in evaluation_batches(split, pad_id, MAX_TOKENS[device], MAX_PADDING[device]):
+        yield batch.to(network.device)
+
+
+def head_gradients(
+    network: SuperNetwork, batch: Batch, kind: Kind, subnetwork: SubNetwork, per_token: bool = False
+) -> Tensor:
+    """dL(x)/dxi of a mask over heads for each example x, ``(n_examples, n_layers, n_heads)``; 0 for pruned heads.
+
+    Args:
+        subnetwork: of ``network``, which is whole; run in eval mode, its weights get no gradient.
+        per_token: masks over single tokens instead, and the sum of the *absolute values* of their gradients.
+    """
+    dims = network.dims
+    found = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_heads, device=network.device)
+
+    def note(layer: int, context: Tensor, gradient: Tensor) -> None:
+        of_tokens = (context * gradient).view(*context.shape[:2], -1, dims.head_size).sum(-1)
+        found[:, layer, _kept(subnetwork.heads[layer])] = (of_tokens.abs() if per_token else of_tokens).sum(1)
+
+    _backward(network, batch, kind, subnetwork, on_heads=note)
+    return _by_example(found, network)
+
+
+def mask_gradients(network: SuperNetwork, batch: Batch, kind: Kind, subnetwork: SubNetwork) -> tuple[Tensor, Tensor]:
+    """dL(x)/dm of masks over heads and units for each example x; 0 for what is pruned.
+
+    Returns:
+        ``(n_examples, n_layers, n_heads)`` and ``(n_examples, n_layers, n_units)``.
+    """
+    dims = network.dims
+    heads = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_heads, device=network.device)
+    units = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_units, device=network.device)
+
+    def note_heads(layer: int, context: Tensor, gradient: Tensor) -> None:
+        products = (context * gradient).sum(1)
+        heads[:, layer, _kept(subnetwork.heads[layer])] = products.view(len(heads), -1, dims.head_size).sum(-1)
+
+    def note_units(layer: int, inner: Tensor, gradient: Tensor) -> None:
+        units[:, layer, _kept(subnetwork.units[layer])] = (inner * gradient).sum(1)
+
+    _backward(network, batch, kind, subnetwork, note_heads, note_units)
+    return _by_example(heads, network), _by_example(units, network)
+
+
+_Note = Callable[[int, Tensor, Tensor], None]
+"""Takes a layer, what its heads or units put out ``(n, length, width)``, and the gradient of that; both fp32."""
+
+
+def _backward(
+    network: SuperNetwork,
+    batch: Batch,
+    kind: Kind,
+    subnetwork: SubNetwork,
+    on_heads: _Note,
+    on_units: _Note | None = None,
+) -> None:
+    """One forward and backward pass of the sum of the examples' losses; shows activations and their gradients."""
+    slices = network.slices(subnetwork)
+    last_attention = max((i for i, part in enumerate(slices) if part.head_rows is not None), default=-1)
+    with torch.enable_grad(), _without_weight_gradients(network):
+        hidden = network.embed(batch)
+        for i, part in enumerate(slices):
+            # As in SuperNetwork.encode: behind the last attention block only the first token reaches the loss.
+            if part.head_rows is not None:
+                context = network.context(i, part, hidden, batch.attention_mask, first_only=i == last_attention)
+                _watch(context, i, on_heads)
+                hidden = network.attention_output(i, part, context, hidden[:, : context.shape[1]])
+            if i >= last_attention:
+                hidden = hidden[:, :1]
+            if part.units is not None:
+                inner = network.inner(i, part, hidden)
+                if on_units is not None:
+                    _watch(inner, i, on_units)
+                hidden = network.feed_forward_output(i, part, inner, hidden)
+        mean_loss = label_loss(kind, network.classify(hidden[:, 0]), batch.labels)
+        cast(Any, mean_loss * len(batch.labels)).backward()
+
+
+def _watch(output: Tensor, layer: int, note: _Note) -> None:
+    if not output.requires_grad:
+        output.requires_grad_()  # the first block: nothing before it needs a gradient
+    values = output.detach()  # a hook that held the tensor itself would keep the graph alive
+    cast(Any, output).register_hook(lambda gradient: note(layer, values.float(), gradient.float()))
+
+
+@contextmanager
+def _without_weight_gradients(network: SuperNetwork) -> Iterator[None]:
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_()
+
+
+def _kept(mask: BoolArray) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(mask))
+
+
+def _by_example(of_sequences: Tensor, network: SuperNetwork) -> Tensor:
+    """Masks are the same for all choices of an example, so their gradients add up."""
+    return of_sequences.view(-1, network.n_choices, *of_sequences.shape[1:]).sum(1)

@@ -1,0 +1,125 @@
+"""Which heads and units to keep for a given amount of computation (Kwon et al. 2022): arrays in, masks out.
+
+The Fisher information of a mask m is approximated by sum_b g_b^2 with g_b = dL_b/dm, the gradient of the mean loss of
+batch b at m = 1; to second order it is what removing the head or unit costs (their equation 8). Its diagonal decides
+how many heads and units stay, its blocks (one a layer for heads, one for units) then decide which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nasbench.arrays import BoolArray, FloatArray, IntArray
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
+
+
+@dataclass(frozen=True)
+class MacCosts:
+    """Multiply-accumulate operations of one sequence.
+
+    Attributes:
+        head, unit: of a single one of them.
+        full: of all heads and units of the network; embeddings and classifier are not counted.
+    """
+
+    head: float
+    unit: float
+    full: float
+
+    @classmethod
+    def of(cls, dims: Dimensions, length: float) -> MacCosts:
+        """For sequences of ``length`` tokens, which may be a mean."""
+        d, d_h = dims.hidden_size, dims.head_size
+        head = 3 * length * d * d_h + 2 * length**2 * d_h + length * d_h * d
+        unit = 2 * length * d
+        return cls(head, unit, dims.n_layers * (dims.n_heads * head + dims.n_units * unit))
+
+    def of_subnetwork(self, subnetwork: SubNetwork) -> float:
+        """Of the heads and units that a sub-network keeps."""
+        return float(self.head * subnetwork.heads.sum() + self.unit * subnetwork.units.sum())
+
+
+class MaskSearch:
+    """The heads and units with the largest kept Fisher information within a number of operations.
+
+    For a given number of heads the best choice is those of largest Fisher information and as many of the best units
+    as still fit, so all numbers of heads are compared at once. What is sorted and summed here serves every budget.
+
+    Args:
+        heads, units: diagonal of the Fisher information, ``(n_layers, n_heads)`` and ``(n_layers, n_units)``.
+    """
+
+    def __init__(self, heads: FloatArray, units: FloatArray, costs: MacCosts) -> None:
+        self._shapes, self._costs = (heads.shape, units.shape), costs
+        self._head_order, self._kept_by_heads = _largest_first(heads)
+        self._unit_order, self._kept_by_units = _largest_first(units)
+
+    def best(self, alpha: float) -> SubNetwork:
+        """The sub-network for a fraction ``alpha`` < 1 of the full network's operations.
+
+        At least one head stays, as in the published code, unless not even one fits. The number of heads never exceeds
+        what fits, which the published code does not check.
+        """
+        budget = alpha * self._costs.full
+        n_heads = np.arange(1, len(self._head_order) + 1)
+        n_heads = n_heads[n_heads * self._costs.head <= budget]
+        if not len(n_heads):
+            n_heads = np.array([0])
+        n_units = ((budget - n_heads * self._costs.head) // self._costs.unit).astype(np.int64)
+        n_units = np.minimum(n_units, len(self._unit_order))
+        best = int(np.argmax(self._kept_by_heads[n_heads] + self._kept_by_units[n_units]))
+        return SubNetwork(
+            _first(self._head_order, int(n_heads[best]), self._shapes[0]),
+            _first(self._unit_order, int(n_units[best]), self._shapes[1]),
+        )
+
+
+def _largest_first(fisher: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Flat indices in descending order, and the sum of the first 0, 1, 2, ... of them."""
+    order = np.argsort(-fisher, axis=None, kind="stable")
+    return order, np.concatenate([[0.0], np.cumsum(fisher.ravel()[order])])
+
+
+def _first(order: IntArray, n: int, shape: tuple[int, ...]) -> BoolArray:
+    mask = np.zeros(len(order), dtype=np.bool_)
+    mask[order[:n]] = True
+    return mask.reshape(shape)
+
+
+def rearrange(gradients: FloatArray, n_kept: list[int]) -> list[BoolArray]:
+    """Exchange heads (or units) of one layer so that removing the pruned ones *together* costs less.
+
+    The cost of removing a set is || sum of its g ||^2 (block-diagonal Fisher information). Starting with the set of
+    smallest single costs, every other index in ascending order is put in and the one taken out without which the
+    cost is smallest, possibly the same one; so the cost never rises.
+
+    Args:
+        gradients: g, ``(n_batches, n)``.
+        n_kept: how many of n are kept; several numbers share the products of the gradients.
+
+    Returns:
+        For each number a mask ``(n,)``, True = keep.
+    """
+    products = gradients.T @ gradients
+    single = products.diagonal().copy()
+    order = np.argsort(single, kind="stable")
+    return [_rearranged(products, single, order, len(order) - n) for n in n_kept]
+
+
+def _rearranged(products: FloatArray, single: FloatArray, order: IntArray, n_pruned: int) -> BoolArray:
+    kept = np.ones(len(order), dtype=np.bool_)
+    kept[order[:n_pruned]] = False
+    if n_pruned == 0:
+        return kept
+    # With s the sum over the set, || s - g_k ||^2 = |s|^2 - 2 <s, g_k> + |g_k|^2: only the last two terms depend on k.
+    sum_products = products[order[:n_pruned]].sum(axis=0)
+    own = np.where(kept, np.inf, single)
+    for added in order[n_pruned:]:
+        sum_products += products[added]
+        own[added] = single[added]
+        removed = int(np.argmin(own - 2 * sum_products))
+        own[removed] = np.inf
+        sum_products -= products[removed]
+    return np.isinf(own)

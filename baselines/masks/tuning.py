@@ -1,0 +1,232 @@
+"""Real values for the masks of a pruned network, so that each block puts out what a larger network's does.
+
+Mask tuning of Kwon et al. 2022: block by block from the input, linear least squares over the mask values of the kept
+heads (or units), the input being that of the network tuned so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import lsmr
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nasbench.arrays import FloatArray
+from nasbench.networks.sliced import LayerSlice
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import SuperNetwork
+
+DAMPING = 1.0
+LARGEST_SCALE = 10.0
+_MAX_ITERATIONS = 20
+"""Of LSMR for each mask value. Scipy's default, one, is enough in exact arithmetic only."""
+_SOLVED = (0, 1, 2, 4, 5)
+"""Reasons of LSMR to stop: a solution to within the tolerance or to within rounding."""
+
+
+@dataclass(frozen=True)
+class TuningBatch:
+    """Padded examples.
+
+    Attributes:
+        embedded: ``(n, length, d)``.
+        mask: ``(n, length)``, True = a token; None if nothing is padded.
+        counts: how often each token counts, fp32 ``(n, length)``; 0 for padding.
+    """
+
+    embedded: Tensor
+    mask: Tensor | None
+    counts: Tensor
+
+
+def tune_masks(
+    network: SuperNetwork,
+    student: SubNetwork,
+    teacher: SubNetwork,
+    batches: Sequence[TuningBatch],
+    after_batch: Callable[[], None] = lambda: None,
+) -> tuple[FloatArray, FloatArray]:
+    """Mask values with which the student's blocks put out what the teacher's do.
+
+    Compared are the sums of block and residual stream before LayerNorm, over all tokens; behind the last feed-forward
+    block only at the first token, which the classifier reads. Not tuned are the attention of layer 0, as published,
+    and blocks that one of the two skips. (The authors' code also fits a constant to each attention block and drops it
+    again; that is left out.) Tuning ends early, and keeps what is done, where the solver fails or a scale
+    leaves [-10, 10].
+
+    Args:
+        network: the whole network that both are sub-networks of; run in eval mode.
+        after_batch: called after each batch of each block; may raise to stop.
+
+    Returns:
+        ``(n_layers, n_heads)`` and ``(n_layers, n_units)``; 1 where nothing was tuned.
+    """
+    dims = network.dims
+    head_scales, unit_scales = np.ones((dims.n_layers, dims.n_heads)), np.ones((dims.n_layers, dims.n_units))
+    student_parts, teacher_parts = network.slices(student), network.slices(teacher)
+    streams = [_Streams(batch.embedded, batch.embedded, batch.mask, batch.counts) for batch in batches]
+    with torch.inference_mode():
+        for i in range(dims.n_layers):
+            own, other = (_attention(network, i, slices[i]) for slices in (student_parts, teacher_parts))
+            scales = _pass_block(own, other, streams, tuned=i > 0, after_batch=after_batch)
+            if scales is None:
+                break
+            head_scales[i, student.heads[i]] = scales
+            if i + 1 == dims.n_layers:
+                streams = [stream.first_only() for stream in streams]
+            own, other = (_feed_forward(network, i, slices[i]) for slices in (student_parts, teacher_parts))
+            scales = _pass_block(own, other, streams, tuned=True, after_batch=after_batch)
+            if scales is None:
+                break
+            unit_scales[i, student.units[i]] = scales
+    return head_scales, unit_scales
+
+
+@dataclass
+class _Streams:
+    """Hidden states ``(n, length, d)`` of both networks between two blocks."""
+
+    student: Tensor
+    teacher: Tensor
+    mask: Tensor | None
+    counts: Tensor
+
+    def first_only(self) -> _Streams:
+        return _Streams(self.student[:, :1], self.teacher[:, :1], self.mask, self.counts[:, :1])
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One block of one of the two networks.
+
+    Attributes:
+        outputs: of heads or units, ``(n, length, m)``, from hidden states and mask.
+        columns: of the output projection, ``(d, m)``, in the network's dtype.
+        width: outputs that share a mask value: the head size, or 1.
+    """
+
+    outputs: Callable[[Tensor, Tensor | None], Tensor]
+    columns: Tensor
+    bias: Tensor
+    norm: nn.LayerNorm
+    width: int
+
+    @property
+    def n_values(self) -> int:
+        """Heads or units, hence mask values."""
+        return self.columns.shape[1] // self.width
+
+    def total(self, outputs: Tensor, residual: Tensor) -> Tensor:
+        """Block output plus residual stream, before LayerNorm, fp32."""
+        return functional.linear(outputs, self.columns).float() + self.bias + residual.float()
+
+    def normed(self, total: Tensor, like: Tensor) -> Tensor:
+        hidden: Tensor = self.norm(total)
+        return hidden.to(like.dtype)
+
+
+def _attention(network: SuperNetwork, i: int, part: LayerSlice) -> _Block | None:
+    block = network.adapter.attention(i)
+    if part.head_rows is None or block is None:
+        return None
+    columns = block.output.weight.detach()[:, part.head_rows].to(network.dtype)
+    return _Block(
+        lambda hidden, mask: network.context(i, part, hidden, mask),
+        columns, block.output.bias, block.norm, network.dims.head_size,
+    )  # fmt: skip
+
+
+def _feed_forward(network: SuperNetwork, i: int, part: LayerSlice) -> _Block | None:
+    block = network.adapter.feed_forward(i)
+    if part.units is None or block is None:
+        return None
+    columns = block.output.weight.detach()[:, part.units].to(network.dtype)
+    return _Block(lambda hidden, _: network.inner(i, part, hidden), columns, block.output.bias, block.norm, width=1)
+
+
+def _pass_block(
+    student: _Block | None,
+    teacher: _Block | None,
+    streams: list[_Streams],
+    tuned: bool,
+    after_batch: Callable[[], None],
+) -> FloatArray | None:
+    """Carry both streams through one block, the student's with tuned mask values.
+
+    Returns:
+        A value for each head or unit of the student, 1 if the block is not tuned; None if there is no solution, and the
+        streams are then of no further use.
+    """
+    equations = NormalEquations(student.columns, student.width) if tuned and student and teacher else None
+    outputs = []
+    for stream in streams:
+        if student is not None:
+            outputs.append(student.outputs(stream.student, stream.mask))
+        if teacher is not None:
+            total = teacher.total(teacher.outputs(stream.teacher, stream.mask), stream.teacher)
+            if equations is not None:
+                assert student is not None
+                equations.add(outputs[-1], total - student.bias - stream.student.float(), stream.counts)
+            stream.teacher = teacher.normed(total, like=stream.teacher)
+        after_batch()
+    if student is None:
+        return np.ones(0)
+    scales = np.ones(student.n_values) if equations is None else equations.solve()
+    if scales is None:
+        return None
+    per_output = torch.as_tensor(np.repeat(scales, student.width), device=student.columns.device)
+    for stream, output in zip(streams, outputs, strict=True):
+        total = student.total(output * per_output.to(output.dtype), stream.student)
+        stream.student = student.normed(total, like=stream.student)
+    return scales
+
+
+class NormalEquations:
+    """A^T A x = A^T b for the mask values x of one block, without A.
+
+    Row (t, i) of A has, for each mask value, what its outputs a add to feature i of token t: A[(t, i), g] = sum over j
+    in g of columns[i, j] a[t, j]. So A^T A = (a^T a) * (columns^T columns), elementwise, summed over pairs of groups.
+
+    Args:
+        columns: of the output projection, ``(d, m)``.
+        width: consecutive outputs that share a mask value.
+    """
+
+    def __init__(self, columns: Tensor, width: int) -> None:
+        self._columns, self._width = columns.float(), width
+        m = columns.shape[1]
+        self._left = torch.zeros(m, m, device=columns.device)
+        self._right = torch.zeros(m, dtype=torch.float64, device=columns.device)
+
+    def add(self, outputs: Tensor, target: Tensor, counts: Tensor) -> None:
+        """Take tokens in.
+
+        Args:
+            outputs: ``(n, length, m)``.
+            target: what their weighted sum shall be, fp32 ``(n, length, d)``.
+            counts: how often each token counts, ``(n, length)``.
+        """
+        flat = outputs.flatten(0, 1).float()
+        weighted = flat * counts.reshape(-1, 1)
+        self._left.addmm_(weighted.t(), flat)
+        self._right += ((target.flatten(0, 1) @ self._columns) * weighted).sum(0)
+
+    def solve(self) -> FloatArray | None:
+        """The mask values 1 + delta, with delta from LSMR on the normal equations with a damping of 1.
+
+        Returns:
+            ``(m / width,)``; None if the solver fails or a scale leaves [-10, 10].
+        """
+        left = (self._left.double() * (self._columns.t() @ self._columns).double()).cpu().numpy()
+        n = len(left) // self._width
+        left = left.reshape(n, self._width, n, self._width).sum(axis=(1, 3))
+        right = self._right.cpu().numpy().reshape(n, self._width).sum(axis=1)
+        delta, reason, *_ = lsmr(left, right - left.sum(axis=1), damp=DAMPING, maxiter=_MAX_ITERATIONS * n)
+        scales: FloatArray = 1.0 + delta
+        if reason not in _SOLVED or not np.all(np.abs(scales) <= LARGEST_SCALE):
+            return None
+        return scales

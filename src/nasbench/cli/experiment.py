@@ -1,0 +1,112 @@
+"""``nasbench experiment``: the runs that a figure needs, one after the other, those that are left to make."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from nasbench.analysis.experiments.definitions import MODELS, SEEDS, TASKS, RunSpecification, find_experiment
+from nasbench.cli import terminal
+from nasbench.errors import NasbenchError, UserError
+from nasbench.plugins import registry
+from nasbench.records.record import RunFolder
+from nasbench.runs import runner
+from nasbench.runs.request import RunRequest, default_model, make_request
+
+
+def runs(
+    name: str, tasks: Sequence[str] = (), models: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> list[RunSpecification]:
+    """The runs of an experiment, restricted where something is given.
+
+    Returns:
+        :class:`nasbench.analysis.experiments.definitions.RunSpecification` each.
+
+    Raises:
+        UnknownName: for an experiment, task or model that does not exist.
+    """
+    for kind, names, known in (("task", tasks, registry.tasks()), ("model", models, registry.models())):
+        for asked in names:
+            registry.find(kind, asked, known)
+    if any(seed < 0 for seed in seeds):
+        raise UserError(f"--seed is 0 or more, not {min(seeds)}")
+    return find_experiment(name).runs(tuple(tasks) or TASKS, tuple(models) or MODELS, tuple(seeds) or SEEDS)
+
+
+def commands(
+    specifications: Sequence[RunSpecification], device: str, data_dir: Path | None, results: Path
+) -> Iterator[str]:
+    """The command of each run; one that is complete has a comment that says so."""
+    for wanted in specifications:
+        # Without a folder for the task and model there is no run of theirs, and the request would take seconds.
+        made = (results / wanted.task / wanted.model).is_dir()
+        complete = made and _is_complete(_request(wanted, device, data_dir, results))
+        yield wanted.command() + ("  # complete" if complete else "")
+
+
+def carry_out(
+    specifications: Sequence[RunSpecification], quiet: bool, device: str, data_dir: Path | None, results: Path
+) -> int:
+    """Make the runs; one that is complete is passed over, one that fails does not keep the others from being made.
+
+    Returns:
+        How many failed.
+
+    Raises:
+        UserError: before anything is run, if one of the runs cannot be.
+    """
+    console, n_failed = Console(highlight=False), 0
+    requests = [_request(wanted, device, data_dir, results) for wanted in specifications]
+    for request in requests:
+        if request.effective_budget_s is None and request.max_evaluations is None:
+            one_that_has = default_model(request.task, request.device_class)
+            raise UserError(
+                f"task {request.task.name!r} has no budget for {request.model.name!r} on a {request.device_class}; "
+                f"choose the model of all runs with --model, for example --model {one_that_has}"
+            )
+    for number, (wanted, request) in enumerate(zip(specifications, requests, strict=True), start=1):
+        console.print(Text(f"\n[{number} of {len(specifications)}] {wanted.command()}"), soft_wrap=True)
+        try:
+            failure = _run(request, quiet)
+        except NasbenchError as error:
+            failure = str(error)
+        if failure is not None:
+            n_failed += 1
+            console.print(Text(f"failed: {failure}", style="red"))
+    return n_failed
+
+
+def _request(wanted: RunSpecification, device: str, data_dir: Path | None, results: Path) -> RunRequest:
+    request = make_request(
+        wanted.method,
+        wanted.task,
+        model=wanted.model,
+        space=wanted.space,
+        searcher=wanted.searcher,
+        settings=[f"{name}={value}" for name, value in wanted.options.items()],
+        seed=wanted.seed,
+        device=device,
+        data_dir=data_dir,
+        results=results,
+        max_evaluations=wanted.max_evaluations,
+    )
+    return dataclasses.replace(request, shares_super_networks=wanted.super_network is not None)
+
+
+def _is_complete(request: RunRequest) -> bool:
+    folder = RunFolder(request.folder)
+    return folder.exists() and folder.read_run().status == "complete"
+
+
+def _run(request: RunRequest, quiet: bool) -> str | None:
+    """Make one run; why it failed, None if it did not."""
+    if _is_complete(request):
+        Console(highlight=False).print("complete already")
+        return None
+    with terminal.observer(quiet) as view:
+        record = runner.run(request, view)
+    return record.reason or "without a reason" if record.status == "failed" else None

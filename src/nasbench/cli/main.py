@@ -1,0 +1,353 @@
+"""The command line: ``nasbench COMMAND``.
+
+Commands are thin: they turn texts into arguments, call the engine or the analysis, and print. Whatever a command needs
+is imported when it runs, so that ``nasbench --help`` answers at once. :func:`main` is the only place that decides what
+a failure looks like.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nasbench import __version__
+from nasbench.errors import NasbenchError
+
+ISSUE_HINT = "this is a bug in nasbench, please report it with the lines above"
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+RESUMABLE = "interrupted; what was recorded is kept, and the same command resumes"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 if all went well, 2 for a user's mistake, 1 for a failure, 130 if interrupted."""
+    # Threads that wait for each other spin by default, and on a machine that does anything else at the same time they
+    # spin away the time of those they wait for: with other work running, steps of a training took five times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        result = cli.main(args=arguments, prog_name="nasbench", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except NasbenchError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has had enough (`nasbench tasks | head`). Python must not try to flush again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:  # noqa: BLE001 - whatever it is, whoever sees it learns that it is not their fault
+        traceback.print_exc()
+        return _fail(ISSUE_HINT, 1)
+
+
+def _fail(message: str, code: int) -> int:
+    """One line on stderr, whatever the message is made of."""
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return code
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, invoke_without_command=True
+)
+@click.version_option(__version__, prog_name="nasbench", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Prune pre-trained language models by multi-objective neural architecture search, and compare ways to do it.
+
+    \b
+    A first run, which needs nothing from outside:
+        nasbench run --method ws-nas --task demo
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+PATH = click.Path(path_type=Path)
+plugin_option = click.option(
+    "--plugin", "plugins", type=PATH, multiple=True, help="A Python file with more methods or searchers (repeatable)."
+)
+results_option = click.option(
+    "--results", type=PATH, default=Path("results"), show_default=True, help="The folder of runs."
+)
+
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU if any.",
+)
+data_option = click.option(
+    "--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="Local data; else $NASBENCH_DATA_DIR, else the hub."
+)
+quiet_option = click.option(
+    "--quiet", is_flag=True, help="Plain lines instead of a live view, as when not on a terminal."
+)
+
+
+@cli.command()
+@click.option("--method", required=True, help="See nasbench methods.")
+@click.option("--task", required=True, help="See nasbench tasks; or the path of your own declaration, a .toml file.")
+@click.option("--model", help="See nasbench models; default: the task's.")
+@click.option("--space", help="small, medium, layer or large; default: the task's.")
+@click.option("--searcher", help="See nasbench searchers; default: the method's.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the method; searcher.KEY for its searcher.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the data split and everything random.")
+@device_option
+@data_option
+@results_option
+@click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="Other than the task's: an unofficial run.")
+@click.option("--max-evaluations", type=int, help="Stop after so many, however fast the machine is.")
+@plugin_option
+@quiet_option
+def run(quiet: bool, **arguments: Any) -> int:
+    """Run a method on a task, or resume it.
+
+    The same command again resumes an interrupted run with the budget it had left. A run that is complete is not
+    run again.
+    """
+    from nasbench.cli import terminal
+    from nasbench.plugins.registry import PluginError
+    from nasbench.runs.request import make_request, record_unusable_plugin
+
+    try:
+        request = make_request(**arguments)
+    except PluginError as error:
+        del arguments["plugins"], arguments["data_dir"]
+        record_unusable_plugin(str(error), **arguments)
+        raise
+    from nasbench.runs import runner
+
+    try:
+        with terminal.observer(quiet) as view:
+            record = runner.run(request, view)
+    except KeyboardInterrupt:
+        return _fail(RESUMABLE, INTERRUPTED)
+    if record.status == "failed":
+        return _fail(record.reason or "the run failed", 1)
+    return 0
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@cli.command()
+@json_option
+def tasks(as_json: bool) -> None:
+    """List the tasks."""
+    from nasbench.cli import listing
+
+    columns = {"name": "task", "metric": "metric", "default_models": "default model", "budgets": "budget in s"}
+    _show(listing.tasks(), as_json, {**columns, "summary": "what"})
+
+
+@cli.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the pre-trained models."""
+    from nasbench.cli import listing
+
+    _show(listing.models(), as_json, {"name": "model", "track": "track", "summary": "what"})
+
+
+@cli.command()
+@plugin_option
+@json_option
+def methods(plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List the methods and their options."""
+    from nasbench.cli import listing
+
+    columns = {"name": "method", "default_searcher": "searcher", "spaces": "spaces", "options": "options"}
+    _show(listing.methods(plugins), as_json, {**columns, "summary": "what"})
+
+
+@cli.command()
+@plugin_option
+@json_option
+def searchers(plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List the searchers and their options."""
+    from nasbench.cli import listing
+
+    _show(listing.searchers(plugins), as_json, {"name": "searcher", "options": "options", "summary": "what"})
+
+
+@cli.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--max-params", type=float, default=1.0, show_default=True, help="At most this fraction of the parameters."
+)
+@click.option("--out", type=PATH, required=True, help="The folder for the pruned model; it must not exist.")
+def export(run: Path, max_params: float, out: Path) -> None:
+    """Save a pruned network of a run.
+
+    RUN is the run's folder. Of its front, the network with the best validation error among those small enough is saved;
+    nasbench.load(OUT) loads it.
+    """
+    from nasbench.runs.export import export as carry_out
+
+    evaluation = carry_out(run, out, max_params)
+    click.echo(
+        f"wrote {out}: {100 * evaluation.params:.1f} % of the parameters, validation error {evaluation.error:.4f}"
+    )
+
+
+@cli.command()
+@results_option
+@click.option("--out", type=PATH, default=Path("report"), show_default=True, help="The folder for the report.")
+@click.option("--figure", "figures", multiple=True, help="Only this figure (repeatable): 2 to 12, or a name.")
+@click.option("--refit", is_flag=True, help="Normalise by the runs at hand instead of by the frozen quantiles.")
+def report(results: Path, out: Path, figures: tuple[str, ...], refit: bool) -> int:
+    """Make tables, figures and a page."""
+    from nasbench.analysis.report import report as module
+
+    outcome = module.report(results, out, figures or None, refit)
+    for warning in outcome.warnings:
+        click.echo(f"warning: {' '.join(warning.split())}", err=True)
+    for path in outcome.files if figures else outcome.files[-1:]:
+        click.echo(path)
+    return int(outcome.exit_code)
+
+
+@cli.command()
+@results_option
+@click.option("--out", type=PATH, default=Path("leaderboard.md"), show_default=True, help="The file to write or check.")
+@click.option("--check", "only_check", is_flag=True, help="Fail if the file is not what the results say.")
+def leaderboard(results: Path, out: Path, only_check: bool) -> None:
+    """Write or check the leaderboard."""
+    from nasbench.analysis.report import leaderboard as module
+
+    if only_check:
+        module.check_leaderboard(results, out)
+        click.echo(f"{out} is what {results} says")
+    else:
+        from nasbench.records.record import write_atomically
+
+        write_atomically(out, module.leaderboard(results).encode())
+        click.echo(f"wrote {out}")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--task", "tasks", multiple=True, help="Only this task (repeatable); default: the paper's eight.")
+@click.option("--model", "models", multiple=True, help="Only this model (repeatable); default: the paper's two.")
+@click.option("--seed", "seeds", type=int, multiple=True, help="Only this seed (repeatable); default: 0 to 9.")
+@click.option("--dry-run", is_flag=True, help="Print the commands of the runs, and which are complete.")
+@device_option
+@data_option
+@results_option
+@quiet_option
+def experiment(dry_run: bool, quiet: bool, **arguments: Any) -> int:
+    """Make all runs that a figure needs.
+
+    NAME is fig5 (spaces), fig6 (searchers), fig7 (training strategies), fig8 (methods; fig9 and fig10 show the same
+    runs), fig11 or fig12 (searchers of one method). Runs that are complete are passed over.
+    """
+    from nasbench.cli import experiment as module
+
+    runs = module.runs(arguments.pop("name"), *(arguments.pop(key) for key in ("tasks", "models", "seeds")))
+    if dry_run:
+        for command in module.commands(runs, **arguments):
+            click.echo(command)
+        return 0
+    try:
+        n_failed = module.carry_out(runs, quiet, **arguments)
+    except KeyboardInterrupt:
+        return _fail(RESUMABLE, INTERRUPTED)
+    return _fail(f"{n_failed} of {len(runs)} runs failed", 1) if n_failed else 0
+
+
+@cli.command()
+@results_option
+def claims(results: Path) -> None:
+    """Hold the paper's claims against the results.
+
+    Each is confirmed, refuted, undecided or not run.
+    """
+    from nasbench.analysis.report import claims as module
+
+    click.echo(module.claims(results), nl=False)
+
+
+@cli.command()
+@results_option
+def freeze(results: Path) -> None:
+    """Freeze the scales of the hypervolume.
+
+    Writes the next version of the quantiles that objectives are normalised with: what was frozen before, and tasks and
+    models that had none and that two methods have run on.
+    """
+    from nasbench.analysis.scoring import quantiles
+
+    benchmark = Path(importlib.import_module("nasbench.benchmark").__path__[0])
+    frozen = quantiles.freeze(results, benchmark)
+    for warning in frozen.warnings:
+        click.echo(f"warning: {' '.join(warning.split())}", err=True)
+    for scenario in frozen.scenarios:
+        click.echo(scenario)
+    click.echo(frozen.path if frozen.scenarios else f"nothing to freeze; the newest is {frozen.path}")
+
+
+@cli.command()
+@click.argument("target")
+@plugin_option
+def check(target: str, plugins: tuple[Path, ...]) -> int:
+    """Hold a method or searcher to its contract.
+
+    TARGET is its name, or the path of a Python file that defines some.
+    """
+    from nasbench.cli.check import check as carry_out
+    from nasbench.cli.check import find_targets
+
+    n_failed = 0
+    for cls in find_targets(target, plugins):
+        click.secho(cls.name, bold=True)
+        for passed, name, seen in carry_out(cls):
+            n_failed += not passed
+            click.echo(
+                f"  {click.style('ok  ', fg='green') if passed else click.style('FAIL', fg='red')}  {name}: {seen}"
+            )
+    return _fail(f"{n_failed} checks failed", 1) if n_failed else 0
+
+
+@cli.command("new-method")
+@click.argument("name")
+@click.option("--out", type=PATH, default=Path(), help="The folder for the two files; default: this one.")
+def new_method(name: str, out: Path) -> None:
+    """Write a working method and its test."""
+    from nasbench.cli.scaffold import write_method
+
+    method_file, test_file = write_method(name, out)
+    click.echo(f"wrote {method_file} and {test_file}; now:")
+    click.echo(f"  nasbench check {method_file}")
+    click.echo(f"  nasbench run --plugin {method_file} --method {name} --task demo")
+    click.echo(f"  pytest {test_file}")
+
+
+def _show(entries: list[dict[str, Any]], as_json: bool, columns: dict[str, str]) -> None:
+    from nasbench.cli import listing
+
+    if as_json:
+        click.echo(listing.to_json(entries))
+    else:
+        listing.print_table(entries, columns)

@@ -1,0 +1,133 @@
+"""The end of a run for a person: the Pareto front, how the budget was spent, where the files are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nasbench.records.front import front_of, full_network
+from nasbench.records.record import Evaluation, RunRecord
+
+MAX_ROWS = 20
+"""Of the front's table; a longer front is shown by this many of its members, evenly spaced."""
+
+
+def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Evaluation], folder: Path) -> None:
+    """Everything that is said after a run."""
+    front, full = front_of(evaluations), full_network(record, evaluations)
+    identity = record.identity
+    console.print()
+    if front:
+        shown = evenly_spaced(front, MAX_ROWS)
+        some = f", {len(shown)} shown" if len(shown) < len(front) else ""
+        heading = (
+            f"Pareto front of {identity.algorithm} on {identity.task} ({identity.model}): "
+            f"{len(front)} of {len(evaluations)} sub-networks{some}"
+        )
+        console.print(Text(heading, style="bold"))
+        console.print(front_table(record, shown, full))
+        if full is not None:
+            console.print(Text("percentages after a metric are of the full network's", style="dim"))
+        console.print()
+    else:
+        console.print(Text("no sub-network was evaluated, so there is no front"))
+    console.print(budget_table(record.charged_s, identity.budget_s))
+    console.print()
+    off_clock = ", ".join(f"{phase} {s:.1f} s" for phase, s in record.uncharged_s.items())
+    if off_clock:
+        console.print(Text(f"off the clock: {off_clock}"))
+    if record.unofficial:
+        console.print(Text(f"unofficial: {'; '.join(record.unofficial)}", style="yellow"))
+    for note in record.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+    console.print(Text(f"record: {folder}"), soft_wrap=True)
+
+
+def evenly_spaced(front: list[Evaluation], n: int) -> list[Evaluation]:
+    """At most ``n`` members, both ends among them."""
+    if len(front) <= n:
+        return front
+    return [front[round(i * (len(front) - 1) / (n - 1))] for i in range(n)]
+
+
+def front_table(record: RunRecord, front: Sequence[Evaluation], full: Evaluation | None) -> Table:
+    """One row a sub-network, and the full network below the line. Fits 80 columns."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    for heading in ("layers", "heads", "units", "params", "M", f"validation {record.metric}", f"test {record.metric}"):
+        table.add_column(heading, justify="right", no_wrap=not heading.endswith(record.metric))
+    for evaluation in front:
+        table.add_row(*_cells(evaluation, full), style="bold" if evaluation is full else None)
+    if full is not None and full not in front:
+        table.add_section()
+        table.add_row(*_cells(full, full), style="bold")
+    return table
+
+
+def budget_table(charged_s: Mapping[str, float], budget_s: float | None) -> Table:
+    """Charged seconds by phase, and the share of each in what was spent."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("budget", header_style="bold")
+    spent_s = sum(charged_s.values())
+    for phase in (*charged_s, "together"):
+        table.add_column(phase, justify="right")
+    table.add_row(
+        "seconds",
+        *(f"{s:.1f}" for s in charged_s.values()),
+        f"{spent_s:.1f}",
+        "" if budget_s is None else f"of {budget_s:g}",
+    )
+    table.add_row("share", *(_percent(s, spent_s) for s in charged_s.values()))
+    return table
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3:07``, ``1:02:45``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _cells(evaluation: Evaluation, full: Evaluation | None) -> list[str]:
+    heads = [n for n in evaluation.head_counts if n]
+    units = [n for n in evaluation.unit_counts if n]
+    n_layers = sum(h > 0 or u > 0 for h, u in zip(evaluation.head_counts, evaluation.unit_counts, strict=True))
+    test_of_full = None if full is None else full.test_error
+    return [
+        str(n_layers),
+        _range(heads),
+        _range(units),
+        f"{100 * evaluation.params:.1f} %",
+        f"{evaluation.n_params / 1e6:.1f}",
+        _metric(evaluation.error, None if full is None else full.error),
+        _metric(evaluation.test_error, test_of_full),
+    ]
+
+
+def _range(counts: Sequence[int]) -> str:
+    """Heads or units of the layers that have any: one number where all have the same."""
+    if not counts:
+        return "0"
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _metric(error: float | None, error_of_full: float | None) -> str:
+    """The metric, and what that is of the full network's, where the full network is better than nothing."""
+    if error is None:
+        return "-"
+    metric = 1 - error
+    if error_of_full is None or error_of_full >= 1:
+        return f"{metric:.4f}"
+    return f"{metric:.4f} {_percent(metric, 1 - error_of_full):>7}"
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole > 0 else "-"

@@ -1,0 +1,150 @@
+"""What a person sees of a run: a live view on a terminal, plain lines elsewhere, and at the end the front."""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nasbench.cli.progress import Progress
+from nasbench.cli.summary import duration, print_summary
+from nasbench.records.record import Evaluation, RunRecord
+
+PLAIN_WIDTH = 120
+"""Columns of the final table where no terminal limits it."""
+REFRESHES_PER_S = 4
+
+
+class View(Progress, AbstractContextManager["View"]):
+    """What both views share: a heading, and the end. A context manager, so that a live view always lets go."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def phase(self, name: str, elapsed_s: float) -> None:
+        super().phase(name, elapsed_s)
+        if self.record is None:
+            self.console.print("loading data and model")
+
+    def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
+        super().run_started(record, folder, n_resumed, budget_s)
+        identity = record.identity
+        parts = (identity.algorithm, identity.task, identity.model, identity.space, f"seed {identity.seed}")
+        self.console.print(Text(" | ".join((*parts, identity.device_class)), style="bold"))
+        if n_resumed or self.elapsed_s:
+            self.console.print(Text(f"resuming after {duration(self.elapsed_s)} and {n_resumed} evaluations"))
+
+    def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
+        print_summary(self.console, record, evaluations, self.folder)
+        if any(evaluation.error is not None for evaluation in evaluations):
+            from nasbench.runs.picture import save_front
+
+            picture = save_front(record, evaluations, self.folder)
+            self.console.print(Text(f"picture: {picture}"), soft_wrap=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to let go of."""
+
+    def found(self) -> str:
+        """Evaluations, best error and hypervolume so far, as one text."""
+        limit = None if self.record is None else self.record.identity.max_evaluations
+        count = f"{self.n_evaluations} evaluations" if limit is None else f"{self.n_evaluations} of {limit} evaluations"
+        if self.best_error is None:
+            return count
+        failed = f" ({self.n_failed} failed)" if self.n_failed else ""
+        return f"{count}{failed}, best error {self.best_error:.4f}, hypervolume {self.raw_hypervolume:.4f}"
+
+    def steps_text(self) -> str:
+        """How far the current training is and how long it will take, empty if there is none."""
+        if self.steps is None:
+            return ""
+        done, total = self.steps
+        left = "" if self.eta_s is None else f", {duration(self.eta_s)} left"
+        return f"step {done} of {total}{left}"
+
+
+class PlainView(View):
+    """Lines for logs: one when a phase is seen for the first time, and one a while."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._last_s = 0.0
+        self._phases: set[str] = set()
+
+    @property
+    def interval_s(self) -> float:
+        """Between lines, in seconds of the budget: some fifty lines a run, none faster than every ten seconds."""
+        return min(max(self.budget_s / 50, 10), 60)
+
+    def changed(self) -> None:
+        if self.record is None:
+            return
+        # A training is worth a line once its first step is made.
+        is_new = self.phase_name not in self._phases and (self.phase_name != "training" or self.steps is not None)
+        if is_new or self.elapsed_s - self._last_s >= self.interval_s:
+            self._phases.add(self.phase_name)
+            self._last_s = self.elapsed_s
+            limit = f" of {duration(self.budget_s)}" if math.isfinite(self.budget_s) else ""
+            parts = [part for part in (self.steps_text(), self.found()) if part]
+            self.console.print(Text(f"[{duration(self.elapsed_s)}{limit}] {self.phase_name}: {'; '.join(parts)}"))
+
+
+class LiveView(View):
+    """Three lines that stay where they are and tell how things stand; they make room for the final table."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live = Live(
+            console=console, get_renderable=self.render, refresh_per_second=REFRESHES_PER_S, transient=True
+        )
+
+    def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
+        super().run_started(record, folder, n_resumed, budget_s)
+        self._live.start()
+
+    def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
+        self._live.stop()
+        super().run_finished(record, evaluations)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def render(self) -> RenderableType:
+        """The view as of now; called by rich's thread, a few times a second."""
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(width=8)
+        grid.add_column(ratio=1)
+        grid.add_column(justify="right", no_wrap=True)
+        is_limited = math.isfinite(self.budget_s)
+        limit = f" of {duration(self.budget_s)}" if is_limited else ""
+        grid.add_row(
+            "budget",
+            ProgressBar(total=self.budget_s if is_limited else None, completed=min(self.elapsed_s, self.budget_s)),
+            f"{duration(self.elapsed_s)}{limit}",
+        )
+        if self.steps is not None:
+            done, total = self.steps
+            grid.add_row("training", ProgressBar(total=total, completed=done), self.steps_text())
+        else:
+            grid.add_row("now", Text(self.phase_name), "")
+        return Group(grid, Text(f"found    {self.found()}"))
+
+
+def observer(quiet: bool) -> View:
+    """The view that suits where the output goes."""
+    if quiet or not sys.stdout.isatty():
+        return PlainView(Console(width=PLAIN_WIDTH, highlight=False))
+    return LiveView(Console(highlight=False))

@@ -1,0 +1,177 @@
+"""Train, validation and test data of a task, split and tokenised.
+
+The split is a function of the data's contents and the data seed alone (reference: section 4.1 of the paper): the public
+train split goes 70/30 into train and validation, the public validation split is the test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nasbench.data.sources import Labels, Rows, read_rows
+from nasbench.data.tokens import Tokens, tokenise
+from nasbench.declarations.task import Task
+from nasbench.errors import UserError
+
+_SPLIT_STREAM = 70_30
+"""Keeps the generator of the split apart from others that are seeded with the same number."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tokenised examples without padding.
+
+    Attributes:
+        tokens: int32 ``(n_tokens,)``, all sequences one after the other.
+        segments: uint8 ``(n_tokens,)``, token type of each token.
+        offsets: int64 ``(n_sequences + 1,)``; sequence i is ``tokens[offsets[i]:offsets[i + 1]]``.
+        labels: ``(n_examples,)``, int64 classes or float32 targets.
+        n_choices: sequences an example, 1 unless multiple choice; example i has ``i * n_choices`` and following.
+        ids: int64 ``(n_examples,)``, the rank of each example in its source's canonical order: names an example
+            whatever the data seed.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    segments: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    labels: Labels
+    n_choices: int
+    ids: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        if len(self.offsets) != n * self.n_choices + 1 or len(self.ids) != n:
+            raise ValueError(
+                f"offsets {self.offsets.shape} and ids {self.ids.shape} do not fit {n} examples of "
+                f"{self.n_choices} sequences"
+            )
+        if len(self.tokens) != self.offsets[-1] or self.segments.shape != self.tokens.shape:
+            raise ValueError(
+                f"tokens {self.tokens.shape} and segments {self.segments.shape} do not fit offsets up to "
+                f"{self.offsets[-1]}"
+            )
+        # A method is handed these: one that writes into them by mistake is told so at once.
+        for array in (self.tokens, self.segments, self.offsets, self.labels, self.ids):
+            array.setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each sequence, ``(n_sequences,)``."""
+        return np.diff(self.offsets)
+
+    def take(self, indices: npt.ArrayLike) -> Split:
+        """The examples at these positions, in this order, repeats allowed.
+
+        Args:
+            indices: integers ``(n,)`` in ``[0, len(self))``.
+        """
+        examples = np.asarray(indices, dtype=np.int64)
+        if examples.ndim != 1 or (len(examples) and not (examples.min() >= 0 and examples.max() < len(self))):
+            raise IndexError(f"indices {examples.shape} must be (n,) within 0 to {len(self) - 1}")
+        sequences = (examples[:, None] * self.n_choices + np.arange(self.n_choices)).ravel()
+        lengths = self.lengths[sequences]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        # Position of each token in the old array: its distance from its sequence's start, plus where that was.
+        where = np.arange(offsets[-1]) + np.repeat(self.offsets[sequences] - offsets[:-1], lengths)
+        return Split(
+            self.tokens[where], self.segments[where], offsets, self.labels[examples], self.n_choices, self.ids[examples]
+        )
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The three splits of a task for one data seed.
+
+    Attributes:
+        sha256: of the tokenised contents and the split.
+        rows_sha256: of the text and labels of the train and the test source, whatever their order.
+        n_rows: rows of the train and the test source.
+        unofficial: reasons why results on these data do not count; empty if they do.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    sha256: str
+    rows_sha256: tuple[str, str]
+    n_rows: tuple[int, int]
+    unofficial: tuple[str, ...] = ()
+
+
+def load_task_data(
+    task: Task, tokenizer: Any, seed: int, data_dir: Path | None = None, cache_dir: Path | None = None
+) -> TaskData:
+    """Read, split and tokenise the data of a task.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        seed: of the data split; the only randomness.
+        data_dir: see :func:`nasbench.data.sources.read_rows`.
+        cache_dir: see :func:`nasbench.data.tokens.tokenise`.
+
+    Raises:
+        UserError: one line, if the data cannot be had or do not fit the task.
+    """
+    train_rows, test_rows = read_rows(task, data_dir)
+    train_indices, validation_indices = split_indices(task, len(train_rows), seed)
+    sizes = len(train_indices), len(validation_indices), len(test_rows)
+    if not all(sizes):
+        raise UserError(
+            f"task {task.name!r} has too few rows: {sizes[0]} to train, {sizes[1]} to validate and {sizes[2]} to test"
+        )
+    if task.kind != "multiple_choice" and len(np.unique(train_rows.labels)) < 2:
+        raise UserError(f"task {task.name!r}: all {len(train_rows)} rows to train with have the same label")
+    whole = _split(train_rows, task, tokenise(train_rows, task, tokenizer, cache_dir))
+    test = _split(test_rows, task, tokenise(test_rows, task, tokenizer, cache_dir))
+    train, validation = whole.take(train_indices), whole.take(validation_indices)
+    n_rows = (len(train_rows), len(test_rows))
+    return TaskData(
+        train=train,
+        validation=validation,
+        test=test,
+        sha256=_sha256(train, validation, test),
+        rows_sha256=(train_rows.sha256, test_rows.sha256),
+        n_rows=n_rows,
+        unofficial=_shortfalls(task, n_rows),
+    )
+
+
+def split_indices(task: Task, n_rows: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Ranks of the train and of the validation examples, in random order.
+
+    The validation part is cut to ``task.validation_limit`` examples; the rest of it is not used at all, so that the
+    train part is the same with and without the limit.
+    """
+    order = np.random.default_rng([_SPLIT_STREAM, seed]).permutation(n_rows).astype(np.int64)
+    n_train = n_rows - round(task.validation_fraction * n_rows)
+    return order[:n_train], order[n_train:][: task.validation_limit]
+
+
+def _split(rows: Rows, task: Task, tokens: Tokens) -> Split:
+    n_choices = len(rows.texts) - 1 if task.kind == "multiple_choice" else 1
+    return Split(tokens.ids, tokens.segments, tokens.offsets, rows.labels, n_choices, np.arange(len(rows)))
+
+
+def _shortfalls(task: Task, n_rows: tuple[int, int]) -> tuple[str, ...]:
+    if task.data.n_rows is None:
+        return ()
+    parts = zip(("train", "test"), n_rows, task.data.n_rows, strict=True)
+    return tuple(f"{part} data have {n} rows where {due} are due" for part, n, due in parts if n != due)
+
+
+def _sha256(*splits: Split) -> str:
+    digest = hashlib.sha256()
+    for split in splits:
+        for array in (split.tokens, split.segments, split.offsets, split.labels, split.ids):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,142 @@
+"""Tokenised rows as flat arrays, cached on disk by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nasbench.data.sources import Rows
+from nasbench.declarations.task import Task
+from nasbench.errors import UserError
+
+CACHE_VARIABLE = "NASBENCH_CACHE_DIR"
+_FORMAT = 1
+"""Part of the cache key: raise it when the arrays change their meaning."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token sequences one after the other, without padding.
+
+    Attributes:
+        ids: int32 ``(n_tokens,)``.
+        segments: uint8 ``(n_tokens,)``, 1 for the second text of a pair where the network tells them apart.
+        offsets: int64 ``(n_sequences + 1,)``; sequence i is ``ids[offsets[i]:offsets[i + 1]]``.
+    """
+
+    ids: npt.NDArray[np.int32]
+    segments: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+
+
+def tokenise(rows: Rows, task: Task, tokenizer: Any, cache_dir: Path | None = None) -> Tokens:
+    """Tokenise all rows in one call of a fast tokenizer, or read the result of an earlier call.
+
+    Multiple choice makes one sequence of each ending: those of row i are ``i * n_choices`` and following.
+
+    Args:
+        cache_dir: None stands for ``NASBENCH_CACHE_DIR``, else the user's cache folder. A damaged file is made anew,
+            a folder that cannot be written to is done without.
+
+    Raises:
+        UserError: for a slow tokenizer, and for a ``max_length`` without room for text.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(f"{type(tokenizer).__name__} is not a fast tokenizer; save the model with its tokenizer.json")
+    path = (cache_dir or default_cache_dir()) / "tokens" / f"{_cache_key(rows, task, tokenizer)}.npz"
+    cached = _read(path)
+    if cached is not None:
+        return cached
+    tokens = _encode(rows, task, tokenizer)
+    _write(path, tokens)
+    return tokens
+
+
+def default_cache_dir() -> Path:
+    """``NASBENCH_CACHE_DIR``, else ``nasbench`` in the user's cache folder."""
+    if text := os.environ.get(CACHE_VARIABLE):
+        return Path(text)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nasbench"
+
+
+def _encode(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
+    first, second = _sequences(rows, task)
+    n_special = tokenizer.num_special_tokens_to_add(pair=second is not None)
+    if task.max_length <= n_special:
+        raise UserError(
+            f"task {task.name!r}: max_length = {task.max_length} leaves no room beside {n_special} special tokens"
+        )
+    encoded = tokenizer(
+        first,
+        second,
+        truncation=True,
+        max_length=task.max_length,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=True,
+    )
+    ids = encoded["input_ids"]
+    offsets = np.zeros(len(ids) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, ids), dtype=np.int64, count=len(ids)), out=offsets[1:])
+    n_tokens = int(offsets[-1])
+    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=n_tokens)
+    if "token_type_ids" in tokenizer.model_input_names:
+        segments = np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.uint8, count=n_tokens)
+    else:
+        segments = np.zeros(n_tokens, dtype=np.uint8)  # RoBERTa has a single segment embedding
+    return Tokens(flat, segments, offsets)
+
+
+def _sequences(rows: Rows, task: Task) -> tuple[list[str], list[str] | None]:
+    if task.kind == "multiple_choice":
+        start, *endings = rows.texts
+        first = [text for text in start for _ in endings]
+        return first, list(chain.from_iterable(zip(*endings, strict=True)))
+    if len(rows.texts) == 1:
+        return rows.texts[0], None
+    first, second = rows.texts
+    return first, second
+
+
+def _cache_key(rows: Rows, task: Task, tokenizer: Any) -> str:
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    # Both are left over from earlier calls and are set anew by the next.
+    backend["truncation"] = backend["padding"] = None
+    identity = [_FORMAT, rows.sha256, task.kind, task.max_length, tokenizer.model_input_names, backend]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path) -> Tokens | None:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Tokens(arrays["ids"], arrays["segments"], arrays["offsets"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        _log.warning("%s is damaged and made anew (%s)", path, error)
+        return None
+
+
+def _write(path: Path, tokens: Tokens) -> None:
+    """Through a file of another name, so that readers and other writers only ever see a whole one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as folder:
+            part = Path(folder) / path.name
+            np.savez(part, ids=tokens.ids, segments=tokens.segments, offsets=tokens.offsets)
+            part.replace(path)
+    except OSError as error:
+        _log.warning("tokens are not cached: cannot write %s (%s)", path, error.strerror)

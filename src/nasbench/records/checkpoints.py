@@ -1,0 +1,175 @@
+"""What a run keeps beside its record: weights of what is on the front, and the training in progress.
+
+Neither is part of the record. Weights serve resuming and ``nasbench export``; the checkpoint of a training is
+replaced as the training goes on and removed when the run is complete. Super-networks that the runs of an experiment
+share lie beside the runs' folders.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from nasbench.errors import CannotResume, MethodError, NasbenchError
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.records.record import write_atomically
+
+
+class Checkpoints:
+    """Files ``weights/<name>.safetensors`` and ``checkpoints/training.pt`` in a run's folder.
+
+    Attributes:
+        architecture: the folder ``weights/model`` with the full network's configuration and its tokenizer.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._weights = folder / "weights"
+        self.architecture = self._weights / "model"
+        self._training = folder / "checkpoints" / "training.pt"
+        self._fingerprints: dict[str, int] = {}
+
+    def has_weights(self, name: str) -> bool:
+        return self.weights_file(name).exists()
+
+    def save_weights(self, network: SuperNetwork) -> None:
+        """Save a network's parameters under its name, replacing an earlier file as a whole."""
+        _save_weights(network, self.weights_file(network.name), {})
+        self._fingerprints[network.name] = network.fingerprint()
+
+    def keep_weights(self, network: SuperNetwork) -> None:
+        """Save a network's parameters unless they are saved already.
+
+        Raises:
+            MethodError: if other parameters are saved under that name, which would then pass for these.
+        """
+        if not self.has_weights(network.name):
+            self.save_weights(network)
+        # Of a file from an earlier attempt nothing is known but that the method is now where it was when it was saved.
+        elif self._fingerprints.setdefault(network.name, now := network.fingerprint()) != now:
+            raise MethodError(
+                f"the weights of {network.name!r} have changed since they were saved under that name; evaluate "
+                "network.renamed('another-name')"
+            )
+
+    def load_weights(self, network: SuperNetwork, name: str) -> None:
+        """Overwrite a network's parameters with saved ones.
+
+        Raises:
+            CannotResume: if the file is missing, damaged, or of a network of other shapes.
+        """
+        _load_weights(network, self.weights_file(name), "remove the run's folder to start again")
+        self._fingerprints[name] = network.fingerprint()
+
+    def save_architecture(self, model: Any, tokenizer: Any) -> None:
+        """Save what weights need to become a model again, wherever the model came from."""
+        config = copy.deepcopy(model.config)
+        config.architectures = [type(model).__name__]
+        try:
+            config.save_pretrained(self.architecture)
+            tokenizer.save_pretrained(self.architecture)
+        except OSError as error:
+            raise NasbenchError(f"cannot write {self.architecture}: {error.strerror}") from error
+
+    def remove_weights(self, name: str) -> None:
+        """Delete weights that nothing refers to any more."""
+        self.weights_file(name).unlink(missing_ok=True)
+
+    def save_training(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint of the training in progress."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self._training, buffer.getbuffer())
+
+    def load_training(self) -> dict[str, Any] | None:
+        """The checkpoint of the training in progress, None if there is none.
+
+        Raises:
+            CannotResume: if it cannot be read.
+        """
+        if not self._training.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self._training, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises whatever unpickling or unzipping does
+            raise CannotResume(
+                f"cannot read the checkpoint {self._training} ({type(error).__name__}); delete it"
+            ) from error
+        if not isinstance(state, dict) or not {"name", "trainer", "charged_s"} <= state.keys():
+            raise CannotResume(f"{self._training} is not a checkpoint of a training; delete it")
+        return state
+
+    def remove_training(self) -> None:
+        """Forget the training in progress."""
+        shutil.rmtree(self._training.parent, ignore_errors=True)
+
+    def weights_file(self, name: str) -> Path:
+        """Where the weights of that name are, or would be."""
+        return self._weights / f"{name}.safetensors"
+
+
+class SharedSuperNetworks:
+    """Trained super-networks that runs which differ in searcher or space can share, a file each.
+
+    A file is found by everything that its training depended on, so that what is found is what the run would have
+    trained itself. It says how many seconds that took, which each run that takes it is charged.
+
+    Args:
+        origin: what all trainings of a run depend on: data, weights, precision, code, hardware; JSON values.
+    """
+
+    def __init__(self, folder: Path, origin: Mapping[str, Any]) -> None:
+        self._folder, self._origin = folder, dict(origin)
+
+    def charged_s(self, key: Mapping[str, Any]) -> float | None:
+        """Seconds that the training of that key took, None if there is none."""
+        path = self._file(key)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                return float(file.metadata()["charged_s"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise CannotResume(f"cannot read the shared super-network {path} ({error}); delete it") from error
+
+    def load_weights(self, network: SuperNetwork, key: Mapping[str, Any]) -> None:
+        """Overwrite a network's parameters with the trained ones.
+
+        Raises:
+            CannotResume: if the file is damaged or of a network of other shapes.
+        """
+        _load_weights(network, self._file(key), "delete it")
+
+    def save(self, network: SuperNetwork, key: Mapping[str, Any], charged_s: float) -> None:
+        """Keep a trained super-network for other runs."""
+        _save_weights(network, self._file(key), {"charged_s": repr(charged_s)})
+
+    def _file(self, key: Mapping[str, Any]) -> Path:
+        text = json.dumps([self._origin, dict(key)], sort_keys=True)
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+
+def _save_weights(network: SuperNetwork, path: Path, metadata: dict[str, str]) -> None:
+    tensors = {name: value.contiguous() for name, value in network.model.state_dict().items()}
+    write_atomically(path, save(tensors, metadata={"format": "pt", **metadata}))
+
+
+def _load_weights(network: SuperNetwork, path: Path, remedy: str) -> None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        network.model.load_state_dict(tensors)
+    except (OSError, SafetensorError) as error:
+        raise CannotResume(f"cannot read the weights {path} ({error}); {remedy}") from error
+    except RuntimeError as error:
+        raise CannotResume(f"{path} holds weights of another model; {remedy}") from error
+    network.refresh()

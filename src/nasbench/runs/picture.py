@@ -1,0 +1,72 @@
+"""The picture of one run: error against size, everything evaluated, and the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nasbench.arrays import FloatArray
+from nasbench.errors import NasbenchError
+from nasbench.records.front import front_of, full_network
+from nasbench.records.record import Evaluation, RunRecord
+
+BLUE, GREY, RED = "#0072B2", "#9A9A9A", "#D55E00"
+"""Of Okabe and Ito's colours, which stay apart for colour-blind readers."""
+
+
+def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
+    """Validation error against parameters in per cent of the full network's."""
+    identity = record.identity
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    front, full = front_of(evaluations), full_network(record, evaluations)
+    sizes, errors = _points(evaluations)
+    n_measured = int(np.isfinite(errors).sum())
+    axes.scatter(sizes, errors, s=14, color=GREY, alpha=0.45, linewidths=0, label=f"evaluated ({n_measured})")
+    sizes, errors = _points(front)
+    axes.step(sizes, errors, where="post", color=BLUE, linewidth=1.2)
+    axes.plot(sizes, errors, "o", color=BLUE, markersize=5, label=f"Pareto front ({len(front)})")
+    test_errors = np.array([evaluation.test_error for evaluation in front], dtype=np.float64)
+    axes.plot(sizes, test_errors, "o", color=BLUE, markerfacecolor="none", markersize=5, alpha=0.7, label="test error")
+    if full is not None:
+        axes.plot(*_points([full]), "*", color=RED, markersize=13, label="full network")
+    axes.set_xlabel("parameters (% of the full network)")
+    axes.set_ylabel(f"validation error (1 - {record.metric})")
+    axes.set_title(
+        f"{identity.algorithm} on {identity.task}, {identity.model}, space {identity.space}, seed {identity.seed}",
+        fontsize=10,
+        parse_math=False,
+    )
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def save_front(record: RunRecord, evaluations: Sequence[Evaluation], folder: Path) -> Path:
+    """Write ``front.png`` and ``front.svg`` into the run's folder and say where the first one is.
+
+    Raises:
+        NasbenchError: if they cannot be written.
+    """
+    figure = draw_front(record, evaluations)
+    try:
+        # Without a date and with ids that do not change, the same front gives the same file.
+        with rc_context({"svg.hashsalt": "nasbench"}):
+            figure.savefig(folder / "front.svg", metadata={"Date": None})
+        figure.savefig(folder / "front.png", dpi=160)
+    except OSError as error:
+        raise NasbenchError(f"the record is complete, its picture cannot be written: {error}") from error
+    return folder / "front.png"
+
+
+def _points(evaluations: Sequence[Evaluation]) -> tuple[FloatArray, FloatArray]:
+    """Size in per cent and validation error, each ``(n,)``; NaN where an evaluation failed."""
+    sizes = np.array([100 * evaluation.params for evaluation in evaluations], dtype=np.float64)
+    return sizes, np.array([evaluation.error for evaluation in evaluations], dtype=np.float64)

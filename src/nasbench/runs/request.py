@@ -1,0 +1,337 @@
+"""From names and texts, as they are typed, to a request that the runner can carry out.
+
+Everything that can be wrong with a command is found here, before a weight is loaded or a file is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasbench.declarations.model import DeviceClass, Model
+from nasbench.declarations.task import Task
+from nasbench.errors import UserError
+from nasbench.networks.pretrained import package_folder
+from nasbench.networks.space import SPACES
+from nasbench.plugins import options, registry
+from nasbench.plugins.method import Method
+from nasbench.records.record import Identity
+from nasbench.search.searcher import MultiFidelitySearcher, Searcher
+
+if TYPE_CHECKING:
+    from nasbench.networks.supernet import Precision
+SEARCHER_PREFIX = "searcher."
+_FALLBACKS = {"minilm-l6": "demo-bert"}
+"""For the embedded task, which needs nothing from outside: the model made on the spot."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What is to be run, and where. All names are resolved.
+
+    Attributes:
+        budget_s: None for the official one.
+        max_evaluations: end after so many, however long they take; without a budget of its own the run is then
+            independent of speed.
+        precision: None for bf16 where the device computes in it, else fp32.
+        unofficial: reasons known beforehand why the run does not count.
+        shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
+    """
+
+    task: Task
+    model: Model
+    space: str
+    method: type[Method]
+    method_options: Any
+    searcher: type[Searcher] | None
+    searcher_options: Any
+    seed: int
+    device: str
+    results_dir: Path
+    data_dir: Path | None = None
+    budget_s: float | None = None
+    max_evaluations: int | None = None
+    precision: Precision | None = None
+    unofficial: tuple[str, ...] = ()
+    shares_super_networks: bool = False
+
+    @property
+    def device_class(self) -> DeviceClass:
+        return "gpu" if self.device == "cuda" else "cpu"
+
+    @property
+    def official_budget_s(self) -> float | None:
+        """What the task grants on this device; None if nothing is declared."""
+        return self.task.budget_s(self.model, self.device_class)
+
+    @property
+    def effective_budget_s(self) -> float | None:
+        """Seconds the run gets; None if only the number of evaluations ends it."""
+        if self.budget_s is not None or self.max_evaluations is not None:
+            return self.budget_s
+        return self.official_budget_s
+
+    @property
+    def identity(self) -> Identity:
+        """Of the record this run makes."""
+        chosen = {"method": options.to_json(self.method_options)}
+        if self.searcher is not None:
+            chosen["searcher"] = options.to_json(self.searcher_options)
+        return Identity(
+            task=self.task.name,
+            model=self.model.name,
+            space=self.space,
+            method=self.method.name,
+            searcher=self.searcher.name if self.searcher else None,
+            options=chosen,
+            seed=self.seed,
+            device_class=self.device_class,
+            budget_s=self.effective_budget_s,
+            max_evaluations=self.max_evaluations,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the record lies."""
+        changed = self.method_options != self.method.Options()
+        if self.searcher is not None:
+            changed = changed or self.searcher_options != self.searcher.Options()
+        is_official = self.effective_budget_s == self.official_budget_s
+        return self.results_dir / self.identity.folder(changed, is_official)
+
+
+def make_request(
+    method: str,
+    task: str,
+    *,
+    model: str | None = None,
+    space: str | None = None,
+    searcher: str | None = None,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    results: Path = Path("results"),
+    budget_s: float | None = None,
+    max_evaluations: int | None = None,
+    plugins: tuple[Path, ...] = (),
+) -> RunRequest:
+    """The request behind ``nasbench run``.
+
+    Args:
+        method, task, model, space, searcher: names; ``task`` may be the path of a declaration ending in ``.toml``.
+        settings: texts ``key=value`` for the options of the method, ``searcher.key=value`` for the searcher's.
+        device: ``cpu``, ``cuda`` or ``auto``: a GPU if there is one.
+        data_dir: where local copies of the data are, None for the hub.
+        results: the folder below which the record will lie.
+        budget_s: charged seconds, None for the task's own budget.
+        max_evaluations: stop after so many, None for no limit.
+        plugins: files that define further methods and searchers.
+
+    Raises:
+        UserError: for everything that does not exist or does not fit together.
+        PluginError: for a plugin that is asked for and cannot be used.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed is from 0 to 2^32 - 1, not {seed}")
+    if budget_s is not None and not 0 < budget_s < float("inf"):
+        raise UserError(f"--budget is a positive number of seconds, not {budget_s:g}")
+    if max_evaluations is not None and max_evaluations < 1:
+        raise UserError(f"--max-evaluations is 1 or more, not {max_evaluations}")
+    if data_dir is not None and not data_dir.is_dir():
+        raise UserError(f"no data folder {data_dir} (--data-dir or NASBENCH_DATA_DIR)")
+
+    method_class = registry.find("method", method, registry.methods(plugins))
+    searcher_class = choose_searcher(method_class, searcher, plugins)
+    the_task, own_model = _task(task)
+    space = choose_space(method_class, the_task, space)
+    if searcher_class is not None and space not in searcher_class.spaces:
+        works_in = ", ".join(searcher_class.spaces)
+        raise UserError(f"searcher {searcher_class.name!r} works in {works_in}; it has no use for space {space!r}")
+    method_texts, searcher_texts = split_settings(settings)
+    if searcher_texts and searcher_class is None:
+        raise UserError(
+            f"method {method!r} uses no searcher; leave out --set {SEARCHER_PREFIX}{next(iter(searcher_texts))}"
+        )
+    if "epochs" in method_texts and searcher_class is not None and issubclass(searcher_class, MultiFidelitySearcher):
+        raise UserError(f"searcher {searcher_class.name!r} sets the number of epochs; leave out --set epochs")
+    method_options = options.parse(method_class.Options, method_texts, f"method {method!r}")
+    searcher_options = None
+    if searcher_class is not None:
+        searcher_options = options.parse(searcher_class.Options, searcher_texts, f"searcher {searcher_class.name!r}")
+    device = _device(device)
+    the_model = _model(the_task, own_model, model, "gpu" if device == "cuda" else "cpu")
+
+    return RunRequest(
+        task=the_task,
+        model=the_model,
+        space=space,
+        method=method_class,
+        method_options=method_options,
+        searcher=searcher_class,
+        searcher_options=searcher_options,
+        seed=seed,
+        device=device,
+        results_dir=results,
+        data_dir=data_dir,
+        budget_s=budget_s,
+        max_evaluations=max_evaluations,
+        unofficial=_unofficial(method_class, searcher_class, the_task),
+    )
+
+
+def record_unusable_plugin(
+    reason: str,
+    method: str,
+    task: str,
+    *,
+    model: str | None,
+    space: str | None,
+    searcher: str | None,
+    settings: Sequence[str],
+    seed: int,
+    device: str,
+    results: Path,
+    budget_s: float | None,
+    max_evaluations: int | None,
+) -> None:
+    """Leave the failed record of a run whose method or searcher could not be imported.
+
+    Without the class there is no telling its spaces and options: the record has the names as they were typed and, where
+    none was, the task's space and, of a method that is known, the default searcher. A record that is there already
+    stays as it is. Arguments as for :func:`make_request`.
+
+    Raises:
+        UserError: if the task or the model does not exist either.
+    """
+    from nasbench.runs.runner import record_failure
+
+    the_task, own_model = _task(task)
+    device_class: DeviceClass = "gpu" if _device(device) == "cuda" else "cpu"
+    the_model = _model(the_task, own_model, model, device_class)
+    if searcher is None:
+        with suppress(KeyError, registry.PluginError):
+            searcher = registry.methods()[method].default_searcher
+    method_texts, searcher_texts = split_settings(settings)
+    official_s = the_task.budget_s(the_model, device_class)
+    identity = Identity(
+        task=the_task.name,
+        model=the_model.name,
+        space=space or the_task.default_space,
+        method=method,
+        searcher=searcher,
+        options={"method": method_texts} | ({"searcher": searcher_texts} if searcher else {}),
+        seed=seed,
+        device_class=device_class,
+        budget_s=budget_s if budget_s is not None or max_evaluations is not None else official_s,
+        max_evaluations=max_evaluations,
+    )
+    folder = results / identity.folder(bool(settings), identity.budget_s == official_s)
+    record_failure(folder, identity, the_task, the_model, reason)
+
+
+def split_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts for the method and those for the searcher, each by option name."""
+    found: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set takes key=value, not {setting!r}")
+        if key in found:
+            raise UserError(f"--set {key} is given twice: {found[key]!r} and {value!r}")
+        found[key] = value
+    for_searcher = {key: value for key, value in found.items() if key.startswith(SEARCHER_PREFIX)}
+    for_method = {key: value for key, value in found.items() if key not in for_searcher}
+    return for_method, {key.removeprefix(SEARCHER_PREFIX): value for key, value in for_searcher.items()}
+
+
+def choose_searcher(
+    method: type[Method], name: str | None = None, plugins: tuple[Path, ...] = ()
+) -> type[Searcher] | None:
+    """The searcher asked for or the method's default; None for a method that uses none.
+
+    Raises:
+        UserError: for a searcher that does not exist or that the method cannot drive.
+    """
+    if method.default_searcher is None:
+        if name is not None:
+            raise UserError(f"method {method.name!r} uses no searcher; leave out --searcher {name}")
+        return None
+    known = registry.searchers(plugins)
+    chosen = registry.find("searcher", name or method.default_searcher, known)
+    if issubclass(chosen, MultiFidelitySearcher) and not method.multi_fidelity:
+        raise UserError(
+            f"searcher {chosen.name!r} stops the training of single sub-networks early, and {method.name!r} does not "
+            f"train them one by one; use --method s-nas, or another searcher (default: {method.default_searcher})"
+        )
+    if chosen.reckons_with_depths and not method.evaluates_depths:
+        raise UserError(
+            f"searcher {chosen.name!r} reckons with all depths of a pass, and {method.name!r} evaluates one at a "
+            f"time; use --method ws-nas-depth, or another searcher (default: {method.default_searcher})"
+        )
+    return chosen
+
+
+def default_model(task: Task, device_class: DeviceClass) -> str:
+    """The name of the model a task is run with when none is asked for.
+
+    An embedded task takes a model made on the spot where the package with the weights of its default is not installed.
+    """
+    name = task.default_models[device_class]
+    if task.data.generator is None or name not in _FALLBACKS:
+        return name
+    return name if package_folder(registry.models()[name]) is not None else _FALLBACKS[name]
+
+
+def _task(name: str) -> tuple[Task, Model | None]:
+    """The task, and its own model where a user's declaration brings one."""
+    if name.endswith(".toml"):
+        from nasbench.plugins.user_task import load_user_task
+
+        return load_user_task(Path(name))
+    return registry.find("task", name, registry.tasks()), None
+
+
+def _model(task: Task, own_model: Model | None, name: str | None, device_class: DeviceClass) -> Model:
+    if own_model is not None:
+        if name is not None and name != own_model.name:
+            raise UserError(f"task {task.name!r} declares its own model; leave out --model {name}")
+        return own_model
+    return registry.find("model", name or default_model(task, device_class), registry.models())
+
+
+def choose_space(method: type[Method], task: Task, name: str | None = None) -> str:
+    """The space asked for, or the task's default where the method works in it, or the method's first.
+
+    Raises:
+        UserError: for a space that does not exist or that the method does not work in.
+    """
+    if name is None:
+        return task.default_space if task.default_space in method.spaces else method.spaces[0]
+    registry.find("search space", name, SPACES)
+    if name not in method.spaces:
+        raise UserError(f"method {method.name!r} works in {', '.join(method.spaces)}; it has no use for --space {name}")
+    return name
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: this torch sees no GPU; use --device cpu")
+    return name
+
+
+def _unofficial(method: type[Method], searcher: type[Searcher] | None, task: Task) -> tuple[str, ...]:
+    """Why the run cannot be ranked: what is ranked must be reproducible from this repository alone."""
+    parts = (("method", method), ("searcher", searcher), ("task", task))
+    return tuple(
+        f"{kind} {part.name!r} is not part of the suite"
+        for kind, part in parts
+        if part is not None and not registry.ships(part)
+    )

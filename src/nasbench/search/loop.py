@@ -1,0 +1,131 @@
+"""The search loop that standard and weight-sharing NAS share: ask, evaluate, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from nasbench.arrays import FloatArray
+from nasbench.errors import MethodError
+from nasbench.networks.space import Config, SearchSpace
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
+
+MAX_CONSECUTIVE_DUPLICATES = 1000
+"""A searcher that proposes nothing new this many times in a row has exhausted its space."""
+
+
+class Outcome(Protocol):
+    """The part of an :class:`~nasbench.records.record.Evaluation` that a searcher learns from."""
+
+    @property
+    def error(self) -> float | None:
+        """Validation error; None if the evaluation failed."""
+
+    @property
+    def params(self) -> float:
+        """Parameters as a fraction of the full network's."""
+
+
+AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
+
+
+class SearchProblem(Protocol):
+    """What the loop needs of a :class:`~nasbench.runs.problem.Problem`."""
+
+    @property
+    def space(self) -> SearchSpace: ...
+
+    def note_duplicate(self) -> None:
+        """A proposal named a network that was evaluated before."""
+
+
+def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Config, SubNetwork], Outcome]) -> None:
+    """Evaluate the largest, the smallest and the middle configuration, then whatever the searcher asks for.
+
+    A network (the same masks, whatever the configuration) is evaluated once. Proposed again, its old values are told
+    and the problem counts a duplicate; so a noisy evaluation is not repeated either. What failed is never told.
+
+    Ends when the searcher has proposed nothing new :data:`MAX_CONSECUTIVE_DUPLICATES` times in a row; before that, by
+    the :class:`~nasbench.errors.BudgetExhausted` that ``evaluate`` raises.
+
+    Args:
+        evaluate: trains or slices a network, evaluates it with ``problem.evaluate`` and returns what that returned.
+
+    Raises:
+        MethodError: if the searcher proposes what is no point of the space.
+    """
+    known: dict[str, FloatArray | None] = {}
+
+    def visit(config: Config) -> bool:
+        """Tell the searcher what a configuration is worth; False if its network was known."""
+        subnetwork = problem.space.to_subnetwork(config)
+        is_new = subnetwork.key not in known
+        if is_new:
+            evaluation = evaluate(config.copy(), subnetwork)
+            known[subnetwork.key] = values_of(evaluation)
+        else:
+            problem.note_duplicate()
+        values = known[subnetwork.key]
+        if values is not None:
+            searcher.tell(config, values)
+        return is_new
+
+    for config in (problem.space.largest, problem.space.smallest, problem.space.midpoint):
+        visit(config)
+    n_duplicates = 0
+    while n_duplicates < MAX_CONSECUTIVE_DUPLICATES:
+        n_duplicates = 0 if visit(proposal_of(searcher, problem.space)) else n_duplicates + 1
+
+
+def climb(searcher: MultiFidelitySearcher, trial: int, advance: Callable[[int], AnyOutcome]) -> AnyOutcome:
+    """Take one trial up the rungs as far as the searcher lets it; for the ``evaluate`` of :func:`search`.
+
+    Args:
+        trial: its number, for the searcher.
+        advance: trains the trial's network up to an epoch counted from its start, and evaluates it there.
+
+    Returns:
+        The last evaluation. One that failed ends the trial, unreported.
+
+    Raises:
+        MethodError: if the searcher answers a report with something else than a decision.
+    """
+    for epoch in searcher.rungs:
+        evaluation = advance(epoch)
+        values = values_of(evaluation)
+        if values is None:
+            break
+        decision = searcher.report(trial, epoch, values)
+        if not isinstance(decision, Decision):
+            raise MethodError(f"searcher {searcher.name!r} answered a report with {decision!r}, not a Decision")
+        if decision is not Decision.CONTINUE:
+            break
+    return evaluation
+
+
+def values_of(evaluation: Outcome) -> FloatArray | None:
+    """What a searcher is told of an evaluation, ``(error, params)`` and read-only; None of one that failed."""
+    if evaluation.error is None:
+        return None
+    values = np.array([evaluation.error, evaluation.params], dtype=np.float64)
+    values.setflags(write=False)  # the same array is told again for a duplicate
+    return values
+
+
+def proposal_of(searcher: Searcher, space: SearchSpace) -> Config:
+    """The next configuration that a searcher asks for.
+
+    Raises:
+        MethodError: if it is no point of the space.
+    """
+    proposal = searcher.ask()
+    try:
+        if not isinstance(proposal, np.ndarray):
+            raise ValueError(f"it is a {type(proposal).__name__}, not an array of integers")
+        space.check(proposal)
+    except ValueError as error:
+        raise MethodError(f"searcher {searcher.name!r} proposed {proposal!r}: {error}") from error
+    return proposal.astype(np.int64)

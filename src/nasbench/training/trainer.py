@@ -1,0 +1,214 @@
+"""Training: optimizer steps over sub-networks of one set of weights.
+
+A step looks the embeddings up once, runs each sub-network forward and backward in turn (so only one pass's activations
+are alive), and lets every pass add its gradient into the slices of ``grad`` that it used; then AdamW steps once. All
+randomness of a step is drawn from (seed, step), so training continues after an interruption as if there had been none.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasbench.arrays import IntArray
+from nasbench.data.batching import Batch, collate, example_lengths, n_batches, training_order
+from nasbench.declarations.model import TrainingConfiguration
+from nasbench.errors import first_line
+from nasbench.networks.attention import Noise
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.training.cuda_graphs import GraphedPasses
+from nasbench.training.losses import Kind, distillation_loss, label_loss
+from nasbench.training.strategies import Step, TrainingStrategy
+from nasbench.training.vocabulary import ActiveVocabulary
+
+if TYPE_CHECKING:
+    from nasbench.data.splits import Split
+
+Plan = Callable[[int, int, np.random.Generator], Step]
+"""(step, n_steps, rng) -> the passes of that step."""
+
+
+class Trainer:
+    """Fine-tunes a network on a split for a fixed number of epochs; can pause after any step.
+
+    AdamW with torch's betas and epsilon; the learning rate rises linearly over the warm-up and falls linearly to 0; no
+    clipping (reference: section 4.1.3 of the paper and its published code).
+
+    Args:
+        network: trained in place.
+        kind: of the task, decides the loss.
+        plan: what each step runs.
+        distillation: temperature and factor for passes that are distilled.
+        seed: of batch order, sub-networks and dropout.
+
+    Attributes:
+        n_steps, step: all of them, and those that are made.
+        is_between_steps: False while weights are being changed, when :meth:`state` would be of half a step.
+    """
+
+    def __init__(
+        self,
+        network: SuperNetwork,
+        split: Split,
+        kind: Kind,
+        fine_tuning: TrainingConfiguration,
+        plan: Plan,
+        distillation: TrainingStrategy,
+        pad_id: int,
+        seed: int,
+    ) -> None:
+        self.network = network
+        self._split, self._kind, self._plan, self._distillation = split, kind, plan, distillation
+        self._fine_tuning, self._pad_id, self._seed = fine_tuning, pad_id, seed
+        self.steps_per_epoch = n_batches(split, fine_tuning.batch_size)
+        self.n_steps = self.steps_per_epoch * fine_tuning.epochs
+        self.step = 0
+        self.is_between_steps = True
+        self._vocabulary = ActiveVocabulary(network.adapter.word_embeddings, split.tokens, pad_id)
+        table = network.adapter.word_embeddings.weight
+        self._parameters = [self._vocabulary.rows, *(p for p in network.parameters() if p is not table)]
+        for parameter in self._parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self._optimizer = torch.optim.AdamW(
+            self._parameters, lr=fine_tuning.learning_rate, weight_decay=fine_tuning.weight_decay, fused=True
+        )
+        self._order: tuple[int, list[IntArray]] = (-1, [])
+        self._lengths = example_lengths(split)
+        self._graphed: GraphedPasses | None = None
+        if network.device.type == "cuda":
+            self._graphed = GraphedPasses(network, kind, distillation, fine_tuning.batch_size, int(self._lengths.max()))
+
+    def run(self, until: int | None = None, after_step: Callable[[], None] = lambda: None) -> None:
+        """Make steps until ``until`` of them are made in all (default: every one).
+
+        Args:
+            after_step: called after every step; may raise to stop training there.
+        """
+        self.network.model.train()
+        try:
+            with _preserved_random_state(self.network.device):
+                while self.step < (self.n_steps if until is None else min(until, self.n_steps)):
+                    self._make_step()
+                    self.step += 1
+                    self.is_between_steps = True
+                    after_step()
+        finally:
+            self.network.model.eval()
+            self.network.noise = None
+            self._vocabulary.write_back()
+            self.network.refresh()
+
+    def release(self) -> None:
+        """Free gradients and optimizer state; the trainer cannot run again."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._optimizer.state.clear()
+        self._graphed = None
+
+    def state(self) -> dict[str, Any]:
+        """Everything :meth:`restore` needs to continue, tensors shared with the running training."""
+        return {
+            "step": self.step,
+            "model": self.network.model.state_dict(),
+            "vocabulary": self._vocabulary.state(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state` was taken; the trainer must have been made with the same arguments."""
+        self.network.model.load_state_dict(state["model"])
+        self._vocabulary.restore(state["vocabulary"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.network.refresh()
+
+    def learning_rate(self, step: int) -> float:
+        """Of a step counted from 0: linear warm-up, then linear decay to 0 after the last step."""
+        n_warmup = round(self._fine_tuning.warmup * self.n_steps)
+        if step < n_warmup:
+            return self._fine_tuning.learning_rate * step / n_warmup
+        return self._fine_tuning.learning_rate * (self.n_steps - step) / max(1, self.n_steps - n_warmup)
+
+    def _make_step(self) -> None:
+        index = self._batch_index()
+        graphed = self._graphed if self._graphed is not None and self._graphed.covers(len(index)) else None
+        length = None if graphed is None else graphed.padded_length(int(self._lengths[index].max()))
+        batch = collate(self._split, index, self._pad_id, length).to(self.network.device)
+        rng = np.random.default_rng((self._seed, 1, self.step))
+        plan = self._plan(self.step, self.n_steps, rng)
+        if graphed is not None and not self._can_record(graphed, batch, plan):
+            graphed = self._graphed = None
+        noise_seed = int(rng.integers(2**63))
+        torch.manual_seed(noise_seed)
+        self.network.noise = Noise(noise_seed)
+        self._accumulate_gradients(batch, plan, graphed)
+        rate = self.learning_rate(self.step)
+        self.is_between_steps = False
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._vocabulary.decay_others(1 - rate * self._fine_tuning.weight_decay)
+        self.network.refresh()
+        self._vocabulary.clear_gradient()
+        torch._foreach_zero_([p.grad for p in self._parameters[1:] if p.grad is not None])
+
+    @staticmethod
+    def _can_record(graphed: GraphedPasses, batch: Batch, plan: Step) -> bool:
+        try:
+            graphed.record(batch, plan)
+        except RuntimeError as error:
+            reason = first_line(error)
+            warnings.warn(f"training goes on without CUDA graphs, more slowly: {reason}", stacklevel=2)
+            return False
+        return True
+
+    def _accumulate_gradients(self, batch: Batch, plan: Step, graphed: GraphedPasses | None) -> None:
+        """Add the gradients of all passes of a step to ``grad``."""
+        embedded = self.network.embed(batch, self._vocabulary.look_up(batch.input_ids))
+        if graphed is not None:
+            gradient = graphed.accumulate(batch, embedded, plan)
+        else:
+            gradient = self._run_passes(batch, embedded.detach().requires_grad_(), plan)
+        embedded.backward(gradient)  # type: ignore[no-untyped-call]
+
+    def _run_passes(self, batch: Batch, embedded: Tensor, plan: Step) -> Tensor:
+        """Run each pass as slices; gives the gradient of the embeddings, a leaf that all passes share."""
+        network = self.network
+        teacher: Tensor | None = None
+        if plan.frozen_teacher:
+            with torch.no_grad():
+                teacher = network.classify(network.encode(embedded, batch.attention_mask, network.slices()))
+        for one in plan.passes:
+            first_token = network.encode(embedded, batch.attention_mask, network.slices(one.subnetwork))
+            logits = network.classify(first_token)
+            loss = label_loss(self._kind, logits, batch.labels)
+            if one.distilled:
+                assert teacher is not None
+                how = self._distillation
+                loss = loss + distillation_loss(self._kind, logits, teacher, how.temperature, how.t_squared)
+            elif teacher is None:
+                teacher = logits.detach()
+            loss.backward()  # type: ignore[no-untyped-call]
+        assert embedded.grad is not None
+        return embedded.grad
+
+    def _batch_index(self) -> IntArray:
+        epoch, position = divmod(self.step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            rng = np.random.default_rng((self._seed, 0, epoch))
+            self._order = epoch, training_order(self._split, self._fine_tuning.batch_size, rng)
+        return self._order[1][position]
+
+
+@contextmanager
+def _preserved_random_state(device: torch.device) -> Iterator[None]:
+    """Dropout knows global generators only: leave them as they were found."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices, device_type="cuda"):
+        yield

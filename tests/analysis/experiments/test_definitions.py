@@ -1,0 +1,111 @@
+import shlex
+from collections import Counter
+
+import pytest
+from click.testing import CliRunner
+
+from nasbench.analysis.experiments.definitions import EXPERIMENTS, MissingRuns, find_experiment
+from nasbench.cli import main as cli
+from nasbench.errors import UnknownName
+from nasbench.plugins import options, registry
+
+
+def runs(name, **restrictions):
+    return EXPERIMENTS[name].runs(**restrictions)
+
+
+def test_numbers_of_runs():
+    # 8 tasks, 2 models, 10 seeds
+    per_experiment = {"fig5": 4, "fig6": 9, "fig7": 6, "fig8": 5, "fig11": 5, "fig12": 4}
+    assert {name: len(runs(name)) for name in EXPERIMENTS} == {n: 160 * k for n, k in per_experiment.items()}
+
+
+def test_restrictions_keep_what_was_asked_for():
+    chosen = runs("fig8", tasks=("stsb",), models=("minilm-l6",), seeds=(3,))
+    assert [(run.method, run.searcher, run.space) for run in chosen] == [
+        ("head-pruning", None, "large"),
+        ("layer-dropping", None, "layer"),
+        ("rfp", None, "large"),
+        ("s-nas", "random", "small"),
+        ("ws-nas", "ehvi", "small"),
+    ]
+    assert {(run.task, run.model, run.seed) for run in chosen} == {("stsb", "minilm-l6", 3)}
+
+
+def test_seeds_vary_slowest():
+    assert [run.seed for run in runs("fig5", tasks=("rte", "mrpc"), models=("roberta-base",), seeds=(0, 1))] == [
+        0
+    ] * 8 + [1] * 8
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_run_twice(name):
+    assert max(Counter(run.command() for run in runs(name)).values()) == 1
+
+
+def test_spaces_are_compared_on_one_super_network_a_seed():
+    shared = Counter(run.super_network for run in runs("fig5", tasks=("rte",), models=("bert-base-cased",)))
+    assert len(shared) == 10
+    assert set(shared.values()) == {4}
+    assert {run.max_evaluations for run in runs("fig5")} == {103}
+
+
+def test_strategies_are_compared_on_six_super_networks_and_equal_samples():
+    chosen = runs("fig7", tasks=("rte",), models=("bert-base-cased",), seeds=(0,))
+    assert [run.super_network.strategy for run in chosen] == [
+        "standard", "random", "random-linear", "sandwich", "kd", "full",
+    ]  # fmt: skip
+    assert {(run.space, run.searcher, run.seed, run.max_evaluations) for run in chosen} == {("small", "random", 0, 103)}
+
+
+def test_runs_of_different_experiments_share_super_networks():
+    def networks(name):
+        return {run.super_network for run in runs(name, tasks=("rte",), models=("roberta-base",), seeds=(0,))} - {None}
+
+    assert networks("fig5") == networks("fig12") == networks("fig8")
+    assert networks("fig8") < networks("fig7")
+
+
+def test_figure_6_is_the_two_searches_together():
+    together = {run.command() for run in runs("fig6")}
+    assert together == {run.command() for run in runs("fig11")} | {run.command() for run in runs("fig12")}
+
+
+def test_commands():
+    first = runs("fig7", tasks=("rte",), models=("bert-base-cased",), seeds=(2,))[0]
+    assert first.command() == (
+        "nasbench run --task rte --model bert-base-cased --method ws-nas --space small --searcher random "
+        "--set strategy=standard --seed 2 --max-evaluations 103"
+    )
+
+
+def test_the_command_line_knows_every_option_that_is_used():
+    known = CliRunner().invoke(cli.cli, ["run", "--help"]).output
+    words = {word for name in EXPERIMENTS for run in runs(name) for word in shlex.split(run.command())}
+    assert {word for word in words if word.startswith("--")} <= set(known.replace(",", " ").split())
+
+
+@pytest.mark.parametrize("name", ["fig5", "fig6", "fig7", "fig8"])
+def test_methods_searchers_and_options_exist(name):
+    for run in runs(name, tasks=("rte",), seeds=(0,)):
+        method = registry.find("method", run.method, registry.methods())
+        options.parse(method.Options, run.options, run.method)
+        assert run.space in method.spaces
+        if run.searcher is None:
+            assert method.default_searcher is None
+        else:
+            registry.find("searcher", run.searcher, registry.searchers())
+
+
+def test_an_experiment_is_found_by_any_figure_it_makes():
+    assert find_experiment("fig8") is find_experiment("fig9") is find_experiment("fig10") is find_experiment("front")
+    assert find_experiment("fig11").name == "fig11"
+    with pytest.raises(UnknownName, match="did you mean 'fig5'"):
+        find_experiment("fig55")
+
+
+def test_missing_runs_name_the_experiment():
+    error = MissingRuns("figure 5", "fig5")
+    assert error.experiment == "fig5"
+    assert str(error) == "no run to show in figure 5; see: nasbench experiment fig5 --dry-run"
+    assert error.exit_code == 2

@@ -1,0 +1,151 @@
+"""What the figures lack, and the command that makes it."""
+
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from support.generated_results import Entry, Plan, write_results
+
+from nasbench.analysis.experiments.definitions import EXPERIMENTS, experiment_of
+from nasbench.analysis.experiments.missing import beginning, shortfall, take_inventory
+from nasbench.analysis.figures.catalogue import FIGURES
+from nasbench.analysis.reading.results import read_results
+from nasbench.cli.experiment import runs as runs_of
+
+
+def row(label="ws-nas/random", task="stsb", model="minilm-l6", seed=0, **changes):
+    method, _, searcher = label.partition("/")
+    defaults = {"method": method, "searcher": searcher or None, "task": task, "model": model, "seed": seed}
+    return {"track": "compact", "device_class": "cpu", "hypervolume": [1.0], **defaults, **changes}
+
+
+@pytest.fixture
+def lacks(make_scores):
+    """What an experiment lacks, given rows of runs."""
+
+    def find(experiment, *rows, shows=lambda _: True):
+        inventory = take_inventory(make_scores(*rows).runs)
+        return shortfall(EXPERIMENTS[experiment], inventory, inventory.where(shows))
+
+    return find
+
+
+SEARCHERS = [f"s-nas/{name}" for name in ("random", "local", "morea", "ehvi", "moasha")]
+SEARCHERS += [f"ws-nas/{name}" for name in ("random", "local", "morea", "ehvi")]
+SAMPLED = {"max_evaluations": 103, "budget_s": None, "marks": " [max_evaluations=103]"}
+
+
+def test_a_part_of_the_searchers(lacks):
+    found = lacks("fig6", row("ws-nas/random"), row("ws-nas/ehvi"), row("s-nas/random"), row("rfp", space="large"))
+    assert str(found) == (
+        "3 of 9 runs; `nasbench experiment fig6 --task stsb --model minilm-l6 --seed 0` makes the others"
+    )
+
+
+def test_nothing_is_lacking(lacks):
+    assert lacks("fig6", *(row(label) for label in SEARCHERS)) is None
+
+
+def test_none_of_its_runs(lacks):
+    found = lacks("fig5", row("rfp", space="large", seed=3))
+    assert str(found) == "none of 4 runs; `nasbench experiment fig5 --task stsb --model minilm-l6 --seed 3` makes them"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"status": "failed"}, {"marks": " [budget_s=7]"}, {"space": "large"}, SAMPLED, {"label": "ws-nas/nsga2"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_only_complete_runs_of_the_experiment_count(lacks, change):
+    assert lacks("fig12", row(), row("ws-nas/ehvi")).has == "2 of 4 runs"
+    assert lacks("fig12", row(), row(**{"algorithm": "ws-nas/ehvi", **change})).has == "1 of 4 runs"
+
+
+def test_spaces_and_strategies_are_told_apart(lacks):
+    full = {**SAMPLED, "options": {"strategy": "full"}}
+    rows = [
+        row(**full),
+        row(**{**full, "options": {"strategy": "full", "training_space": "small"}}, space="large"),
+        row(**SAMPLED, options={"strategy": "kd"}),
+    ]
+    assert lacks("fig5", *rows).has == "2 of 4 runs"
+    assert lacks("fig7", *rows).has == "2 of 6 runs"
+
+
+def test_a_command_is_restricted_to_what_lacks_runs(lacks):
+    complete = [row(label, task="rte") for label in SEARCHERS]
+    found = lacks("fig6", *complete, row(task="cola", seed=1), row(task="mrpc", seed=1))
+    assert found.has == "11 of 27 runs"
+    assert found.command == "nasbench experiment fig6 --task mrpc --task cola --model minilm-l6 --seed 1"
+    assert found.effect == "makes the others"
+
+
+def test_models_with_tasks_of_their_own_are_not_made_on_each_others(lacks):
+    found = lacks("fig12", row(), row(task="rte"), row(task="demo", model="demo-bert", track="demo"))
+    assert found.has == "3 of 12 runs"
+    assert found.command == "nasbench experiment fig12 --task rte --task stsb --model minilm-l6 --seed 0"
+    assert found.effect == "makes 6 of the others"
+
+
+def test_a_device_is_named_where_there_are_two(lacks):
+    on_gpu = [row(label, device_class="gpu") for label in SEARCHERS[5:]]
+    found = lacks("fig12", *on_gpu, row())
+    assert found.has == "5 of 8 runs"
+    assert found.command == "nasbench experiment fig12 --task stsb --model minilm-l6 --seed 0 --device cpu"
+
+
+def test_the_whole_of_an_experiment_needs_no_restriction(tmp_path: Path):
+    tasks = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2", "swag", "qnli")
+    models = ("bert-base-cased", "roberta-base")
+    write_results(tmp_path, Plan([Entry("rfp", None, "large")], tasks, models, n_evaluations=3))
+    inventory = take_inventory(read_results(tmp_path).runs)
+    assert str(shortfall(EXPERIMENTS["fig8"], inventory, inventory.places)) == (
+        "160 of 800 runs; `nasbench experiment fig8` makes the others"
+    )
+
+
+def test_tasks_of_users_are_in_no_experiment(lacks, make_scores):
+    assert take_inventory(make_scores(row(task="films", track="user")).runs).places == ()
+    assert lacks("fig12", row(), row(task="films", track="user")).has == "1 of 4 runs"
+
+
+def test_no_runs_at_all(tmp_path: Path):
+    inventory = take_inventory(read_results(tmp_path).runs)
+    assert inventory.places == ()
+    found = beginning(EXPERIMENTS["fig5"], FIGURES["5"].shows)
+    assert str(found) == "no run; `nasbench experiment fig5 --task demo --model demo-bert --seed 0` makes the first 4"
+    on_roberta = beginning(EXPERIMENTS["fig8"], FIGURES["10"].shows)
+    assert on_roberta.command == "nasbench experiment fig8 --task rte --model roberta-base --seed 0"
+
+
+@pytest.mark.parametrize("name", ["fig5", "fig6", "fig7", "fig8", "fig11", "fig12"])
+def test_the_command_makes_what_is_lacking(name: str, make_scores):
+    """Its runs, made into rows as a results folder would hold them, leave nothing lacking."""
+    places = take_inventory(make_scores(row("rfp", space="large", model="bert-base-cased")).runs)
+    command = shlex.split(shortfall(EXPERIMENTS[name], places, places.places).command)
+    assert command[:3] == ["nasbench", "experiment", name]
+    asked = dict(zip(command[3::2], command[4::2], strict=True))
+    rows = []
+    for run in runs_of(name, [asked["--task"]], [asked["--model"]], [int(asked["--seed"])]):
+        label = run.method if run.searcher is None else f"{run.method}/{run.searcher}"
+        options = {"strategy": "full", **run.options} if run.method == "ws-nas" else {}
+        limit = SAMPLED if run.max_evaluations else {}
+        rows.append(row(label, run.task, run.model, run.seed, space=run.space, options=options, **limit))
+    made = take_inventory(make_scores(*rows).runs)
+    assert shortfall(EXPERIMENTS[name], made, made.places) is None
+
+
+def test_every_figure_of_runs_has_the_smallest_experiment_that_makes_it():
+    found = {name: experiment_of(name) for name in FIGURES}
+    assert {name: experiment.name for name, experiment in found.items() if experiment} == {
+        "front": "fig8", "5": "fig5", "6": "fig6", "7": "fig7", "8": "fig8", "9": "fig8", "10": "fig8",
+        "11": "fig11", "12": "fig12",
+    }  # fmt: skip
+
+
+def test_the_runs_stay_as_they_are(make_scores):
+    runs = make_scores(row(), row("rfp", space="large")).runs
+    before = runs.copy(deep=True)
+    take_inventory(runs)
+    pd.testing.assert_frame_equal(runs, before)

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from nasbench.analysis.experiments.definitions import MissingRuns
+from nasbench.analysis.figures.paper import figure_11, figure_12
+
+
+def test_regret_worked_by_hand(make_scores):
+    row = {"method": "s-nas", "budget_s": 60.0}
+    scores = make_scores(
+        {**row, "searcher": "random", "seed": 0, "hypervolume": [1.0, 3.0, 3.0]},
+        {**row, "searcher": "random", "seed": 1, "hypervolume": [2.0, 2.0, 3.5]},
+        {**row, "searcher": "moasha", "seed": 0, "hypervolume": [0.0, 1.0, 3.0]},
+        {
+            "method": "rfp",
+            "searcher": None,
+            "space": "large",
+            "hypervolume": [4.0, 3.9, 3.9],
+        },  # the best of the scenario
+        {**row, "searcher": "random", "task": "mrpc", "hypervolume": [1.0, 2.0, 3.0]},
+    )
+    data = figure_11.data(scores)
+    rte = data[(data["task"] == "rte") & (data["algorithm"] == "s-nas/random")]
+    assert rte["time_s"].tolist() == pytest.approx([20.0, 40.0, 60.0])
+    assert rte["regret"].tolist() == pytest.approx([2.5, 1.5, 0.75])
+    assert rte["std"].tolist() == pytest.approx([np.sqrt(0.5), np.sqrt(0.5), np.sqrt(0.125)])
+    assert rte["n"].unique() == [2]
+    moasha = data[data["algorithm"] == "s-nas/moasha"]
+    assert moasha["regret"].tolist() == pytest.approx([3.0, 1.0])  # begins with its first evaluation
+    assert moasha["std"].isna().all()
+    assert data.loc[data["task"] == "mrpc", "regret"].tolist() == pytest.approx([2.0, 1.0, 0.0])  # its own best
+    figure = figure_11.draw(data)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["RTE", "MRPC"]
+
+
+def test_the_two_kinds_of_nas_have_a_figure_each(make_scores):
+    scores = make_scores(
+        {"method": "s-nas", "searcher": "random", "hypervolume": [1.0]},
+        {"method": "ws-nas", "searcher": "random", "hypervolume": [2.0]},
+    )
+    assert figure_11.data(scores)["regret"].tolist() == [1.0]
+    assert figure_12.data(scores)["regret"].tolist() == [0.0]
+
+
+def test_runs_without_an_evaluation_have_no_regret(make_scores):
+    nothing = {"method": "s-nas", "searcher": "random", "hypervolume": [0.0, 0.0]}
+    with pytest.raises(MissingRuns):
+        figure_11.data(make_scores(nothing))
+    scores = make_scores(nothing, {**nothing, "searcher": "local", "hypervolume": [0.0, 1.0]})
+    assert figure_11.data(scores)["algorithm"].tolist() == ["s-nas/local"]
+
+
+def test_missing_runs_name_their_half_of_the_experiment(make_scores):
+    scores = make_scores({"method": "rfp", "searcher": None, "space": "large", "hypervolume": [1.0]})
+    with pytest.raises(MissingRuns, match="nasbench experiment fig11 "):
+        figure_11.data(scores)
+    with pytest.raises(MissingRuns, match="nasbench experiment fig12 "):
+        figure_12.data(scores)

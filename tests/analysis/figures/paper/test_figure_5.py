@@ -1,0 +1,65 @@
+import pytest
+
+from nasbench.analysis.experiments.definitions import MissingRuns
+from nasbench.analysis.figures.paper import figure_5
+
+SAMPLE = {
+    "max_evaluations": 103,
+    "budget_s": None,
+    "marks": " [max_evaluations=103]",
+    "options": {"strategy": "full"},
+}
+ELSEWHERE = {**SAMPLE, "options": {"strategy": "full", "training_space": "small"}}
+"""A run in another space than SMALL, on the same super-network."""
+
+
+def test_final_hypervolumes_of_the_four_spaces(make_scores):
+    rows = [
+        {
+            **(SAMPLE if space == "small" else ELSEWHERE),
+            "space": space,
+            "seed": seed,
+            "hypervolume": [1.0, value + seed],
+        }
+        for space, value in (("small", 3.0), ("medium", 2.0), ("layer", 2.5), ("large", 1.5))
+        for seed in (0, 1)
+    ]
+    data = figure_5.data(make_scores(*rows))
+    found = {(row.space, row.seed): row.hypervolume for row in data.itertuples()}
+    assert found == {
+        ("small", 0): 3.0, ("small", 1): 4.0, ("medium", 0): 2.0, ("medium", 1): 3.0,
+        ("layer", 0): 2.5, ("layer", 1): 3.5, ("large", 0): 1.5, ("large", 1): 2.5,
+    }  # fmt: skip
+    figure = figure_5.draw(data)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["small", "medium", "layer", "large"]
+
+
+def test_only_random_sub_networks_of_the_full_strategy_count(make_scores):
+    scores = make_scores(
+        {**SAMPLE, "space": "small", "hypervolume": [3.0]},
+        {**ELSEWHERE, "space": "large", "hypervolume": [2.0]},
+        {**SAMPLE, "space": "small", "hypervolume": [9.0], "searcher": "ehvi"},
+        {**SAMPLE, "space": "small", "hypervolume": [9.0], "max_evaluations": 50},
+        {**SAMPLE, "space": "small", "hypervolume": [9.0], "max_evaluations": None},
+        {**SAMPLE, "space": "small", "hypervolume": [9.0], "options": {"strategy": "kd"}},
+        {**SAMPLE, "space": "small", "hypervolume": [9.0], "options": {"strategy": "full", "temperature": 1.0}},
+        {**SAMPLE, "space": "small", "hypervolume": [9.0], "budget_s": 60.0},
+        {**ELSEWHERE, "space": "medium", "hypervolume": [9.0], "status": "failed"},
+    )
+    assert figure_5.data(scores)["hypervolume"].tolist() == [3.0, 2.0]
+
+
+def test_all_spaces_are_searched_on_a_super_network_trained_in_small(make_scores):
+    scores = make_scores(
+        {**SAMPLE, "space": "small", "hypervolume": [3.0]},
+        {**ELSEWHERE, "space": "large", "hypervolume": [2.0]},
+        {**SAMPLE, "space": "large", "hypervolume": [9.0]},  # trained in LARGE
+        {**ELSEWHERE, "space": "layer", "options": {"strategy": "full", "training_space": "layer"}, "hypervolume": [9]},
+    )
+    assert figure_5.data(scores)["hypervolume"].tolist() == [3.0, 2.0]
+
+
+def test_one_space_alone_is_no_comparison(make_scores):
+    with pytest.raises(MissingRuns, match="nasbench experiment fig5") as caught:
+        figure_5.data(make_scores({**SAMPLE, "hypervolume": [3.0]}, {**SAMPLE, "task": "mrpc", "hypervolume": [3.0]}))
+    assert caught.value.experiment == "fig5"

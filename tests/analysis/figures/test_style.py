@@ -1,0 +1,162 @@
+import itertools
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from nasbench.analysis.figures import style
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+DEFICIENCIES = {
+    "none": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+
+
+def cielab(colour, deficiency):
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(deficiency @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ seen / np.array([0.95047, 1, 1.08883])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+FIGURES = {
+    "five methods": ["head-pruning", "layer-dropping", "rfp", "s-nas/random", "ws-nas/ehvi"],
+    "standard": [f"s-nas/{name}" for name in ("random", "local", "morea", "ehvi", "moasha")],
+    "weight-sharing": [f"ws-nas/{name}" for name in ("random", "local", "morea", "ehvi", "nsga2")],
+    "own": ["ws-nas/random", "ws-nas/ehvi", "ws-nas/ehvi-exact", "ws-nas-depth/depth"],
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_entries_of_a_figure_differ_in_colour_for_everyone(figure, deficiency):
+    colours = [cielab(style.look(label).colour, DEFICIENCIES[deficiency]) for label in FIGURES[figure]]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)) > 15
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_entries_of_a_figure_differ_in_marker(figure):
+    markers = [style.look(label).marker for label in FIGURES[figure]]
+    assert len(set(markers)) == len(markers)
+
+
+def test_spaces_differ_in_colour_for_everyone():
+    for deficiency in DEFICIENCIES.values():
+        colours = [cielab(colour, deficiency) for colour in style.SPACES.values()]
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)) > 15
+
+
+def test_both_nas_methods_show_a_searcher_in_its_colour_and_differ_in_line():
+    standard, shared = style.look("s-nas/ehvi"), style.look("ws-nas/ehvi")
+    assert standard.colour == shared.colour == style.look("ws-nas").colour
+    assert (standard.dash, standard.filled, shared.dash, shared.filled) == ("--", False, "-", True)
+
+
+def test_an_unknown_method_always_looks_the_same():
+    # Written down: a change of these would repaint every plugin author's figures.
+    assert style.look("my-plugin") == style.Look("my-plugin", "#661100", "H", ":")
+    assert style.look("my-plugin/ehvi") != style.look("ws-nas/ehvi")
+
+
+@pytest.mark.parametrize(
+    "name", ["a$b$", "_hidden", "two\nlines", "x" * 60, "$\\frac{", "<script>alert(1)</script>", ""]
+)
+def test_any_name_can_be_drawn(name, tmp_path):
+    with style.applied():
+        figure = style.new_figure(style.COLUMN_IN, 2)
+        ax = figure.add_subplot()
+        ax.plot([0, 1], [0, 1], label=style.look(name).name or "?")
+        ax.set_title(style.text(name))
+        style.legend_below(figure, [ax])
+    style.save(figure, tmp_path / "name")
+    assert [entry.get_text() for entry in figure.legends[0].get_texts()] == [style.look(name).name or "?"]
+
+
+def test_settings_are_restored():
+    before = dict(mpl.rcParams)
+    with style.applied():
+        assert mpl.rcParams["font.size"] == 7.5
+    assert dict(mpl.rcParams) == before
+
+
+def test_saving_twice_gives_equal_bytes(tmp_path):
+    def drawn():
+        with style.applied():
+            figure = style.new_figure(2, 2)
+            ax = figure.add_subplot()
+            ax.plot([0, 1], [1, 0], "o-")
+            ax.fill_between([0, 1], [0, 0], [1, 2], alpha=0.2, clip_on=True)
+        return figure
+
+    first = style.save(drawn(), tmp_path / "first")
+    second = style.save(drawn(), tmp_path / "second")
+    assert [path.name for path in first] == ["first.svg", "first.pdf", "first.png"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def scenarios(*triples):
+    rows = [(f"{task}/{model}/{device}", task, model, device) for task, model, device in triples]
+    return pd.DataFrame(rows, columns=["scenario", "task", "model", "device_class"])
+
+
+def test_panels_go_by_model_then_size_of_the_task_and_strangers_come_last():
+    frame = scenarios(
+        ("zeta", "roberta-base", "gpu"),
+        ("qnli", "roberta-base", "gpu"),
+        ("rte", "roberta-base", "gpu"),
+        ("sst2", "my-model", "gpu"),
+        ("mrpc", "bert-base-cased", "gpu"),
+        ("mrpc", "bert-base-cased", "gpu"),
+    )
+    assert [(title.task, title.model) for title in style.panel_titles(frame).values()] == [
+        ("MRPC", "BERT-base"),
+        ("RTE", "RoBERTa-base"),
+        ("QNLI", "RoBERTa-base"),
+        ("zeta", "RoBERTa-base"),
+        ("SST-2", "my-model"),
+    ]
+
+
+def test_panels_name_the_device_where_it_tells_them_apart():
+    frame = scenarios(("rte", "minilm-l6", "gpu"), ("rte", "minilm-l6", "cpu"))
+    assert style.panel_titles(frame) == {
+        "rte/minilm-l6/cpu": style.PanelTitle("RTE", "MiniLM-L6, CPU"),
+        "rte/minilm-l6/gpu": style.PanelTitle("RTE", "MiniLM-L6, GPU"),
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["ws-nas/ehvi", "s-nas/random"])
+def test_a_entry_looks_like_its_label_in_its_usual_place_only(algorithm):
+    assert style.look(f"{algorithm}@small") == style.look(algorithm)
+    for other in (f"{algorithm}@large", f"{algorithm}@small [strategy=kd]"):
+        assert style.look(other) != style.look(algorithm)
+        assert style.look(other).name == other
+    assert style.look("rfp@large") == style.look("rfp")
+
+
+@pytest.mark.parametrize(("n", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (1, 4)), (5, (2, 4)), (16, (4, 4))])
+def test_panels(n, shape):
+    with style.applied():
+        figure, axes = style.panels(n)
+    assert len(axes) == len(figure.axes) == n
+    assert axes[0].get_gridspec().get_geometry() == shape
+
+
+def test_only_the_lowest_panel_of_each_column_is_labelled():
+    with style.applied():
+        _, axes = style.panels(6)
+        style.label_bottom(axes, "time")
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "time", "time", "time", "time"]

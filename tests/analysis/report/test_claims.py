@@ -1,0 +1,177 @@
+"""The paper's claims: verdicts from intervals, and from generated results whose truth is known."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.generated_results import Entry, Plan, write_results
+
+from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.report.claims import ClaimResult, check_claims, claims, judge
+from nasbench.analysis.scoring.quantiles import Quantiles, ScenarioQuantiles
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("relation", "low", "high", "verdict"),
+    [
+        ("better than", 0.01, 0.2, "confirmed"),
+        ("better than", -0.2, -0.01, "refuted"),
+        ("better than", -0.01, 0.2, "undecided"),
+        ("at least as good as", -0.05, 0.3, "confirmed"),
+        ("at least as good as", -0.3, -0.15, "refuted"),
+        ("at least as good as", -0.3, 0.1, "undecided"),
+        ("as good as", -0.05, 0.05, "confirmed"),
+        ("as good as", 0.11, 0.2, "refuted"),
+        ("as good as", -0.2, -0.11, "refuted"),
+        ("as good as", -0.2, 0.05, "undecided"),
+        ("not better than", -0.5, 0.05, "confirmed"),
+        ("not better than", 0.15, 0.5, "refuted"),
+        ("not better than", -0.5, 0.5, "undecided"),
+        ("better than", NAN, NAN, "undecided"),
+    ],
+)
+def test_verdicts(relation: str, low: float, high: float, verdict: str) -> None:
+    assert judge(relation, low, high, margin=0.1) == verdict  # type: ignore[arg-type]
+
+
+def limit_evaluations(folder: Path, n: int) -> None:
+    """Turn all runs into runs of ``n`` random sub-networks, as figures 5 and 7 are made of."""
+    for path in folder.rglob("run.json"):
+        record = json.loads(path.read_text())
+        record["identity"] |= {"max_evaluations": n, "budget_s": None}
+        path.write_text(json.dumps(record))
+
+
+def found(folder: Path) -> dict[str, ClaimResult]:
+    return {result.claim.text: result for result in check_claims(read_results(folder), Quantiles())}
+
+
+def test_nothing_was_run(tmp_path: Path) -> None:
+    assert {result.verdict for result in found(tmp_path).values()} == {"not run"}
+    assert "nasbench experiment fig5" in claims(tmp_path, Quantiles())
+
+
+def test_spaces_are_compared_on_cola_and_elsewhere(tmp_path: Path) -> None:
+    trained_in_small = {"strategy": "full", "n_random": 2, "training_space": "small"}
+    entries = [
+        Entry("ws-nas", "random", "small", -0.05, trained_in_small | {"training_space": None}),
+        Entry("ws-nas", "random", "medium", 0.05, trained_in_small, changed_options=True),
+        Entry("ws-nas", "random", "layer", -0.05, trained_in_small, changed_options=True),
+        Entry("ws-nas", "random", "large", -0.1, trained_in_small, changed_options=True),
+        # Trained in the space it searches: another super-network, which is no part of the comparison.
+        Entry("ws-nas", "random", "large", 0.1, trained_in_small | {"training_space": None}),
+    ]
+    write_results(tmp_path, Plan(entries, tasks=["rte", "cola"], seeds=range(6), n_evaluations=103))
+    limit_evaluations(tmp_path, 103)
+    verdicts = found(tmp_path)
+    assert verdicts["SMALL beats MEDIUM, CoLA apart"].verdict == "confirmed"
+    assert verdicts["SMALL beats LARGE, CoLA apart"].verdict == "refuted"
+    assert verdicts["on CoLA SMALL does not beat MEDIUM"].verdict == "refuted"
+    assert verdicts["on CoLA SMALL does not beat LARGE"].verdict == "confirmed"
+    one = verdicts["SMALL beats MEDIUM, CoLA apart"]
+    assert (one.n, one.n_scenarios) == (6, 1)
+    assert one.low < one.difference < one.high
+
+
+def test_strategies_are_compared_by_the_option(tmp_path: Path) -> None:
+    shifts = {"full": -0.1, "sandwich": -0.05, "kd": -0.05, "random-linear": 0.0, "random": 0.05, "standard": 0.05}
+    entries = [
+        Entry(
+            "ws-nas", "random", shift=shift, options={"strategy": name, "n_random": 2}, changed_options=name != "full"
+        )
+        for name, shift in shifts.items()
+    ]
+    write_results(tmp_path, Plan(entries, tasks=["rte", "mrpc"], seeds=range(8), n_evaluations=103, noise=0.001))
+    limit_evaluations(tmp_path, 103)
+    verdicts = {text: result.verdict for text, result in found(tmp_path).items() if text.startswith("training")}
+    assert set(verdicts.values()) == {"confirmed"}
+    assert len(verdicts) == 7
+
+
+def test_a_super_network_trained_elsewhere_is_no_part_of_the_comparison_of_strategies(tmp_path: Path) -> None:
+    options = {"n_random": 2, "training_space": None}
+    entries = [
+        Entry("ws-nas", "random", shift=-0.05, options=options | {"strategy": "full"}),
+        Entry("ws-nas", "random", shift=0.05, options=options | {"strategy": "kd"}, changed_options=True),
+        Entry(
+            "ws-nas",
+            "random",
+            shift=0.1,
+            options={"n_random": 2, "strategy": "full", "training_space": "large"},
+            changed_options=True,
+        ),
+    ]
+    write_results(tmp_path, Plan(entries, tasks=["rte"], seeds=range(4), n_evaluations=103))
+    limit_evaluations(tmp_path, 103)
+    claim = found(tmp_path)["training: full is at least as good as kd"]
+    assert (claim.verdict, claim.n) == ("confirmed", 4)
+
+
+def test_two_repetitions_decide_nothing(tmp_path: Path) -> None:
+    entries = [Entry("s-nas", "moasha", shift=-0.1), Entry("s-nas", "random", shift=0.1)]
+    for seeds, verdict in ((range(1), "undecided"), (range(2), "undecided"), (range(3), "confirmed")):
+        write_results(tmp_path, Plan(entries, tasks=["mrpc"], seeds=seeds, noise=0.001))
+        claim = found(tmp_path)["standard NAS: moasha beats random search on average"]
+        assert (claim.verdict, claim.n) == (verdict, len(seeds))
+        assert claim.difference > 0
+
+
+def test_a_methods_runs_in_other_spaces_leave_the_verdicts_alone(tmp_path: Path) -> None:
+    entries = [
+        Entry("ws-nas", "ehvi", shift=-0.05),
+        Entry("ws-nas", "random", shift=0.05),
+        Entry("rfp", space="large", shift=0.1),
+        Entry("layer-dropping", space="layer", shift=-0.05),
+    ]
+    plan = Plan(entries, tasks=["rte", "mrpc"], seeds=range(4), noise=0.002)
+    write_results(tmp_path, plan)
+    # A normaliser that does not move with the runs.
+    knots = {name: np.array([0.0, 1.0]) for name in ("error", "params")}
+    scenarios = read_results(tmp_path).runs["scenario"].unique()
+    frozen = Quantiles({str(scenario): ScenarioQuantiles(knots, "1", 0, 0) for scenario in scenarios}, version=1)
+    before = check_claims(read_results(tmp_path), frozen)
+    # Three evaluations begin late: a search in SMALL that counts as begun with them would be judged later.
+    elsewhere = [Entry("ws-nas", "ehvi", "large", 0.1), Entry("rfp", None, "small", -0.1)]
+    write_results(tmp_path, dataclasses.replace(plan, entries=elsewhere, n_evaluations=3))
+    assert check_claims(read_results(tmp_path), frozen) == before
+    assert sum(claim.n == 8 for claim in before) == 3
+
+
+def test_searchers_and_pruning_methods(tmp_path: Path) -> None:
+    entries = [
+        Entry("s-nas", "random", shift=-0.04),
+        Entry("s-nas", "local", shift=0.05),
+        Entry("s-nas", "moasha", shift=-0.08),
+        Entry("ws-nas", "ehvi", shift=-0.05),
+        Entry("ws-nas", "random", shift=0.05),
+        Entry("ws-nas", "local", shift=0.08),
+        Entry("rfp", space="large", shift=0.1),
+        Entry("layer-dropping", space="layer", shift=-0.05),
+    ]
+    write_results(tmp_path, Plan(entries, tasks=["rte", "mrpc"], seeds=range(6), noise=0.002))
+    verdicts = {text: result.verdict for text, result in found(tmp_path).items()}
+    assert verdicts["standard NAS: random search is at least as good as local"] == "confirmed"
+    assert verdicts["standard NAS: moasha beats random search on average"] == "confirmed"
+    assert verdicts["standard NAS: moasha does not beat random search on RTE"] != "confirmed"
+    assert verdicts["standard NAS: random search is at least as good as ehvi"] == "not run"
+    assert verdicts["weight sharing: ehvi is ahead of random early on"] == "confirmed"
+    assert verdicts["weight sharing: local search has caught up with ehvi at the end"] == "refuted"
+    assert verdicts["NAS beats rfp where it prunes most"] == "confirmed"
+    assert verdicts["NAS beats head-pruning where it prunes most"] == "not run"
+    assert verdicts["layer dropping is competitive with NAS"] == "confirmed"
+
+
+def test_text_has_a_table_for_each_track_and_device_class_and_the_warnings(tmp_path: Path) -> None:
+    plan = Plan([Entry("rfp", space="large")], tasks=["rte"], seeds=[0], n_evaluations=5, status="failed")
+    write_results(tmp_path, plan)
+    write_results(tmp_path, dataclasses.replace(plan, device_class="cpu", track="demo"))
+    text = claims(tmp_path, Quantiles())
+    assert "Paper models, GPU" in text
+    assert "Demo, CPU" in text
+    assert "Fewer than 3 blocks decide nothing." in text
+    assert text.count("quantisation saves memory") == 2
+    assert "the run failed: simulated failure" in text

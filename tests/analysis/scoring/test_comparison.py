@@ -1,0 +1,121 @@
+"""Paired comparisons, corrections and critical differences, each against a second answer."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nasbench.analysis.scoring.comparison import compare, compare_all, critical_difference, holm
+from nasbench.analysis.scoring.scores import Blocks
+
+NAN = np.nan
+
+
+def blocks(values: np.ndarray, scenarios: str, names: str = "abcdefgh") -> Blocks:
+    n = values.shape[1]
+    return Blocks(
+        tuple(names[: len(values)]), np.array(list(scenarios), dtype=object), np.arange(n), values[:, :, None]
+    )
+
+
+def test_a_comparison_worked_by_hand() -> None:
+    # Differences 1, 2, -3, 4: positive ranks 1 + 2 + 4 = 7, negative 3; (7 - 3) / 10. A pair is missing twice.
+    found = compare([2, 4, 0, 9, NAN, 1], [1, 2, 3, 5, 7, NAN], list("aabbcc"))
+    assert (found.n, found.n_unpaired) == (4, 2)
+    assert found.difference == pytest.approx((1.5 + 0.5) / 2)
+    assert found.rank_biserial == pytest.approx(0.4)
+    assert found.p == pytest.approx(stats.wilcoxon([1, 2, -3, 4]).pvalue)
+    assert found.low < found.difference < found.high
+
+
+def test_scenarios_weigh_the_same_whatever_their_number_of_seeds() -> None:
+    found = compare([1, 1, 1, 5], [0, 0, 0, 0], list("aaab"))
+    assert found.difference == pytest.approx(3.0)
+
+
+def test_exchanging_the_methods_turns_the_sign() -> None:
+    a, b = np.random.default_rng(1).random((2, 12))
+    one, other = compare(a, b, ["x"] * 12), compare(b, a, ["x"] * 12)
+    assert one.difference == pytest.approx(-other.difference)
+    assert one.rank_biserial == pytest.approx(-other.rank_biserial)
+    assert one.p == pytest.approx(other.p)
+
+
+def test_equal_methods_and_nothing_in_common() -> None:
+    same = compare([1.0, 0.1 + 0.2], [1.0, 0.3], ["x", "x"])
+    assert (same.difference, same.rank_biserial, same.p) == (0.0, 0.0, 1.0)
+    nothing = compare([1.0, NAN], [NAN, 1.0], ["x", "x"])
+    assert (nothing.n, nothing.n_unpaired) == (0, 2)
+    assert np.isnan([nothing.difference, nothing.low, nothing.p]).all()
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
+        compare([1, 2], [1, 2, 3], ["x"] * 3)
+
+
+def plain_holm(p: np.ndarray) -> list[float]:
+    """Holm's procedure by its definition: an adjusted p is the level at which a hypothesis is first rejected."""
+    order, n, level, found = sorted(range(len(p)), key=lambda i: p[i]), len(p), 0.0, [0.0] * len(p)
+    for step, i in enumerate(order):
+        level = max(level, min(1.0, (n - step) * p[i]))
+        found[i] = level
+    return found
+
+
+def test_holm_worked_by_hand_and_by_its_definition() -> None:
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.04, NAN, 0.01]), [0.04, NAN, 0.02])
+    np.testing.assert_allclose(holm([0.9, 0.9]), [1.0, 1.0])
+    p = np.random.default_rng(2).random(15) ** 3
+    np.testing.assert_allclose(holm(p), plain_holm(p))
+
+
+def test_all_pairs_are_compared_and_corrected() -> None:
+    values = np.random.default_rng(3).random((3, 20))
+    values[0] += 1.0
+    values[1, :4] = NAN
+    found = compare_all(blocks(values, "a" * 10 + "b" * 10))
+    assert list(zip(found["a"], found["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert found["n"].tolist() == [16, 20, 16]
+    assert found["n_unpaired"].tolist() == [4, 0, 4]
+    np.testing.assert_allclose(found["p_holm"], plain_holm(found["p"].to_numpy()))
+    assert (found["p_holm"] < 0.05).tolist() == [True, True, False]
+    assert compare_all(blocks(values[:1], "a" * 20)).empty
+
+
+def test_critical_difference_equals_published_values() -> None:
+    # Demsar 2006, table 5: q_0.05 is 2.343 for 3 methods and 2.569 for 4; his example has 14 data sets and 4 methods.
+    values = np.random.default_rng(4).random((4, 14))
+    scenarios = "abcdefghijklmn"
+    found = critical_difference(blocks(values, scenarios))
+    assert found.difference == pytest.approx(1.25, abs=0.005)
+    assert found.n == 14
+    three = critical_difference(blocks(values[:3], scenarios))
+    assert three.difference == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 14)), abs=1e-3)
+    assert three.p == pytest.approx(stats.friedmanchisquare(*values[:3]).pvalue)
+
+
+def test_groups_hold_methods_that_do_not_differ() -> None:
+    # On 10 scenarios a beats b beats ... always: ranks 1 to 6, critical difference 2.385.
+    values = -np.arange(6.0)[:, None] * np.ones((6, 10))
+    found = critical_difference(blocks(values, "abcdefghij"))
+    assert found.names == tuple("abcdef")
+    np.testing.assert_array_equal(found.ranks, [1, 2, 3, 4, 5, 6])
+    assert found.difference == pytest.approx(2.850 * np.sqrt(6 * 7 / 60), abs=1e-3)
+    assert found.groups == ((0, 2), (1, 3), (2, 4), (3, 5))
+    assert found.p < 1e-6
+
+
+def test_seeds_are_averaged_and_incomplete_scenarios_counted() -> None:
+    values = np.array([[1.0, 3.0, 5.0, 1.0], [2.0, 2.5, NAN, NAN]])
+    found = critical_difference(blocks(values, "aabb"))
+    assert (found.n, found.n_incomplete) == (1, 1)  # in scenario a 2.0 against 2.25
+    assert found.names == ("b", "a")
+    assert np.isnan(found.p)
+
+
+def test_nothing_to_compare() -> None:
+    found = critical_difference(blocks(np.array([[1.0, NAN], [NAN, 1.0]]), "ab"))
+    assert (found.n, found.n_incomplete) == (0, 2)
+    assert np.isnan(found.difference)
+    assert found.groups == ()
+    alike = critical_difference(blocks(np.ones((3, 4)), "abcd"))
+    assert alike.p == 1.0
+    assert alike.groups == ((0, 2),)

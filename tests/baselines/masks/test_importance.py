@@ -1,0 +1,101 @@
+"""Gradients of masks, against autograd through the masked oracle, one example at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+from nasbench.baselines.masks.importance import head_gradients, mask_gradients
+from nasbench.data.batching import collate
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.testing.models import TINY_MODELS
+from nasbench.testing.networks import tiny_network
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
+from nasbench.training.losses import label_loss
+
+N = 6
+
+
+@pytest.fixture(scope="module", params=[(m, t) for m in TINY_MODELS for t in (TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)],
+                ids=lambda p: f"{p[0].name}-{p[1].name}")  # fmt: skip
+def tiny(request):
+    return tiny_network(*request.param)
+
+
+def _subnetworks(network):
+    space = make_space("large", network.dims)
+    full = SubNetwork.full(network.dims)
+    emptied = SubNetwork(full.heads & (np.arange(3) != 1)[:, None], full.units & (np.arange(3) != 2)[:, None])
+    return [full, emptied, *(space.to_subnetwork(space.sample(np.random.default_rng(s))) for s in (1, 2))]
+
+
+def _by_autograd(tiny, subnetwork):
+    """Per example, from the stock model under masks."""
+    heads, units = [], []
+    for i in range(N):
+        batch = collate(tiny.data.validation, np.array([i]), tiny.pad_id)
+        masks = [torch.tensor(m, dtype=torch.float32, requires_grad=True) for m in (subnetwork.heads, subnetwork.units)]
+        loss = label_loss(tiny.task.kind, tiny.network.masked(batch, subnetwork, *masks), batch.labels)
+        gradients = torch.autograd.grad(loss, masks)
+        heads.append(gradients[0] * masks[0].detach())
+        units.append(gradients[1] * masks[1].detach())
+    return torch.stack(heads), torch.stack(units)
+
+
+def _close(a, b):
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_all_examples_of_a_batch_at_once_as_each_alone(tiny):
+    for subnetwork in _subnetworks(tiny.network):
+        heads, units = mask_gradients(tiny.network, tiny.batch(N), tiny.task.kind, subnetwork)
+        expected_heads, expected_units = _by_autograd(tiny, subnetwork)
+        assert heads.abs().max() > 1e-3
+        _close(heads, expected_heads)
+        _close(units, expected_units)
+        _close(head_gradients(tiny.network, tiny.batch(N), tiny.task.kind, subnetwork), expected_heads)
+
+
+def test_masks_over_single_tokens(tiny):
+    """|<context, gradient>| for each token, from hooks on the stock model, full padding."""
+    full, dims, batch = SubNetwork.full(tiny.network.dims), tiny.network.dims, tiny.batch(N)
+    contexts = {}
+
+    def keep(layer):
+        def hook(_, inputs):
+            inputs[0].retain_grad()
+            contexts[layer] = inputs[0]
+
+        return hook
+
+    handles = [
+        layer.attention.output.dense.register_forward_pre_hook(keep(i))
+        for i, layer in enumerate(tiny.network.adapter.layers)
+    ]
+    loss = label_loss(tiny.task.kind, tiny.network.stock_logits(batch), batch.labels) * N
+    loss.backward()
+    for handle in handles:
+        handle.remove()
+    tiny.network.model.zero_grad()
+    expected = torch.zeros(N, dims.n_layers, dims.n_heads)
+    for layer, context in contexts.items():
+        for head in range(dims.n_heads):
+            columns = slice(head * dims.head_size, (head + 1) * dims.head_size)
+            products = (context.detach() * context.grad)[..., columns].sum(-1).abs()
+            expected[:, layer, head] = products.view(N, -1).sum(1)  # over tokens and choices
+    _close(head_gradients(tiny.network, batch, tiny.task.kind, full, per_token=True), expected)
+
+
+def test_weights_are_left_as_they_were(tiny):
+    mask_gradients(tiny.network, tiny.batch(N), tiny.task.kind, SubNetwork.full(tiny.network.dims))
+    assert all(p.requires_grad for p in tiny.network.parameters())
+    assert all(p.grad is None or not p.grad.any() for p in tiny.network.parameters())
+
+
+def test_bf16_is_close_to_fp32():
+    fp32, bf16 = (tiny_network(TINY_MODELS[0], TINY_PAIR, precision) for precision in ("fp32", "bf16"))
+    full = SubNetwork.full(fp32.network.dims)
+    for a, b in zip(
+        *(mask_gradients(t.network, t.batch(N), "classification", full) for t in (fp32, bf16)), strict=True
+    ):
+        assert (a - b).norm() < 0.1 * a.norm()

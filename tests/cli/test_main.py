@@ -1,0 +1,430 @@
+"""The command line as a person meets it: what it says, on which stream, with which exit code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import torch
+
+from nasbench.plugins import registry
+from nasbench.records.record import RunFolder, find_runs
+from nasbench.testing.models import TINY_MODELS
+from nasbench.testing.tasks import TINY_TASKS
+
+PLUGIN = """
+from nasbench.method import Method
+
+class One(Method):
+    name = "one"
+    summary = "evaluates one network that is not trained"
+    spaces = ("layer", "large")
+
+    def run(self, problem):
+        problem.evaluate(problem.pretrained(), problem.space.largest)
+
+class Raises(Method):
+    name = "raises"
+    summary = "evaluates one network, then raises"
+
+    def run(self, problem):
+        problem.evaluate(problem.pretrained(), problem.space.largest)
+        raise RuntimeError("out of ideas")
+
+class Bug(Method):
+    name = "bug"
+    summary = "cannot even be constructed"
+
+    def __init__(self, options=None):
+        raise AssertionError("never expected")
+
+    def run(self, problem):
+        pass
+"""
+INTERRUPTED = "error: interrupted; what was recorded is kept, and the same command resumes"
+RUN = ("run", "--method", "ws-nas", "--task", "tiny-pair", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def _tiny_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tiny tasks and models among the declared ones, an empty current folder, and no data folder from outside."""
+    benchmark = importlib.import_module("nasbench.benchmark")
+    monkeypatch.setattr(benchmark, "TASKS", (*benchmark.TASKS, *TINY_TASKS))
+    monkeypatch.setattr(benchmark, "MODELS", (*benchmark.MODELS, *TINY_MODELS))
+    monkeypatch.delenv("NASBENCH_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    file = tmp_path / "plugin.py"
+    file.write_text(PLUGIN)
+    return file
+
+
+def assert_user_error(spoken: Any, *words: str) -> None:
+    """One line on stderr that holds the words, exit code 2, no traceback."""
+    assert spoken.code == 2
+    assert spoken.err.startswith("error: ")
+    assert spoken.err.count("\n") == 1
+    assert "Traceback" not in spoken.out + spoken.err
+    for word in words:
+        assert word in spoken.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--task", "tiny-pear"], ["unknown task 'tiny-pear'", "did you mean 'tiny-pair'?"]),
+        (["--model", "tiny-bart"], ["unknown model 'tiny-bart'", "did you mean 'tiny-bert'?"]),
+        (["--method", "ws-nass"], ["unknown method 'ws-nass'", "did you mean 'ws-nas'?"]),
+        (["--searcher", "randon"], ["unknown searcher 'randon'", "did you mean 'random'?"]),
+        (["--space", "smal"], ["unknown search space 'smal'", "did you mean 'small'?"]),
+        (["--device", "tpu"], ["'--device'", "'tpu'"]),
+        (["--set", "strategy=ful"], ["method 'ws-nas'", "did you mean 'full'?"]),
+        (["--set", "stratgy=full"], ["did you mean 'strategy'?"]),
+        (["--set", "temperature=hot"], ["'temperature'", "'hot'"]),
+        (["--set", "temperature"], ["--set takes key=value, not 'temperature'"]),
+        (["--set", "=3"], ["--set takes key=value, not '=3'"]),
+        (["--set", "temperature=2", "--set", "temperature=3"], ["--set temperature is given twice: '2' and '3'"]),
+        (["--set", "searcher.population=3"], ["unknown option of searcher", "'population'"]),
+        (["--seed", "-1"], ["--seed is from 0 to 2^32 - 1, not -1"]),
+        (["--seed", "9" * 20], ["--seed is from 0 to 2^32 - 1, not 99999"]),
+        (["--seed", "one"], ["'--seed'", "'one'"]),
+        (["--budget", "-5"], ["--budget is a positive number of seconds, not -5"]),
+        (["--budget", "0"], ["--budget is a positive number of seconds, not 0"]),
+        (["--budget", "nan"], ["--budget is a positive number of seconds, not nan"]),
+        (["--budget", "inf"], ["--budget is a positive number of seconds, not inf"]),
+        (["--max-evaluations", "0"], ["--max-evaluations is 1 or more, not 0"]),
+        (["--max-evaluations", "-3"], ["--max-evaluations is 1 or more, not -3"]),
+        (["--data-dir", "nowhere"], ["no data folder nowhere"]),
+        (["--plugin", "nowhere.py"], ["no plugin file nowhere.py"]),
+        (["--task", "nowhere.toml"], ["nowhere.toml"]),
+        (["--bogus"], ["'--bogus'"]),
+        (["surplus"], ["surplus"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and str(value[0]).startswith("-") else "",
+)
+def test_a_mistake_is_one_line_and_touches_nothing(nasbench, tmp_path: Path, arguments, words) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert_user_error(nasbench(*RUN, *arguments), *words)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rum"], ["'rum'", "'run'"]),
+        (["run"], ["--method"]),
+        (["run", "--method", "ws-nas"], ["--task"]),
+        (["--bogus"], ["--bogus"]),
+        (["tasks", "surplus"], ["surplus"]),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_one_line(nasbench, arguments, words) -> None:
+    assert_user_error(nasbench(*arguments), *words)
+
+
+def test_a_gpu_that_is_not_there_is_one_line(nasbench) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert_user_error(nasbench(*RUN, "--device", "cuda"), "sees no GPU", "--device cpu")
+
+
+def test_help_and_no_command_are_no_mistakes(nasbench) -> None:
+    for arguments in ([], ["--help"], ["run", "--help"], ["-h"]):
+        spoken = nasbench(*arguments)
+        assert (spoken.code, spoken.err) == (0, "")
+        assert "Usage: nasbench" in spoken.out
+
+
+def test_results_that_cannot_be_written_are_one_line(nasbench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert_user_error(nasbench(*RUN, "--results", "file/results"), "cannot write", "file")
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_a_readonly_results_folder_is_one_line(nasbench, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    results.chmod(0o555)
+    if os.access(results, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    assert_user_error(nasbench(*RUN), "cannot write", "results")
+
+
+def write_rte(folder: Path, **columns: list[object]) -> None:
+    (folder / "rte").mkdir(parents=True)
+    for part in ("train", "validation"):
+        pa.parquet.write_table(pa.table(columns), folder / "rte" / f"{part}.parquet")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "columns", "labels"])
+def test_unusable_data_are_one_line(nasbench, tmp_path: Path, damage: str) -> None:
+    sentences = [f"ba be {i}" for i in range(20)]
+    columns = {"sentence1": sentences, "sentence2": sentences, "label": [i % 2 for i in range(20)]}
+    if damage == "columns":
+        del columns["sentence2"]
+    if damage == "labels":
+        columns["label"] = [7] * 20
+    write_rte(tmp_path / "data", **columns)
+    train = tmp_path / "data" / "rte" / "train.parquet"
+    if damage == "missing":
+        train.unlink()
+    if damage == "truncated":
+        train.write_bytes(train.read_bytes()[:-20])
+    arguments = ("run", "--method", "ws-nas", "--task", "rte", "--model", "tiny-bert", "--data-dir", "data")
+    spoken = nasbench(*arguments, "--budget", "5", "--device", "cpu")
+    assert_user_error(spoken, "rte")
+    assert not find_runs(tmp_path)
+
+
+def test_a_run_ends_with_a_front_and_is_not_run_twice(nasbench, tmp_path: Path) -> None:
+    command = (*RUN, "--max-evaluations", "5", "--results", "out")
+    spoken = nasbench(*command)
+    assert (spoken.code, spoken.err) == (0, "")
+    assert "Pareto front of ws-nas/random on tiny-pair (tiny-bert)" in spoken.out
+    (folder,) = find_runs(tmp_path / "out")
+    assert RunFolder(folder).read_run().status == "complete"
+    assert len(RunFolder(folder).read_evaluations()) == 5
+    assert (folder / "front.png").exists()
+
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert_user_error(nasbench(*command), "complete", str(Path("out")))
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_options_reach_method_and_searcher(nasbench, tmp_path: Path) -> None:
+    options = ("--set", "strategy=standard", "--set", "searcher.n_initial=4", "--searcher", "ehvi-exact")
+    spoken = nasbench(*RUN, *options, "--space", "layer", "--seed", "3", "--max-evaluations", "2")
+    assert spoken.code == 0
+    (folder,) = find_runs(tmp_path)
+    identity = RunFolder(folder).read_run().identity
+    assert (identity.space, identity.seed, identity.algorithm) == ("layer", 3, "ws-nas/ehvi-exact")
+    assert identity.options["method"]["strategy"] == "standard"
+    assert identity.options["searcher"]["n_initial"] == 4
+
+
+def test_a_plugin_file_runs_unofficially_in_its_own_space(nasbench, plugin: Path, tmp_path: Path) -> None:
+    arguments = ("run", "--method", "one", "--task", "tiny-single", "--device", "cpu", "--plugin", str(plugin))
+    spoken = nasbench(*arguments)
+    assert (spoken.code, spoken.err) == (0, "")
+    assert "method 'one' is not part of the suite" in spoken.out
+    (folder,) = find_runs(tmp_path)
+    record = RunFolder(folder).read_run()
+    assert record.identity.space == "layer"
+    assert record.identity.searcher is None
+    assert record.unofficial == ["method 'one' is not part of the suite"]
+
+    assert_user_error(nasbench(*arguments, "--space", "small"), "works in layer, large", "small")
+    assert_user_error(nasbench(*arguments, "--searcher", "random"), "uses no searcher", "random")
+    assert_user_error(nasbench(*arguments, "--set", "searcher.x=1"), "uses no searcher")
+
+
+def test_a_method_that_raises_fails_its_run_and_keeps_what_it_reported(nasbench, plugin: Path, tmp_path: Path) -> None:
+    spoken = nasbench(
+        "run", "--method", "raises", "--task", "tiny-single", "--device", "cpu", "--plugin", str(plugin)
+    )  # fmt: skip
+    assert spoken.code == 1
+    assert spoken.err.startswith("error: ")
+    assert "out of ideas" in spoken.err
+    assert "Traceback" not in spoken.err
+    (folder,) = find_runs(tmp_path)
+    record = RunFolder(folder).read_run()
+    assert (record.status, len(RunFolder(folder).read_evaluations())) == ("failed", 1)
+    assert "out of ideas" in str(record.reason)
+
+
+def test_a_plugin_that_cannot_be_imported_is_one_line_and_a_failure(nasbench, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_module")
+    spoken = nasbench(*RUN, "--plugin", "broken.py")
+    assert spoken.code == 1
+    assert spoken.err == (
+        "error: plugin broken.py cannot be imported: ModuleNotFoundError(\"No module named 'no_such_module'\")\n"
+    )
+    (folder,) = find_runs(tmp_path)
+    record = RunFolder(folder).read_run()
+    assert (record.status, record.reason) == ("failed", spoken.err.removeprefix("error: ").rstrip())
+    assert (record.identity.method, record.identity.task, record.identity.seed) == ("ws-nas", "tiny-pair", 0)
+
+    # The report names it, and the same command with the plugin put right replaces it.
+    assert "the run failed: plugin broken.py" in nasbench("report", "--results", "results", "--figure", "3").err
+    (tmp_path / "broken.py").write_text(PLUGIN)
+    assert nasbench(*RUN, "--plugin", "broken.py").code == 0
+    assert find_runs(tmp_path) == [folder]
+    assert RunFolder(folder).read_run().status == "complete"
+
+
+def test_an_unusable_plugin_costs_no_record(nasbench, tmp_path: Path) -> None:
+    assert nasbench(*RUN).code == 0
+    (folder,) = find_runs(tmp_path)
+    before = RunFolder(folder).read_run()
+    (tmp_path / "broken.py").write_text("1 / 0")
+    assert nasbench(*RUN, "--plugin", "broken.py").code == 1
+    assert RunFolder(folder).read_run() == before
+
+
+def test_a_searcher_that_reckons_with_depths_needs_a_method_that_evaluates_them(nasbench) -> None:
+    spoken = nasbench(*RUN, "--searcher", "depth")
+    assert_user_error(spoken, "'depth' reckons with all depths of a pass", "'ws-nas'", "--method ws-nas-depth")
+
+
+def test_a_searcher_that_stops_trainings_needs_a_method_that_trains(nasbench, tmp_path: Path) -> None:
+    (tmp_path / "halving.py").write_text(
+        "from nasbench.search.searcher import MultiFidelitySearcher\n"
+        "class Halving(MultiFidelitySearcher):\n"
+        "    name, summary, rungs = 'halving', 'stops', (1, 3)\n"
+        "    def ask(self): return self.space.sample(self.rng)\n"
+        "    def tell(self, config, values): pass\n"
+        "    def report(self, trial, epoch, values): pass\n"
+    )
+    spoken = nasbench(*RUN, "--plugin", "halving.py", "--searcher", "halving")
+    assert_user_error(spoken, "'halving' stops the training of single sub-networks", "'ws-nas'", "--method s-nas")
+
+
+def test_an_experiment_trains_once_what_its_runs_share(nasbench, tmp_path: Path) -> None:
+    spoken = nasbench("experiment", "fig5", "--task", "tiny-pair", "--model", "tiny-bert", "--seed", "0", "--quiet")
+    assert (spoken.code, spoken.err) == (0, "")
+    records = [RunFolder(folder).read_run() for folder in find_runs(tmp_path)]
+    assert sorted(record.identity.space for record in records) == ["large", "layer", "medium", "small"]
+    assert len(list(tmp_path.rglob("super-networks/*"))) == 1
+    assert len({record.charged_s["training"] for record in records}) == 1
+    assert sum("trained by another run of this experiment" in note for r in records for note in r.notes) == 3
+
+
+def test_an_interrupted_command_that_keeps_nothing_promises_nothing(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "tasks", interrupt)
+    spoken = nasbench("tasks")
+    assert (spoken.code, spoken.err.strip()) == (130, "error: interrupted")
+
+
+def test_a_bug_keeps_its_traceback_and_is_called_one(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug() -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(registry, "tasks", bug)
+    spoken = nasbench("tasks")
+    assert spoken.code == 1
+    assert "ZeroDivisionError: oops" in spoken.err
+    assert spoken.err.splitlines()[-1].startswith("error: this is a bug in nasbench")
+
+
+@pytest.mark.parametrize(("command", "name"), [("tasks", "rte"), ("models", "minilm-l6"), ("methods", "ws-nas"),
+                                               ("searchers", "random")])  # fmt: skip
+def test_lists_for_people_and_for_programs_hold_the_same_names(nasbench, command: str, name: str) -> None:
+    entries = json.loads(nasbench(command, "--json").out)
+    names = [entry["name"] for entry in entries]
+    assert name in names
+    assert names == sorted(names)
+    shown = [line.split()[0] for line in nasbench(command).out.splitlines()[2:] if line[:1].strip()]
+    assert shown == names
+
+
+def test_tasks_tell_what_is_measured(nasbench) -> None:
+    (rte,) = [entry for entry in json.loads(nasbench("tasks", "--json").out) if entry["name"] == "rte"]
+    assert rte["metric"] == "accuracy"
+    assert rte["budgets"]["paper/gpu"] == 7200
+    assert rte["validation_fraction"] == 0.3
+    assert rte["data"]["revision"] == "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+
+
+def test_a_broken_package_is_listed_as_broken(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [importlib.metadata.EntryPoint("bad", "no_such_package:Bad", "nasbench.methods")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "nasbench.methods" else [])
+    spoken = nasbench("methods")
+    assert spoken.code == 0
+    assert "ws-nas" in spoken.out
+    assert "cannot be used: plugin 'bad'" in " ".join(spoken.out.split())  # however wide the table is
+    bad = next(entry for entry in json.loads(nasbench("methods", "--json").out) if entry["name"] == "bad")
+    assert "no_such_package" in bad["broken"]
+    assert nasbench(*RUN, "--method", "bad").code == 1
+
+
+PROCESS = """
+import importlib, sys
+from nasbench.cli import main
+if "tiny-pair" in sys.argv:
+    from nasbench.testing.models import TINY_MODELS
+    from nasbench.testing.tasks import TINY_TASKS
+    benchmark = importlib.import_module("nasbench.benchmark")
+    benchmark.TASKS += TINY_TASKS
+    benchmark.MODELS += TINY_MODELS
+main(sys.argv[1:])
+"""
+
+
+def command_line(*arguments: str) -> list[str]:
+    """A process of its own that knows the tiny tasks, too."""
+    return [sys.executable, "-c", PROCESS, *arguments]
+
+
+def test_as_a_process_of_its_own() -> None:
+    result = subprocess.run(command_line("run", "--method", "ws-nas", "--task", "rtee"), capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: unknown task 'rtee'; did you mean 'rte'?\n"
+
+
+@pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "--json"]], ids=str)
+def test_a_reader_that_has_had_enough_hears_no_complaint(arguments: list[str]) -> None:
+    process = subprocess.Popen(command_line(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait()
+
+
+SLOW = """
+import pathlib, time
+from nasbench.method import Method
+
+class Slow(Method):
+    name = "slow"
+    summary = "waits for ever after its second evaluation, the first time"
+
+    def run(self, problem):
+        network, config = problem.pretrained(), problem.space.largest
+        for layers in range(4):
+            config[2] = layers
+            problem.evaluate(network, config)
+            if layers == 1 and not pathlib.Path("waiting").exists():
+                pathlib.Path("waiting").touch()
+                time.sleep(600)
+"""
+
+
+def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = command_line("run", "--method", "slow", "--plugin", "slow.py", "--task", "tiny-pair", "--device", "cpu")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == INTERRUPTED
+    (folder,) = find_runs(tmp_path)
+    first = (folder / "evaluations.jsonl").read_bytes()
+    assert first.count(b"\n") == 2
+
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "2 evaluations" in next(line for line in again.stdout.splitlines() if line.startswith("resuming after"))
+    assert (folder / "evaluations.jsonl").read_bytes().startswith(first)
+    assert len(RunFolder(folder).read_evaluations()) == 4

@@ -1,0 +1,266 @@
+"""Commands that read results: export, report, leaderboard, claims, freeze, experiment; and check and new-method."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from support.generated_results import Entry, Plan, write_results
+
+from nasbench import load
+from nasbench.cli import experiment
+from nasbench.records.record import find_runs
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Simulated runs of two methods."""
+    folder = tmp_path / "results"
+    entries = (Entry("ws-nas", "random", shift=-0.05), Entry("s-nas", "random", shift=0.05))
+    write_results(folder, Plan(entries, tasks=("rte",), seeds=(0, 1, 2), n_evaluations=20))
+    return folder
+
+
+@pytest.mark.parametrize("command", ["report", "leaderboard", "claims", "freeze"])
+def test_a_missing_results_folder_is_one_line(nasbench, tmp_path: Path, command: str) -> None:
+    spoken = nasbench(command)
+    assert spoken.code == 2
+    assert spoken.err.startswith("error: ")
+    assert spoken.err.count("\n") == 1
+    assert "results" in spoken.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("results")
+def test_the_leaderboard_is_written_and_checked(nasbench, tmp_path: Path) -> None:
+    assert nasbench("leaderboard").code == 0
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert text.index("ws-nas/random") < text.index("s-nas/random")
+    assert nasbench("leaderboard", "--check").code == 0
+    (tmp_path / "leaderboard.md").write_text(text.replace("ws-nas", "my-nas"))
+    spoken = nasbench("leaderboard", "--check")
+    assert spoken.code == 1
+    assert "nasbench leaderboard" in spoken.err
+    assert "my-nas" in (tmp_path / "leaderboard.md").read_text()
+
+
+@pytest.mark.usefixtures("results")
+def test_one_figure_or_its_lack(nasbench, tmp_path: Path) -> None:
+    spoken = nasbench("report", "--figure", "4")
+    assert spoken.code == 0
+    assert (tmp_path / "report" / "figures" / "figure_4.svg").exists()
+    assert "figure_4.svg" in spoken.out
+    unknown = nasbench("report", "--figure", "99")
+    assert (unknown.code, unknown.err.count("\n")) == (2, 1)
+    assert "unknown figure '99'" in unknown.err
+    missing = nasbench("report", "--figure", "7")
+    assert missing.code == 2
+    assert "nasbench experiment fig7" in missing.err
+
+
+def test_freezing_says_what_it_does_and_refuses_damage(nasbench, results: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "benchmark").mkdir()
+    package = SimpleNamespace(__path__=[str(tmp_path / "benchmark")])
+    monkeypatch.setitem(sys.modules, "nasbench.benchmark", package)
+    run = find_runs(results)[0] / "run.json"
+    text = run.read_text()
+    run.write_text("{")
+    damaged = nasbench("freeze")
+    assert damaged.code == 1
+    assert damaged.err.startswith("error: nothing is frozen while records are damaged")
+    assert str(find_runs(results)[0].name) in damaged.err
+    assert not list((tmp_path / "benchmark").iterdir())
+    run.write_text(text)
+    spoken = nasbench("freeze")
+    assert (spoken.code, spoken.err) == (0, "")
+    first, path = spoken.out.splitlines()
+    assert first == "rte/bert-base-cased/gpu: 120 evaluations, runs: 6, methods: 2 (s-nas, ws-nas), seeds: 3"
+    assert Path(path).exists()
+    assert nasbench("freeze").out == f"nothing to freeze; the newest is {path}\n"
+
+
+@pytest.mark.usefixtures("results")
+def test_claims_are_held_against_the_results(nasbench) -> None:
+    spoken = nasbench("claims")
+    assert spoken.code == 0
+    assert "not run" in spoken.out
+
+
+def test_a_dry_run_lists_commands_that_are_valid(nasbench, tmp_path: Path) -> None:
+    spoken = nasbench("experiment", "fig8", "--dry-run", "--task", "rte", "--model", "minilm-l6", "--seed", "3")
+    assert spoken.code == 0
+    lines = spoken.out.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("nasbench run --task rte --model minilm-l6 ") for line in lines)
+    assert all("--seed 3" in line for line in lines)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_marks_what_is_complete(nasbench, tmp_path: Path) -> None:
+    restricted = ("fig8", "--dry-run", "--task", "rte", "--model", "minilm-l6", "--device", "cpu", "--seed", "0")
+    entries = [Entry("rfp", None, "large"), Entry("ws-nas", "ehvi")]
+    plan = Plan(entries, tasks=("rte",), models=("minilm-l6",), seeds=(0,), n_evaluations=5, device_class="cpu")
+    _, second = write_results(tmp_path / "results", plan)
+    record = json.loads((second / "run.json").read_text())
+    (second / "run.json").write_text(json.dumps(record | {"status": "failed"}))
+    spoken = nasbench("experiment", *restricted)
+    assert (spoken.code, spoken.err) == (0, "")
+    lines = spoken.out.splitlines()
+    assert len(lines) == 5
+    (marked,) = [line for line in lines if "#" in line]
+    assert marked.endswith("--method rfp --space large --seed 0  # complete")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fig99"], "unknown experiment 'fig99'"),
+        (["fig5", "--task", "rtee"], "did you mean 'rte'?"),
+        (["fig5", "--model", "minilm"], "did you mean 'minilm-l6'?"),
+        (["fig5", "--seed", "-1"], "--seed is 0 or more"),
+    ],
+)
+def test_a_mistake_in_an_experiment_is_one_line(nasbench, arguments: list[str], words: str) -> None:
+    spoken = nasbench("experiment", *arguments, "--dry-run")
+    assert (spoken.code, spoken.err.count("\n")) == (2, 1)
+    assert words in spoken.err
+
+
+def test_an_experiment_goes_on_after_a_run_that_fails(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("--task", "demo", "--model", "demo-bert", "--seed", "0")
+    wanted = experiment.runs("fig5", ("demo",), ("demo-bert",), (0,))
+    made: list[str] = []
+
+    def run(specification, *_: object) -> str | None:
+        made.append(specification.space)
+        return "no luck" if specification.space == "medium" else None
+
+    monkeypatch.setattr(experiment, "_run", run)
+    spoken = nasbench("experiment", "fig5", *arguments)
+    assert made == [specification.space for specification in wanted]
+    assert spoken.code == 1
+    assert spoken.err == f"error: 1 of {len(wanted)} runs failed\n"
+    assert "failed: no luck" in spoken.out
+
+
+def test_an_experiment_passes_over_a_run_that_is_complete(
+    nasbench, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = SimpleNamespace(folder=find_runs(results)[0], effective_budget_s=60.0)
+    monkeypatch.setattr(experiment, "_request", lambda *_: complete)
+    monkeypatch.setattr(experiment.runner, "run", lambda *_: pytest.fail("made again"))
+    spoken = nasbench("experiment", "fig7", "--task", "rte", "--model", "minilm-l6", "--seed", "0")
+    assert (spoken.code, spoken.err) == (0, "")
+    assert spoken.out.count("complete already") == 6
+
+
+def test_runs_without_a_budget_are_refused_before_the_first(nasbench) -> None:
+    spoken = nasbench("experiment", "fig8", "--task", "rte", "--seed", "0", "--device", "cpu")
+    assert (spoken.code, spoken.err.count("\n")) == (2, 1)
+    assert "task 'rte' has no budget for 'bert-base-cased' on a cpu; choose the model" in spoken.err
+    assert spoken.out == ""
+
+
+TASK = """
+budget_s = 60
+[data]
+train = "films.csv"
+text = "review"
+label = "sentiment"
+[model]
+folder = "my-model"
+"""
+
+
+@pytest.fixture
+def run_folder(nasbench, tmp_path: Path) -> Path:
+    """A finished run of a method on a user's own task."""
+    from nasbench.testing.models import TINY_BERT, save_tiny
+    from nasbench.testing.tasks import TINY_SINGLE
+
+    save_tiny(TINY_BERT, TINY_SINGLE, tmp_path / "my-model")
+    rows = "".join(f"{'ba be' if i % 2 else 'go ko'} {i},{'yes' if i % 2 else 'no'}\n" for i in range(60))
+    (tmp_path / "films.csv").write_text("review,sentiment\n" + rows)
+    (tmp_path / "films.toml").write_text(TASK)
+    command = ("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu", "--max-evaluations", "4")
+    spoken = nasbench(*command, "--set", "epochs=1")
+    assert spoken.code == 0, spoken.err
+    assert "task 'films' is not part of the suite" in spoken.out
+    (folder,) = find_runs(tmp_path / "results")
+    return folder
+
+
+def test_a_pruned_network_is_exported_and_loaded(nasbench, run_folder: Path, tmp_path: Path) -> None:
+    spoken = nasbench("export", str(run_folder), "--max-params", "0.9", "--out", "pruned")
+    assert (spoken.code, spoken.err) == (0, "")
+    assert "wrote pruned" in spoken.out
+    full = sum(p.numel() for p in load_full(tmp_path).parameters())
+    assert sum(p.numel() for p in load(tmp_path / "pruned").parameters()) <= 0.9 * full
+
+    again = nasbench("export", str(run_folder), "--out", "pruned")
+    assert (again.code, again.err.count("\n")) == (2, 1)
+    assert "pruned exists" in again.err
+    for share in ("50", "0", "nan"):
+        nonsense = nasbench("export", str(run_folder), "--max-params", share, "--out", "pruned-by-half")
+        assert nonsense.code == 2
+        assert "--max-params is a fraction of the parameters, 0.5 for half of them" in nonsense.err
+    none = nasbench("export", str(run_folder), "--max-params", "0.01", "--out", "tiny")
+    assert (none.code, none.err.count("\n")) == (2, 1)
+    assert not (tmp_path / "tiny").exists()
+
+
+def load_full(tmp_path: Path):
+    from transformers import AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification.from_pretrained(tmp_path / "my-model")
+
+
+def test_a_model_of_another_kind_is_one_line(nasbench, tmp_path: Path) -> None:
+    (tmp_path / "my-model").mkdir()
+    (tmp_path / "my-model" / "config.json").write_text('{"model_type": "gpt2"}')
+    (tmp_path / "films.csv").write_text("review,sentiment\na,yes\nb,no\n")
+    (tmp_path / "films.toml").write_text(TASK)
+    spoken = nasbench("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu")
+    assert (spoken.code, spoken.err.count("\n")) == (2, 1)
+    assert "gpt2" in spoken.err
+    assert not (tmp_path / "results").exists()
+
+
+BROKEN = """
+from nasbench.method import Method
+
+class Broken(Method):
+    name = "broken"
+    summary = "reports what is not there"
+
+    def run(self, problem):
+        problem.evaluate(problem.pretrained(), problem.space.upper + 1)
+"""
+
+
+def test_check_tells_each_line_and_fails_with_the_first(nasbench, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    spoken = nasbench("check", "broken.py")
+    assert spoken.code == 1
+    lines = spoken.out.splitlines()
+    assert lines[0] == "broken"
+    assert [line.split()[0] in ("ok", "FAIL") for line in lines[1:]] == [True] * 8
+    assert any("FAIL  reports only configurations inside the space" in line for line in lines)
+    assert spoken.err.endswith("checks failed\n")
+
+
+def test_new_method_says_what_to_do_with_it(nasbench, tmp_path: Path) -> None:
+    spoken = nasbench("new-method", "lucky-dip")
+    assert spoken.code == 0
+    assert (tmp_path / "lucky_dip.py").exists()
+    for command in (
+        "nasbench check lucky_dip.py",
+        "--plugin lucky_dip.py --method lucky-dip",
+        "pytest test_lucky_dip.py",
+    ):
+        assert command in spoken.out
+    again = nasbench("new-method", "lucky-dip")
+    assert (again.code, again.err.count("\n")) == (2, 1)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nasbench.cli.check import check, find_targets
+from nasbench.cli.scaffold import write_method
+from nasbench.errors import UserError
+from nasbench.plugins import registry
+
+
+def test_what_is_written_holds_to_the_contract_as_it_is(tmp_path: Path) -> None:
+    method_file, _ = write_method("lucky-dip", tmp_path)
+    (cls,) = find_targets(str(method_file))
+    assert (cls.name, cls.__name__) == ("lucky-dip", "LuckyDip")
+    assert [line for line in check(cls) if not line[0]] == []
+
+
+def test_its_test_runs_where_it_lies(tmp_path: Path) -> None:
+    _, test_file = write_method("lucky-dip", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test_file.name]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "8 passed" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["Lucky", "lucky_dip", "1st", "a--b", "-a", "a/b", ""])
+def test_an_unfit_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="lower-case letters, digits and single hyphens"):
+        write_method(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    taken = next(iter(registry.methods()))
+    with pytest.raises(UserError, match=f"there is a method '{taken}' already"):
+        write_method(taken, tmp_path)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text("precious")
+    with pytest.raises(UserError, match=r"test_mine\.py exists; nothing was written"):
+        write_method("mine", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
+    assert (tmp_path / "test_mine.py").read_text() == "precious"

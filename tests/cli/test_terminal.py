@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from nasbench.cli.progress import Progress
+from nasbench.cli.summary import duration, evenly_spaced
+from nasbench.cli.terminal import LiveView, PlainView, View, observer
+from nasbench.errors import NasbenchError
+from nasbench.networks.space import Config, SearchSpace, make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.records.front import front_of
+from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
+
+DIMS = Dimensions(n_layers=4, n_heads=4, n_units=100, hidden_size=16, head_size=4, n_fixed_params=1000)
+SPACE = make_space("small", DIMS)
+WIDTH = 80
+
+
+def make_evaluation(
+    index: int, config: list[int], error: float | None, test_error: float | None = None, space: SearchSpace = SPACE
+) -> Evaluation:
+    vector: Config = np.array(config, dtype=np.int64)
+    subnetwork = space.to_subnetwork(vector)
+    n_params = subnetwork.n_params(DIMS)
+    return Evaluation(
+        index=index,
+        config=space.to_json(vector),
+        key=subnetwork.key,
+        head_counts=subnetwork.head_counts.tolist(),
+        unit_counts=subnetwork.unit_counts.tolist(),
+        error=error,
+        params=n_params / DIMS.n_params,
+        n_params=n_params,
+        elapsed_s=10.0 * (index + 1),
+        status="ok" if error is not None else "failed",
+        test_error=test_error,
+    )
+
+
+FULL = make_evaluation(0, [4, 100, 4], 0.2, 0.25)
+EMPTY = make_evaluation(1, [0, 0, 0], 0.5, 0.5)
+HALF = make_evaluation(2, [2, 50, 2], 0.28, 0.4)
+DOMINATED = make_evaluation(3, [3, 90, 4], 0.3)
+FAILED = make_evaluation(4, [1, 10, 1], None)
+EVALUATIONS = [FULL, EMPTY, HALF, DOMINATED, FAILED]
+
+
+def make_record(method: str = "ws-nas") -> RunRecord:
+    identity = Identity("rte", "tiny", "small", method, "random", {}, 0, "cpu", 200.0)
+    return RunRecord(identity, "1", "demo", "accuracy", DIMS.n_params, dataclasses.asdict(DIMS))
+
+
+def screen(width: int = WIDTH, terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal, highlight=False)
+
+
+def printed(view: View) -> str:
+    file = view.console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def rendered(view: LiveView) -> str:
+    console = screen()
+    console.print(view.render())
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def finish(view: View, record: RunRecord, evaluations: list[Evaluation], folder: Path) -> str:
+    record.charged_s = {"training": 100.0, "validation": 60.0, "search": 30.0, "idle": 10.0}
+    record.uncharged_s = {"test": 7.5}
+    record.status = "complete"
+    view.run_started(record, folder, 0, 200.0)
+    view.run_finished(record, evaluations)
+    return printed(view)
+
+
+def test_progress_keeps_best_front_and_failures(tmp_path: Path) -> None:
+    progress = Progress()
+    progress.run_started(make_record(), tmp_path, 0, 200.0)
+    for evaluation in EVALUATIONS:
+        progress.evaluated(evaluation)
+    assert (progress.n_evaluations, progress.n_failed, progress.best_error) == (5, 1, 0.2)
+    assert progress.elapsed_s == 50.0
+    small, middle = EMPTY.params, HALF.params
+    by_hand = (1 - 1) * 0.8 + (1 - middle) * (1 - 0.28) + (middle - small) * (1 - 0.5)
+    assert progress.raw_hypervolume == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_progress_of_a_resumed_run_starts_from_its_record(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for evaluation in EVALUATIONS[:3]:
+        folder.append(evaluation)
+    progress = Progress()
+    progress.phase("loading", 30.0)
+    progress.run_started(make_record(), tmp_path, 3, 200.0)
+    assert (progress.n_evaluations, progress.best_error, progress.elapsed_s) == (3, 0.2, 30.0)
+
+
+def test_eta_is_that_of_the_training_at_hand(tmp_path: Path) -> None:
+    progress = Progress()
+    progress.run_started(make_record(), tmp_path, 0, 200.0)
+    progress.training(10, 100, 5.0)
+    assert progress.eta_s is None
+    progress.training(40, 100, 20.0)
+    assert progress.eta_s == pytest.approx(60 * 0.5)
+    # A second training of the same length starts anew: the speed of the first is not its speed.
+    progress.training(1, 100, 60.0)
+    assert progress.eta_s is None
+    progress.training(3, 100, 64.0)
+    assert progress.eta_s == pytest.approx(200 - 64)  # not 97 * 2 s: the budget ends before
+    progress.phase("search", 64.0)
+    assert progress.eta_s is None
+
+
+def test_front_is_sorted_by_size_without_failures_and_copies() -> None:
+    copy = dataclasses.replace(HALF, index=5)
+    assert front_of([*EVALUATIONS, copy]) == [EMPTY, HALF, FULL]
+    assert front_of([]) == []
+    assert front_of([FAILED]) == []
+
+
+def test_a_long_front_is_thinned_with_both_ends() -> None:
+    front = [dataclasses.replace(FULL, index=i) for i in range(101)]
+    assert [e.index for e in evenly_spaced(front, 5)] == [0, 25, 50, 75, 100]
+    assert evenly_spaced(front[:4], 5) == front[:4]
+
+
+@pytest.mark.parametrize("view_class", [PlainView, LiveView])
+@pytest.mark.parametrize("width", [WIDTH, 140])
+def test_the_end_shows_front_budget_and_files(tmp_path: Path, view_class: type[View], width: int) -> None:
+    text = finish(view_class(screen(width)), make_record(), EVALUATIONS, tmp_path)
+    lines = text.splitlines()
+    assert "Pareto front of ws-nas/random on rte (tiny): 3 of 5 sub-networks" in text
+    rows = [line.split() for line in lines if "%" in line and line.lstrip()[:1].isdigit()]
+    assert [row[:3] for row in rows] == [["0", "0", "0"], ["2", "2", "50"], ["4", "4", "100"]]
+    # Validation 0.72 of 0.8, test 0.6 of 0.75.
+    assert rows[1][-6:] == ["0.7200", "90.0", "%", "0.6000", "80.0", "%"]
+    assert rows[1][3] == f"{100 * HALF.params:.1f}"
+    assert next(line for line in lines if line.startswith("share")).split() == [
+        "share", "50.0", "%", "30.0", "%", "15.0", "%", "5.0", "%",
+    ]  # fmt: skip
+    assert "off the clock: test 7.5 s" in text
+    assert all(len(line) <= width for line in lines if str(tmp_path) not in line)
+    assert str(tmp_path / "front.png") in text
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unpruned_network_off_the_front_is_shown_below_it(tmp_path: Path) -> None:
+    better = make_evaluation(1, [2, 100, 4], 0.1)
+    text = finish(PlainView(screen()), make_record(), [FULL, better], tmp_path)
+    rows = [line for line in text.splitlines() if "100.0 %" in line and line.lstrip().startswith("4")]
+    assert "1 of 2 sub-networks" in text
+    assert len(rows) == 1
+    assert "112.5 %" in text
+
+
+def test_without_the_unpruned_network_nothing_is_relative_to_it(tmp_path: Path) -> None:
+    text = finish(PlainView(screen()), make_record(), [EMPTY, HALF], tmp_path)
+    assert "of the full network's" not in text
+    assert "0.7200" in text
+
+
+def test_a_run_without_any_evaluation_ends_without_a_picture(tmp_path: Path) -> None:
+    text = finish(PlainView(screen()), make_record(), [], tmp_path)
+    assert "no sub-network was evaluated" in text
+    assert "picture" not in text
+    assert not (tmp_path / "front.png").exists()
+
+
+def test_what_a_reader_should_know_is_said_at_the_end(tmp_path: Path) -> None:
+    record = make_record()
+    record.notes.append("training of 'super-network' ended at step 71 of 990")
+    text = finish(PlainView(screen(width=140)), record, EVALUATIONS, tmp_path)
+    assert "note: training of 'super-network' ended at step 71 of 990" in text
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "front.png").mkdir()
+    with pytest.raises(NasbenchError, match="the record is complete, its picture cannot be written: "):
+        finish(PlainView(screen()), make_record(), EVALUATIONS, tmp_path)
+
+
+def test_strange_names_are_shown_and_not_interpreted(tmp_path: Path) -> None:
+    text = finish(PlainView(screen(width=140)), make_record(method="[red]x[/red]$\\frac"), EVALUATIONS, tmp_path)
+    assert "[red]x[/red]$\\frac/random" in text
+
+
+def test_plain_lines_are_few_and_follow_the_budget(tmp_path: Path) -> None:
+    view = PlainView(screen(width=140))
+    view.phase("loading", 0.0)
+    view.run_started(make_record(), tmp_path, 0, 1000.0)
+    view.phase("training", 0.0)
+    for step in range(1, 101):
+        view.training(step, 100, 0.5 * step)
+    for index in range(10):
+        view.phase("validation", 50.0 + index)
+        view.evaluated(dataclasses.replace(DOMINATED, index=index, elapsed_s=51.0 + index))
+        view.phase("search", 51.0 + index)
+    lines = [line for line in printed(view).splitlines() if line.startswith("[")]
+    assert lines[0] == "[0 s of 16:40] training: step 1 of 100; 0 evaluations"
+    assert lines[1] == "[20 s of 16:40] training: step 41 of 100, 30 s left; 0 evaluations"
+    # Each phase is named once when it is first reached, then there is silence for twenty seconds of the budget.
+    assert [line.split("] ")[1].split(":")[0] for line in lines[3:]] == ["validation", "search"]
+    assert "loading data and model" in printed(view)
+
+
+def test_live_view_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    with LiveView(screen(terminal=True)) as view:
+        view.run_started(make_record(), tmp_path, 0, 200.0)
+        view.training(10, 100, 10.0)
+        view.training(50, 100, 50.0)
+        view.evaluated(HALF)
+        shown = rendered(view)
+    assert all(len(line) <= WIDTH for line in shown.splitlines())
+    assert "50 s of 3:20" in shown
+    assert "step 50 of 100, 50 s left" in shown
+    assert "best error 0.2800" in shown
+
+
+def interrupted(view: LiveView, folder: Path) -> None:
+    with view:
+        view.run_started(make_record(), folder, 0, 200.0)
+        assert view._live.is_started
+        raise KeyboardInterrupt
+
+
+def test_live_view_gives_the_terminal_back_when_interrupted(tmp_path: Path) -> None:
+    view = LiveView(screen(terminal=True))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(view, tmp_path)
+    assert not view._live.is_started
+    cursor_off, cursor_on = "\x1b[?25l", "\x1b[?25h"
+    assert 0 <= printed(view).rfind(cursor_off) < printed(view).rfind(cursor_on)
+
+
+def test_live_view_without_a_budget_has_no_limit_to_show(tmp_path: Path) -> None:
+    view = LiveView(screen())
+    view.run_started(make_record(), tmp_path, 0, math.inf)
+    view.evaluated(HALF)
+    shown = rendered(view)
+    view.__exit__(None, None, None)
+    assert "30 s" in shown
+    assert " of " not in shown
+
+
+def test_output_that_is_no_terminal_gets_plain_lines() -> None:
+    assert isinstance(observer(quiet=False), PlainView)
+    assert isinstance(observer(quiet=True), PlainView)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (187, "3:07"), (3765, "1:02:45")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

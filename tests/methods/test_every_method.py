@@ -1,0 +1,52 @@
+"""Every method on every architecture and kind of task runs to a valid record."""
+
+import dataclasses
+
+import pytest
+
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.plugins import registry
+from nasbench.records.record import RunFolder
+from nasbench.search.searcher import MultiFidelitySearcher
+from nasbench.testing.models import TINY_MODELS
+from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_TASKS
+
+METHODS, SEARCHERS = registry.methods(), registry.searchers()
+# One epoch: what is trained matters here, not how well.
+MODELS = [
+    dataclasses.replace(model, fine_tuning=dataclasses.replace(model.fine_tuning, epochs=1)) for model in TINY_MODELS
+]
+MULTI_FIDELITY = [name for name in SEARCHERS if issubclass(SEARCHERS[name], MultiFidelitySearcher)]
+ENTRIES = [(name, None) for name in METHODS] + [
+    (name, searcher) for name in METHODS if METHODS[name].multi_fidelity for searcher in MULTI_FIDELITY
+]
+
+
+@pytest.mark.parametrize("task", TINY_TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize(("method", "searcher"), ENTRIES)
+def test_runs_to_a_valid_record(method, searcher, model, task, tmp_path):
+    searcher = None if searcher is None else SEARCHERS[searcher]
+    subject = MethodSubject(METHODS[method], tmp_path, None, searcher, task, model, n_evaluations=4)
+    record = subject.run(tmp_path).record
+    assert (record.status, record.reason) == ("complete", None)
+
+    folder = RunFolder(subject.request(tmp_path).folder)
+    assert folder.read_run() == record
+    evaluations = folder.read_evaluations()
+    assert 2 <= len(evaluations) <= 4
+    space = make_space(record.identity.space, Dimensions(**record.dimensions))
+    for i, evaluation in enumerate(evaluations):
+        subnetwork = space.to_subnetwork(space.from_json(evaluation.config))
+        assert evaluation.index == i
+        assert (evaluation.key, evaluation.status) == (subnetwork.key, "ok")
+        assert evaluation.n_params == subnetwork.n_params(space.dims) == round(evaluation.params * record.n_params_full)
+        assert evaluation.metrics[task.metric] == pytest.approx(1 - evaluation.error)
+        assert set(evaluation.metrics) == {task.metric, *task.other_metrics}
+        assert evaluation.elapsed_s == pytest.approx(sum(evaluation.charged_s.values()))
+    assert evaluations[0].test_error is not None
+    elapsed = [evaluation.elapsed_s for evaluation in evaluations]
+    assert elapsed == sorted(elapsed)
+    assert record.charged_s["training"] > 0

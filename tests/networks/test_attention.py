@@ -1,0 +1,66 @@
+"""Attention and dropout against their definitions."""
+
+import pytest
+import torch
+
+from nasbench.networks.attention import Noise, attend
+
+
+def _tensors():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(3, 2, n, 4, generator=generator) for n in (5, 7, 7))
+    mask = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
+    return query, key, value, mask
+
+
+def _defined(query, key, value, mask):
+    scores = torch.einsum("nhqs,nhks->nhqk", query, key) / 2
+    return (scores + torch.where(mask, 0.0, -torch.inf)[:, None, None]).softmax(-1) @ value
+
+
+def test_attention_is_softmax_of_scaled_products():
+    query, key, value, mask = _tensors()
+    torch.testing.assert_close(attend(query, key, value, mask), _defined(query, key, value, mask))
+    everything = torch.ones_like(mask)
+    torch.testing.assert_close(attend(query, key, value, None), _defined(query, key, value, everything))
+    torch.testing.assert_close(attend(query, key, value, mask, Noise(0), 0.0), _defined(query, key, value, mask))
+
+
+def test_dropped_attention_is_right_on_average_and_hides_what_is_masked():
+    query, key, value, mask = _tensors()
+    noise = Noise(1)
+    draws = torch.stack([attend(query, key, value, mask, noise, 0.3) for _ in range(4000)])
+    deviation = draws.std(0) / 4000**0.5
+    assert ((draws.mean(0) - _defined(query, key, value, mask)).abs() < 5 * deviation + 1e-6).all()
+    assert deviation.min() > 0
+    changed = value.clone()
+    changed[~mask[:, None].expand(3, 2, 7)] = 99.0
+    torch.testing.assert_close(
+        attend(query, key, value, mask, Noise(2), 0.3), attend(query, key, changed, mask, Noise(2), 0.3)
+    )
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_zeroes_at_its_rate_and_scales_the_rest(rate):
+    x = torch.ones(1000, 300)
+    dropped = Noise(3).dropout(x, rate)
+    kept = dropped != 0
+    n = x.numel()
+    assert abs(int((~kept).sum()) - rate * n) < 5 * (rate * (1 - rate) * n) ** 0.5
+    torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 1 / (1 - rate)), rtol=1e-4, atol=0)
+    # Independent of place: rows and columns lose alike.
+    assert (~kept).float().mean(0).std() < 1.2 * (rate * (1 - rate) / 1000) ** 0.5
+    torch.testing.assert_close(Noise(3).dropout(x, rate), dropped)
+    assert not torch.equal(Noise(4).dropout(x, rate), dropped)
+
+
+def test_no_rate_no_dropout():
+    x = torch.ones(4)
+    assert Noise(0).dropout(x, 0.0) is x
+
+
+def test_gradients_pass_what_was_kept():
+    x = torch.ones(100, requires_grad=True)
+    dropped = Noise(5).dropout(x, 0.4)
+    dropped.sum().backward()
+    torch.testing.assert_close(x.grad, dropped.detach())

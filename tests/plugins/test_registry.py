@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from nasbench.errors import UnknownName, UserError
+from nasbench.plugins import registry
+from nasbench.plugins.registry import PluginError
+
+GOOD_METHOD = """
+from nasbench.method import Method
+
+class Mine(Method):
+    name = "mine"
+    summary = "does nothing"
+
+    def run(self, problem):
+        pass
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the import path, forgotten after the test."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith(("outside_", "nasbench_plugin_")):
+            del sys.modules[name]
+
+
+def advertise(monkeypatch: pytest.MonkeyPatch, group: str, **points: str) -> None:
+    """Make entry points appear as if packages had been installed that advertise them."""
+    found = [EntryPoint(name.replace("_", "-"), value, group) for name, value in points.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point for point in found if point.group == group])
+
+
+def test_in_tree_searchers_are_found_by_their_names() -> None:
+    found = registry.searchers()
+    assert {"random", "local"} <= set(found)
+    assert all(found[name].name == name for name in found)
+    assert all(registry.ships(found[name]) for name in found)
+    assert found.place("random") == "nasbench.methods.random_search"
+
+
+def test_an_unknown_name_gets_a_suggestion() -> None:
+    with pytest.raises(UnknownName, match=r"unknown searcher 'randon'; did you mean 'random'\?"):
+        registry.find("searcher", "randon", registry.searchers())
+
+
+def test_a_plugin_file_is_found_once_and_is_not_ours(package: Path) -> None:
+    file = package / "mine.py"
+    file.write_text(GOOD_METHOD)
+    cls = registry.methods((file,))["mine"]
+    assert cls is registry.methods((file,))["mine"]
+    assert not registry.ships(cls)
+
+
+def test_two_plugin_files_of_one_stem_do_not_mix(package: Path) -> None:
+    files = []
+    for folder in ("a", "b"):
+        (package / folder).mkdir()
+        files.append(package / folder / "plugin.py")
+        files[-1].write_text(GOOD_METHOD.replace("mine", f"mine-{folder}"))
+    assert {"mine-a", "mine-b"} <= set(registry.methods(tuple(files)))
+
+
+@pytest.mark.parametrize("name", ["missing.py", "notes.txt"])
+def test_what_is_no_plugin_file_is_the_users_mistake(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(UserError, match="no plugin file"):
+        registry.methods((tmp_path / name,))
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "def broken(:", "import no_such_module", "raise SystemExit(0)"])
+def test_a_plugin_file_that_cannot_be_imported_says_so(package: Path, text: str) -> None:
+    file = package / "broken.py"
+    file.write_text(text)
+    with pytest.raises(PluginError, match=r"broken\.py cannot be imported") as caught:
+        registry.methods((file,))
+    assert caught.value.exit_code == 1
+    assert "nasbench_plugin_broken" not in sys.modules
+
+
+def test_a_class_without_a_name_says_what_is_missing(package: Path) -> None:
+    file = package / "nameless.py"
+    file.write_text(GOOD_METHOD.replace('name = "mine"', ""))
+    with pytest.raises(PluginError, match="class Mine has no name"):
+        registry.methods((file,))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("summary = None", "class Mine has no summary"),
+        ("spaces = ('small', 'huge')", r"class Mine has spaces = \('small', 'huge'\); it is a tuple of some of small"),
+        ("spaces = ()", "class Mine has spaces = "),
+        ("Options = dict", "class Mine has Options that are no dataclass"),
+        ("Options = dataclasses.make_dataclass('O', [('x', int)])", "Options that a record cannot hold .*missing"),
+        (
+            "Options = dataclasses.make_dataclass('O', [('x', float, float('inf'))])",
+            "Options that a record cannot hold as JSON with their defaults: Out of range",
+        ),
+    ],
+)
+def test_a_declaration_that_is_of_no_use_says_what_is_wrong(package: Path, line: str, message: str) -> None:
+    file = package / "odd.py"
+    file.write_text(
+        "import dataclasses\n" + GOOD_METHOD.replace('summary = "does nothing"', f'summary = "x"\n    {line}')
+    )
+    with pytest.raises(PluginError, match=message):
+        registry.methods((file,))["mine"]
+
+
+def test_an_entry_point_is_imported_only_when_asked_for(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "outside_good.py").write_text(GOOD_METHOD)
+    advertise(monkeypatch, "nasbench.methods", mine="outside_good:Mine")
+    found = registry.methods()
+    assert "mine" in found
+    assert "outside_good" not in sys.modules
+    assert found["mine"].summary == "does nothing"
+    assert found.place("mine") == "entry point outside_good:Mine"
+
+
+def test_a_broken_package_takes_down_nothing_but_itself(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "outside_broken.py").write_text("raise RuntimeError('no licence')")
+    (package / "outside_good.py").write_text(GOOD_METHOD)
+    advertise(monkeypatch, "nasbench.methods", bad="outside_broken:Bad", mine="outside_good:Mine")
+    found = registry.methods()
+    assert {"bad", "mine"} <= set(found)
+    assert found["mine"].name == "mine"
+    with pytest.raises(PluginError, match=r"plugin 'bad' .* cannot be imported: RuntimeError\('no licence'\)"):
+        found["bad"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mine", "outside_good:NOT_A_CLASS", "is not a subclass of Method"),
+        ("mine", "outside_good:missing", "cannot be imported"),
+        ("other", "outside_good:Mine", "calls itself 'mine'"),
+    ],
+)
+def test_an_entry_point_is_held_to_its_promise(
+    package: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    (package / "outside_good.py").write_text(GOOD_METHOD + "\nNOT_A_CLASS = 3\n")
+    advertise(monkeypatch, "nasbench.methods", **{name: value})
+    with pytest.raises(PluginError, match=message):
+        registry.methods()[name]
+
+
+def test_two_of_one_name_fail_for_who_asks_for_it_only(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "outside_good.py").write_text(GOOD_METHOD)
+    file = package / "mine.py"
+    file.write_text(GOOD_METHOD)
+    advertise(monkeypatch, "nasbench.methods", mine="outside_good:Mine")
+    found = registry.methods((file,))
+    with pytest.raises(PluginError, match=r"2 methods are called 'mine': .*mine\.py and entry point outside_good:Mine"):
+        found["mine"]
+    assert registry.searchers((file,))["random"].name == "random"
+
+
+def test_an_entry_point_may_not_take_the_name_of_ours(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "outside_search.py").write_text(
+        "from nasbench.search.searcher import Searcher\nclass Random(Searcher):\n    name = 'random'\n"
+    )
+    advertise(monkeypatch, "nasbench.searchers", random="outside_search:Random")
+    with pytest.raises(PluginError, match="2 searchers are called 'random'"):
+        registry.searchers()["random"]
+
+
+def test_a_task_from_an_entry_point_is_found_and_is_not_ours(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "outside_task.py").write_text(
+        "from nasbench.declarations.task import DataSource, Task\n"
+        "ok = Task('ok', 'theirs', 'classification', 2, 'accuracy', DataSource(('text',)), {}, {})\n"
+        "wrong = 3\n"
+    )
+    advertise(
+        monkeypatch, "nasbench.tasks", ok="outside_task:ok", wrong="outside_task:wrong", misnamed="outside_task:ok"
+    )
+    found = registry.tasks()
+    assert found["ok"].summary == "theirs"
+    assert not registry.ships(found["ok"])
+    with pytest.raises(PluginError, match="is not a Task"):
+        found["wrong"]
+    with pytest.raises(PluginError, match="calls itself 'ok'"):
+        found["misnamed"]

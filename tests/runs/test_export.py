@@ -1,0 +1,269 @@
+"""An exported network is the one that was measured: transformers alone recomputes the recorded error with it."""
+
+import dataclasses
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import nasbench
+from nasbench.data.batching import collate
+from nasbench.data.splits import load_task_data
+from nasbench.errors import UserError
+from nasbench.methods.s_nas import StandardNAS
+from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.records.record import RunFolder
+from nasbench.runs import runner
+from nasbench.runs.export import choose, export
+from nasbench.search.pareto import pareto_mask
+from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
+from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
+from nasbench.training import metrics
+from nasbench.training.configuration import SuperNetworkOptions
+
+QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)
+
+
+def _run(folder, method=WeightSharingNAS, **subject):
+    options = QUICK if method is WeightSharingNAS else None
+    subject = MethodSubject(method, folder, options, n_evaluations=7, **subject)
+    request = subject.request(folder)
+    record = runner.run(request)
+    assert record.status == "complete", record.reason
+    return request.folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run; tests work on copies of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NASBENCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        return _run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def _validation_error(model, task, tokenizer):
+    """With the stock module's own forward pass, one example at a time."""
+    data = load_task_data(task, tokenizer, seed=3)
+    logits = []
+    for i in range(len(data.validation)):
+        batch = collate(data.validation, np.array([i]), tokenizer.pad_token_id)
+        inputs = {"input_ids": batch.input_ids, "token_type_ids": batch.token_type_ids}
+        inputs["attention_mask"] = (batch.input_ids != tokenizer.pad_token_id).long()
+        if task.kind == "multiple_choice":
+            inputs = {name: value[None] for name, value in inputs.items()}
+        with torch.no_grad():
+            logits.append(model(**inputs).logits[0].numpy())
+    return 1 - metrics.compute((task.metric,), task.kind, np.stack(logits), data.validation.labels)[task.metric]
+
+
+@pytest.mark.parametrize("task", [TINY_PAIR, TINY_REGRESSION, TINY_CHOICE], ids=lambda task: task.name)
+@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA], ids=lambda model: model.name)
+def test_a_loaded_network_has_the_recorded_error_and_size(tmp_path, task, model):
+    # Shared weights that are cut on the way out, and weights of networks that were trained alone.
+    for method in (WeightSharingNAS, StandardNAS) if model is TINY_BERT else (WeightSharingNAS,):
+        folder = _run(tmp_path / method.name, method, task=task, model=model)
+        evaluations = [e for e in RunFolder(folder).read_evaluations() if e.weights is not None]
+        on_front = pareto_mask([(e.error, e.params) for e in evaluations])
+        front = [e for e, is_member in zip(evaluations, on_front, strict=True) if is_member]
+        assert len(front) >= 2
+        for i, member in enumerate(front):
+            out = tmp_path / f"{method.name}-{i}"
+            exported = export(folder, out, member.params)
+            assert exported == member
+            loaded = nasbench.load(out)
+            assert isinstance(loaded, transformers.PreTrainedModel)
+            assert not loaded.training
+            assert sum(p.numel() for p in loaded.parameters()) == member.n_params
+            assert not any(tensor.is_meta for tensor in (*loaded.parameters(), *loaded.buffers()))
+            tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+            assert _validation_error(loaded, task, tokenizer) == pytest.approx(member.error, abs=1e-5)
+
+
+def test_the_folder_says_what_it_holds(run, tmp_path):
+    evaluation = export(run, tmp_path / "out", 0.9)
+    description = json.loads((tmp_path / "out" / "nasbench.json").read_text())
+    record = RunFolder(run).read_run()
+    for key in ("config", "metrics", "n_params", "params", "error", "test_error", "head_counts", "unit_counts"):
+        assert description[key] == getattr(evaluation, key)
+    assert description["task"] == "tiny-pair"
+    assert description["model"] == "tiny-bert"
+    assert description["precision"] == "fp32"
+    assert description["provenance"] == record.provenance
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"model.safetensors", "tokenizer.json"}
+
+
+def test_the_best_that_is_small_enough_is_chosen(run):
+    evaluations = RunFolder(run).read_evaluations()
+    front = [e for e in evaluations if not any(
+        o.error <= e.error and o.params <= e.params and (o.error, o.params) != (e.error, e.params) for o in evaluations
+    )]  # fmt: skip
+    for max_params in sorted({e.params for e in evaluations}):
+        chosen = choose(evaluations, max_params, run)
+        assert chosen in front
+        assert chosen.error == min(e.error for e in front if e.params <= max_params)
+    assert choose(evaluations, 1.0, run).error == min(e.error for e in evaluations)
+    failed = [dataclasses.replace(e, error=None, status="failed") for e in evaluations]
+    with pytest.raises(UserError, match="has no evaluated network"):
+        choose(failed, 1.0, run)
+
+
+def test_nothing_that_small(run, tmp_path):
+    smallest = min(e.params for e in RunFolder(run).read_evaluations())
+    with pytest.raises(UserError, match=rf"at most 0\.001 of the parameters; the smallest has {smallest:.4f}$"):
+        export(run, tmp_path / "out", 0.001)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_such_run(tmp_path):
+    with pytest.raises(UserError, match=rf"no run in {tmp_path}/none: it has no run\.json"):
+        export(tmp_path / "none", tmp_path / "out", 1.0)
+
+
+def test_what_exists_is_not_overwritten(run, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    export(run, out, 1.0)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(UserError, match="out exists already; choose another folder"):
+        export(run, out, 1.0)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(UserError, match="file exists already"):
+        export(run, file, 1.0)
+
+
+def test_weights_that_were_removed(run, tmp_path):
+    shutil.rmtree(run / "weights")
+    with pytest.raises(UserError, match=r"are not in .*weights: they were removed, or the run was made on another"):
+        export(run, tmp_path / "out", 1.0)
+    assert not (tmp_path / "out").exists()
+
+
+def _damage_weights(run):
+    path = run / "weights" / "super-network.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _swap_weights(run):
+    path = run / "weights" / "super-network.safetensors"
+    torch.save({}, path)
+
+
+def _drop_config(run):
+    (run / "weights" / "model" / "config.json").unlink()
+
+
+def _other_config(run):
+    path = run / "weights" / "model" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "hidden_size": 16}))
+
+
+def _other_key(run):
+    path = run / "evaluations.jsonl"
+    path.write_text(path.read_text().replace('"key": "', '"key": "0'))
+
+
+def _cut_config(run):
+    path = run / "evaluations.jsonl"
+    path.write_text(path.read_text().replace('"heads"', '"hands"'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_damage_weights, "super-network.safetensors is damaged"),
+        (_swap_weights, "super-network.safetensors is damaged"),
+        (_drop_config, "config.json is missing or damaged"),
+        (_other_config, "of another network"),
+        (_other_key, "configuration and key of evaluation .* do not agree"),
+        (_cut_config, "has no valid configuration"),
+    ],
+)
+def test_a_damaged_run_is_one_line(run, tmp_path, damage, message):
+    damage(run)
+    with pytest.raises(UserError, match=message) as caught:
+        export(run, tmp_path / "out", 1.0)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def _replaced(name, text):
+    def damage(out):
+        (out / name).write_text(text)
+
+    return damage
+
+
+def _removed(name):
+    return lambda out: (out / name).unlink()
+
+
+def _fewer_masks(out):
+    path = out / "nasbench.json"
+    description = json.loads(path.read_text())
+    description["masks"]["heads"] = "00"
+    path.write_text(json.dumps(description))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_removed("nasbench.json"), "no exported network in .*: it has no nasbench.json"),
+        (_replaced("nasbench.json", "{"), "nasbench.json is damaged"),
+        (_replaced("nasbench.json", "{}"), "nasbench.json is damaged"),
+        (_fewer_masks, "nasbench.json is damaged"),
+        (_removed("config.json"), "config.json is missing or damaged"),
+        (_replaced("config.json", '{"model_type": "bert"}'), "config.json is missing or damaged"),
+        (_removed("model.safetensors"), "no weights .*model.safetensors; export the network again"),
+        (_replaced("model.safetensors", "not weights"), "model.safetensors is damaged"),
+    ],
+)
+def test_loading_what_is_damaged_is_one_line(run, tmp_path, damage, message):
+    out = tmp_path / "out"
+    export(run, out, 0.99)
+    damage(out)
+    with pytest.raises(UserError, match=message) as caught:
+        nasbench.load(out)
+    assert "\n" not in str(caught.value)
+
+
+def test_masks_of_another_network_do_not_fit_its_weights(run, tmp_path):
+    # The smallest and, on the front the one with the best error, the largest.
+    small = export(run, tmp_path / "small", min(e.params for e in RunFolder(run).read_evaluations()))
+    large = export(run, tmp_path / "large", 1.0)
+    assert small.n_params < large.n_params
+    shutil.copyfile(tmp_path / "large" / "model.safetensors", tmp_path / "small" / "model.safetensors")
+    with pytest.raises(UserError, match="holds weights of another network"):
+        nasbench.load(str(tmp_path / "small"))
+
+
+def test_an_unfinished_run_can_be_exported(run, tmp_path):
+    record = RunFolder(run).read_run()
+    record.status = "running"
+    RunFolder(run).write_run(record)
+    with (run / "evaluations.jsonl").open("a") as file:
+        file.write('{"index": 7, "cut')
+    assert export(run, tmp_path / "out", 1.0).error is not None
+
+
+def test_loading_leaves_random_numbers_alone(run, tmp_path):
+    export(run, tmp_path / "out", 1.0)
+    before = torch.get_rng_state()
+    nasbench.load(tmp_path / "out")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert "nasbench.runs.export" in sys.modules

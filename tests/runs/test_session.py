@@ -1,0 +1,153 @@
+"""Trainings on the clock, and super-networks that the runs of an experiment train once."""
+
+import dataclasses
+
+import pytest
+
+from nasbench.errors import UserError
+from nasbench.methods.local_search import LocalSearch
+from nasbench.methods.random_search import RandomSearch
+from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.runs import session as charged_training
+from nasbench.testing.subject import Killed, KillingObserver, MethodSubject, SteppingClock
+from nasbench.training.configuration import SuperNetworkOptions
+from nasbench.training.trainer import Trainer
+
+QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)
+SHARED = {"shares_super_networks": True}
+
+
+def test_checkpoint_interval_is_a_minute():
+    assert charged_training.CHECKPOINT_INTERVAL_S == 60.0
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Grows by one element for every optimizer step that is made."""
+    made, step = [], Trainer._make_step
+
+    def noting(self):
+        made.append(self.step)
+        step(self)
+
+    monkeypatch.setattr(Trainer, "_make_step", noting)
+    return made
+
+
+def _subject(tmp_path, searcher=RandomSearch, options=QUICK):
+    return MethodSubject(WeightSharingNAS, tmp_path, options, searcher, n_evaluations=5)
+
+
+def _super_networks(results):
+    return sorted(results.rglob("super-networks/*.safetensors"))
+
+
+def test_a_shared_super_network_is_trained_once_and_charged_to_each(tmp_path, steps):
+    shared = tmp_path / "shared"
+    first = _subject(tmp_path).run(shared, clock=SteppingClock(), **SHARED)
+    n_steps = len(steps)
+    assert n_steps > 0
+    second = _subject(tmp_path, LocalSearch).run(shared, clock=SteppingClock(), **SHARED)
+    assert len(steps) == n_steps
+    assert len(_super_networks(shared)) == 1
+    assert second.record.charged_s["training"] == first.record.charged_s["training"] > n_steps
+    assert [e.charged_s["training"] for e in second.evaluations] == [first.record.charged_s["training"]] * 5
+    (note,) = second.record.notes
+    assert "trained by another run of this experiment" in note
+    assert first.record.notes == []
+
+    # It is worth what it would be to a run that trains on its own.
+    alone = _subject(tmp_path, LocalSearch).run(tmp_path / "alone")
+    assert len(steps) == 2 * n_steps
+    assert second.comparable() == alone.comparable()
+    assert _super_networks(tmp_path / "alone") == []
+
+
+def test_a_space_can_be_searched_on_what_was_trained_in_another(tmp_path, steps):
+    shared = tmp_path / "shared"
+    _subject(tmp_path).run(shared, **SHARED)
+    n_steps = len(steps)
+    elsewhere = dataclasses.replace(QUICK, training_space="small")
+    second = _subject(tmp_path, options=elsewhere).run(shared, space="layer", **SHARED)
+    assert len(steps) == n_steps
+    assert second.comparable() == _subject(tmp_path, options=elsewhere).run(space="layer").comparable()
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        (dataclasses.replace(QUICK, strategy="full"), {}),
+        (dataclasses.replace(QUICK, learning_rate=2e-3), {}),
+        (dataclasses.replace(QUICK, training_space="layer"), {}),
+        (QUICK, {"space": "layer"}),
+        (QUICK, {"seed": 5}),
+        (QUICK, {"precision": "bf16"}),
+    ],
+)
+def test_another_training_is_not_taken_for_the_same(tmp_path, steps, options, changes):
+    shared = tmp_path / "shared"
+    _subject(tmp_path).run(shared, **SHARED)
+    n_steps = len(steps)
+    _subject(tmp_path, LocalSearch, options).run(shared, **SHARED, **changes)
+    assert len(steps) == 2 * n_steps
+    assert len(_super_networks(shared)) == 2
+
+
+def test_another_version_of_the_engine_trains_again(tmp_path, steps, monkeypatch):
+    shared = tmp_path / "shared"
+    _subject(tmp_path).run(shared, **SHARED)
+    n_steps = len(steps)
+    monkeypatch.setattr("nasbench.records.provenance.engine_sha256", lambda: "changed")
+    _subject(tmp_path, LocalSearch).run(shared, **SHARED)
+    assert len(steps) == 2 * n_steps
+
+
+def test_what_a_budget_cuts_is_neither_shared_nor_taken(tmp_path, steps):
+    shared, short = tmp_path / "shared", {"budget_s": 20.0}
+    cut = _subject(tmp_path).run(shared, clock=SteppingClock(), **SHARED, **short)
+    assert "ended at step" in cut.record.notes[0]
+    assert _super_networks(shared) == []
+    n_cut = len(steps)
+
+    _subject(tmp_path, LocalSearch).run(shared, clock=SteppingClock(), **SHARED)
+    assert len(_super_networks(shared)) == 1
+    n_whole = len(steps) - n_cut
+    assert n_whole > n_cut
+    again = _subject(tmp_path, LocalSearch).run(shared, clock=SteppingClock(), **SHARED, **short)
+    assert len(steps) == n_cut + n_whole + n_cut
+    assert again.record.notes == cut.record.notes
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 4])
+def test_a_run_on_a_shared_super_network_resumes(tmp_path, steps, kill_at):
+    shared, resumed = tmp_path / "shared", _subject(tmp_path, LocalSearch)
+    first = _subject(tmp_path).run(shared, clock=SteppingClock(), **SHARED)
+    n_steps = len(steps)
+    with pytest.raises(Killed):
+        resumed.run(shared, KillingObserver(kill_at), SteppingClock(), **SHARED)
+    outcome = resumed.run(shared, clock=SteppingClock(), **SHARED)
+    assert len(steps) == n_steps
+    assert outcome.record.charged_s["training"] == first.record.charged_s["training"]
+    assert outcome.comparable() == resumed.run(tmp_path / "whole").comparable()
+
+
+def test_a_run_that_began_its_own_training_goes_on_with_it(tmp_path, steps, monkeypatch):
+    monkeypatch.setattr(charged_training, "CHECKPOINT_INTERVAL_S", 0.0)
+    shared, resumed = tmp_path / "shared", _subject(tmp_path, LocalSearch)
+    with pytest.raises(Killed):
+        resumed.run(shared, KillingObserver(4), **SHARED)
+    n_begun = len(steps)
+    _subject(tmp_path).run(shared, **SHARED)
+    n_other = len(steps) - n_begun
+    outcome = resumed.run(shared, **SHARED)
+    assert len(steps) > n_begun + n_other
+    assert outcome.record.notes == []
+
+
+def test_a_damaged_file_is_one_line(tmp_path):
+    shared = tmp_path / "shared"
+    _subject(tmp_path).run(shared, **SHARED)
+    (file,) = _super_networks(shared)
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(UserError, match=r"cannot read the shared super-network .*; delete it"):
+        _subject(tmp_path, LocalSearch).run(shared, **SHARED)

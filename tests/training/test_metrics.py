@@ -1,0 +1,89 @@
+"""Metrics against scikit-learn and scipy."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from nasbench.training.metrics import compute
+
+RNG = np.random.default_rng(0)
+
+
+def _case(n, n_logits, signal):
+    labels = RNG.integers(n_logits, size=n)
+    logits = RNG.normal(size=(n, n_logits))
+    logits[np.arange(n), labels] += signal
+    return logits, labels
+
+
+@pytest.mark.parametrize("signal", [-1.0, 0.0, 2.0])
+def test_two_classes(signal):
+    logits, labels = _case(200, 2, signal)
+    found = compute(("accuracy", "f1", "matthews"), "classification", logits, labels)
+    predictions = logits.argmax(axis=1)
+    assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, predictions))
+    assert found["f1"] == pytest.approx(sklearn_metrics.f1_score(labels, predictions))
+    assert found["matthews"] == pytest.approx(sklearn_metrics.matthews_corrcoef(labels, predictions))
+    assert list(found) == ["accuracy", "f1", "matthews"]
+
+
+@pytest.mark.parametrize("signal", [-1.0, 0.0, 2.0])
+@pytest.mark.parametrize("n_classes", [3, 5])
+def test_more_classes_than_two(signal, n_classes):
+    logits, labels = _case(200, n_classes, signal)
+    predictions = logits.argmax(axis=1)
+    found = compute(("matthews",), "classification", logits, labels)["matthews"]
+    assert found == pytest.approx(sklearn_metrics.matthews_corrcoef(labels, predictions))
+    assert compute(("matthews",), "classification", logits, predictions) == {"matthews": pytest.approx(1.0)}
+    assert compute(("matthews",), "classification", logits, np.full(200, 2)) == {"matthews": 0.0}
+
+
+def test_four_choices():
+    logits, labels = _case(300, 4, 1.0)
+    expected = sklearn_metrics.accuracy_score(labels, logits.argmax(axis=1))
+    assert compute(("accuracy",), "multiple_choice", logits, labels) == {"accuracy": pytest.approx(expected)}
+
+
+def test_regression_with_ties():
+    labels = RNG.integers(6, size=250).astype(np.float32)
+    logits = (np.round(labels + RNG.normal(size=250), 1) / 3)[:, None].astype(np.float32)
+    found = compute(("spearman", "pearson"), "regression", logits, labels)
+    assert found["spearman"] == pytest.approx(stats.spearmanr(logits[:, 0], labels).statistic)
+    assert found["pearson"] == pytest.approx(stats.pearsonr(logits[:, 0], labels).statistic, abs=1e-6)
+    assert found["spearman"] != pytest.approx(found["pearson"], abs=1e-4)
+
+
+@pytest.mark.parametrize("predicted", [0, 1])
+@pytest.mark.parametrize("actual", [0, 1])
+def test_one_class_only(predicted, actual):
+    logits = np.tile([1.0 - predicted, float(predicted)], (9, 1))
+    labels = np.full(9, actual)
+    found = compute(("accuracy", "f1", "matthews"), "classification", logits, labels)
+    assert found["accuracy"] == float(predicted == actual)
+    assert found["f1"] == sklearn_metrics.f1_score(labels, np.full(9, predicted), zero_division=0)
+    assert found["matthews"] == 0.0
+
+
+def test_constant_predictions_correlate_with_nothing():
+    found = compute(("spearman", "pearson"), "regression", np.full((8, 1), 2.5), np.arange(8.0))
+    assert found == {"spearman": 0.0, "pearson": 0.0}
+
+
+def test_perfect_and_inverted():
+    labels = np.arange(10.0)
+    names = ("spearman", "pearson")
+    assert compute(names, "regression", labels[:, None], labels) == pytest.approx(dict.fromkeys(names, 1.0))
+    assert compute(names, "regression", -labels[:, None], labels) == pytest.approx(dict.fromkeys(names, -1.0))
+    # A monotone curve has all of the rank correlation and not all of the linear one.
+    found = compute(names, "regression", np.exp(labels)[:, None], labels)
+    assert found["spearman"] == pytest.approx(1.0)
+    assert found["pearson"] < 0.9
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_not_finite_have_no_metric(bad):
+    logits, labels = _case(5, 2, 1.0)
+    logits[3, 1] = bad
+    with pytest.raises(FloatingPointError, match="not finite"):
+        compute(("accuracy",), "classification", logits, labels)
