@@ -19,7 +19,7 @@ from nasbench.analysis.experiments.selection import option, random_samples, usua
 Place = tuple[str, str, str, int]
 """Device class, task, model and seed."""
 _Key = tuple[Place, str, str, str | None]
-"""Place, label, space and, for 100 random sub-networks, how their super-network was trained."""
+"""Place, algorithm, space and, for 100 random sub-networks, how their super-network was trained."""
 
 _BEGINNINGS = (("demo", "demo-bert"), ("rte", "roberta-base"))
 """Task and model to begin with where nothing is there, the quickest first."""
@@ -96,9 +96,9 @@ def shortfall(experiment: Experiment, inventory: Inventory, places: Sequence[Pla
 
 
 def _key(device_class: str, run: RunSpecification) -> _Key:
-    label = run.method if run.searcher is None else f"{run.method}/{run.searcher}"
+    algorithm = run.method if run.searcher is None else f"{run.method}/{run.searcher}"
     strategy = None if run.max_evaluations is None else run.options.get("strategy", BEST_STRATEGY)
-    return (device_class, run.task, run.model, run.seed), label, run.space, strategy
+    return (device_class, run.task, run.model, run.seed), algorithm, run.space, strategy
 
 
 def _effect(them: str, n_made: int, n_lacking: int) -> str:

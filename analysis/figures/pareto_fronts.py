@@ -46,7 +46,7 @@ def single_runs(results: Results, keep: BoolArray, what: str) -> pd.DataFrame:
         what: for the message.
 
     Returns:
-        One row a sub-network: ``scenario, task, model, device_class, label, seed, params, test_error, unpruned``;
+        One row a sub-network: ``scenario, task, model, device_class, algorithm, seed, params, test_error, unpruned``;
         unpruned is the test error of the full network.
 
     Raises:
@@ -74,8 +74,8 @@ def single_runs(results: Results, keep: BoolArray, what: str) -> pd.DataFrame:
 
 def draw_fronts(ax: Axes, data: pd.DataFrame) -> None:
     """The fronts of one scenario and its unpruned network."""
-    for label, points in data.groupby("algorithm"):
-        look = style.look(str(label))
+    for algorithm, points in data.groupby("algorithm"):
+        look = style.look(str(algorithm))
         (line,) = ax.plot(points["params"], points["test_error"], label=look.name, **look.line)
         if len(points) > CROWDED:
             line.set(markersize=2.5, markeredgewidth=0.3)

@@ -20,7 +20,7 @@ def over_time(scores: Scores, method: str, searchers: tuple[str, ...], what: str
     when every run of it has evaluated something.
 
     Returns:
-        One row a scenario, label and time step: ``scenario, task, model, device_class, label, time_s, regret, std, n``, the
+        One row a scenario, algorithm and time step: ``scenario, task, model, device_class, algorithm, time_s, regret, std, n``, the
         mean and the standard deviation over ``n`` runs (NaN for one).
 
     Raises:
@@ -53,15 +53,15 @@ def draw(data: pd.DataFrame) -> Figure:
     with style.applied():
         figure, axes = style.panels(len(titles))
         for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
-            for label, line in data[data["scenario"] == scenario].groupby("algorithm"):
-                look, minutes = style.look(str(label)), line["time_s"].to_numpy() / 60
+            for algorithm, line in data[data["scenario"] == scenario].groupby("algorithm"):
+                look, minutes = style.look(str(algorithm)), line["time_s"].to_numpy() / 60
                 low, high = line["regret"] - line["std"], line["regret"] + line["std"]
                 ax.fill_between(minutes, low.clip(lower=0), high, color=look.colour, alpha=0.13, linewidth=0)
                 every = max(len(line) // 4, 1)
                 ax.plot(
                     minutes,
                     line["regret"],
-                    label=style.searcher_name(str(label)),
+                    label=style.searcher_name(str(algorithm)),
                     markevery=(every // 2, every),
                     **look.line,
                 )

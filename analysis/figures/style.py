@@ -84,37 +84,37 @@ class Look:
 
 
 def look(entry: str) -> Look:
-    """The look of a label (``ws-nas/ehvi``) or entry (``ws-nas/ehvi@small``), the same on every machine.
+    """The look of an algorithm (``ws-nas/ehvi``) or entry (``ws-nas/ehvi@small``), the same on every machine.
 
     What is not of the paper gets its look from a digest of its name, so that it does not depend on who else is in the
     figure. So does a method of the paper with changed options or outside its usual space, which may meet the usual one.
     """
-    label, _, place = entry.rpartition("@") if "@" in entry else (entry, "", "")
-    method, _, searcher = label.partition("/")
+    algorithm, _, place = entry.rpartition("@") if "@" in entry else (entry, "", "")
+    method, _, searcher = algorithm.partition("/")
     if place not in ("", _USUAL_SPACES.get(method, "small")):
-        label = method = entry
+        algorithm = method = entry
     if method in ("s-nas", "ws-nas") and (not searcher or searcher in _SEARCHERS):
         shown, colour, marker = _METHODS[method]
         if searcher:
             suffix, colour, marker = _SEARCHERS[searcher]
             shown = f"{shown} ({suffix})"
         return Look(shown, colour, marker, "-" if method == "ws-nas" else "--", method == "ws-nas")
-    if label in _METHODS:
-        shown, colour, marker = _METHODS[label]
+    if algorithm in _METHODS:
+        shown, colour, marker = _METHODS[algorithm]
         return Look(shown, colour, marker, "-.")
-    digest = hashlib.sha256(label.encode(errors="replace")).digest()
+    digest = hashlib.sha256(algorithm.encode(errors="replace")).digest()
     return Look(
-        text(label),
+        text(algorithm),
         _SPARE_COLOURS[digest[0] % len(_SPARE_COLOURS)],
         _SPARE_MARKERS[digest[1] % len(_SPARE_MARKERS)],
         ("-", "--", "-.", ":")[digest[2] % 4],
     )
 
 
-def searcher_name(label: str) -> str:
+def searcher_name(algorithm: str) -> str:
     """The searcher of ``method/searcher`` as printed; the whole entry if it has none."""
-    searcher = label.partition("/")[2]
-    return _SEARCHERS[searcher][0] if searcher in _SEARCHERS else text(searcher or look(label).name)
+    searcher = algorithm.partition("/")[2]
+    return _SEARCHERS[searcher][0] if searcher in _SEARCHERS else text(searcher or look(algorithm).name)
 
 
 _TASK_NAMES = {  # by size of the training set, the order of the paper's figures

@@ -97,8 +97,8 @@ class Results:
     Attributes:
         runs: one row a run, sorted by folder, index 0, 1, 2, ...; columns ``run`` (folder relative to the results
             folder), ``task, model, track, device_class, space, method, searcher, seed, suite_version, metric,
-            n_params_full, budget_s, max_evaluations, status, reason, started_at`` as recorded; ``label``
-            (``ws-nas/ehvi``); ``scenario`` (``task/model/device_class``: what may be compared); ``entry`` (label,
+            n_params_full, budget_s, max_evaluations, status, reason, started_at`` as recorded; ``algorithm``
+            (``ws-nas/ehvi``); ``scenario`` (``task/model/device_class``: what may be compared); ``entry`` (algorithm,
             space and whatever tells it apart, see :func:`name_entries`; no two runs share entry, scenario and
             seed); ``options`` (JSON text, without those that are None), ``options_digest``; ``official`` (bool);
             ``budget_s`` is NaN where only ``max_evaluations`` ends the run;
@@ -247,7 +247,7 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
                 "space": identity.space,
                 "method": identity.method,
                 "searcher": identity.searcher,
-                "label": identity.algorithm,
+                "algorithm": identity.algorithm,
                 "entry": "",
                 "options": options,
                 "options_digest": hashlib.sha256(options.encode()).hexdigest()[:8],
@@ -279,15 +279,15 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
 def name_entries(runs: pd.DataFrame) -> list[str]:
     """A name for what competes: equal names are comparable runs of one entry, different ones are not.
 
-    The name is ``label@space``. What differs from the usual is appended in brackets: each option that differs from the
+    The name is ``algorithm@space``. What differs from the usual is appended in brackets: each option that differs from the
     defaults (as JSON, or ``name unset``), the budget where it is not the scenario's, and a limit on the evaluations. The
     defaults of a (method, searcher) are the options of its runs whose folder has no digest (the runner adds one for
     changed options); without such a run, the options most runs have.
 
     Args:
-        runs: columns ``run, label, space, scenario, options, budget_s, max_evaluations, official, seed``.
+        runs: columns ``run, algorithm, space, scenario, options, budget_s, max_evaluations, official, seed``.
     """
-    usual_options = {label: _usual(group, "options") for label, group in runs.groupby("algorithm")}
+    usual_options = {algorithm: _usual(group, "options") for algorithm, group in runs.groupby("algorithm")}
     limited = runs[runs["budget_s"].notna()]
     usual_budget = {scenario: _usual(group, "budget_s") for scenario, group in limited.groupby("scenario")}
     names = []

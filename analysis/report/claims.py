@@ -258,7 +258,7 @@ def _pruned(claim: Claim, table: pd.DataFrame, a: str, b: str, aggregate: Litera
     """A claim by relative test metrics at the thresholds that both methods reach in a block.
 
     Args:
-        table: index ``scenario, seed, threshold``, a column a label.
+        table: index ``scenario, seed, threshold``, a column an algorithm.
         aggregate: ``first`` takes the lowest threshold, ``mean`` all.
     """
     if a not in table or b not in table:

@@ -28,7 +28,7 @@ def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLD
         thresholds: ``(n_thresholds,)``, fractions of the full network's parameters.
 
     Returns:
-        One row a run and threshold: ``run_row, run, entry, label, scenario, task, model, seed, threshold``; of the
+        One row a run and threshold: ``run_row, run, entry, algorithm, scenario, task, model, seed, threshold``; of the
         picked configuration ``index, params, error, test_metric``; ``unpruned``, and ``relative = test_metric /
         unpruned``. NaN where a run has nothing that small, where a test metric is missing, or where the unpruned
         network's is not positive (a Matthews or Spearman correlation can be).

@@ -109,7 +109,7 @@ def block_table(scores: Scores, by: str = "entry") -> Blocks:
     """The hypervolumes as methods by blocks by time.
 
     Args:
-        by: column of the runs that names the methods: ``entry``, ``label``, ``searcher``, ``space``, ...
+        by: column of the runs that names the methods: ``entry``, ``algorithm``, ``searcher``, ``space``, ...
 
     Raises:
         ValueError: if two runs would share a place; select the runs to compare first.

@@ -20,7 +20,7 @@ PANELS = {
 
 
 def data(scores: Scores, seed: int = 0) -> pd.DataFrame:
-    """One row a searcher and time step: ``method, label, time, rank, low, high, n_blocks``.
+    """One row a searcher and time step: ``method, algorithm, time, rank, low, high, n_blocks``.
 
     ``time`` is the fraction of the budget spent, ``low`` and ``high`` bound 95 % of the bootstrap samples, ``n_blocks``
     counts the (task, model, seed) blocks in which the searcher met another one.
@@ -39,10 +39,10 @@ def data(scores: Scores, seed: int = 0) -> pd.DataFrame:
         )
         blocks = block_table(subset(scores, np.asarray(keep, dtype=np.bool_)), by="algorithm")
         bands = bootstrap_ranks(blocks.hypervolume, blocks.scenarios, np.random.default_rng(seed))
-        for i, label in enumerate(blocks.names):
+        for i, algorithm in enumerate(blocks.names):
             if bands.n_blocks[i]:
                 columns = {"rank": bands.mean[i], "low": bands.low[i], "high": bands.high[i]}
-                constant = {"method": method, "label": label, "n_blocks": int(bands.n_blocks[i])}
+                constant = {"method": method, "algorithm": algorithm, "n_blocks": int(bands.n_blocks[i])}
                 parts.append(pd.DataFrame({**constant, "time": scores.grid, **columns}))
     if not parts:
         raise MissingRuns("figure 6", "fig6")

@@ -21,7 +21,7 @@ GUIDES = (1.0, 0.95, 0.9)
 def data(results: Results) -> pd.DataFrame:
     """One row a scenario, entry and threshold: the mean over runs and its 95 % interval, from three runs on.
 
-    Columns ``scenario, task, model, device_class, metric, label, threshold, test_metric, low, high, n, unpruned``; ``n``
+    Columns ``scenario, task, model, device_class, metric, algorithm, threshold, test_metric, low, high, n, unpruned``; ``n``
     counts the runs that have a network that small. Thresholds that no run reaches are left out.
 
     Raises:
@@ -51,8 +51,8 @@ def draw(data: pd.DataFrame) -> Figure:
         figure, axes = style.panels(len(titles))
         for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
             part = data[data["scenario"] == scenario]
-            for label, line in part.groupby("algorithm"):
-                look, pruned = style.look(str(label)), 100 * (1 - line["threshold"].to_numpy())
+            for algorithm, line in part.groupby("algorithm"):
+                look, pruned = style.look(str(algorithm)), 100 * (1 - line["threshold"].to_numpy())
                 ax.fill_between(pruned, line["low"], line["high"], color=look.colour, alpha=0.13, linewidth=0)
                 ax.plot(pruned, line["test_metric"], label=look.name, **look.line)
             unpruned = part["unpruned"].mean()

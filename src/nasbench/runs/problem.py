@@ -27,16 +27,16 @@ from nasbench.arrays import IntArray
 from nasbench.data.batching import Batch, collate
 from nasbench.declarations.model import Model, TrainingConfiguration
 from nasbench.declarations.task import Task
-from nasbench.errors import CannotResume, MethodError
+from nasbench.errors import MethodError
 from nasbench.networks.space import Config, SearchSpace, Small, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.records.record import Evaluation
 from nasbench.runs.context import RunContext
+from nasbench.runs.harness import Harness
 from nasbench.runs.session import TrainingSession
-from nasbench.search.pareto import Front
 from nasbench.search.searcher import Searcher
-from nasbench.training.evaluation import Evaluator, Logits
+from nasbench.training.evaluation import Evaluator
 from nasbench.training.strategies import FINE_TUNING_STEP, Step, TrainingStrategy
 from nasbench.training.trainer import Trainer
 
@@ -78,16 +78,10 @@ class Problem:
         self._pretrained = pretrained
         self._context = context
         self._budget = context.budget
-        self._evaluations: list[Evaluation] = []
-        self._front = Front()
-        self._keys: set[str] = set()
-        self._extracted: set[str] = set()
         self._trained: set[str] = set()
-        self._n_duplicates = 0
-        # Made now, of data that no method has had in its hands.
-        self._validator = Evaluator(validation, task, pad_id, context.test.device)
-        if self.is_repeating:
-            self._budget.suspend()
+        # Made now, from data that no method has had in its hands.
+        validator = Evaluator(validation, task, pad_id, context.test.device)
+        self._harness = Harness(space, validator, context)
 
     @property
     def dims(self) -> Dimensions:
@@ -97,7 +91,7 @@ class Problem:
     @property
     def is_repeating(self) -> bool:
         """Whether the next evaluation is answered from the record of an earlier attempt."""
-        return len(self._evaluations) < len(self._context.recorded)
+        return self._harness.is_repeating
 
     def pretrained(self, name: str = "network") -> SuperNetwork:
         """A fresh copy of the pre-trained network with its untrained classifier, the same at every call."""
@@ -123,8 +117,7 @@ class Problem:
 
     def note_duplicate(self) -> None:
         """A proposal named a network that has been evaluated: count it in the next evaluation's record."""
-        self._budget.check()
-        self._n_duplicates += 1
+        self._harness.note_duplicate()
 
     def training(
         self,
@@ -174,7 +167,7 @@ class Problem:
         """
         config = np.asarray(config)
         subnetwork = self._checked(network, config)
-        return self._evaluate(
+        return self._harness.evaluate(
             network, [config], lambda evaluator: evaluator.logits(network, subnetwork)[None], epochs=epochs
         )[0]
 
@@ -200,18 +193,16 @@ class Problem:
         deepest = self._checked(network, config)
         configs = [np.array([*config[:2], depth], dtype=np.int64) for depth in range(int(config[2]) + 1)]
         keys = [self.space.to_subnetwork(one).key for one in configs]
-        new = [i for i, key in enumerate(keys) if key not in self._keys and key not in keys[:i]]
+        new = [i for i, key in enumerate(keys) if not self._harness.has_evaluated(key) and key not in keys[:i]]
         if not new:
             self.note_duplicate()
             return []
-        return self._evaluate(
+        return self._harness.evaluate(
             network,
             [configs[i] for i in new],
             lambda evaluator: evaluator.logits_of_depths(network, deepest, int(config[2]))[new],
             is_shared=True,
         )
-
-    # -- the harness -------------------------------------------------------------------------------------------------
 
     @property
     def _device(self) -> torch.device:
@@ -264,150 +255,6 @@ class Problem:
         except (ValueError, TypeError) as error:
             raise MethodError(f"evaluate() was given what is not in the space: {error}") from error
         return subnetwork
-
-    def _evaluate(
-        self,
-        network: SuperNetwork,
-        configs: list[Config],
-        run: Callable[[Evaluator], Logits],
-        epochs: float | None = None,
-        is_shared: bool = False,
-    ) -> list[Evaluation]:
-        """Record the sub-networks that one pass measures.
-
-        Args:
-            run: gives their logits on a split, ``(len(configs), n_examples, n_logits)``.
-            is_shared: whether the pass is one of several networks, so that its time is no single one's.
-        """
-        subnetworks = [self.space.to_subnetwork(config) for config in configs]
-        done: list[Evaluation] = []
-        while self.is_repeating and len(done) < len(configs):
-            done.append(self._repeat(network, subnetworks[len(done)]))
-        if len(done) < len(configs):
-            self._budget.check()
-            self._check_limit()
-            measured = self._measure(configs, subnetworks, run, epochs, is_shared)
-            test_logits: Logits | None = None
-            for i in range(len(done), len(configs)):
-                evaluation = dataclasses.replace(
-                    measured[i], index=len(self._evaluations), n_duplicates=self._n_duplicates
-                )
-                if evaluation.error is not None and self._front.would_hold(evaluation.error, evaluation.params):
-                    if test_logits is None:
-                        with self._budget.uncharged("test"):
-                            test_logits = run(self._context.test)
-                    evaluation = self._with_test(network, test_logits[i], evaluation)
-                self._record(evaluation)
-                done.append(evaluation)
-        return [dataclasses.replace(evaluation, test_error=None, test_metrics=None) for evaluation in done]
-
-    def _repeat(self, network: SuperNetwork, subnetwork: SubNetwork) -> Evaluation:
-        evaluation = self._context.recorded[len(self._evaluations)]
-        if evaluation.key != subnetwork.key:
-            raise CannotResume(
-                f"cannot resume {self._context.folder.path}: evaluation {evaluation.index} is of another sub-network "
-                "than the method now reports; the method or its version differs. Remove the folder to start again"
-            )
-        if network.is_extracted:
-            self._extracted.add(network.name)
-        self._note(evaluation)
-        if not self.is_repeating:
-            self._budget.proceed()
-        # A run killed right after its last evaluation has reached the limit already.
-        self._check_limit()
-        return evaluation
-
-    def _measure(
-        self,
-        configs: list[Config],
-        subnetworks: list[SubNetwork],
-        run: Callable[[Evaluator], Logits],
-        epochs: float | None,
-        is_shared: bool,
-    ) -> list[Evaluation]:
-        """Validate on the clock; raises :class:`BudgetExhausted` if that ended too late to count."""
-        with self._budget.charged("validation"):
-            started = self._budget.now()
-            outcomes = self._outcomes(run, len(configs))
-            duration = self._budget.now() - started
-        charged = self._budget.charged_s
-        self._budget.check()
-        measured = []
-        for config, subnetwork, (metrics, reason) in zip(configs, subnetworks, outcomes, strict=True):
-            n_params = subnetwork.n_params(self.dims)
-            measured.append(
-                Evaluation(
-                    index=-1,
-                    config=self.space.to_json(config),
-                    key=subnetwork.key,
-                    head_counts=subnetwork.head_counts.tolist(),
-                    unit_counts=subnetwork.unit_counts.tolist(),
-                    error=1 - metrics[self.task.metric] if metrics else None,
-                    params=n_params / self.dims.n_params,
-                    n_params=n_params,
-                    elapsed_s=sum(charged.values()),
-                    charged_s=charged,
-                    latency_ms=None if is_shared else 1e3 * duration / len(self.validation),
-                    status="ok" if metrics else "failed",
-                    metrics=metrics,
-                    epochs=epochs,
-                    reason=reason,
-                )
-            )
-        return measured
-
-    def _outcomes(self, run: Callable[[Evaluator], Logits], n: int) -> list[tuple[dict[str, float], str | None]]:
-        """Metrics, or no metrics and the reason, of each sub-network of a pass."""
-        try:
-            logits = run(self._validator)
-        except torch.OutOfMemoryError as error:
-            return [({}, str(error))] * n
-        outcomes: list[tuple[dict[str, float], str | None]] = []
-        for one in logits:
-            try:
-                outcomes.append((self._validator.metrics(one), None))
-            except FloatingPointError as error:
-                outcomes.append(({}, str(error)))
-        return outcomes
-
-    def _with_test(self, network: SuperNetwork, logits: Logits, evaluation: Evaluation) -> Evaluation:
-        """Add test results and save the weights, off the clock and out of the method's sight."""
-        try:
-            metrics = self._context.test.metrics(logits)
-        except FloatingPointError:
-            return evaluation
-        with self._budget.uncharged("recording"):
-            self._context.checkpoints.keep_weights(network)
-            if network.is_extracted:
-                self._extracted.add(network.name)
-        return dataclasses.replace(
-            evaluation, test_error=1 - metrics[self.task.metric], test_metrics=metrics, weights=network.name
-        )
-
-    def _record(self, evaluation: Evaluation) -> None:
-        with self._budget.uncharged("recording"):
-            self._context.folder.append(evaluation)
-            self._note(evaluation)
-            self._context.observer.evaluated(evaluation)
-        self._check_limit()
-
-    def _check_limit(self) -> None:
-        limit = self._context.limit
-        if limit is not None and len(self._evaluations) >= limit:
-            self._budget.refuse(f"the limit of {limit} evaluations is reached")
-
-    def _note(self, evaluation: Evaluation) -> None:
-        """Remember an evaluation; weights of a sub-network trained alone go when it leaves the front."""
-        self._evaluations.append(evaluation)
-        self._keys.add(evaluation.key)
-        self._n_duplicates = 0
-        if evaluation.error is None:
-            return
-        left = self._front.add(evaluation.error, evaluation.params, evaluation.index)
-        for index in left:
-            name = self._evaluations[index].weights
-            if name is not None and name in self._extracted and not self.is_repeating:
-                self._context.checkpoints.remove_weights(name)
 
 
 def _stream(name: str) -> int:

@@ -149,7 +149,7 @@ def survives_a_failed_evaluation(subject: MethodSubject) -> str:
 
     def failing(run: Callable[[Method, Problem], None], method: Method, problem: Problem) -> None:
         evaluator = Evaluator(problem.validation, problem.task, problem.pad_id, torch.device("cpu"))
-        problem._validator = cast(Evaluator, _FailsOnce(evaluator))
+        problem._harness.validator = cast(Evaluator, _FailsOnce(evaluator))
         run(method, problem)
 
     outcome = subject.run(method=_wrapped(subject.method, failing))

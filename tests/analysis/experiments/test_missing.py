@@ -14,8 +14,8 @@ from nasbench.analysis.reading.results import read_results
 from nasbench.cli.experiment import runs as runs_of
 
 
-def row(label="ws-nas/random", task="stsb", model="minilm-l6", seed=0, **changes):
-    method, _, searcher = label.partition("/")
+def row(algorithm="ws-nas/random", task="stsb", model="minilm-l6", seed=0, **changes):
+    method, _, searcher = algorithm.partition("/")
     defaults = {"method": method, "searcher": searcher or None, "task": task, "model": model, "seed": seed}
     return {"track": "compact", "device_class": "cpu", "hypervolume": [1.0], **defaults, **changes}
 
@@ -54,7 +54,7 @@ def test_none_of_its_runs(lacks):
 
 @pytest.mark.parametrize(
     "change",
-    [{"status": "failed"}, {"marks": " [budget_s=7]"}, {"space": "large"}, SAMPLED, {"label": "ws-nas/nsga2"}],
+    [{"status": "failed"}, {"marks": " [budget_s=7]"}, {"space": "large"}, SAMPLED, {"algorithm": "ws-nas/nsga2"}],
     ids=lambda change: next(iter(change)),
 )
 def test_only_complete_runs_of_the_experiment_count(lacks, change):

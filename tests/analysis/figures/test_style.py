@@ -139,7 +139,7 @@ def test_panels_name_the_device_where_it_tells_them_apart():
 
 
 @pytest.mark.parametrize("algorithm", ["ws-nas/ehvi", "s-nas/random"])
-def test_a_entry_looks_like_its_label_in_its_usual_place_only(algorithm):
+def test_an_entry_looks_like_its_label_in_its_usual_place_only(algorithm):
     assert style.look(f"{algorithm}@small") == style.look(algorithm)
     for other in (f"{algorithm}@large", f"{algorithm}@small [strategy=kd]"):
         assert style.look(other) != style.look(algorithm)

@@ -135,7 +135,7 @@ def test_freezing_round_trips_and_never_moves_a_frozen_scenario(tmp_path: Path) 
     second = freeze(results, benchmark).path
     assert second.name == "quantiles_v2.json"
     assert sorted(load_quantiles(second).scenarios) == ["cola/bert-base-cased/gpu", scenario]
-    old, new = (json.loads(path.read_text())["scenarios"][scenario] for path in (first, second))
+    old, new = (json.loads(path.read_text())["cells"][scenario] for path in (first, second))
     assert old == new
 
 

@@ -1,0 +1,200 @@
+"""The harness behind a problem: it measures sub-networks, records them, and answers a resumed method from the record.
+
+A method never reaches the harness. See :mod:`nasbench.runs.problem` for the side that a method sees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+
+from nasbench.errors import CannotResume
+from nasbench.networks.space import Config, SearchSpace
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.records.record import Evaluation
+from nasbench.runs.context import RunContext
+from nasbench.search.pareto import Front
+from nasbench.training.evaluation import Evaluator, Logits
+
+
+class Harness:
+    """Measures, records and repeats the evaluations of one run.
+
+    Args:
+        space: the search space of the run.
+        validator: evaluates on the validation split.
+        context: the record, the budget and the test split of the run.
+    """
+
+    def __init__(self, space: SearchSpace, validator: Evaluator, context: RunContext) -> None:
+        self.validator = validator
+        self._space, self._dims, self._metric = space, space.dims, validator.task.metric
+        self._context, self._budget = context, context.budget
+        self._evaluations: list[Evaluation] = []
+        self._front = Front()
+        self._keys: set[str] = set()
+        self._extracted: set[str] = set()
+        self._n_duplicates = 0
+        if self.is_repeating:
+            self._budget.suspend()
+
+    @property
+    def is_repeating(self) -> bool:
+        """Whether the next evaluation is answered from the record of an earlier attempt."""
+        return len(self._evaluations) < len(self._context.recorded)
+
+    def has_evaluated(self, key: str) -> bool:
+        """Whether a sub-network with this key has been evaluated in the run."""
+        return key in self._keys
+
+    def note_duplicate(self) -> None:
+        """Count a proposal of a known sub-network in the record of the next evaluation."""
+        self._budget.check()
+        self._n_duplicates += 1
+
+    def evaluate(
+        self,
+        network: SuperNetwork,
+        configs: list[Config],
+        run: Callable[[Evaluator], Logits],
+        epochs: float | None = None,
+        is_shared: bool = False,
+    ) -> list[Evaluation]:
+        """Record the sub-networks that one pass measures.
+
+        Args:
+            run: gives their logits on a split, ``(len(configs), n_examples, n_logits)``.
+            is_shared: whether the pass is one of several networks, so that its time is no single one's.
+        """
+        subnetworks = [self._space.to_subnetwork(config) for config in configs]
+        done: list[Evaluation] = []
+        while self.is_repeating and len(done) < len(configs):
+            done.append(self._repeat(network, subnetworks[len(done)]))
+        if len(done) < len(configs):
+            self._budget.check()
+            self._check_limit()
+            measured = self._measure(configs, subnetworks, run, epochs, is_shared)
+            test_logits: Logits | None = None
+            for i in range(len(done), len(configs)):
+                evaluation = dataclasses.replace(
+                    measured[i], index=len(self._evaluations), n_duplicates=self._n_duplicates
+                )
+                if evaluation.error is not None and self._front.would_hold(evaluation.error, evaluation.params):
+                    if test_logits is None:
+                        with self._budget.uncharged("test"):
+                            test_logits = run(self._context.test)
+                    evaluation = self._with_test(network, test_logits[i], evaluation)
+                self._record(evaluation)
+                done.append(evaluation)
+        return [dataclasses.replace(evaluation, test_error=None, test_metrics=None) for evaluation in done]
+
+    def _repeat(self, network: SuperNetwork, subnetwork: SubNetwork) -> Evaluation:
+        evaluation = self._context.recorded[len(self._evaluations)]
+        if evaluation.key != subnetwork.key:
+            raise CannotResume(
+                f"cannot resume {self._context.folder.path}: evaluation {evaluation.index} is of another sub-network "
+                "than the method now reports; the method or its version differs. Remove the folder to start again"
+            )
+        if network.is_extracted:
+            self._extracted.add(network.name)
+        self._note(evaluation)
+        if not self.is_repeating:
+            self._budget.proceed()
+        # A run killed right after its last evaluation has reached the limit already.
+        self._check_limit()
+        return evaluation
+
+    def _measure(
+        self,
+        configs: list[Config],
+        subnetworks: list[SubNetwork],
+        run: Callable[[Evaluator], Logits],
+        epochs: float | None,
+        is_shared: bool,
+    ) -> list[Evaluation]:
+        """Validate on the clock; raises :class:`BudgetExhausted` if that ended too late to count."""
+        with self._budget.charged("validation"):
+            started = self._budget.now()
+            outcomes = self._outcomes(run, len(configs))
+            duration = self._budget.now() - started
+        charged = self._budget.charged_s
+        self._budget.check()
+        measured = []
+        for config, subnetwork, (metrics, reason) in zip(configs, subnetworks, outcomes, strict=True):
+            n_params = subnetwork.n_params(self._dims)
+            measured.append(
+                Evaluation(
+                    index=-1,
+                    config=self._space.to_json(config),
+                    key=subnetwork.key,
+                    head_counts=subnetwork.head_counts.tolist(),
+                    unit_counts=subnetwork.unit_counts.tolist(),
+                    error=1 - metrics[self._metric] if metrics else None,
+                    params=n_params / self._dims.n_params,
+                    n_params=n_params,
+                    elapsed_s=sum(charged.values()),
+                    charged_s=charged,
+                    latency_ms=None if is_shared else 1e3 * duration / len(self.validator.labels),
+                    status="ok" if metrics else "failed",
+                    metrics=metrics,
+                    epochs=epochs,
+                    reason=reason,
+                )
+            )
+        return measured
+
+    def _outcomes(self, run: Callable[[Evaluator], Logits], n: int) -> list[tuple[dict[str, float], str | None]]:
+        """Metrics, or no metrics and the reason, of each sub-network of a pass."""
+        try:
+            logits = run(self.validator)
+        except torch.OutOfMemoryError as error:
+            return [({}, str(error))] * n
+        outcomes: list[tuple[dict[str, float], str | None]] = []
+        for one in logits:
+            try:
+                outcomes.append((self.validator.metrics(one), None))
+            except FloatingPointError as error:
+                outcomes.append(({}, str(error)))
+        return outcomes
+
+    def _with_test(self, network: SuperNetwork, logits: Logits, evaluation: Evaluation) -> Evaluation:
+        """Add test results and save the weights, off the clock and out of the method's sight."""
+        try:
+            metrics = self._context.test.metrics(logits)
+        except FloatingPointError:
+            return evaluation
+        with self._budget.uncharged("recording"):
+            self._context.checkpoints.keep_weights(network)
+            if network.is_extracted:
+                self._extracted.add(network.name)
+        return dataclasses.replace(
+            evaluation, test_error=1 - metrics[self._metric], test_metrics=metrics, weights=network.name
+        )
+
+    def _record(self, evaluation: Evaluation) -> None:
+        with self._budget.uncharged("recording"):
+            self._context.folder.append(evaluation)
+            self._note(evaluation)
+            self._context.observer.evaluated(evaluation)
+        self._check_limit()
+
+    def _check_limit(self) -> None:
+        limit = self._context.limit
+        if limit is not None and len(self._evaluations) >= limit:
+            self._budget.refuse(f"the limit of {limit} evaluations is reached")
+
+    def _note(self, evaluation: Evaluation) -> None:
+        """Remember an evaluation; weights of a sub-network trained alone go when it leaves the front."""
+        self._evaluations.append(evaluation)
+        self._keys.add(evaluation.key)
+        self._n_duplicates = 0
+        if evaluation.error is None:
+            return
+        left = self._front.add(evaluation.error, evaluation.params, evaluation.index)
+        for index in left:
+            name = self._evaluations[index].weights
+            if name is not None and name in self._extracted and not self.is_repeating:
+                self._context.checkpoints.remove_weights(name)
