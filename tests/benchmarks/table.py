@@ -1,7 +1,7 @@
-"""Puts the benchmarks into BENCHMARKS.md: ``python tests/benchmarks/table.py RESULT.json [RESULT.json ...]``.
+"""Writes the tables of BENCHMARKS.md: ``python tests/benchmarks/table.py RESULT.json [RESULT.json ...]``.
 
-A result is what pytest-benchmark writes with ``--benchmark-json``; a later one replaces rows of an earlier one. The
-text outside the two marks in BENCHMARKS.md is written by hand and stays.
+RESULT.json is a file that pytest-benchmark writes with ``--benchmark-json``. Rows of a later file replace the same rows
+of an earlier file. The text outside the two marks in BENCHMARKS.md is written by hand and stays.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
 PLAIN = "plain version of"
-"""Key in a row's ``extra_info``: the row is the plain loop that another one is held against."""
+"""Key in a row's ``extra_info``: the row times the plain loop that the named benchmark is compared with."""
 START, END = "<!-- measured: written by tests/benchmarks/table.py -->", "<!-- /measured -->"
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """The measured part of the page."""
+    """The text between the two marks."""
     rows = {bench["fullname"]: (bench, result) for result in results for bench in result["benchmarks"]}
     engine = [pair for pair in rows.values() if "row" in pair[0]["extra_info"]]
     others = [pair for pair in rows.values() if "row" not in pair[0]["extra_info"]]
@@ -41,7 +41,7 @@ def _machine(result: dict[str, Any]) -> str:
 
 def _compared(pairs: Sequence[tuple[dict[str, Any], Any]]) -> str:
     lines = [
-        "| ratio (each repetition) | aim | what | ours | slow way | sample of a repetition | threads, clock |",
+        "| ratio (each repetition) | aim | measurement | ours | slow way | sample of a repetition | threads, clock |",
         "|---|---|---|---|---|---|---|",
     ]
     for bench, _ in pairs:
@@ -58,7 +58,7 @@ def _compared(pairs: Sequence[tuple[dict[str, Any], Any]]) -> str:
 
 
 def _limits(pairs: Sequence[tuple[dict[str, Any], Any]]) -> str:
-    lines = ["| seconds (each repetition) | at most | what | sample |", "|---|---|---|---|"]
+    lines = ["| seconds (each repetition) | at most | measurement | sample |", "|---|---|---|---|"]
     for bench, _ in pairs:
         info = bench["extra_info"]
         times = sorted(info["seconds"])
@@ -70,7 +70,7 @@ def _limits(pairs: Sequence[tuple[dict[str, Any], Any]]) -> str:
 
 def _others(pairs: Sequence[tuple[dict[str, Any], Any]]) -> str:
     plain = {bench["extra_info"][PLAIN]: bench for bench, _ in pairs if PLAIN in bench["extra_info"]}
-    lines = ["| ratio to a plain loop | median | what | work | plain loop |", "|---|---|---|---|---|"]
+    lines = ["| ratio to a plain loop | median | measurement | work | plain loop |", "|---|---|---|---|---|"]
     for bench, _ in sorted(pairs, key=lambda pair: str(pair[0]["group"])):
         info = bench["extra_info"]
         if PLAIN in info:
@@ -87,7 +87,7 @@ def _others(pairs: Sequence[tuple[dict[str, Any], Any]]) -> str:
 
 
 def _each(bench: dict[str, Any]) -> float:
-    """Seconds a unit of work."""
+    """Seconds per unit of work."""
     return float(bench["stats"]["median"] / bench["extra_info"]["n"])
 
 

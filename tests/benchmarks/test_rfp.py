@@ -77,8 +77,8 @@ def test_all_nine_budgets(comparison: Any, network: SuperNetwork, precision: Pre
 
     comparison.run(
         lambda i: _pruned(ours, splits[i], drawn[i], ALPHAS), slow, units=(1, 1),
-        row=f"RFP, all nine alphas, against the published way of doing each, {precision}", aim=aim,
-        unit="nine networks",
+        row=f"RFP: all nine alphas at once against published code once per alpha, {precision}", aim=aim,
+        unit="for nine networks",
         sample=f"4 layers, width 128, {DRAWN[0] * DRAWN[1]} examples drawn from {N_EXAMPLES}; without fine-tuning",
     )  # fmt: skip
     if precision == "fp32":
@@ -96,6 +96,6 @@ def test_sharing_alone(comparison: Any, network: SuperNetwork) -> None:
     comparison.run(
         lambda i: _pruned(network, splits[i], drawn[i], ALPHAS),
         lambda i: [_pruned(network, splits[i], drawn[i], (alpha,)) for alpha in ALPHAS],
-        units=(1, 1), row="RFP, all nine alphas, against our own way of doing each, fp32", aim=1, unit="nine networks",
-        sample=f"as above, {DRAWN[0] * DRAWN[1]} examples; without fine-tuning",
+        units=(1, 1), row="RFP: all nine alphas at once against our own code once per alpha, fp32", aim=1,
+        unit="for nine networks", sample=f"as above, {DRAWN[0] * DRAWN[1]} examples; without fine-tuning",
     )  # fmt: skip
