@@ -1,22 +1,22 @@
-# make demo    the first look: install, then prune a small real model on an embedded task; ends with a Pareto front
-# make test    install what the tests need, run them
-# make check   ruff, strict mypy, make test, and whether leaderboard.md is what results/ says
-# make bench   the timed suite (tests/benchmarks); its table is BENCHMARKS.md
-# make scaling how time and memory of a run grow, drawn in docs/pictures/scaling.png
-# make searcher-table   every searcher on problems with a known answer: docs/searchers.md
-# make clean   remove what the others made; results/ stays
+# make demo             first look: install, prune a small real model on an embedded task, print the Pareto front
+# make test             install what the tests need and run them
+# make check            ruff, strict mypy, make test, and that leaderboard.md matches results/
+# make bench            run the benchmarks in tests/benchmarks and write their tables to BENCHMARKS.md
+# make scaling          measure how time and memory of a run grow, and draw docs/pictures/scaling.png
+# make searcher-table   run every searcher on problems with known answers, and write docs/searchers.md
+# make clean            remove everything that the other targets made; results/ stays
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/stamps
-# Two libraries that each start a thread a core fight over the cores; tests are small enough for one.
+# torch and another library would each start one thread per core and compete; the tests are small enough for one thread.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 .PHONY: demo test check bench scaling searcher-table clean
 
-# A complete run is not run again, so a second demo starts afresh.
+# nasbench does not repeat a complete run, so the demo removes its earlier results.
 demo: $(STAMPS)/demo
 	rm -rf demo-results
 	$(BIN)/nasbench run --method ws-nas --task demo --results demo-results
@@ -46,8 +46,8 @@ clean:
 	rm -rf $(VENV) build dist report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp is newer than what it was installed from, so that nothing is installed twice. Each one brings what the one
-# before it brings.
+# A stamp file records an installation; pip runs again only when pyproject.toml or constraints.txt is newer. Each stamp
+# includes the packages of the stamp before it.
 $(STAMPS)/venv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nasbench needs Python 3.11: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
