@@ -1,4 +1,4 @@
-"""``make searcher-table``: the searchers on the analytic problems, as a page of documentation."""
+"""Runs the searchers on the analytic problems and writes the table in docs/searchers.md (``make searcher-table``)."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ ROWS = (
     ("nsga2", 200),
     ("random", 1000),
 )
-"""Searcher, and how many networks it may evaluate."""
+"""Searcher, and its number of evaluations."""
 
-_TEXT = """# Searchers on problems with a known answer
+_TEXT = """# Searchers on problems with known answers
 
 Written by `make searcher-table`; do not edit.
 
-Median hypervolume of {n_seeds} seeds, with a distribution-free 95 % confidence interval of the median (its {low} and
-{high} smallest values). Three analytic problems over SMALL with the dimensions of BERT-base
-(`nasbench.testing.analytic`): parameters exactly as in the real network, errors by formula; `noisy` is `smooth`
-observed with a standard deviation of 0.02, and judged by the exact errors of the networks that look best. Reference
-point: error {reference_error:g}, parameters {reference_params:g}. The last line is the hypervolume of the true front
-of all 519,337 configurations. Compare searchers with the same number of evaluations.
+The table shows the median hypervolume over {n_seeds} seeds. Brackets hold a distribution-free 95 % confidence
+interval of the median: the {low} and {high} smallest values. Compare only searchers with the same number of
+evaluations. The last line is the hypervolume of the true Pareto front of all 519,337 configurations.
+
+The three analytic problems (`nasbench.testing.analytic`) use the space SMALL with the dimensions of BERT-base.
+Parameter counts are those of the real network; errors follow a formula. The problem `noisy` adds noise with a
+standard deviation of 0.02 to the errors of `smooth`; its hypervolume uses the exact errors of the networks that
+look best. The reference point is error {reference_error:g}, parameters {reference_params:g}.
 
 """
 
 
 def run(problem: str, searcher: str, n_evaluations: int, seed: int) -> float:
-    """The hypervolume one search reaches."""
+    """The hypervolume that one search reaches."""
     analytic = PROBLEMS[problem]
     search_rng, noise_rng = (np.random.default_rng([seed, stream]) for stream in range(2))
     cls = registry.searchers()[searcher]
@@ -48,14 +50,14 @@ def run(problem: str, searcher: str, n_evaluations: int, seed: int) -> float:
 
 
 def interval(values: FloatArray) -> tuple[float, float, float]:
-    """Median of 20 values and the order statistics 6 and 15 around it: they enclose the true one with 95.9 %."""
+    """Median of 20 values, and order statistics 6 and 15, which enclose the true median with probability 95.9 %."""
     ordered = np.sort(values)
     low, high = _INTERVAL
     return float(np.median(ordered)), float(ordered[low - 1]), float(ordered[high - 1])
 
 
 _INTERVAL = (6, 15)
-"""Of 20: P(5 < Binomial(20, 1/2) < 15) = 0.959."""
+"""Order statistics of 20 values: P(5 < Binomial(20, 1/2) < 15) = 0.959."""
 
 
 def table(n_processes: int) -> str:
@@ -69,7 +71,7 @@ def table(n_processes: int) -> str:
         texts = ("{:.4f} [{:.4f}, {:.4f}]".format(*interval(values)) for values in row)
         lines.append(f"| {searcher} | {n_evaluations} | " + " | ".join(texts) + " |")
     optima = (f"{problem.optimum:.4f}" for problem in PROBLEMS.values())
-    lines.append("| the true front | all | " + " | ".join(optima) + " |")
+    lines.append("| true front | all | " + " | ".join(optima) + " |")
     text = _TEXT.format(
         n_seeds=N_SEEDS,
         low=f"{_INTERVAL[0]}th",
@@ -84,7 +86,7 @@ def table(n_processes: int) -> str:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/searchers.md"), show_default=True)
 @click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True)
 def main(out: Path, processes: int) -> None:
-    """Run all searches (some ten minutes on two cores) and write the page."""
+    """Run all searches (about ten minutes on two cores) and write the page."""
     out.write_text(table(processes), encoding="utf-8")
 
 
