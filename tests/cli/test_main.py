@@ -23,7 +23,7 @@ from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.tasks import TINY_TASKS
 
 PLUGIN = """
-from nasbench.method import Method
+from nasbench.plugins.method import Method
 
 class One(Method):
     name = "one"
@@ -357,7 +357,7 @@ def test_a_broken_package_is_listed_as_broken(nasbench, monkeypatch: pytest.Monk
 
 PROCESS = """
 import importlib, sys
-from nasbench.cli import main
+from nasbench.cli.main import main
 if "tiny-pair" in sys.argv:
     from nasbench.testing.models import TINY_MODELS
     from nasbench.testing.tasks import TINY_TASKS
@@ -391,7 +391,7 @@ def test_a_reader_that_has_had_enough_hears_no_complaint(arguments: list[str]) -
 
 SLOW = """
 import pathlib, time
-from nasbench.method import Method
+from nasbench.plugins.method import Method
 
 class Slow(Method):
     name = "slow"

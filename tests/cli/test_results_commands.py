@@ -230,7 +230,7 @@ def test_a_model_of_another_kind_is_one_line(nasbench, tmp_path: Path) -> None:
 
 
 BROKEN = """
-from nasbench.method import Method
+from nasbench.plugins.method import Method
 
 class Broken(Method):
     name = "broken"

@@ -12,7 +12,7 @@ from nasbench.plugins import registry
 from nasbench.plugins.registry import PluginError
 
 GOOD_METHOD = """
-from nasbench.method import Method
+from nasbench.plugins.method import Method
 
 class Mine(Method):
     name = "mine"

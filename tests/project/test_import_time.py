@@ -10,7 +10,7 @@ import pytest
 HEAVY = {"torch", "transformers", "datasets", "pandas", "scipy", "moocore", "pymoo", "botorch", "matplotlib", "pyarrow"}
 REPORT = """
 import sys
-from nasbench.cli import main
+from nasbench.cli.main import main
 try:
     main({arguments!r})
 except SystemExit as exit:

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nasbench.method import Method
-from nasbench.problem import Problem
+from nasbench.plugins.method import Method
+from nasbench.runs.problem import Problem
 
 
 @dataclass(frozen=True)
