@@ -1,4 +1,4 @@
-"""Names for the array types of the engine. Shapes stand in the docstrings of the functions that take them."""
+"""Names for the array types of the engine. Functions state the shapes of their arrays in their docstrings."""
 
 from __future__ import annotations
 

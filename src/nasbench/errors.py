@@ -1,8 +1,8 @@
-"""Everything that can go wrong on purpose, and how it is said.
+"""The errors that nasbench raises on purpose, and how their messages are written.
 
-A user's mistake is a :class:`UserError`: one line that names the value, the place and the remedy; the command line
-prints it without a traceback and exits with code 2. A run that ends because the method under test misbehaved is a
-:class:`MethodError`: its record is kept with status ``failed`` and the exit code is 1.
+A user's mistake is a :class:`UserError`. Its message is one line that names the value, the place and the remedy. The
+command line prints the line without a traceback and exits with code 2. A :class:`MethodError` means that the method
+under test misbehaved: the run keeps its record with status ``failed``, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class NasbenchError(Exception):
-    """Root of all errors raised by nasbench on purpose."""
+    """Base class of all errors that nasbench raises on purpose."""
 
     exit_code = 1
 
@@ -26,23 +26,23 @@ class UserError(NasbenchError):
 
 
 class CannotResume(UserError):
-    """What an earlier attempt at a run left behind cannot be gone on with."""
+    """The files of an earlier attempt do not allow the run to be resumed."""
 
 
 class MethodError(NasbenchError):
-    """A method or searcher broke the contract it runs under."""
+    """A method or searcher broke its contract."""
 
 
 class BudgetExhausted(NasbenchError):
-    """Raised inside a method when the budget is spent. Methods let it pass; the runner ends the run with it."""
+    """Raised inside a method when the budget is spent. Methods must not catch it: the runner does, and ends the run."""
 
 
 class WillNotEnd(BaseException):
-    """Raised in a method that swallows one :class:`BudgetExhausted` after another, past any ``except Exception``."""
+    """Raised in a method that keeps catching :class:`BudgetExhausted`. No ``except Exception`` can catch this one."""
 
 
 class UnknownName(UserError):
-    """A name that no registry holds, with the nearest one that does."""
+    """A name that nasbench does not know. The message suggests the nearest known name."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         choices = sorted(known)
@@ -53,11 +53,11 @@ class UnknownName(UserError):
 
 
 def in_one_line(error: BaseException, own_files: Collection[str] = ()) -> str:
-    """What a stranger's code raised and where, for a record or a terminal.
+    """An error of third-party code as one line for a record or a terminal: type, place and message.
 
     Args:
-        own_files: the files of that code. The last line of theirs that the error came through is named, or where none
-            is known, the line that raised it.
+        own_files: files of the third-party code. The place is the last line of these files in the traceback. Without
+            such a line, the place is the line that raised the error.
     """
     frames = traceback.extract_tb(error.__traceback__)
     where = next((frame for frame in reversed(frames) if frame.filename in own_files), frames[-1] if frames else None)
@@ -67,6 +67,6 @@ def in_one_line(error: BaseException, own_files: Collection[str] = ()) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message, its type where it has none."""
+    """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

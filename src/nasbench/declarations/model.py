@@ -1,4 +1,4 @@
-"""Declarations of pre-trained networks: where their weights come from and how they are fine-tuned."""
+"""Declarations of pre-trained networks: the source of their weights and the defaults of fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Track = Literal["paper", "compact", "demo", "user"]
 
 @dataclass(frozen=True)
 class TrainingConfiguration:
-    """How a network is fine-tuned unless told otherwise; declared with the model.
+    """How a network is fine-tuned by default. Declared with the model.
 
-    The paper's (section 4.1.3): AdamW with torch's defaults, learning rate 2e-5 with linear decay to 0, no warm-up, no
-    clipping, batches of 4, 5 epochs.
+    The defaults are the paper's (section 4.1.3): AdamW with torch's defaults, learning rate 2e-5 with linear decay to
+    0, no warm-up, no clipping, batches of 4, 5 epochs.
 
     Attributes:
-        warmup: fraction of all steps over which the learning rate rises linearly from 0.
+        warmup: fraction of all steps during which the learning rate rises linearly from 0.
 
     Raises:
-        ValueError: for a value that makes no sense.
+        ValueError: for a value out of range.
     """
 
     learning_rate: float = 2e-5
@@ -42,18 +42,19 @@ class TrainingConfiguration:
 
 @dataclass(frozen=True)
 class Model:
-    """A pre-trained network and where its weights come from.
+    """A pre-trained network and the source of its weights.
 
     Attributes:
-        track: results are compared within a track only; that of the task, if it has one, goes before.
-        hub_id, revision: repository and pinned commit on the hub.
-        weights_sha256: of ``model.safetensors``, None where it is not known.
-        package: a Python package that ships the weights (in its folder ``package_folder``), used when installed.
-        generator: an embedded constructor as ``module:function``, for models made on the spot. The function answers
-            with a configuration and a tokenizer; weights are drawn with a fixed seed.
-        local_folder: a user's own saved model.
-        fine_tuning: of one network alone.
-        super_network: of shared weights, which need longer: each sub-network gets part of the steps.
+        track: results are compared within one track only. A track of the task takes precedence over this one.
+        hub_id, revision: repository and pinned commit on the Hugging Face hub.
+        weights_sha256: SHA-256 of ``model.safetensors``, None if unknown.
+        package: a Python package that ships the weights in its folder ``package_folder``; used if it is installed.
+        generator: for models without weight files, a function as ``module:function``. The function returns a
+            configuration and a tokenizer; the weights are drawn with a fixed seed.
+        local_folder: folder of a model that a user has saved.
+        fine_tuning: how to fine-tune a single network.
+        super_network: how to fine-tune a super-network. It takes longer, because each sub-network gets only some of the
+            steps.
     """
 
     name: str

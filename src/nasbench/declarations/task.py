@@ -1,8 +1,8 @@
-"""Declarations: what is benchmarked. Frozen data, no behaviour that reads a file or a clock.
+"""Declarations of tasks and data sources. Frozen data; nothing here reads a file or a clock.
 
-A :class:`Task` names a data set, its metric and its budgets; a :class:`Model` names a pre-trained network. A cell of
-the benchmark is a (task, model, device class) triple. Declarations are versioned by name (``rte``, later ``rte.v2``)
-and never edited, so that records of one name stay comparable.
+A :class:`Task` names a data set, its metric and its budgets; a :class:`Model` names a pre-trained network. A scenario
+of the benchmark is a task, a model and a device class (``stsb/minilm-l6/cpu``). A declaration is never edited: a change
+gets a new name (``rte``, later ``rte.v2``), so that records with the same name stay comparable.
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ MetricName = Literal["accuracy", "f1", "matthews", "spearman", "pearson"]
 
 OBJECTIVES = ("error", "params")
 REFERENCE_POINT = (2.0, 2.0)
-"""Of the hypervolume, after quantile normalisation of both objectives to [0, 1] (section 4.1 of the paper)."""
+"""Reference point of the hypervolume, after quantile normalisation of both objectives to [0, 1] (paper, section 4.1)."""
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where the rows of a task are and which columns matter.
+    """Where the rows of a task come from and which columns are used.
 
     Attributes:
-        repository: data set on the hub, None for embedded and local ones.
-        configuration: the hub's configuration name (``rte`` of ``nyu-mll/glue``).
+        repository: data set on the Hugging Face hub, None for embedded and local data.
+        configuration: the hub's name of the configuration (``rte`` of ``nyu-mll/glue``).
         revision: the pinned commit on the hub.
-        folder: the folder below ``--data-dir``: ``<folder>/<split>.parquet``.
-        text_columns: one column for single sentences, two for pairs. For multiple choice the first is the shared
-            start, the others are the endings.
-        label_column: holds integer classes, or floats for a regression.
-        train_split, test_split: the public splits that serve as train + validation and as test.
-        generator: an embedded generator instead of files, as ``module:function``. The function is given ``train`` or
-            ``test`` and answers with a list per column.
-        local_files: a user's own files, by ``train`` and ``test``. Without ``test`` a fixed fifth of the rows is put
-            aside for it.
-        label_names: the labels as they are written in the source, in the order of the classes; empty where the source
-            has the integers 0, 1, 2, ... themselves.
+        folder: folder below ``--data-dir`` with the files ``<split>.parquet``.
+        text_columns: one column for single sentences, two for pairs. For multiple choice, the first column holds the
+            shared start and the others hold the endings.
+        label_column: column of integer classes, or of floats for a regression.
+        train_split, test_split: names of the public splits. The first is divided into train and validation, the second
+            is the test.
+        generator: a function that replaces files, as ``module:function``. It takes ``train`` or ``test`` and returns a
+            dict of columns, each a list.
+        local_files: paths of a user's own files, by ``train`` and ``test``. Without ``test``, a fixed fifth of the rows
+            of ``train`` becomes the test.
+        label_names: labels as the source spells them, in the order of the classes. Empty if the source holds the
+            integers 0, 1, 2, ...
         label_range: lowest and highest label of a regression.
-        n_rows: rows of the complete train and test splits; a source with other numbers makes a run unofficial.
+        n_rows: rows of the complete train and test splits. A source with other numbers of rows makes a run unofficial.
     """
 
     text_columns: tuple[str, ...]
@@ -60,17 +61,18 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Task:
-    """A data set, how it is split, how it is scored and how long a method may take.
+    """A data set, its splits, its metric and the time that a method may take.
 
     Attributes:
-        n_labels: classes; 1 for a regression; the number of endings for multiple choice.
-        kind: ``multiple_choice`` puts each ending through the network with one logit each.
-        metric: the primary one; error = 1 - metric. ``other_metrics`` are recorded beside it.
-        validation_fraction: part of the public train split that becomes the validation split.
-        validation_limit: at most so many validation examples, drawn once a data seed without replacement.
-        budgets: official seconds by (track, device class); section 6 of the reference.
-        default_models: the model used when none is asked for, by device class.
-        track: where its runs are compared, whatever the model; None for the model's track.
+        n_labels: number of classes; 1 for a regression; the number of endings for multiple choice.
+        kind: with ``multiple_choice``, the network gives one logit for each ending.
+        metric: the primary metric; error = 1 - metric. The ``other_metrics`` are only recorded.
+        validation_fraction: fraction of the public train split that becomes the validation split.
+        validation_limit: the largest number of validation examples, drawn without replacement for each data seed.
+        budgets: official budgets in seconds, by (track, device class).
+        default_models: the model of a run that names none, by device class.
+        track: the track of all runs on this task, whatever the model. None leaves the track to the model.
+        title: name in figures and tables (``STS-B``). Empty if it is the same as ``name``.
     """
 
     name: str
@@ -87,16 +89,17 @@ class Task:
     max_length: int = 128
     default_space: str = "small"
     track: Track | None = None
+    title: str = ""
 
     @property
     def n_logits(self) -> int:
-        """Outputs of the classifier for one sequence."""
+        """Number of outputs of the classifier for one sequence."""
         return 1 if self.kind == "multiple_choice" else self.n_labels
 
     def track_of(self, model: Model) -> Track:
-        """The track in which runs of a model on this task are compared."""
+        """The track of runs with a model on this task: the task's own if it has one, else the model's."""
         return self.track or model.track
 
     def budget_s(self, model: Model, device_class: DeviceClass) -> float | None:
-        """Seconds that are declared for a model on this task; None if nothing is."""
+        """The declared budget of a model on this task in seconds, None if there is none."""
         return self.budgets.get((self.track_of(model), device_class))
