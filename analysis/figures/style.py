@@ -22,6 +22,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nasbench.plugins import registry
+
 COLUMN_IN = 3.3
 """Width of a column in print, inches."""
 PAGE_IN = 6.75
@@ -117,17 +119,6 @@ def searcher_name(algorithm: str) -> str:
     return _SEARCHERS[searcher][0] if searcher in _SEARCHERS else text(searcher or look(algorithm).name)
 
 
-_TASK_NAMES = {  # by size of the training set, the order of the paper's figures
-    "demo": "demo",
-    "rte": "RTE",
-    "mrpc": "MRPC",
-    "stsb": "STS-B",
-    "cola": "CoLA",
-    "imdb": "IMDB",
-    "sst2": "SST-2",
-    "swag": "SWAG",
-    "qnli": "QNLI",
-}
 _MODEL_NAMES = {
     "bert-base-cased": "BERT-base",
     "roberta-base": "RoBERTa-base",
@@ -151,14 +142,15 @@ def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
     """
     columns = ["scenario", "task", "model", "device_class"]
     scenarios = [tuple(map(str, row)) for row in frame[columns].drop_duplicates("scenario").itertuples(index=False)]
+    task_names = {task.name: task.title or task.name for task in registry.suite_tasks()}
     n_devices = Counter((task, model) for _, task, model, _ in scenarios)
     titles = {}
     for scenario, task, model, device in sorted(
-        scenarios, key=lambda row: (*_place(row[2], _MODEL_NAMES), *_place(row[1], _TASK_NAMES), row[3])
+        scenarios, key=lambda row: (*_place(row[2], _MODEL_NAMES), *_place(row[1], task_names), row[3])
     ):
         shown = _MODEL_NAMES.get(model, text(model, 24))
         titles[scenario] = PanelTitle(
-            _TASK_NAMES.get(task, text(task, 24)),
+            task_names.get(task, text(task, 24)),
             f"{shown}, {text(device).upper()}" if n_devices[task, model] > 1 else shown,
         )
     return titles

@@ -1,4 +1,4 @@
-"""The declarations against the paper's table of tasks."""
+"""The declarations against the paper's table of tasks (section 4.1)."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import pytest
 from nasbench.networks.space import SPACES
 from nasbench.plugins import registry
 
-# Section 6 of the reference: rows of train and dev, budget of the comparison, primary metric, texts an example.
+# By size of the training set: rows of train and test, budget in seconds, primary metric, texts per example, title.
 PAPER = {
-    "rte": (2_490, 277, 7_200, "accuracy", 2),
-    "mrpc": (3_668, 408, 7_200, "f1", 2),
-    "stsb": (5_749, 1_500, 7_200, "spearman", 2),
-    "cola": (8_551, 1_043, 7_200, "matthews", 1),
-    "imdb": (25_000, 25_000, 14_400, "accuracy", 1),
-    "sst2": (67_349, 872, 14_400, "accuracy", 1),
-    "swag": (73_546, 20_006, 14_400, "accuracy", 5),
-    "qnli": (104_743, 5_463, 14_400, "accuracy", 2),
+    "rte": (2_490, 277, 7_200, "accuracy", 2, "RTE"),
+    "mrpc": (3_668, 408, 7_200, "f1", 2, "MRPC"),
+    "stsb": (5_749, 1_500, 7_200, "spearman", 2, "STS-B"),
+    "cola": (8_551, 1_043, 7_200, "matthews", 1, "CoLA"),
+    "imdb": (25_000, 25_000, 14_400, "accuracy", 1, "IMDB"),
+    "sst2": (67_349, 872, 14_400, "accuracy", 1, "SST-2"),
+    "swag": (73_546, 20_006, 14_400, "accuracy", 5, "SWAG"),
+    "qnli": (104_743, 5_463, 14_400, "accuracy", 2, "QNLI"),
 }
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_the_papers_tasks(name: str) -> None:
+def test_paper_task_is_declared_as_in_the_paper(name: str) -> None:
     task = registry.tasks()[name]
-    n_train, n_test, budget_s, metric, n_texts = PAPER[name]
+    n_train, n_test, budget_s, metric, n_texts, title = PAPER[name]
+    assert task.title == title
     assert task.data.n_rows == (n_train, n_test)
     assert task.budgets["paper", "gpu"] == budget_s
     assert task.metric == metric
@@ -39,13 +40,13 @@ def test_the_papers_tasks(name: str) -> None:
     assert len(str(task.data.revision)) == 40
 
 
-def test_there_are_eight_and_the_demonstration() -> None:
+def test_suite_has_the_paper_tasks_and_the_demonstration() -> None:
     assert set(registry.tasks()) == {*PAPER, "demo"}
     assert set(registry.models()) == {"bert-base-cased", "roberta-base", "minilm-l6", "demo-bert"}
 
 
 @pytest.mark.parametrize("name", [*PAPER, "demo"])
-def test_declarations_fit_together(name: str) -> None:
+def test_declarations_of_a_task_agree(name: str) -> None:
     task, models = registry.tasks()[name], registry.models()
     assert task.name == name
     assert task.n_logits == {"regression": 1, "multiple_choice": 1, "classification": task.n_labels}[task.kind]
@@ -54,12 +55,21 @@ def test_declarations_fit_together(name: str) -> None:
     assert task.default_space in SPACES
     for device_class, model in task.default_models.items():
         assert task.budget_s(models[model], device_class) is not None
-    # What is for a few minutes on a small model is shorter than what is for hours on a large one.
+    # A GPU gets less time than a CPU, and no budget of the small model is longer than an hour.
     small = models["minilm-l6"]
     assert task.budget_s(small, "gpu") < task.budget_s(small, "cpu") <= 3_600
 
 
-def test_the_demonstration_is_ranked_apart_whatever_the_model() -> None:
+def test_tasks_are_ordered_by_size_of_the_training_set() -> None:
+    tasks = registry.paper_tasks()
+    assert [task.name for task in tasks] == list(PAPER)
+    sizes = [task.data.n_rows[0] for task in tasks if task.data.n_rows is not None]
+    assert sizes == sorted(sizes)
+    assert len(sizes) == 8
+    assert [task.name for task in registry.suite_tasks()] == ["demo", *PAPER]
+
+
+def test_demonstration_has_a_track_of_its_own_with_every_model() -> None:
     tasks, models = registry.tasks(), registry.models()
     assert {tasks["demo"].track_of(models[name]) for name in models} == {"demo"}
     assert [tasks["rte"].track_of(models[name]) for name in ("bert-base-cased", "minilm-l6")] == ["paper", "compact"]
@@ -67,13 +77,13 @@ def test_the_demonstration_is_ranked_apart_whatever_the_model() -> None:
 
 
 @pytest.mark.parametrize("name", ["bert-base-cased", "roberta-base", "minilm-l6"])
-def test_models_from_the_hub_are_pinned(name: str) -> None:
+def test_hub_models_are_pinned_to_a_commit(name: str) -> None:
     model = registry.models()[name]
     assert model.hub_id is not None
     assert len(str(model.revision)) == 40
 
 
-def test_declarations_are_light() -> None:
+def test_declarations_load_no_heavy_library() -> None:
     code = (
         "import sys; from nasbench.plugins import registry; registry.tasks()['rte']; registry.models()['minilm-l6']; "
         "sys.exit(', '.join({'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'} & set(sys.modules)) or 0)"
@@ -82,7 +92,7 @@ def test_declarations_are_light() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_bare_folder_refuses_to_be_imported() -> None:
+def test_import_of_the_bare_folder_fails() -> None:
     path = Path(__file__).parents[2] / "benchmark" / "__init__.py"
     spec = importlib.util.spec_from_file_location("benchmark", path)
     assert spec is not None

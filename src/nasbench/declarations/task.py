@@ -17,7 +17,7 @@ MetricName = Literal["accuracy", "f1", "matthews", "spearman", "pearson"]
 
 OBJECTIVES = ("error", "params")
 REFERENCE_POINT = (2.0, 2.0)
-"""Reference point of the hypervolume, after quantile normalisation of both objectives to [0, 1] (paper, section 4.1)."""
+"""Reference point of the hypervolume after quantile normalisation of both objectives to [0, 1] (paper, section 4.1)."""
 
 
 @dataclass(frozen=True)

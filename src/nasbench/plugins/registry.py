@@ -83,11 +83,23 @@ class Catalogue(Mapping[str, T]):
 def tasks() -> Catalogue[Task]:
     """All declared tasks by name, plugins' included."""
     found = Catalogue[Task]("task")
-    for task in importlib.import_module(DECLARATIONS).TASKS:
+    for task in suite_tasks():
         found.add(task.name, DECLARATIONS, partial(_same, task))
     for point in entry_points(group="nasbench.tasks"):
         found.add(point.name, _place(point), partial(_load_task, point))
     return found
+
+
+def suite_tasks() -> tuple[Task, ...]:
+    """The suite's own tasks in the order of the figures."""
+    declared: tuple[Task, ...] = importlib.import_module(DECLARATIONS).TASKS
+    return declared
+
+
+def paper_tasks() -> tuple[Task, ...]:
+    """The paper's tasks by size of the training set."""
+    declared: tuple[Task, ...] = importlib.import_module(DECLARATIONS).PAPER_TASKS
+    return declared
 
 
 def models() -> Catalogue[Model]:
@@ -118,7 +130,7 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T:
 def ships(thing: type[object] | Task) -> bool:
     """Whether a method, searcher or task is part of the suite; what is not can be run but not ranked."""
     if isinstance(thing, Task):
-        return thing in importlib.import_module(DECLARATIONS).TASKS
+        return thing in suite_tasks()
     return thing.__module__.startswith("nasbench.")
 
 
