@@ -61,6 +61,7 @@ _RUN_TYPES = {
     "n_evaluations": "int64",
     "n_failed": "int64",
     "unofficial": "object",
+    "changed_options": "object",
     "dimensions": "object",
     "provenance": "object",
     "charged_s": "object",
@@ -103,7 +104,8 @@ class Results:
             seed); ``options`` (JSON text, without those that are None), ``options_digest``; ``official`` (bool);
             ``budget_s`` is NaN where only ``max_evaluations`` ends the run;
             ``elapsed_s`` (charged, at the last evaluation), ``n_evaluations``, ``n_failed``; and as Python objects
-            ``unofficial`` (list), ``dimensions, provenance, charged_s, uncharged_s`` (dicts).
+            ``unofficial`` (list), ``changed_options`` (dict or None) and ``dimensions, provenance, charged_s,
+            uncharged_s`` (dicts).
         evaluations: one row an evaluation, in the order of runs and of evaluation; ``run_row`` (row of its run in
             ``runs``), ``index, error, params, n_params, test_error, elapsed_s, status, latency_ms, n_duplicates,
             epochs, key, weights, reason, config`` (text to show, ``heads=3, units=100, layers=2``), ``metric.<name>``
@@ -265,6 +267,7 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
                 "n_evaluations": len(table),
                 "n_failed": int(np.sum(np.asarray(table["status"]) == "failed")),
                 "unofficial": record.unofficial,
+                "changed_options": record.changed_options,
                 "dimensions": record.dimensions,
                 "provenance": record.provenance,
                 "charged_s": record.charged_s,
@@ -279,25 +282,25 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
 def name_entries(runs: pd.DataFrame) -> list[str]:
     """A name for what competes: equal names are comparable runs of one entry, different ones are not.
 
-    The name is ``algorithm@space``. What differs from the usual is appended in brackets: each option that differs from the
-    defaults (as JSON, or ``name unset``), the budget where it is not the scenario's, and a limit on the evaluations. The
-    defaults of a (method, searcher) are the options of its runs whose folder has no digest (the runner adds one for
-    changed options); without such a run, the options most runs have.
+    The name is ``algorithm@space``. Differences from the usual run follow in brackets: each changed option (as JSON, or
+    ``name unset``), the budget if it is not the scenario's, and a limit on the evaluations. An option is changed if the
+    record says so in ``changed_options``, or if it differs from the algorithm's default, see :func:`_default_options`.
 
     Args:
-        runs: columns ``run, algorithm, space, scenario, options, budget_s, max_evaluations, official, seed``.
+        runs: columns ``run, algorithm, space, scenario, options, changed_options, budget_s, max_evaluations, seed``.
     """
-    usual_options = {algorithm: _usual(group, "options") for algorithm, group in runs.groupby("algorithm")}
+    defaults = {algorithm: _default_options(group) for algorithm, group in runs.groupby("algorithm")}
     limited = runs[runs["budget_s"].notna()]
-    usual_budget = {scenario: _usual(group, "budget_s") for scenario, group in limited.groupby("scenario")}
+    usual_budget = {scenario: _usual_budget(group) for scenario, group in limited.groupby("scenario")}
     names = []
     for row in runs.to_dict("records"):
-        usual = _flat(json.loads(usual_options[row["algorithm"]]))
+        default = defaults[row["algorithm"]]
         own = _flat(json.loads(row["options"]))
+        changed = _flat(row["changed_options"] or {})
         marks = [
             f"{key}={own[key]}" if key in own else f"{key} unset"
-            for key in sorted(usual | own)
-            if own.get(key) != usual.get(key)
+            for key in sorted(default | own | changed)
+            if own.get(key) != default.get(key) or key in changed
         ]
         if not pd.isna(row["budget_s"]) and row["budget_s"] != usual_budget[row["scenario"]]:
             marks.append(f"budget_s={row['budget_s']:.15g}")
@@ -307,11 +310,42 @@ def name_entries(runs: pd.DataFrame) -> list[str]:
     return names
 
 
-def _usual(runs: pd.DataFrame, column: str) -> Any:
-    """The value of undigested folders, else the most frequent one; ties by the smallest."""
-    plain = runs["run"].astype(str).to_numpy()
-    undigested = [str(name).endswith(f"_seed{seed}") for name, seed in zip(plain, runs["seed"], strict=True)]
-    values = runs.loc[undigested, column] if any(undigested) else runs[column]
+def _default_options(runs: pd.DataFrame) -> dict[str, str]:
+    """The default options of one algorithm, flat.
+
+    They are the options of the runs whose ``changed_options`` is empty. A record without ``changed_options`` counts as
+    such a run if its folder's name has no digest. Without any such run, the options that most runs have are taken, and
+    those that a run did not change replace them.
+    """
+    changes = [None if changed is None else _flat(changed) for changed in runs["changed_options"]]
+    has_defaults = [
+        plain if changed is None else not changed for changed, plain in zip(changes, _has_no_digest(runs), strict=True)
+    ]
+    if any(has_defaults):
+        return _flat(json.loads(_most_frequent(runs.loc[has_defaults, "options"])))
+    default = _flat(json.loads(_most_frequent(runs["options"])))
+    for text, changed in zip(runs["options"], changes, strict=True):
+        if changed is not None:
+            own = _flat(json.loads(text))
+            default = {key: value for key, value in default.items() if key in own or key in changed}
+            default |= {key: value for key, value in own.items() if key not in changed}
+    return default
+
+
+def _usual_budget(runs: pd.DataFrame) -> Any:
+    """The budget of the runs whose folder's name has no digest, else the most frequent budget."""
+    plain = _has_no_digest(runs)
+    return _most_frequent(runs.loc[plain, "budget_s"] if any(plain) else runs["budget_s"])
+
+
+def _has_no_digest(runs: pd.DataFrame) -> list[bool]:
+    """Whether the name of each run's folder has no digest, which the runner adds for changed options or budget."""
+    names = runs["run"].astype(str)
+    return [str(name).endswith(f"_seed{seed}") for name, seed in zip(names, runs["seed"], strict=True)]
+
+
+def _most_frequent(values: pd.Series[Any]) -> Any:
+    """The most frequent value; of equally frequent ones the smallest."""
     counts = Counter(values.tolist())
     return min(counts, key=lambda value: (-counts[value], value))
 

@@ -88,6 +88,11 @@ _RULES: tuple[tuple[Callable[[Any], bool], str, tuple[str, ...]], ...] = (
         "a list of texts",
         ("unofficial",),
     ),
+    (
+        lambda value: value is None or (_is_dict(value) and all(isinstance(inner, dict) for inner in value.values())),
+        "a dictionary of options by owner, or null",
+        ("changed_options",),
+    ),
     (lambda value: _is_integer(value, -(2**63)), "an integer of 64 bits", ("identity.seed",)),
     (lambda value: _is_integer(value, 0), "a number of parameters", ("n_params_full",)),
     (

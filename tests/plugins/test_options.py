@@ -94,3 +94,15 @@ def test_json_has_every_field() -> None:
         "epochs": 2, "rate": 2e-5, "warm": False, "strategy": "full", "limit": 3, "name": "x",
         "alphas": (0.5,), "modes": None, "weights": {}, "sizes": [], "either": 1,
     }  # fmt: skip
+
+
+def test_changes_are_the_options_that_differ_from_the_defaults() -> None:
+    defaults = options.to_json(Example())
+    assert options.changes(defaults, defaults) == {}
+    changed = options.to_json(Example(epochs=7, limit=None, alphas=(0.5, 1.0)))
+    assert options.changes(changed, defaults) == {"epochs": 7, "limit": None, "alphas": (0.5, 1.0)}
+
+
+def test_changes_look_into_nested_options() -> None:
+    now, defaults = {"outer": {"a": 1, "b": 2}}, {"outer": {"a": 1, "b": 3, "c": 4}, "gone": 5}
+    assert options.changes(now, defaults) == {"outer": {"b": 2, "c": None}, "gone": None}

@@ -85,3 +85,19 @@ def choices(options_class: type[Any]) -> dict[str, list[str]]:
 def to_json(options: Any) -> dict[str, Any]:
     """All fields with their values, as they stand in a record."""
     return dataclasses.asdict(options)
+
+
+def changes(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that differ from the defaults, both as :func:`to_json` gives them.
+
+    Nested options are compared one by one. An option that only the defaults have is given as None.
+    """
+    changed: dict[str, Any] = {}
+    for name in [*options, *(name for name in defaults if name not in options)]:
+        value, default = options.get(name), defaults.get(name)
+        if isinstance(value, dict) and isinstance(default, dict):
+            if inner := changes(value, default):
+                changed[name] = inner
+        elif value != default:
+            changed[name] = value
+    return changed

@@ -78,6 +78,8 @@ class RunRecord:
         metric: the primary one, error = 1 - metric.
         n_params_full: parameters of the full network.
         dimensions: of the full network, see :class:`nasbench.networks.subnetwork.Dimensions`.
+        changed_options: options that differ from their defaults, ``{"method": {...}, "searcher": {...}}``; None in
+            records from before this field.
         provenance: package versions, git revision, hardware, hashes of data and weights.
         status, reason: how it ended; ``reason`` names what failed.
         charged_s: charged seconds by phase (training, search, validation, idle); their sum is the elapsed budget.
@@ -99,6 +101,7 @@ class RunRecord:
     uncharged_s: dict[str, float] = field(default_factory=dict)
     started_at: str | None = None
     notes: list[str] = field(default_factory=list)
+    changed_options: dict[str, dict[str, Any]] | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from nasbench.networks.adapter import Adapter
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import make_space
 from nasbench.networks.supernet import Precision, SuperNetwork
-from nasbench.plugins import registry
+from nasbench.plugins import options, registry
 from nasbench.records import provenance
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
@@ -88,6 +89,7 @@ def record_failure(folder: Path, identity: Identity, task: Task, model: Model, r
                 n_params_full=0,
                 dimensions={},
                 unofficial=["nothing was run"],
+                changed_options=identity.options,
                 status="failed",
                 reason=reason,
                 started_at=_now(),
@@ -186,7 +188,12 @@ class _Run:
 
     def _plugin_files(self) -> list[str]:
         classes = [cls for cls in (self.request.method, self.request.searcher) if cls is not None]
-        return [inspect.getfile(cls) for cls in classes if not registry.ships(cls)]
+        files = []
+        for cls in classes:
+            with suppress(TypeError, OSError):  # a class typed into a notebook has no file
+                if not registry.ships(cls):
+                    files.append(inspect.getfile(cls))
+        return files
 
     def _load(self) -> tuple[Problem, RunRecord]:
         request, device = self.request, self.device
@@ -229,10 +236,21 @@ class _Run:
             n_params_full=dims.n_params,
             dimensions=dataclasses.asdict(dims),
             unofficial=[*request.unofficial, *self._own_reasons(), *data.unofficial],
+            changed_options=self._changed_options(),
             provenance=origin,
             started_at=_now(),
         )
         return problem, record
+
+    def _changed_options(self) -> dict[str, Any]:
+        request = self.request
+        owners = {"method": (request.method, request.method_options)}
+        if request.searcher is not None:
+            owners["searcher"] = (request.searcher, request.searcher_options)
+        return {
+            name: options.changes(options.to_json(chosen), options.to_json(owner.Options()))
+            for name, (owner, chosen) in owners.items()
+        }
 
     def _shared(self, origin: dict[str, Any]) -> SharedSuperNetworks | None:
         request = self.request

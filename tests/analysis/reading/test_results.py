@@ -285,6 +285,49 @@ def test_options_that_differ_in_their_type_only_are_told_apart(folder: Path) -> 
     ]
 
 
+def test_entry_names_read_changed_options_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    default = {"method": {"strategy": "sandwich", "epochs": 3}, "searcher": {"n": 10}}
+    changes = [
+        {"method": {}, "searcher": {}},
+        {"method": {"epochs": 7}, "searcher": {}},
+        {"method": {}, "searcher": {"n": 5}},
+        {"method": {"strategy": None}, "searcher": {"n": 5}},
+    ]
+    expected = [
+        "ws-nas/ehvi@small",
+        "ws-nas/ehvi@small [method.epochs=7]",
+        "ws-nas/ehvi@small [searcher.n=5]",
+        "ws-nas/ehvi@small [method.strategy unset, searcher.n=5]",
+    ]
+    (plain,) = write_results(tmp_path, Plan([Entry("ws-nas", "ehvi")], tasks=["rte"], seeds=[0], n_evaluations=3))
+    for i, changed in enumerate(changes):
+        options = {owner: {**values, **changed[owner]} for owner, values in default.items()}
+        run = copy_run(plain, plain.with_name(f"run{i}"))
+        edit_identity(run, options=options)
+        edit_run(run, changed_options=changed)
+    shutil.rmtree(plain)
+    assert read_results(tmp_path).runs["entry"].tolist() == expected
+    # Without the run that changed nothing, the names stay as they are.
+    shutil.rmtree(tmp_path / "rte/bert-base-cased/run0")
+    assert read_results(tmp_path).runs["entry"].tolist() == expected[1:]
+
+
+def test_entry_names_of_old_and_new_records_agree(folder: Path) -> None:
+    for seed in PLAN.seeds:
+        edit_identity(first_run(folder).with_name(f"rfp_large_gpu_seed{seed}"), options={"method": {"epochs": 3}})
+    old = copy_run(first_run(folder), folder / "old")
+    edit_identity(old, options={"method": {"epochs": 7}})
+    for name, changed in (("changed", {"epochs": 7}), ("default", {})):
+        new = copy_run(first_run(folder), folder / name)
+        edit_identity(new, options={"method": {"epochs": 3, **changed}}, seed=8)
+        edit_run(new, changed_options={"method": changed})
+    results = read_results(folder)
+    assert results.findings == ()
+    names = dict(zip(results.runs["run"], results.runs["entry"], strict=True))
+    assert names["old"] == names["changed"] == "rfp@large [method.epochs=7]"
+    assert names["default"] == names["rte/bert-base-cased/rfp_large_gpu_seed0"] == "rfp@large"
+
+
 def test_one_hundred_networks_of_differently_trained_super_networks_are_told_apart(folder: Path) -> None:
     trained = ({"method": {"strategy": "sandwich", "training_space": space}} for space in (None, "small"))
     assert named(folder, *trained, max_evaluations=103) == [

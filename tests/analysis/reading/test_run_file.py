@@ -39,6 +39,7 @@ def put(path: Path, name: str, value: object) -> None:
         *(("identity.options", value) for value in (None, [], "x", {"a": "\ud800"}, {"\ud800": 1}, {"a": NESTED})),
         *(("provenance", value) for value in (None, [], "x", {"a": ["\ud800"]}, {"a": NESTED})),
         *((name, value) for name in ("charged_s", "uncharged_s", "dimensions") for value in (None, [1], 3)),
+        *(("changed_options", value) for value in ([], "x", {"method": 3}, {"method": {"a": "\ud800"}})),
         *(("unofficial", value) for value in (None, "x", {}, [1], [["x"]], ["\ud800"])),
         *((name, value) for name in ("reason", "started_at") for value in (1, ["x"], "\ud800", "a\0")),
         *(
