@@ -122,7 +122,8 @@ def rearranged(
     """Sub-networks with as many heads and units in each layer, but those whose joint removal costs less.
 
     Args:
-        heads, units: gradients ``(n_batches, n_layers, n)``.
+        heads: gradients ``(n_batches, n_layers, n_heads)``.
+        units: gradients ``(n_batches, n_layers, n_units)``.
     """
     head_masks, unit_masks = [], []
     for layer in range(heads.shape[1]):

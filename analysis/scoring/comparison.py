@@ -70,7 +70,8 @@ def compare(a: npt.ArrayLike, b: npt.ArrayLike, scenarios: npt.ArrayLike) -> Com
     """Compare two methods, paired over blocks.
 
     Args:
-        a, b: ``(n_blocks,)``, larger is better, NaN = missing.
+        a: ``(n_blocks,)``, larger is better, NaN = missing.
+        b: like ``a``.
         scenarios: ``(n_blocks,)``, the scenario of each block.
     """
     first, second, strata = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), np.asarray(scenarios)

@@ -48,7 +48,8 @@ class MaskSearch:
     as still fit, so all numbers of heads are compared at once. What is sorted and summed here serves every budget.
 
     Args:
-        heads, units: diagonal of the Fisher information, ``(n_layers, n_heads)`` and ``(n_layers, n_units)``.
+        heads: diagonal of the Fisher information, ``(n_layers, n_heads)``.
+        units: likewise, ``(n_layers, n_units)``.
     """
 
     def __init__(self, heads: FloatArray, units: FloatArray, costs: MacCosts) -> None:

@@ -42,7 +42,8 @@ def attend(
 
     Args:
         query: ``(n, heads, n_queries, size)``.
-        key, value: ``(n, heads, length, size)``.
+        key: ``(n, heads, length, size)``.
+        value: ``(n, heads, length, size)``.
         mask: ``(n, length)``, True = a token that may be attended to; None for all.
         noise: drops attention weights at ``rate``; None in evaluation.
 

@@ -78,7 +78,8 @@ def sliced_linear(x: Tensor, layer: nn.Linear, part: Slice, by_rows: bool, value
         x: ``(..., n_in)``, n_in = the number of active columns.
         layer: owns the parameters whose ``grad`` is added to in the backward pass.
         part: active rows (outputs) or columns (inputs).
-        values, shift: weight and bias in the dtype to compute in; the parameters themselves, or lower-precision copies.
+        values: weight in the dtype to compute in; the parameter itself, or a lower-precision copy.
+        shift: bias, likewise.
     """
     if torch.is_grad_enabled():
         apply = cast(Any, _SlicedLinear.apply)

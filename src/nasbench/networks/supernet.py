@@ -230,8 +230,9 @@ class SuperNetwork:
 
         Args:
             subnetwork: which blocks exist at all; those without a head or unit are skipped.
-            head_mask, unit_mask: real-valued masks ``(n_layers, n_heads)`` and ``(n_layers, n_units)`` that multiply
-                head outputs and unit activations; they default to the sub-network's own. Gradients flow to them.
+            head_mask: ``(n_layers, n_heads)``, real values that multiply head outputs; defaults to the sub-network's
+                own mask. Gradients flow to it.
+            unit_mask: ``(n_layers, n_units)``, likewise for unit activations.
         """
         subnetwork = subnetwork or self.subnetwork
         if head_mask is None:

@@ -28,7 +28,8 @@ def expected_hypervolume_improvement(
     with ``z_k = (e_k - mu) / s``.
 
     Args:
-        mean, deviation: of the candidates' errors, ``(n,)``; a deviation may be 0.
+        mean: of the candidates' errors, ``(n,)``.
+        deviation: of the candidates' errors, ``(n,)``; may be 0.
         params: of the candidates, ``(n,)``.
         front: ``(m, 2)`` with columns (error, params); dominated points and points outside the reference are ignored.
         reference: ``(error, params)``.
@@ -65,7 +66,8 @@ def expected_improvement_of_curves(
         mean: of the errors, ``(n, m)``: n curves of m points.
         covariance: ``(n, m, m)``.
         params: ``(n, m)``, ascending along each curve.
-        front, reference: as in :func:`expected_hypervolume_improvement`.
+        front: as in :func:`expected_hypervolume_improvement`.
+        reference: as in :func:`expected_hypervolume_improvement`.
         normals: standard normal numbers ``(n_samples, m)``, the same for all curves, so that only the curves differ.
 
     Returns:
