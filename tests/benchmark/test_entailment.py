@@ -1,4 +1,4 @@
-"""The embedded task: its labels are logic, and no shortcut finds them."""
+"""The embedded task: labels follow from logic, and simple shortcuts do not find them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sklearn.linear_model import LogisticRegression
 from nasbench.benchmark import demo_bert, entailment
 from nasbench.benchmark.entailment import NOT_ENTAILMENT, Statement, generate, statements
 
-# An independent answer to every label: sentences are parsed again, and asked in every small world.
-# A world has a number of things in each cell of the picture of narrow subject and predicate.
+# A model checker, independent of the task's code: it parses each sentence and evaluates it in every small world.
+# A world is a number of things in each of the four regions that the narrow subject and the predicate form.
 MOST = 7
-CELLS = np.array(list(itertools.product(range(MOST + 1), repeat=4)))
+REGIONS = np.array(list(itertools.product(range(MOST + 1), repeat=4)))
 """(narrow and does, narrow and does not, others who do, others who do not) in each of 4096 worlds."""
-WITH_IMPORT = (CELLS[:, 0] + CELLS[:, 1]) > 0
-"""Worlds in which the narrow subject exists, and hence the wide one too."""
+WITH_IMPORT = (REGIONS[:, 0] + REGIONS[:, 1]) > 0
+"""Worlds in which the narrow subject exists, and hence the wide subject too."""
 
 WORD_NUMBERS = {"no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 N = "(one|two|three|four|five|six)"
@@ -35,7 +35,7 @@ PLURALS = {"children": "child", "carries": "carry", "possesses": "possess", "pur
 ADJECTIVES = {"young", "tall", "happy", "tired", "rich", "clever"}
 NOUNS = {"doctor", "child", "sailor", "teacher", "farmer", "lawyer", "student", "soldier"}
 
-# (pattern of what comes before the subject, what it says of the number of those who do, of those who do not)
+# (pattern of the words before the subject, condition on the number of those who do, those who do not, and the number n)
 QUANTIFIERS: list[tuple[str, Any]] = [
     ("there is an?|some|at least one", lambda does, _, __: does >= 1),
     (f"at least {N}|{N} or more", lambda does, _, n: does >= n),
@@ -56,7 +56,7 @@ def lemma(word: str) -> str:
 
 
 def parse(sentence: str) -> tuple[str, str, np.ndarray]:
-    """Subject, predicate, and in which worlds the sentence is true."""
+    """Subject, predicate, and the worlds in which the sentence is true."""
     matches = ((re.fullmatch(rf"(?:{pattern}) (.*)", sentence), says) for pattern, says in QUANTIFIERS)
     found, says = next((found, says) for found, says in matches if found)
     *numbers, rest = found.groups()
@@ -69,34 +69,36 @@ def parse(sentence: str) -> tuple[str, str, np.ndarray]:
         predicate = predicate[1:]
     negated = predicate[:2] in (["does", "not"], ["do", "not"], ["fails", "to"], ["fail", "to"])
     predicate = predicate[2:] if negated else predicate
-    does, does_not = (CELLS[:, 0], CELLS[:, 1]) if narrow else (CELLS[:, 0] + CELLS[:, 2], CELLS[:, 1] + CELLS[:, 3])
+    does, does_not = REGIONS[:, 0], REGIONS[:, 1]
+    if not narrow:
+        does, does_not = does + REGIONS[:, 2], does_not + REGIONS[:, 3]
     if negated:
         does, does_not = does_not, does
     return lemma(noun), " ".join([lemma(predicate[0]), *predicate[1:]]), says(does, does_not, number)
 
 
-def rows(part: str) -> list[tuple[str, str, int]]:
-    columns = generate(part)
+def rows(split: str) -> list[tuple[str, str, int]]:
+    columns = generate(split)
     return list(zip(columns["premise"], columns["hypothesis"], columns["label"], strict=True))
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_every_label_is_what_a_model_checker_finds(part: str) -> None:
-    for premise, hypothesis, label in rows(part):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_label_agrees_with_the_model_checker(split: str) -> None:
+    for premise, hypothesis, label in rows(split):
         subject, predicate, true = parse(premise)
         other_subject, other_predicate, due = parse(hypothesis)
         assert true.any()
         assert not due.all()
         same = (subject, predicate) == (other_subject, other_predicate)
-        # Of another subject or predicate a true sentence says nothing, as the hypothesis is false somewhere.
+        # With another subject or predicate nothing follows from a true premise, as the hypothesis is false somewhere.
         entails = same and bool(due[true].all())
         assert (label == NOT_ENTAILMENT) == (not entails), (premise, hypothesis)
-        # Readers to whom every subject exists agree.
+        # The label is the same for readers who assume that every subject exists.
         true, due = true[WITH_IMPORT], due[WITH_IMPORT]
         assert (same and bool(due[true].all())) == entails, (premise, hypothesis)
 
 
-def test_the_rule_is_that_of_a_model_checker_for_all_that_can_be_said() -> None:
+def test_entailment_rule_agrees_with_the_model_checker_for_all_statements() -> None:
     said, weights = statements()
     assert weights.sum() == pytest.approx(1.0)
     truths = {statement: true_in(statement) for statement in said}
@@ -113,28 +115,28 @@ def test_the_rule_is_that_of_a_model_checker_for_all_that_can_be_said() -> None:
 
 def true_in(statement: Statement) -> np.ndarray:
     first = 1 if statement.negated else 0
-    count = CELLS[:, first] + (0 if statement.narrow else CELLS[:, first + 2])
+    count = REGIONS[:, first] + (0 if statement.narrow else REGIONS[:, first + 2])
     return (count >= statement.low) & (count <= (np.inf if statement.high is None else statement.high))
 
 
-def test_sizes_balance_and_no_repeats() -> None:
+def test_splits_have_their_size_are_balanced_and_repeat_no_pair() -> None:
     train, test = rows("train"), rows("test")
     assert (len(train), len(test)) == (3_000, 600)
     assert len({row[:2] for row in train + test}) == 3_600
-    for part in (train, test):
-        assert sum(label for *_, label in part) * 2 == len(part)
+    for split in (train, test):
+        assert sum(label for *_, label in split) * 2 == len(split)
 
 
 GOLDEN = "946b5a9dcd159575ba07bdacc8b47bfed1e18b5caca1b93174bb0d820e872671"
-"""Of all rows in order. Another value is another task, and needs another name."""
+"""SHA-256 of all rows in order. Rows with another value are another task and need another name."""
 
 
-def test_the_task_is_the_same_everywhere() -> None:
-    text = "\n".join(f"{p}\t{h}\t{label}" for part in ("train", "test") for p, h, label in rows(part))
+def test_rows_are_the_same_on_every_machine() -> None:
+    text = "\n".join(f"{p}\t{h}\t{label}" for split in ("train", "test") for p, h, label in rows(split))
     assert hashlib.sha256(text.encode()).hexdigest() == GOLDEN
 
 
-def test_negation_quantifiers_numbers_and_paraphrase_are_all_there() -> None:
+def test_sentences_have_negation_quantifiers_numbers_and_paraphrases() -> None:
     sentences = " ".join(f"{p} {h}" for p, h, _ in rows("test"))
     for phrase in ("not every", "fails to", "do not", "none of the", "all but", "every", "fewer than five", "or more"):
         assert phrase in sentences
@@ -142,7 +144,7 @@ def test_negation_quantifiers_numbers_and_paraphrase_are_all_there() -> None:
 
 
 @pytest.mark.parametrize("kind", ["hypothesis", "premise", "both", "together"])
-def test_bags_of_words_are_at_chance(kind: str) -> None:
+def test_bag_of_words_classifier_is_at_chance(kind: str) -> None:
     train, test = generate("train"), generate("test")
     accuracy = (
         LogisticRegression(C=0.1, max_iter=500).fit(*features(kind, train, train)).score(*features(kind, train, test))
@@ -151,11 +153,11 @@ def test_bags_of_words_are_at_chance(kind: str) -> None:
     assert accuracy < 0.57
 
 
-def features(kind: str, train: dict[str, Any], part: dict[str, Any]) -> tuple[Any, list[int]]:
-    """Words and pairs of neighbouring words."""
+def features(kind: str, train: dict[str, Any], split: dict[str, Any]) -> tuple[Any, list[int]]:
+    """Counts of words and of pairs of neighbouring words, and the labels."""
 
     def counts(texts: Any) -> Any:
-        return CountVectorizer(ngram_range=(1, 2)).fit(texts(train)).transform(texts(part))
+        return CountVectorizer(ngram_range=(1, 2)).fit(texts(train)).transform(texts(split))
 
     by_kind = {
         "hypothesis": [lambda columns: columns["hypothesis"]],
@@ -163,20 +165,20 @@ def features(kind: str, train: dict[str, Any], part: dict[str, Any]) -> tuple[An
         "both": [lambda columns: columns["premise"], lambda columns: columns["hypothesis"]],
         "together": [lambda c: [f"{p} {h}" for p, h in zip(c["premise"], c["hypothesis"], strict=True)]],
     }
-    return scipy.sparse.hstack([counts(texts) for texts in by_kind[kind]]), part["label"]
+    return scipy.sparse.hstack([counts(texts) for texts in by_kind[kind]]), split["label"]
 
 
-def test_shared_words_alone_are_far_from_enough() -> None:
-    """Part of the pairs differ in subject or predicate, which matching words find; the others they do not."""
+def test_counting_shared_words_solves_only_some_pairs() -> None:
+    """Matching words finds only the pairs that differ in subject or predicate."""
     train, test = (
-        [[len(set(p.split()) & set(h.split())), len(set(h.split()) - set(p.split()))] for p, h, _ in rows(part)]
-        for part in ("train", "test")
+        [[len(set(p.split()) & set(h.split())), len(set(h.split()) - set(p.split()))] for p, h, _ in rows(split)]
+        for split in ("train", "test")
     )
-    labels = [[label for *_, label in rows(part)] for part in ("train", "test")]
+    labels = [[label for *_, label in rows(split)] for split in ("train", "test")]
     assert LogisticRegression().fit(train, labels[0]).score(test, labels[1]) < 0.68
 
 
-def test_articles_and_numbers_agree() -> None:
+def test_articles_and_plurals_are_correct() -> None:
     for premise, hypothesis, _ in rows("train"):
         for sentence in (premise, hypothesis):
             assert not re.search(r"\ba [aeiou]", sentence), sentence
@@ -184,10 +186,10 @@ def test_articles_and_numbers_agree() -> None:
             assert not re.search(r"(two|three|four|five|six) (\w+ )?(doctor|child|kid|sailor)\b", sentence), sentence
 
 
-def test_the_small_bert_knows_every_word() -> None:
+def test_demo_bert_knows_every_word() -> None:
     config, tokenizer = demo_bert.build()
     assert len(tokenizer) == config.vocab_size
-    texts = [text for part in ("train", "test") for p, h, _ in rows(part) for text in (p, h)]
+    texts = [text for split in ("train", "test") for p, h, _ in rows(split) for text in (p, h)]
     pieces = {piece for text in texts for piece in tokenizer.tokenize(text)}
     assert tokenizer.unk_token not in pieces
     assert {"##s", "##es"} <= pieces
@@ -195,7 +197,7 @@ def test_the_small_bert_knows_every_word() -> None:
     assert max(map(len, pairs["input_ids"])) <= config.max_position_embeddings
 
 
-def test_entailment_of_examples_known_by_heart() -> None:
+def test_textbook_examples_of_entailment() -> None:
     every, some_not = Statement(True, False, 0, 0), Statement(True, False, 1, None)
     every_narrow, some_narrow_not = Statement(True, True, 0, 0), Statement(True, True, 1, None)
     two, exactly_two, some = (
