@@ -1,4 +1,4 @@
-"""Final hypervolumes as boxes, a panel a scenario: what figures 5 and 7 have in common."""
+"""Box plots of final hypervolumes, one panel for each scenario; used by figures 5 and 7."""
 
 from __future__ import annotations
 
@@ -16,15 +16,25 @@ COLUMNS = ["scenario", "task", "model", "device_class", "seed", "space", "strate
 
 
 def final_hypervolumes(scores: Scores, strategies: list[Any]) -> pd.DataFrame:
-    """One row a run: columns :data:`COLUMNS`."""
+    """The final hypervolume of each run.
+
+    Args:
+        strategies: ``(n_runs,)``, training strategy of each run.
+
+    Returns:
+        One row for each run, with the columns :data:`COLUMNS`.
+    """
     return scores.runs.assign(hypervolume=scores.final, strategy=pd.Series(strategies, dtype=object))[COLUMNS]
 
 
 def draw(data: pd.DataFrame, by: str, names: Mapping[str, str], colours: Mapping[str, str]) -> Figure:
-    """A box with every run as a point for each value of the column ``by``.
+    """Draw one box for each value of the column ``by``, and every run as a point.
 
     Args:
-        names: values of ``by`` in the order of drawing, each with the name printed below it.
+        data: from :func:`final_hypervolumes`.
+        by: the column that is compared, ``space`` or ``strategy``.
+        names: the values of ``by`` in drawing order, each with the name printed below its box.
+        colours: a colour for each value of ``by``.
     """
     order = [value for value in names if (data[by] == value).any()]
     titles = style.panel_titles(data)
@@ -43,9 +53,9 @@ def draw(data: pd.DataFrame, by: str, names: Mapping[str, str], colours: Mapping
                     boxprops={"facecolor": (colours[value], 0.55), "edgecolor": style.INK},
                     medianprops={"color": style.INK},
                 )
-                aside = 0.16 * np.where(np.arange(len(values)) % 2, 1, -1)
+                offset = 0.16 * np.where(np.arange(len(values)) % 2, 1, -1)
                 ax.plot(
-                    place + aside, values, "o", color=style.INK, markersize=2, alpha=0.8, markeredgewidth=0, zorder=3
+                    place + offset, values, "o", color=style.INK, markersize=2, alpha=0.8, markeredgewidth=0, zorder=3
                 )
             style.set_title(ax, title)
             ax.set_xticks(range(len(order)), [names[value] for value in order])

@@ -1,4 +1,4 @@
-"""All figures by name: ``nasbench report --figure 6`` makes one, the report all of them."""
+"""All figures by name. ``nasbench report --figure 6`` makes one figure; the report contains all of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import BERT_BASE, ROBERTA
-from nasbench.analysis.figures import critical_difference
-from nasbench.analysis.figures import method_fronts as front
+from nasbench.analysis.figures import critical_difference, method_fronts
 from nasbench.analysis.figures.paper import (
     figure_2,
     figure_3,
@@ -29,13 +28,14 @@ from nasbench.analysis.scoring.scores import Scores
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A figure: its heading and title, and how to make it.
+class FigureEntry:
+    """A figure of the catalogue: its heading and title, and how to make it.
 
     Attributes:
-        data: from results and scores to what ``draw`` takes; raises
-            :class:`~nasbench.analysis.experiments.definitions.MissingRuns` where there is nothing to draw.
-        shows: whether runs on a model are in it.
+        data: computes from results and scores the data that ``draw`` takes; raises
+            :class:`~nasbench.analysis.experiments.definitions.MissingRuns` if there is nothing to draw.
+        draw: draws the data.
+        shows: whether the figure includes runs on a model, by the model's name.
     """
 
     heading: str
@@ -45,36 +45,38 @@ class Entry:
     shows: Callable[[str], bool] = lambda _: True
 
 
-FIGURES: dict[str, Entry] = {
-    "front": Entry("Fronts", front.TITLE, lambda results, _: front.data(results), front.draw),
-    "ranks": Entry(
+FIGURES: dict[str, FigureEntry] = {
+    "front": FigureEntry(
+        "Fronts", method_fronts.TITLE, lambda results, _: method_fronts.data(results), method_fronts.draw
+    ),
+    "ranks": FigureEntry(
         "Critical difference",
         critical_difference.TITLE,
         lambda _, scores: critical_difference.data(scores),
         critical_difference.draw,
     ),
-    "2": Entry("Figure 2", figure_2.TITLE, lambda *_: figure_2.data(BERT_BASE), figure_2.draw),
-    "3": Entry("Figure 3", figure_3.TITLE, lambda *_: figure_3.data(BERT_BASE), figure_3.draw),
-    "4": Entry("Figure 4", figure_4.TITLE, lambda *_: figure_4.data(), figure_4.draw),
-    "5": Entry("Figure 5", figure_5.TITLE, lambda _, scores: figure_5.data(scores), figure_5.draw),
-    "6": Entry("Figure 6", figure_6.TITLE, lambda _, scores: figure_6.data(scores), figure_6.draw),
-    "7": Entry("Figure 7", figure_7.TITLE, lambda _, scores: figure_7.data(scores), figure_7.draw),
-    "8": Entry("Figure 8", figure_8.TITLE, lambda results, _: figure_8.data(results), figure_8.draw),
-    "9": Entry(
+    "2": FigureEntry("Figure 2", figure_2.TITLE, lambda *_: figure_2.data(BERT_BASE), figure_2.draw),
+    "3": FigureEntry("Figure 3", figure_3.TITLE, lambda *_: figure_3.data(BERT_BASE), figure_3.draw),
+    "4": FigureEntry("Figure 4", figure_4.TITLE, lambda *_: figure_4.data(), figure_4.draw),
+    "5": FigureEntry("Figure 5", figure_5.TITLE, lambda _, scores: figure_5.data(scores), figure_5.draw),
+    "6": FigureEntry("Figure 6", figure_6.TITLE, lambda _, scores: figure_6.data(scores), figure_6.draw),
+    "7": FigureEntry("Figure 7", figure_7.TITLE, lambda _, scores: figure_7.data(scores), figure_7.draw),
+    "8": FigureEntry("Figure 8", figure_8.TITLE, lambda results, _: figure_8.data(results), figure_8.draw),
+    "9": FigureEntry(
         "Figure 9",
         figure_9.TITLE,
         lambda results, _: figure_9.data(results),
         figure_9.draw,
         lambda model: model != ROBERTA,
     ),
-    "10": Entry(
+    "10": FigureEntry(
         "Figure 10",
         figure_10.TITLE,
         lambda results, _: figure_10.data(results),
         figure_10.draw,
         lambda model: model == ROBERTA,
     ),
-    "11": Entry("Figure 11", figure_11.TITLE, lambda _, scores: figure_11.data(scores), figure_11.draw),
-    "12": Entry("Figure 12", figure_12.TITLE, lambda _, scores: figure_12.data(scores), figure_12.draw),
+    "11": FigureEntry("Figure 11", figure_11.TITLE, lambda _, scores: figure_11.data(scores), figure_11.draw),
+    "12": FigureEntry("Figure 12", figure_12.TITLE, lambda _, scores: figure_12.data(scores), figure_12.draw),
 }
-"""In the order of the page."""
+"""The figures in the order of the page."""

@@ -1,4 +1,4 @@
-"""Critical-difference diagram: which average ranks differ by more than chance (Demsar 2006)."""
+"""Critical-difference diagram: which average ranks differ significantly (Demsar 2006, JMLR 7:1-30)."""
 
 from __future__ import annotations
 
@@ -21,62 +21,65 @@ TITLE = "Average ranks and their critical difference"
 
 
 @dataclass(frozen=True)
-class Diagram:
-    """What is drawn.
+class RankDiagram:
+    """The data of a critical-difference diagram.
 
     Attributes:
-        title: the track and device class.
-        found: the entries that are compared.
-        n_scenarios: scenarios of the track and device class, of which ``found.n`` are compared on.
-        left_out: entries that lack one of those, sorted.
+        title: track and device class.
+        comparison: average ranks of the compared entries, and their critical difference.
+        n_scenarios: scenarios of the track and device class; the entries are compared in ``comparison.n`` of them.
+        left_out: entries that did not run in all of these ``comparison.n`` scenarios, sorted.
     """
 
     title: str
-    found: CriticalDifference
+    comparison: CriticalDifference
     n_scenarios: int
     left_out: tuple[str, ...]
 
 
-def data(scores: Scores) -> Diagram:
-    """Average ranks by final hypervolume of the usual runs' entries.
+def data(scores: Scores) -> RankDiagram:
+    """Average ranks of entries by final hypervolume, over runs with default options and the usual budget.
 
-    The test needs every entry in every scenario. Those entries and scenarios are compared that make the largest full
-    table, in the track and device class where it is largest.
+    Friedman's test needs every entry in every scenario. The function therefore compares the entries and scenarios that
+    form the largest complete table, in the track and device class in which that table is largest.
 
     Raises:
-        MissingRuns: unless two entries share a scenario.
+        MissingRuns: if no two entries share a scenario.
     """
     runs, keep = scores.runs, usual(scores.runs)
-    found = []
+    tables = []
     for (track, device), group in runs[keep].groupby(["track", "device_class"]):
         names, scenarios = _largest_table(group)
-        found.append((len(names) * len(scenarios), str(track), str(device), names, scenarios))
-    size, track, device, names, scenarios = max(found, key=lambda entry: entry[0], default=(0, "", "", (), frozenset()))
+        tables.append((len(names) * len(scenarios), str(track), str(device), names, scenarios))
+    size, track, device, names, scenarios = max(
+        tables, key=lambda table: table[0], default=(0, "", "", (), frozenset())
+    )
     if not size:
         raise MissingRuns("the critical-difference diagram", "fig8")
     keep &= ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
     here = runs[keep]
     chosen = keep & (runs["entry"].isin(names) & runs["scenario"].isin(scenarios)).to_numpy(dtype=np.bool_)
-    return Diagram(
+    return RankDiagram(
         title=section_title(track, device),
-        found=compute(block_table(subset(scores, chosen))),
+        comparison=compute(block_table(subset(scores, chosen))),
         n_scenarios=here["scenario"].nunique(),
         left_out=tuple(sorted(set(here["entry"].astype(str)) - set(names))),
     )
 
 
 def _largest_table(runs: pd.DataFrame) -> tuple[tuple[str, ...], frozenset[str]]:
-    """At least two entries and the scenarios all of them have, as many of both as can be; nothing if there are none.
+    """The largest complete table: at least two entries, and the scenarios that all of them ran in; else empty.
 
-    That is the largest product of the two, of equal ones that with more entries. An entry has a scenario if it ran
-    on its most frequent seed, so that all who have it share a data split.
+    The size of a table is the number of entries times the number of scenarios. Of equally large tables, the one with
+    more entries wins. A run counts only if it has the scenario's most frequent seed, so that all entries share a data
+    split.
     """
     counts = runs.groupby(["scenario", "seed"]).size().reset_index(name="n")
     usual_seed = counts.sort_values(["n", "seed"], ascending=[False, True]).drop_duplicates("scenario")
     shared = runs.merge(usual_seed[["scenario", "seed"]], on=["scenario", "seed"])
     own = {str(name): frozenset(scenarios) for name, scenarios in shared.groupby("entry")["scenario"]}
-    # The scenarios of a largest table are what its entries have in common. There are few such intersections: at most
-    # two to the number of scenarios.
+    # The scenarios of the largest table are the intersection of its entries' scenarios. There are few such
+    # intersections: at most two to the power of the number of scenarios.
     common: set[frozenset[str]] = set()
     for scenarios in own.values():
         common |= {scenarios & other for other in common} | {scenarios}
@@ -89,15 +92,15 @@ def _largest_table(runs: pd.DataFrame) -> tuple[tuple[str, ...], frozenset[str]]
     )
 
 
-def draw(data: Diagram) -> Figure:
-    """An axis of ranks with a name at each; bars join what does not differ significantly."""
-    found = data.found
-    m = len(found.names)
+def draw(data: RankDiagram) -> Figure:
+    """Draw the axis of ranks with the name of each entry; bars join entries that do not differ significantly."""
+    result = data.comparison
+    m = len(result.names)
     n_left = (m + 1) // 2
     rows = max(n_left, m - n_left)
-    bars_below = 0.55 + 0.28 * len(found.groups)
+    bars_below = 0.55 + 0.28 * len(result.groups)
     with style.applied():
-        figure = style.new_figure(style.PAGE_IN, 0.75 + 0.17 * rows + 0.12 * len(found.groups))
+        figure = style.new_figure(style.PAGE_IN, 0.75 + 0.17 * rows + 0.12 * len(result.groups))
         ax = figure.add_subplot()
         ax.set(xlim=(1 - 0.62 * (m - 1), m + 0.62 * (m - 1)), ylim=(bars_below + 0.42 * rows + 0.2, -1.15))
         ax.axis("off")
@@ -105,7 +108,7 @@ def draw(data: Diagram) -> Figure:
         for tick in range(1, m + 1):
             ax.plot([tick, tick], [0, -0.12], color=style.INK, linewidth=0.8)
             ax.annotate(str(tick), (tick, -0.17), ha="center", va="bottom", fontsize=7)
-        for i, (name, rank) in enumerate(zip(found.names, found.ranks, strict=True)):
+        for i, (name, rank) in enumerate(zip(result.names, result.ranks, strict=True)):
             on_left = i < n_left
             end = 1 - 0.06 * (m - 1) if on_left else m + 0.06 * (m - 1)
             depth = bars_below + 0.42 * (i if on_left else m - 1 - i)
@@ -120,18 +123,18 @@ def draw(data: Diagram) -> Figure:
                 ha="right" if on_left else "left",
                 va="center",
             )
-        for level, (first, last) in enumerate(found.groups):
+        for level, (first, last) in enumerate(result.groups):
             depth = 0.3 + 0.28 * level
-            ends = [found.ranks[first] - 0.04, found.ranks[last] + 0.04]
+            ends = [result.ranks[first] - 0.04, result.ranks[last] + 0.04]
             ax.plot(ends, [depth, depth], color=style.INK, linewidth=2.6, solid_capstyle="round")
-        if found.difference < m - 1:
+        if result.difference < m - 1:
             ax.plot(
-                [1, 1 + found.difference], [-0.72, -0.72], color=style.GREY, linewidth=1.2, marker="|", markersize=5
+                [1, 1 + result.difference], [-0.72, -0.72], color=style.GREY, linewidth=1.2, marker="|", markersize=5
             )
-        n = f"n = {found.n} of {data.n_scenarios} tasks and models"
-        caption = [f"{data.title}; critical difference {found.difference:.2f}, {n}"]
+        n = f"n = {result.n} of {data.n_scenarios} scenarios"
+        caption = [f"{data.title}; critical difference {result.difference:.2f}, {n}"]
         if data.left_out:
             names = ", ".join(style.look(name).name for name in data.left_out)
-            caption += wrap(f"left out, for not having run on all of these: {names}", 110)
+            caption += wrap(f"left out, because they did not run in all {result.n} scenarios: {names}", 110)
         ax.annotate("\n".join(caption), (0, -3), xycoords="axes points", va="top", fontsize=7, color=style.GREY)
     return figure

@@ -1,4 +1,4 @@
-"""Pareto fronts of single runs: what figures 9 and 10 and the picture of one front have in common."""
+"""Pareto fronts of single runs; used by figures 9 and 10 and by ``method_fronts``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from nasbench.analysis.scoring.relative_performance import unpruned_metric
 from nasbench.arrays import BoolArray
 
 CROWDED = 25
-"""Points of a front above which its markers are drawn smaller."""
+"""Fronts with more points than this have smaller markers."""
 
 
 def front_mask(evaluations: pd.DataFrame) -> BoolArray:
-    """Which evaluations are on the validation Pareto front of their run, ``(n,)``; of equal ones the first.
+    """Mask of the evaluations on the validation Pareto front of their run, ``(n,)``; of equal points the first.
 
-    All runs at once: sorted by parameters, a point is on the front if its error is below every one before it.
+    The function handles all runs at once: sorted by parameters, a point is on the front if its error is lower than the
+    error of every point before it.
 
     Args:
-        evaluations: columns ``run_row, index, params, error``; rows without an error are never on a front.
+        evaluations: columns ``run_row, index, params, error``. Rows without an error are never on a front.
     """
     points = evaluations[["run_row", "params", "error", "index"]].reset_index(drop=True)
     points = points[points["error"].notna()].sort_values(["run_row", "params", "error", "index"])
@@ -35,22 +36,22 @@ def front_mask(evaluations: pd.DataFrame) -> BoolArray:
     return mask
 
 
-def single_runs(results: Results, keep: BoolArray, what: str) -> pd.DataFrame:
-    """The fronts of one run of each of the five methods in each scenario, with their test errors.
+def single_runs(results: Results, keep: BoolArray, figure: str) -> pd.DataFrame:
+    """The Pareto front of one run of each of the five methods in each scenario, with test errors.
 
-    The runs of a scenario share a seed: the first of those for which most methods have a run. The front is that of the
-    validation errors; its test errors are shown, so it need not fall everywhere.
+    The runs of a scenario share a seed: the lowest of the seeds for which most methods have a run. Validation errors
+    decide which networks are on the front. The figures show their test errors, so a drawn front may rise in places.
 
     Args:
-        keep: ``(n_runs,)``, further restriction of the runs.
-        what: for the message.
+        keep: ``(n_runs,)``, mask of the runs to choose from.
+        figure: name of the figure, for the error message.
 
     Returns:
-        One row a sub-network: ``scenario, task, model, device_class, algorithm, seed, params, test_error, unpruned``;
-        unpruned is the test error of the full network.
+        One row for each sub-network: ``scenario, task, model, device_class, algorithm, seed, params, test_error,
+        full_error``; ``full_error`` is the test error of the full network.
 
     Raises:
-        MissingRuns: if there is none.
+        MissingRuns: if no chosen run has a test error.
     """
     ended = (results.runs["status"] != "running").to_numpy(dtype=np.bool_)
     chosen = results.select(ended & five_methods(results.runs) & keep)
@@ -62,52 +63,52 @@ def single_runs(results: Results, keep: BoolArray, what: str) -> pd.DataFrame:
     )
     seeds = counts.drop_duplicates("scenario").set_index("scenario")["seed"]
     chosen = chosen.select(chosen.runs["seed"].to_numpy() == chosen.runs["scenario"].map(seeds).to_numpy())
-    unpruned = pd.Series(1.0 - unpruned_metric(chosen)).groupby(chosen.runs["scenario"].to_numpy()).mean()
+    full_errors = pd.Series(1.0 - unpruned_metric(chosen)).groupby(chosen.runs["scenario"].to_numpy()).mean()
     points = chosen.evaluations[front_mask(chosen.evaluations) & chosen.evaluations["test_error"].notna().to_numpy()]
     if points.empty:
-        raise MissingRuns(what, "fig8")
+        raise MissingRuns(figure, "fig8")
     columns = ["scenario", "task", "model", "device_class", "algorithm", "seed", "params", "test_error"]
     found = points[columns].astype(dict.fromkeys(columns[:5], str))
-    found["unpruned"] = found["scenario"].map(unpruned)
+    found["full_error"] = found["scenario"].map(full_errors)
     return found.sort_values(["scenario", "algorithm", "params"], ignore_index=True)
 
 
 def draw_fronts(ax: Axes, data: pd.DataFrame) -> None:
-    """The fronts of one scenario and its unpruned network."""
+    """Draw the fronts of one scenario and its full network into a panel."""
     for algorithm, points in data.groupby("algorithm"):
         look = style.look(str(algorithm))
         (line,) = ax.plot(points["params"], points["test_error"], label=look.name, **look.line)
         if len(points) > CROWDED:
             line.set(markersize=2.5, markeredgewidth=0.3)
-    unpruned = data["unpruned"].iloc[0]
-    if not np.isnan(unpruned):
-        ax.axhline(unpruned, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
+    full_error = data["full_error"].iloc[0]
+    if not np.isnan(full_error):
+        ax.axhline(full_error, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
         ax.plot(
             1,
-            unpruned,
+            full_error,
             "*",
             color=style.INK,
             markersize=9,
             markeredgecolor="white",
-            label="unpruned",
+            label="full network",
             zorder=5,
             clip_on=False,
         )
-    # The embeddings alone are a quarter of BERT-base and half of a small model: no front goes further left.
+    # No front goes further left than the embeddings: a quarter of BERT-base, half of a small model.
     left = np.floor(20 * data["params"].min() - 0.5) / 20
     ax.set(xlim=(left, 1.03))
     ax.xaxis.set_major_locator(MultipleLocator(0.2 if left < 0.4 else 0.1))
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """A panel a task and model, a line a method, a star for the unpruned network."""
+    """Draw one panel for each scenario, one line for each method, and a star for the full network."""
     titles = style.panel_titles(data)
     with style.applied():
         figure, axes = style.panels(len(titles))
         for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
             draw_fronts(ax, data[data["scenario"] == scenario])
             style.set_title(ax, title)
-        style.label_bottom(axes, "parameters / full")
+        style.label_bottom(axes, "parameters (fraction)")
         figure.supylabel("test error", fontsize=7.5)
         style.legend_below(figure, axes, columns=6)
     return figure

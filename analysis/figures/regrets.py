@@ -1,4 +1,4 @@
-"""Hypervolume regret over time, a panel a scenario: what figures 11 and 12 have in common."""
+"""Hypervolume regret over time, one panel for each scenario; used by figures 11 and 12."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from nasbench.analysis.scoring.scores import Scores
 from nasbench.arrays import BoolArray
 
 
-def over_time(scores: Scores, method: str, searchers: tuple[str, ...], what: str, experiment: str) -> pd.DataFrame:
-    """Regret of the searchers that a method was run with.
+def over_time(scores: Scores, method: str, searchers: tuple[str, ...], figure: str, experiment: str) -> pd.DataFrame:
+    """Mean regret of a method with each searcher, over time.
 
-    It is taken against the best hypervolume of any run in the scenario, so figures 11 and 12 have one scale. A line begins
-    when every run of it has evaluated something.
+    Regret is the best hypervolume of any run in the scenario minus the run's own, so figures 11 and 12 have the same
+    scale. A line begins when each of its runs has evaluated a network.
+
+    Args:
+        searchers: the searchers to show.
+        figure: for the error message.
+        experiment: for the error message.
 
     Returns:
-        One row a scenario, algorithm and time step: ``scenario, task, model, device_class, algorithm, time_s, regret, std, n``, the
-        mean and the standard deviation over ``n`` runs (NaN for one).
+        One row for each scenario, algorithm and time step: ``scenario, task, model, device_class, algorithm, time_s,
+        regret, std, n``. ``regret`` and ``std`` are the mean and the standard deviation over ``n`` runs; ``std`` is NaN
+        for one run.
 
     Raises:
-        MissingRuns: if there is no such run.
+        MissingRuns: if no run of the method has evaluated a network.
     """
     runs = scores.runs
     chosen: BoolArray = usual(runs) & np.asarray(
@@ -43,12 +49,12 @@ def over_time(scores: Scores, method: str, searchers: tuple[str, ...], what: str
         }
         parts.append(pd.DataFrame({**dict(zip(keys, key, strict=True)), **columns, "n": n}).dropna(subset="regret"))
     if all(part.empty for part in parts):
-        raise MissingRuns(what, experiment)
+        raise MissingRuns(figure, experiment)
     return pd.concat(parts, ignore_index=True)
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """A panel a task and model; shaded: one standard deviation."""
+    """Draw one panel for each scenario. The shaded band is one standard deviation to either side."""
     titles = style.panel_titles(data)
     with style.applied():
         figure, axes = style.panels(len(titles))
@@ -66,14 +72,14 @@ def draw(data: pd.DataFrame) -> Figure:
                     **look.line,
                 )
             style.set_title(ax, title)
-            ax.set(xlim=(0, None), ylim=(0, 1.1 * _top(data[data["scenario"] == scenario])))
+            ax.set(xlim=(0, None), ylim=(0, 1.1 * _axis_top(data[data["scenario"] == scenario])))
         style.label_bottom(axes, "charged minutes")
         figure.supylabel("hypervolume regret", fontsize=7.5)
         style.legend_below(figure, axes)
     return figure
 
 
-def _top(scenario: pd.DataFrame) -> float:
-    """The largest value after a fifth of the time: the first evaluations would flatten everything that follows."""
+def _axis_top(scenario: pd.DataFrame) -> float:
+    """The largest value after the first fifth of the time; earlier values would flatten the rest of the curves."""
     later = scenario[scenario["time_s"] >= 0.2 * scenario["time_s"].max()]
     return max(float((later["regret"] + later["std"].fillna(0.0)).max()), 1e-3)

@@ -1,9 +1,9 @@
-"""One look for all figures: who has which colour, how wide a figure is, how it is saved.
+"""The common style of all figures: colours and markers, sizes, and how figures are saved.
 
-An entry keeps its colour, line and marker in every figure and on the page. Colours are for the searcher (or the
-baseline), the line for the method: weight-sharing is solid with filled markers, standard NAS dashed with open ones. The
-palette is Okabe and Ito's with additions from Paul Tol's; a test simulates the three colour vision deficiencies and
-holds those that meet in a figure apart.
+An entry has the same colour, line and marker in every figure and on the page. The colour stands for the searcher (or
+the baseline). The line stands for the method: solid with filled markers for weight-sharing NAS, dashed with open
+markers for standard NAS. The palette is Okabe and Ito's with additions from Paul Tol's. A test simulates three colour
+vision deficiencies and checks that the colours within a figure remain distinct.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from nasbench.plugins import registry
 
 COLUMN_IN = 3.3
-"""Width of a column in print, inches."""
+"""Width of a printed column, inches."""
 PAGE_IN = 6.75
 """Width of a printed page's text, inches."""
 
@@ -58,13 +58,14 @@ SPACES = {"small": "#0072B2", "medium": "#E69F00", "layer": "#009E73", "large": 
 
 @dataclass(frozen=True)
 class Look:
-    """How an entry is shown.
+    """How an entry is drawn.
 
     Attributes:
-        name: as printed; safe as matplotlib text.
-        marker: matplotlib's.
-        dash: of lines, in matplotlib's and plotly's words.
-        filled: whether markers are.
+        name: the printed name, safe as matplotlib text.
+        colour: hexadecimal, ``#rrggbb``.
+        marker: matplotlib's marker code.
+        dash: matplotlib's line style.
+        filled: whether markers are filled.
     """
 
     name: str
@@ -88,8 +89,9 @@ class Look:
 def look(entry: str) -> Look:
     """The look of an algorithm (``ws-nas/ehvi``) or entry (``ws-nas/ehvi@small``), the same on every machine.
 
-    What is not of the paper gets its look from a digest of its name, so that it does not depend on who else is in the
-    figure. So does a method of the paper with changed options or outside its usual space, which may meet the usual one.
+    An algorithm that is not in the paper gets its look from a digest of its name, so the look does not depend on the
+    other entries of a figure. The same holds for an algorithm of the paper with changed options or outside its usual
+    space, which may appear beside the usual entry.
     """
     algorithm, _, place = entry.rpartition("@") if "@" in entry else (entry, "", "")
     method, _, searcher = algorithm.partition("/")
@@ -114,7 +116,7 @@ def look(entry: str) -> Look:
 
 
 def searcher_name(algorithm: str) -> str:
-    """The searcher of ``method/searcher`` as printed; the whole entry if it has none."""
+    """The printed name of the searcher in ``method/searcher``; the printed name of the algorithm without a searcher."""
     searcher = algorithm.partition("/")[2]
     return _SEARCHERS[searcher][0] if searcher in _SEARCHERS else text(searcher or look(algorithm).name)
 
@@ -128,14 +130,14 @@ _MODEL_NAMES = {
 
 @dataclass(frozen=True)
 class PanelTitle:
-    """What stands above a panel: the task at the left, the model (and the device if need be) at the right."""
+    """The title of a panel: the task on the left, the model (and the device class if needed) on the right."""
 
     task: str
     model: str
 
 
 def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
-    """Scenarios of a frame in the order of their panels (by model, then by size of the task), each with its title.
+    """The scenarios of a frame with their panel titles, ordered by model, then by size of the training set.
 
     Args:
         frame: columns ``scenario, task, model, device_class``.
@@ -146,7 +148,7 @@ def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
     n_devices = Counter((task, model) for _, task, model, _ in scenarios)
     titles = {}
     for scenario, task, model, device in sorted(
-        scenarios, key=lambda row: (*_place(row[2], _MODEL_NAMES), *_place(row[1], task_names), row[3])
+        scenarios, key=lambda row: (*_sort_key(row[2], _MODEL_NAMES), *_sort_key(row[1], task_names), row[3])
     ):
         shown = _MODEL_NAMES.get(model, text(model, 24))
         titles[scenario] = PanelTitle(
@@ -156,12 +158,15 @@ def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
     return titles
 
 
-def _place(name: str, known: dict[str, str]) -> tuple[int, str]:
+def _sort_key(name: str, known: dict[str, str]) -> tuple[int, str]:
     return (list(known).index(name) if name in known else len(known), name)
 
 
 def text(name: str, limit: int = 40) -> str:
-    """A stranger's name made safe for matplotlib: no mathtext, no line break, no legend that drops ``_names``."""
+    """An arbitrary name made safe for matplotlib.
+
+    The result has no mathtext, no line break, and no leading underscore, which would hide the name in a legend.
+    """
     one_line = "".join(character if character.isprintable() else " " for character in name)
     if len(one_line) > limit:
         one_line = one_line[: limit - 1] + "…"
@@ -169,7 +174,7 @@ def text(name: str, limit: int = 40) -> str:
 
 
 _RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so bytes agree between machines
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so all machines write the same bytes
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
@@ -216,18 +221,18 @@ _RC: dict[Any, Any] = {
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """The style, for the duration of a ``with``; matplotlib's settings are as before afterwards."""
+    """Apply the style within a ``with`` block; restore matplotlib's settings afterwards."""
     with mpl.rc_context(_RC):
         yield
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure in this style, outside pyplot's global list. Call inside :func:`applied`."""
+    """An empty figure that is not in pyplot's global list. Call inside :func:`applied`."""
     return Figure(figsize=(width_in, height_in))
 
 
 def panels(n: int, *, per_row: int = 4, height_in: float = 1.55) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel for each of ``n`` things, rows of ``per_row``, as wide as they need.
+    """A figure with ``n`` panels in rows of at most ``per_row``; one column wide for a single panel, else one page.
 
     Call inside :func:`applied`.
     """
@@ -242,13 +247,13 @@ def panels(n: int, *, per_row: int = 4, height_in: float = 1.55) -> tuple[Figure
 
 
 def set_title(ax: Axes, title: PanelTitle) -> None:
-    """Write a panel's title."""
+    """Write the title above a panel."""
     ax.set_title(title.task)
     ax.set_title(title.model, loc="right", fontsize=6.5, fontweight="normal", color=GREY)
 
 
 def bottom_panels(axes: list[Axes]) -> list[Axes]:
-    """Panels that have no panel below them."""
+    """The lowest panel of each column."""
     lowest: dict[int, tuple[int, Axes]] = {}
     for ax in axes:
         place = ax.get_subplotspec()
@@ -260,32 +265,32 @@ def bottom_panels(axes: list[Axes]) -> list[Axes]:
 
 
 def label_bottom(axes: list[Axes], label: str) -> None:
-    """The same label below every panel that has no panel below it."""
+    """Write the same label below the lowest panel of each column."""
     for ax in bottom_panels(axes):
         ax.set_xlabel(label)
 
 
 def legend_below(figure: Figure, axes: list[Axes], columns: int | None = None) -> None:
-    """One legend for all panels, below them, each entry once."""
-    entries: dict[str, Artist] = {}
+    """Draw one legend for all panels below them, with each name once."""
+    handles: dict[str, Artist] = {}
     for ax in axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(str(name), handle)
-    if entries:
+            handles.setdefault(str(name), handle)
+    if handles:
         fitting = 3 if figure.get_figwidth() < PAGE_IN else 5
-        n_columns = columns or min(len(entries), fitting)
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=n_columns)
+        n_columns = columns or min(len(handles), fitting)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns)
 
 
 FORMATS = ("svg", "pdf", "png")
 
 
 def save(figure: Figure, stem: Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
-    """Write a figure as ``stem.svg``, ``stem.pdf`` and ``stem.png``; equal figures give equal bytes.
+    """Write a figure as ``stem.svg``, ``stem.pdf`` and ``stem.png`` and return the paths.
 
-    No file holds a date or a version: they would differ each time.
+    Equal figures give equal bytes: no file contains a date or a version.
     """
-    no_trace: dict[str, dict[str, str | None]] = {
+    metadata: dict[str, dict[str, str | None]] = {
         "svg": {"Date": None, "Creator": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "png": {"Software": None},
@@ -293,11 +298,11 @@ def save(figure: Figure, stem: Path, formats: tuple[str, ...] = FORMATS) -> list
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     with applied():
-        # Every save would lay the figure out again, which is most of its time; once is enough.
+        # Layout takes most of the time, and every savefig would repeat it. Lay the figure out once.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for kind in formats:
             path = stem.parent / f"{stem.name}.{kind}"
-            figure.savefig(path, metadata=no_trace[kind])
+            figure.savefig(path, metadata=metadata[kind])
             paths.append(path)
     return paths

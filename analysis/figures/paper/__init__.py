@@ -1,4 +1,4 @@
-"""The paper's figures, one file each: ``data`` computes a table, ``draw`` draws the table.
+"""The paper's figures, one file each: ``data`` computes a table and ``draw`` draws it.
 
 May import: the engine, ``reading``, ``scoring``, ``experiments``, the shared modules of ``figures``.
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nasbench.analysis.experiments.definitions import ROBERTA
-from nasbench.analysis.figures import pareto_fronts as fronts
+from nasbench.analysis.figures import pareto_fronts
 from nasbench.analysis.reading.results import Results
 
 TITLE = "Pareto fronts of single runs, RoBERTa-base"
@@ -15,7 +15,7 @@ TITLE = "Pareto fronts of single runs, RoBERTa-base"
 def data(results: Results) -> pd.DataFrame:
     """The rows of :func:`nasbench.analysis.figures.pareto_fronts.single_runs` for RoBERTa-base."""
     keep = np.asarray(results.runs["model"] == ROBERTA, dtype=np.bool_)
-    return fronts.single_runs(results, keep, "figure 10")
+    return pareto_fronts.single_runs(results, keep, "figure 10")
 
 
-draw = fronts.draw
+draw = pareto_fronts.draw

@@ -15,7 +15,11 @@ TITLE = "Head masks drawn from the four search spaces"
 
 
 def data(dims: Dimensions, *, n_masks: int = 3, seed: int = 19) -> pd.DataFrame:
-    """One row a head: ``space, mask, layer, head, kept``. Masks are drawn as the searchers draw them."""
+    """Random head masks of each space, drawn in the same way as the searchers draw configurations.
+
+    Returns:
+        One row for each head: ``space, mask, layer, head, kept``.
+    """
     rows = []
     for name in SPACES:
         space = make_space(name, dims)
@@ -29,7 +33,7 @@ def data(dims: Dimensions, *, n_masks: int = 3, seed: int = 19) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """A row a mask, a column a space; coloured = the head is kept. The first layer is at the bottom."""
+    """Draw one row for each mask and one column for each space. Kept heads are coloured; layer 1 is at the bottom."""
     spaces, masks = data["space"].unique(), data["mask"].unique()
     with style.applied():
         figure = style.new_figure(style.COLUMN_IN * 1.35, 1.02 * len(masks) + 0.4)

@@ -1,6 +1,6 @@
-"""Figure 3: how the parameter counts of uniformly drawn sub-networks are distributed (section 3.3).
+"""Figure 3: distribution of the parameter counts of uniformly drawn sub-networks (section 3.3).
 
-Only configurations are drawn and counted; no network is built.
+The parameters are counted from the configurations; no network is built.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ TITLE = "Parameter counts of uniformly drawn sub-networks"
 
 
 def data(dims: Dimensions, *, n_samples: int = 500, seed: int = 0) -> pd.DataFrame:
-    """One row a sample: ``space, params`` with params the fraction of the full network's parameters."""
+    """One row for each sample: ``space, params``, with ``params`` as a fraction of the full network's parameters."""
     parts = []
     for name in SPACES:
         space = make_space(name, dims)
         rng = np.random.default_rng(seed)
-        # One at a time: 500 configurations of LARGE would take 150 MB.
+        # One configuration at a time: the masks of 500 configurations of LARGE would take 150 MB.
         n_params = np.array([space.n_params(space.sample(rng)).item() for _ in range(n_samples)])
         parts.append(pd.DataFrame({"space": name, "params": n_params / dims.n_params}))
     return pd.concat(parts, ignore_index=True)
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """A histogram a space on common axes, with its mean; a bin for each depth that LAYER can have."""
+    """Draw a histogram of each space on common axes, with its mean. LAYER has one bin for each depth."""
     spaces = list(data["space"].unique())
     n_bins = data.loc[data["space"] == "layer", "params"].nunique()
     smallest, largest = data["params"].min(), data["params"].max()

@@ -14,15 +14,21 @@ from nasbench.search.pareto import pareto_mask
 
 TITLE = "The hypervolume of a Pareto set"
 EXAMPLE = ((0.15, 1.60), (0.45, 1.05), (0.90, 0.60), (1.45, 0.25), (1.25, 1.35))
-"""Four points of a front and one that they dominate."""
+"""Four points on a front and a dominated point."""
 
 
 def data(points: npt.ArrayLike = EXAMPLE, reference: tuple[float, float] = REFERENCE_POINT) -> pd.DataFrame:
-    """One row a point: ``x, y, on_front, width, height``.
+    """The rectangles that make up the hypervolume of a set of points.
 
-    ``width`` and ``height`` are those of the rectangle that a point of the front adds to those left of it, with its
-    lower left corner at the point; zero off the front. Their areas add up to the hypervolume of points inside the
-    reference.
+    Each point on the front adds a rectangle to the area of the points to its left. The point is the rectangle's lower
+    left corner. The areas of all rectangles add up to the hypervolume.
+
+    Args:
+        points: ``(n, 2)``, both minimised, all below the reference point.
+
+    Returns:
+        One row for each point, ordered by ``x``: ``x, y, on_front, width, height``; ``width`` and ``height`` are 0 for
+        dominated points.
     """
     values = np.asarray(points, dtype=np.float64)
     values = values[np.lexsort((values[:, 1], values[:, 0]))]
@@ -41,7 +47,7 @@ def data(points: npt.ArrayLike = EXAMPLE, reference: tuple[float, float] = REFER
 
 
 def draw(data: pd.DataFrame, reference: tuple[float, float] = REFERENCE_POINT) -> Figure:
-    """The rectangles, the front as a staircase, the reference point."""
+    """Draw the rectangles, the front as a staircase, and the reference point."""
     blue = style.look("s-nas/random").colour
     with style.applied():
         figure = style.new_figure(style.COLUMN_IN, style.COLUMN_IN * 0.8)

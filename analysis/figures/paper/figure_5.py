@@ -16,12 +16,12 @@ TITLE = "Hypervolume by search space, 100 random sub-networks of one super-netwo
 
 
 def data(scores: Scores) -> pd.DataFrame:
-    """One row a run: columns :data:`nasbench.analysis.figures.boxes.COLUMNS`.
+    """One row for each run, with the columns :data:`nasbench.analysis.figures.boxes.COLUMNS`.
 
-    The full, the smallest and the middle network, which every run evaluates first, count as well.
+    The full, the smallest and the middle network, which every run evaluates first, are included.
 
     Raises:
-        MissingRuns: unless two spaces can be compared somewhere.
+        MissingRuns: if no scenario has runs in two spaces.
     """
     chosen = subset(scores, random_samples(scores.runs))
     strategies = option(chosen.runs, "strategy")
@@ -34,5 +34,5 @@ def data(scores: Scores) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """A panel a task and model, a box a space."""
+    """Draw one panel for each scenario and one box for each space."""
     return boxes.draw(data, "space", {name: name for name in SPACES}, style.SPACES)

@@ -20,16 +20,18 @@ PANELS = {
 
 
 def data(scores: Scores, seed: int = 0) -> pd.DataFrame:
-    """One row a searcher and time step: ``method, algorithm, time, rank, low, high, n_blocks``.
-
-    ``time`` is the fraction of the budget spent, ``low`` and ``high`` bound 95 % of the bootstrap samples, ``n_blocks``
-    counts the (task, model, seed) blocks in which the searcher met another one.
+    """Average rank of each searcher over time, by hypervolume.
 
     Args:
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
+
+    Returns:
+        One row for each searcher and time step: ``method, algorithm, time, rank, low, high, n_blocks``. ``time`` is the
+        fraction of the budget that is spent. ``low`` and ``high`` bound 95 % of the bootstrap samples. ``n_blocks``
+        counts the blocks (scenario and seed) that the searcher shares with another searcher.
 
     Raises:
-        MissingRuns: unless two searchers can be compared somewhere.
+        MissingRuns: if no two searchers share a block.
     """
     parts = []
     runs = scores.runs
@@ -50,7 +52,7 @@ def data(scores: Scores, seed: int = 0) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """A panel a method, a line a searcher with its band; rank 1 is at the top."""
+    """Draw one panel for each method and a line with its band for each searcher. Rank 1 is at the top."""
     methods = [method for method in PANELS if (data["method"] == method).any()]
     with style.applied():
         figure = style.new_figure(style.PAGE_IN if len(methods) > 1 else style.COLUMN_IN, 2.5)

@@ -1,4 +1,4 @@
-"""Figure 7: hypervolume by the way the super-network was trained, on the same 100 sub-networks (section 4.1.3)."""
+"""Figure 7: hypervolume by training strategy of the super-network, on the same 100 sub-networks (section 4.1.3)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TITLE = "Hypervolume by training strategy, the same 100 sub-networks of SMALL"
 COLOURS: dict[str, str] = dict(
     zip(STRATEGIES, ("#B5BDC4", "#8FB8D4", "#5A9BC5", "#2F7DB2", "#115F95", "#073B63"), strict=True)
 )
-"""One hue, darker with what a strategy adds: they are steps of one idea."""
+"""One hue, darker for each strategy that adds to the previous strategies."""
 
 
 def data(scores: Scores) -> pd.DataFrame:
-    """One row a run: columns :data:`nasbench.analysis.figures.boxes.COLUMNS`.
+    """One row for each run, with the columns :data:`nasbench.analysis.figures.boxes.COLUMNS`.
 
     Raises:
-        MissingRuns: unless two strategies can be compared somewhere.
+        MissingRuns: if no scenario has runs with two strategies.
     """
     in_small = random_samples(scores.runs) & (scores.runs["space"] == "small").to_numpy(dtype=np.bool_)
     chosen = subset(scores, in_small)
@@ -35,5 +35,5 @@ def data(scores: Scores) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """A panel a task and model, a box a strategy."""
+    """Draw one panel for each scenario and one box for each strategy."""
     return boxes.draw(data, "strategy", {name: name for name in STRATEGIES}, COLOURS)

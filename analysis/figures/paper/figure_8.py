@@ -15,14 +15,17 @@ from nasbench.analysis.scoring.relative_performance import relative_performance
 
 TITLE = "Test metric against parameters pruned"
 GUIDES = (1.0, 0.95, 0.9)
-"""Lines at these parts of the unpruned network's test metric."""
+"""Horizontal lines at these fractions of the full network's test metric."""
 
 
 def data(results: Results) -> pd.DataFrame:
-    """One row a scenario, entry and threshold: the mean over runs and its 95 % interval, from three runs on.
+    """Mean test metric of each algorithm in each scenario, at each threshold on the fraction of parameters.
 
-    Columns ``scenario, task, model, device_class, metric, algorithm, threshold, test_metric, low, high, n, unpruned``; ``n``
-    counts the runs that have a network that small. Thresholds that no run reaches are left out.
+    Returns:
+        One row for each scenario, algorithm and threshold that a run reaches: ``scenario, task, model, device_class,
+        metric, algorithm, threshold, test_metric, low, high, n, full_metric``. ``n`` counts the runs with a network
+        of at most that size. ``low`` and ``high`` bound the 95 % interval of the mean and are NaN for fewer than three
+        runs. ``full_metric`` is the full network's test metric.
 
     Raises:
         MissingRuns: if no run of the five methods has a test metric.
@@ -37,7 +40,7 @@ def data(results: Results) -> pd.DataFrame:
     for key, part in picked.dropna(subset="test_metric").groupby(keys, observed=True):
         values = part["test_metric"].to_numpy()
         mean, low, high = mean_interval(values, np.zeros(len(values)))
-        found = {"test_metric": mean, "low": low, "high": high, "n": len(part), "unpruned": part["unpruned"].mean()}
+        found = {"test_metric": mean, "low": low, "high": high, "n": len(part), "full_metric": part["unpruned"].mean()}
         rows.append(dict(zip(keys, key, strict=True)) | found)
     if not rows:
         raise MissingRuns("figure 8", "fig8")
@@ -45,7 +48,7 @@ def data(results: Results) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """A panel a task and model, a line a method; dashed: 100, 95 and 90 % of the unpruned network."""
+    """Draw one panel for each scenario, one line for each algorithm; dashed: 100, 95 and 90 % of the full network."""
     titles = style.panel_titles(data)
     with style.applied():
         figure, axes = style.panels(len(titles))
@@ -55,12 +58,12 @@ def draw(data: pd.DataFrame) -> Figure:
                 look, pruned = style.look(str(algorithm)), 100 * (1 - line["threshold"].to_numpy())
                 ax.fill_between(pruned, line["low"], line["high"], color=look.colour, alpha=0.13, linewidth=0)
                 ax.plot(pruned, line["test_metric"], label=look.name, **look.line)
-            unpruned = part["unpruned"].mean()
-            for guide in GUIDES if unpruned > 0 else ():
-                ax.axhline(guide * unpruned, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
+            full_metric = part["full_metric"].mean()
+            for guide in GUIDES if full_metric > 0 else ():
+                ax.axhline(guide * full_metric, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
                 ax.annotate(
                     f"{100 * guide:.0f} %",
-                    (1, guide * unpruned),
+                    (1, guide * full_metric),
                     (-1, 1),
                     xycoords=("axes fraction", "data"),
                     textcoords="offset points",

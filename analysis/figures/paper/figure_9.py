@@ -1,4 +1,4 @@
-"""Figure 9: Pareto fronts of single runs on BERT-base, and on every other model that is no RoBERTa."""
+"""Figure 9: Pareto fronts of single runs on BERT-base and every other model except RoBERTa-base."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nasbench.analysis.experiments.definitions import ROBERTA
-from nasbench.analysis.figures import pareto_fronts as fronts
+from nasbench.analysis.figures import pareto_fronts
 from nasbench.analysis.reading.results import Results
 
 TITLE = "Pareto fronts of single runs, BERT models"
@@ -15,7 +15,7 @@ TITLE = "Pareto fronts of single runs, BERT models"
 def data(results: Results) -> pd.DataFrame:
     """The rows of :func:`nasbench.analysis.figures.pareto_fronts.single_runs` for models other than RoBERTa-base."""
     keep = np.asarray(results.runs["model"] != ROBERTA, dtype=np.bool_)
-    return fronts.single_runs(results, keep, "figure 9")
+    return pareto_fronts.single_runs(results, keep, "figure 9")
 
 
-draw = fronts.draw
+draw = pareto_fronts.draw

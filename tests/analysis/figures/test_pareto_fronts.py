@@ -3,14 +3,13 @@ import pandas as pd
 import pytest
 
 from nasbench.analysis.experiments.definitions import MissingRuns
-from nasbench.analysis.figures import method_fronts as front
-from nasbench.analysis.figures import pareto_fronts as fronts
+from nasbench.analysis.figures import method_fronts, pareto_fronts
 from nasbench.analysis.figures.paper import figure_9, figure_10
 from nasbench.analysis.reading.results import read_results
 from nasbench.search.pareto import pareto_mask
 
 
-def test_fronts_of_all_runs_at_once_agree_with_one_at_a_time():
+def test_front_mask_of_all_runs_agrees_with_single_runs():
     rng = np.random.default_rng(0)
     for _ in range(20):
         frame = pd.DataFrame(
@@ -22,24 +21,24 @@ def test_fronts_of_all_runs_at_once_agree_with_one_at_a_time():
             },
             index=rng.permutation(80),
         )
-        found = fronts.front_mask(frame)
+        found = pareto_fronts.front_mask(frame)
         for _, run in frame.assign(found=found).groupby("run_row"):
             points = run[["error", "params"]].to_numpy()
-            wanted = run[pareto_mask(points)].drop_duplicates(["error", "params"])  # of equal ones the first
+            wanted = run[pareto_mask(points)].drop_duplicates(["error", "params"])  # of equal points the first
             assert run.loc[run["found"], "index"].tolist() == wanted["index"].tolist()
 
 
-def test_one_seed_for_all_methods_and_only_the_front(five_methods):
+def test_figure_9_shows_the_fronts_of_one_seed(five_methods):
     data = figure_9.data(five_methods)
-    assert (data["seed"] == 0).all()  # with seed 1 RFP is missing
+    assert (data["seed"] == 0).all()  # RFP has no run with seed 1
     assert data["algorithm"].nunique() == 5
     ws_nas = data[data["algorithm"] == "ws-nas/ehvi"]
     assert ws_nas[["params", "test_error"]].to_numpy().tolist() == [[0.3, 0.44], [0.6, 0.33], [1.0, 0.25]]
-    # the mean of the networks that HP and RFP fine-tuned as a whole with that seed
-    assert ws_nas["unpruned"].unique() == pytest.approx([(0.29 + 0.28) / 2])
+    # the mean of the full networks that HP and RFP fine-tuned with that seed
+    assert ws_nas["full_error"].unique() == pytest.approx([(0.29 + 0.28) / 2])
 
 
-def test_models_are_shared_out_between_figures_9_and_10(tmp_path, write_run, five_methods):
+def test_figure_10_shows_roberta_and_figure_9_all_other_models(tmp_path, write_run, five_methods):
     with pytest.raises(MissingRuns, match=r"figure 10.*nasbench experiment fig8"):
         figure_10.data(five_methods)
     write_run(tmp_path, "rfp", None, "large", [(1.0, 0.2, 0.2)], model="roberta-base")
@@ -49,10 +48,10 @@ def test_models_are_shared_out_between_figures_9_and_10(tmp_path, write_run, fiv
 
 
 @pytest.mark.usefixtures("five_methods")
-def test_the_picture_of_one_front_takes_the_scenario_with_most_methods(tmp_path, write_run):
+def test_method_fronts_show_the_scenario_with_most_methods(tmp_path, write_run):
     write_run(tmp_path, "rfp", None, "large", [(1.0, 0.2, 0.2)], task="cola")
     both = read_results(tmp_path)
-    assert set(front.data(both)["task"]) == {"rte"}
-    assert set(front.data(both, "cola/bert-base-cased/gpu")["task"]) == {"cola"}
-    names = [text.get_text() for text in front.draw(front.data(both)).legends[0].get_texts()]
-    assert names == ["HP", "LD", "RFP", "S-NAS (RS)", "WS-NAS (EHVI)", "unpruned"]
+    assert set(method_fronts.data(both)["task"]) == {"rte"}
+    assert set(method_fronts.data(both, "cola/bert-base-cased/gpu")["task"]) == {"cola"}
+    names = [text.get_text() for text in method_fronts.draw(method_fronts.data(both)).legends[0].get_texts()]
+    assert names == ["HP", "LD", "RFP", "S-NAS (RS)", "WS-NAS (EHVI)", "full network"]

@@ -7,7 +7,7 @@ import pytest
 
 from nasbench.analysis.figures import style
 
-# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+# Machado, Oliveira and Fernandes (2009), severity 1, applied to linear RGB.
 DEFICIENCIES = {
     "none": np.eye(3),
     "protanopia": np.array(
@@ -42,31 +42,31 @@ FIGURES = {
 
 @pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
-def test_entries_of_a_figure_differ_in_colour_for_everyone(figure, deficiency):
-    colours = [cielab(style.look(label).colour, DEFICIENCIES[deficiency]) for label in FIGURES[figure]]
+def test_colours_of_a_figure_are_distinct_with_any_colour_vision(figure, deficiency):
+    colours = [cielab(style.look(name).colour, DEFICIENCIES[deficiency]) for name in FIGURES[figure]]
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)) > 15
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_entries_of_a_figure_differ_in_marker(figure):
-    markers = [style.look(label).marker for label in FIGURES[figure]]
+def test_markers_of_a_figure_are_distinct(figure):
+    markers = [style.look(name).marker for name in FIGURES[figure]]
     assert len(set(markers)) == len(markers)
 
 
-def test_spaces_differ_in_colour_for_everyone():
+def test_colours_of_spaces_are_distinct_with_any_colour_vision():
     for deficiency in DEFICIENCIES.values():
         colours = [cielab(colour, deficiency) for colour in style.SPACES.values()]
         assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)) > 15
 
 
-def test_both_nas_methods_show_a_searcher_in_its_colour_and_differ_in_line():
+def test_nas_methods_share_the_searchers_colour_and_differ_in_line():
     standard, shared = style.look("s-nas/ehvi"), style.look("ws-nas/ehvi")
     assert standard.colour == shared.colour == style.look("ws-nas").colour
     assert (standard.dash, standard.filled, shared.dash, shared.filled) == ("--", False, "-", True)
 
 
-def test_an_unknown_method_always_looks_the_same():
-    # Written down: a change of these would repaint every plugin author's figures.
+def test_look_of_an_unknown_method_is_fixed():
+    # Literal values: a change would recolour the figures of every plugin author.
     assert style.look("my-plugin") == style.Look("my-plugin", "#661100", "H", ":")
     assert style.look("my-plugin/ehvi") != style.look("ws-nas/ehvi")
 
@@ -74,7 +74,7 @@ def test_an_unknown_method_always_looks_the_same():
 @pytest.mark.parametrize(
     "name", ["a$b$", "_hidden", "two\nlines", "x" * 60, "$\\frac{", "<script>alert(1)</script>", ""]
 )
-def test_any_name_can_be_drawn(name, tmp_path):
+def test_any_name_can_be_drawn_and_saved(name, tmp_path):
     with style.applied():
         figure = style.new_figure(style.COLUMN_IN, 2)
         ax = figure.add_subplot()
@@ -82,17 +82,17 @@ def test_any_name_can_be_drawn(name, tmp_path):
         ax.set_title(style.text(name))
         style.legend_below(figure, [ax])
     style.save(figure, tmp_path / "name")
-    assert [entry.get_text() for entry in figure.legends[0].get_texts()] == [style.look(name).name or "?"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [style.look(name).name or "?"]
 
 
-def test_settings_are_restored():
+def test_applied_restores_matplotlib_settings():
     before = dict(mpl.rcParams)
     with style.applied():
         assert mpl.rcParams["font.size"] == 7.5
     assert dict(mpl.rcParams) == before
 
 
-def test_saving_twice_gives_equal_bytes(tmp_path):
+def test_equal_figures_are_saved_as_equal_bytes(tmp_path):
     def drawn():
         with style.applied():
             figure = style.new_figure(2, 2)
@@ -112,7 +112,7 @@ def scenarios(*triples):
     return pd.DataFrame(rows, columns=["scenario", "task", "model", "device_class"])
 
 
-def test_panels_go_by_model_then_size_of_the_task_and_strangers_come_last():
+def test_panels_are_sorted_by_model_then_task_size_with_unknown_names_last():
     frame = scenarios(
         ("zeta", "roberta-base", "gpu"),
         ("qnli", "roberta-base", "gpu"),
@@ -130,7 +130,7 @@ def test_panels_go_by_model_then_size_of_the_task_and_strangers_come_last():
     ]
 
 
-def test_panels_name_the_device_where_it_tells_them_apart():
+def test_panel_titles_name_the_device_class_only_if_needed():
     frame = scenarios(("rte", "minilm-l6", "gpu"), ("rte", "minilm-l6", "cpu"))
     assert style.panel_titles(frame) == {
         "rte/minilm-l6/cpu": style.PanelTitle("RTE", "MiniLM-L6, CPU"),
@@ -139,7 +139,7 @@ def test_panels_name_the_device_where_it_tells_them_apart():
 
 
 @pytest.mark.parametrize("algorithm", ["ws-nas/ehvi", "s-nas/random"])
-def test_an_entry_looks_like_its_label_in_its_usual_place_only(algorithm):
+def test_entry_has_the_look_of_its_algorithm_in_its_usual_space_only(algorithm):
     assert style.look(f"{algorithm}@small") == style.look(algorithm)
     for other in (f"{algorithm}@large", f"{algorithm}@small [strategy=kd]"):
         assert style.look(other) != style.look(algorithm)
@@ -148,14 +148,14 @@ def test_an_entry_looks_like_its_label_in_its_usual_place_only(algorithm):
 
 
 @pytest.mark.parametrize(("n", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (1, 4)), (5, (2, 4)), (16, (4, 4))])
-def test_panels(n, shape):
+def test_panels_are_arranged_in_rows_of_four(n, shape):
     with style.applied():
         figure, axes = style.panels(n)
     assert len(axes) == len(figure.axes) == n
     assert axes[0].get_gridspec().get_geometry() == shape
 
 
-def test_only_the_lowest_panel_of_each_column_is_labelled():
+def test_label_bottom_labels_the_lowest_panel_of_each_column():
     with style.applied():
         _, axes = style.panels(6)
         style.label_bottom(axes, "time")

@@ -5,7 +5,7 @@ from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.figures.paper import figure_11, figure_12
 
 
-def test_regret_worked_by_hand(make_scores):
+def test_regret_agrees_with_values_calculated_by_hand(make_scores):
     row = {"method": "s-nas", "budget_s": 60.0}
     scores = make_scores(
         {**row, "searcher": "random", "seed": 0, "hypervolume": [1.0, 3.0, 3.0]},
@@ -16,7 +16,7 @@ def test_regret_worked_by_hand(make_scores):
             "searcher": None,
             "space": "large",
             "hypervolume": [4.0, 3.9, 3.9],
-        },  # the best of the scenario
+        },  # the best hypervolume of the scenario
         {**row, "searcher": "random", "task": "mrpc", "hypervolume": [1.0, 2.0, 3.0]},
     )
     data = figure_11.data(scores)
@@ -26,14 +26,16 @@ def test_regret_worked_by_hand(make_scores):
     assert rte["std"].tolist() == pytest.approx([np.sqrt(0.5), np.sqrt(0.5), np.sqrt(0.125)])
     assert rte["n"].unique() == [2]
     moasha = data[data["algorithm"] == "s-nas/moasha"]
-    assert moasha["regret"].tolist() == pytest.approx([3.0, 1.0])  # begins with its first evaluation
+    assert moasha["regret"].tolist() == pytest.approx([3.0, 1.0])  # the line begins with the first evaluation
     assert moasha["std"].isna().all()
-    assert data.loc[data["task"] == "mrpc", "regret"].tolist() == pytest.approx([2.0, 1.0, 0.0])  # its own best
+    assert data.loc[data["task"] == "mrpc", "regret"].tolist() == pytest.approx(
+        [2.0, 1.0, 0.0]
+    )  # mrpc has its own best hypervolume
     figure = figure_11.draw(data)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["RTE", "MRPC"]
 
 
-def test_the_two_kinds_of_nas_have_a_figure_each(make_scores):
+def test_figure_11_shows_standard_and_figure_12_weight_sharing_nas(make_scores):
     scores = make_scores(
         {"method": "s-nas", "searcher": "random", "hypervolume": [1.0]},
         {"method": "ws-nas", "searcher": "random", "hypervolume": [2.0]},
@@ -42,7 +44,7 @@ def test_the_two_kinds_of_nas_have_a_figure_each(make_scores):
     assert figure_12.data(scores)["regret"].tolist() == [0.0]
 
 
-def test_runs_without_an_evaluation_have_no_regret(make_scores):
+def test_runs_without_evaluations_have_no_regret(make_scores):
     nothing = {"method": "s-nas", "searcher": "random", "hypervolume": [0.0, 0.0]}
     with pytest.raises(MissingRuns):
         figure_11.data(make_scores(nothing))
@@ -50,7 +52,7 @@ def test_runs_without_an_evaluation_have_no_regret(make_scores):
     assert figure_11.data(scores)["algorithm"].tolist() == ["s-nas/local"]
 
 
-def test_missing_runs_name_their_half_of_the_experiment(make_scores):
+def test_missing_runs_name_the_experiment_of_the_figure(make_scores):
     scores = make_scores({"method": "rfp", "searcher": None, "space": "large", "hypervolume": [1.0]})
     with pytest.raises(MissingRuns, match="nasbench experiment fig11 "):
         figure_11.data(scores)

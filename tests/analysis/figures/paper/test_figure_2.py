@@ -9,21 +9,21 @@ def masks(data, space):
         yield part.sort_values(["layer", "head"])["kept"].to_numpy().reshape(12, 12)
 
 
-def test_each_space_draws_the_pattern_it_is_defined_by():
+def test_masks_have_the_pattern_that_defines_their_space():
     data = figure_2.data(BERT_BASE, n_masks=20)
     assert len(data) == 4 * 20 * 144
     for mask in masks(data, "small"):  # a rectangle in the corner of the first layer and head
         heads, layers = mask[0].sum(), mask[:, 0].sum()
         assert mask.sum() == heads * layers
         assert mask[:layers, :heads].all()
-    for mask in masks(data, "medium"):  # a run from the first head, of any length, in each layer
+    for mask in masks(data, "medium"):  # in each layer the first heads, of any number
         assert (np.diff(mask.astype(int), axis=1) <= 0).all()
     for mask in masks(data, "layer"):
         assert set(mask.sum(axis=1)) <= {0, 12}
     assert any((np.diff(mask.astype(int), axis=1) > 0).any() for mask in masks(data, "large"))
 
 
-def test_the_first_layer_is_drawn_at_the_bottom():
+def test_first_layer_is_drawn_at_the_bottom():
     data = figure_2.data(BERT_BASE, n_masks=1)
     data["kept"] = data["layer"] == 0
     figure = figure_2.draw(data)

@@ -4,7 +4,7 @@ import pytest
 from nasbench.analysis.experiments.definitions import BERT_BASE
 from nasbench.analysis.figures.paper import figure_3
 
-FULL, LAYER, FIXED = 108_311_810, 7_087_872, 23_257_346  # reference counts of BERT-base-cased with two labels
+FULL, LAYER, FIXED = 108_311_810, 7_087_872, 23_257_346  # parameters of BERT-base-cased with two classes
 HEAD = 3 * (768 * 64 + 64) + 64 * 768
 UNIT = 2 * 768 + 1
 
@@ -14,12 +14,12 @@ def data():
     return figure_3.data(BERT_BASE)
 
 
-def test_500_samples_a_space(data):
+def test_each_space_has_500_samples(data):
     assert data.groupby("space").size().to_dict() == dict.fromkeys(("small", "medium", "layer", "large"), 500)
     assert data["params"].between(FIXED / FULL, 1).all()
 
 
-def test_layer_takes_its_thirteen_values_about_equally_often(data):
+def test_layer_space_takes_its_thirteen_values_uniformly(data):
     share = data.loc[data["space"] == "layer", "params"].value_counts(normalize=True).sort_index()
     expected = (FIXED + LAYER * np.arange(13)) / FULL
     np.testing.assert_allclose(share.index, expected, rtol=1e-12)
@@ -27,8 +27,8 @@ def test_layer_takes_its_thirteen_values_about_equally_often(data):
     np.testing.assert_allclose(share, 1 / 13, atol=4.5 * np.sqrt(1 / 13 * 12 / 13 / 500))
 
 
-def test_means_agree_with_expectations_worked_from_the_definition(data):
-    # A block costs 3 d for bias and LayerNorm unless it is empty: 12/13 of the heads' blocks, 3072/3073 of the units'.
+def test_means_agree_with_expectations_from_the_definitions(data):
+    # A non-empty block costs 3 d for bias and LayerNorm: 12/13 of the head blocks, 3072/3073 of the unit blocks.
     layer = 6 * HEAD + 1536 * UNIT + 3 * 768 * (12 / 13 + 3072 / 3073)
     expected = {
         "small": (FIXED + 6 * layer) / FULL,  # E[l] = 6 layers, independent of h and u
@@ -40,7 +40,7 @@ def test_means_agree_with_expectations_worked_from_the_definition(data):
         assert params.mean() == pytest.approx(mean, abs=4 * params.std() / np.sqrt(500))
 
 
-def test_shapes_are_those_the_paper_describes(data):
+def test_distributions_have_the_shapes_described_in_the_paper(data):
     spread = data.groupby("space")["params"].std()
     uniform = (1 - FIXED / FULL) / np.sqrt(12)
     assert spread["medium"] < 0.25 * uniform  # "highly biased towards mid-size networks"
@@ -48,7 +48,7 @@ def test_shapes_are_those_the_paper_describes(data):
     assert data.loc[data["space"] == "small", "params"].median() < 0.5  # "biased to smaller networks"
 
 
-def test_drawn_bars_hold_every_sample(data):
+def test_bars_of_each_histogram_add_up_to_100_percent(data):
     figure = figure_3.draw(data)
     assert len(figure.axes) == 4
     for ax in figure.axes:

@@ -10,10 +10,10 @@ SAMPLE = {
     "options": {"strategy": "full"},
 }
 ELSEWHERE = {**SAMPLE, "options": {"strategy": "full", "training_space": "small"}}
-"""A run in another space than SMALL, on the same super-network."""
+"""A run in a space other than SMALL, on the same super-network."""
 
 
-def test_final_hypervolumes_of_the_four_spaces(make_scores):
+def test_data_has_final_hypervolumes_of_the_four_spaces(make_scores):
     rows = [
         {
             **(SAMPLE if space == "small" else ELSEWHERE),
@@ -34,7 +34,7 @@ def test_final_hypervolumes_of_the_four_spaces(make_scores):
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["small", "medium", "layer", "large"]
 
 
-def test_only_random_sub_networks_of_the_full_strategy_count(make_scores):
+def test_data_has_only_complete_random_samples_of_the_full_strategy(make_scores):
     scores = make_scores(
         {**SAMPLE, "space": "small", "hypervolume": [3.0]},
         {**ELSEWHERE, "space": "large", "hypervolume": [2.0]},
@@ -49,7 +49,7 @@ def test_only_random_sub_networks_of_the_full_strategy_count(make_scores):
     assert figure_5.data(scores)["hypervolume"].tolist() == [3.0, 2.0]
 
 
-def test_all_spaces_are_searched_on_a_super_network_trained_in_small(make_scores):
+def test_data_has_only_runs_on_a_super_network_trained_in_small(make_scores):
     scores = make_scores(
         {**SAMPLE, "space": "small", "hypervolume": [3.0]},
         {**ELSEWHERE, "space": "large", "hypervolume": [2.0]},
@@ -59,7 +59,7 @@ def test_all_spaces_are_searched_on_a_super_network_trained_in_small(make_scores
     assert figure_5.data(scores)["hypervolume"].tolist() == [3.0, 2.0]
 
 
-def test_one_space_alone_is_no_comparison(make_scores):
+def test_single_space_raises_missing_runs(make_scores):
     with pytest.raises(MissingRuns, match="nasbench experiment fig5") as caught:
         figure_5.data(make_scores({**SAMPLE, "hypervolume": [3.0]}, {**SAMPLE, "task": "mrpc", "hypervolume": [3.0]}))
     assert caught.value.experiment == "fig5"

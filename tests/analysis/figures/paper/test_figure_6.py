@@ -5,7 +5,7 @@ from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.figures.paper import figure_6
 
 
-def test_ranks_worked_by_hand(make_scores):
+def test_ranks_agree_with_values_calculated_by_hand(make_scores):
     # Two tasks, one seed; at the first step EHVI leads on both, at the second RS leads on one of them.
     scores = make_scores(
         {"task": "rte", "searcher": "ehvi", "hypervolume": [2.0, 3.0]},
@@ -16,18 +16,16 @@ def test_ranks_worked_by_hand(make_scores):
         {"task": "mrpc", "searcher": "local", "hypervolume": [1.0, 1.0]},
     )
     data = figure_6.data(scores)
-    ranks = {label: part["rank"].tolist() for label, part in data.groupby("algorithm")}
+    ranks = {name: part["rank"].tolist() for name, part in data.groupby("algorithm")}
     assert ranks == {"ws-nas/ehvi": [1.0, 1.5], "ws-nas/random": [2.25, 1.5], "ws-nas/local": [2.75, 3.0]}
     assert data["time"].unique().tolist() == [0.5, 1.0]
     assert (data["n_blocks"] == 2).all()
     local = data[(data["algorithm"] == "ws-nas/local") & (data["time"] == 0.5)]
-    assert (local["low"].item(), local["high"].item()) == (
-        2.5,
-        3.0,
-    )  # the two tasks, each drawn twice in 1/4 of samples
+    # Each of the two tasks is drawn twice in a quarter of the samples.
+    assert (local["low"].item(), local["high"].item()) == (2.5, 3.0)
 
 
-def test_the_two_methods_are_ranked_apart_and_others_stay_out(make_scores):
+def test_methods_are_ranked_separately_and_other_runs_are_left_out(make_scores):
     row = {"hypervolume": [1.0]}
     scores = make_scores(
         {**row, "method": "s-nas", "searcher": "random"},
@@ -48,7 +46,7 @@ def test_the_two_methods_are_ranked_apart_and_others_stay_out(make_scores):
     assert all(ax.yaxis_inverted() for ax in figure.axes)
 
 
-def test_the_same_seed_gives_the_same_bands(make_scores):
+def test_same_seed_gives_same_bands(make_scores):
     rng = np.random.default_rng(0)
     rows = [
         {"task": task, "searcher": searcher, "seed": seed, "hypervolume": rng.uniform(1, 4, 3)}
@@ -57,6 +55,6 @@ def test_the_same_seed_gives_the_same_bands(make_scores):
     assert figure_6.data(make_scores(*rows)).equals(figure_6.data(make_scores(*rows)))
 
 
-def test_nobody_to_compare_with(make_scores):
+def test_single_searcher_raises_missing_runs(make_scores):
     with pytest.raises(MissingRuns, match="nasbench experiment fig6"):
         figure_6.data(make_scores({"searcher": "random", "hypervolume": [1.0]}))

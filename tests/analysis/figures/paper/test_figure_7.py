@@ -6,7 +6,7 @@ from nasbench.analysis.figures.paper import figure_7
 SAMPLE = {"max_evaluations": 103, "budget_s": None, "marks": " [max_evaluations=103]"}
 
 
-def test_final_hypervolumes_of_the_six_strategies_in_their_order(make_scores):
+def test_final_hypervolumes_of_six_strategies_are_drawn_in_order(make_scores):
     values = {"full": 3.5, "kd": 3.4, "sandwich": 3.3, "random-linear": 3.2, "random": 3.1, "standard": 3.0}
     rows = [{**SAMPLE, "options": {"strategy": name}, "hypervolume": [0.5, value]} for name, value in values.items()]
     data = figure_7.data(make_scores(*rows))
@@ -17,7 +17,7 @@ def test_final_hypervolumes_of_the_six_strategies_in_their_order(make_scores):
     ]  # fmt: skip
 
 
-def test_other_spaces_stay_out(make_scores):
+def test_spaces_other_than_small_are_left_out(make_scores):
     scores = make_scores(
         {**SAMPLE, "options": {"strategy": "full"}, "hypervolume": [3.0]},
         {**SAMPLE, "options": {"strategy": "kd"}, "hypervolume": [2.0]},
@@ -26,6 +26,6 @@ def test_other_spaces_stay_out(make_scores):
     assert figure_7.data(scores)["hypervolume"].tolist() == [3.0, 2.0]
 
 
-def test_one_strategy_alone_is_no_comparison(make_scores):
+def test_single_strategy_raises_missing_runs(make_scores):
     with pytest.raises(MissingRuns, match="nasbench experiment fig7"):
         figure_7.data(make_scores({**SAMPLE, "options": {"strategy": "full"}, "hypervolume": [3.0]}))
