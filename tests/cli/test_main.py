@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what it says, on which stream, with which exit code."""
+"""The command line as a user meets it: messages, streams and exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nasbench.plugins.method import Method
 
 class One(Method):
     name = "one"
-    summary = "evaluates one network that is not trained"
+    summary = "evaluates one untrained network"
     spaces = ("layer", "large")
 
     def run(self, problem):
@@ -43,7 +43,7 @@ class Raises(Method):
 
 class Bug(Method):
     name = "bug"
-    summary = "cannot even be constructed"
+    summary = "cannot be constructed"
 
     def __init__(self, options=None):
         raise AssertionError("never expected")
@@ -51,13 +51,13 @@ class Bug(Method):
     def run(self, problem):
         pass
 """
-INTERRUPTED = "error: interrupted; what was recorded is kept, and the same command resumes"
+INTERRUPTED = "error: interrupted; the record is kept, and the same command resumes the run"
 RUN = ("run", "--method", "ws-nas", "--task", "tiny-pair", "--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
 def _tiny_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tiny tasks and models among the declared ones, an empty current folder, and no data folder from outside."""
+    """Add tiny tasks and models to the declared ones, enter an empty folder, and hide the user's data folder."""
     benchmark = importlib.import_module("nasbench.benchmark")
     monkeypatch.setattr(benchmark, "TASKS", (*benchmark.TASKS, *TINY_TASKS))
     monkeypatch.setattr(benchmark, "MODELS", (*benchmark.MODELS, *TINY_MODELS))
@@ -74,7 +74,7 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def assert_user_error(spoken: Any, *words: str) -> None:
-    """One line on stderr that holds the words, exit code 2, no traceback."""
+    """Exit code 2, one line on stderr that contains the words, no traceback."""
     assert spoken.code == 2
     assert spoken.err.startswith("error: ")
     assert spoken.err.count("\n") == 1
@@ -116,7 +116,7 @@ def assert_user_error(spoken: Any, *words: str) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and str(value[0]).startswith("-") else "",
 )
-def test_a_mistake_is_one_line_and_touches_nothing(nasbench, tmp_path: Path, arguments, words) -> None:
+def test_mistake_prints_one_line_and_writes_nothing(nasbench, tmp_path: Path, arguments, words) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert_user_error(nasbench(*RUN, *arguments), *words)
     assert sorted(tmp_path.rglob("*")) == before
@@ -133,46 +133,46 @@ def test_a_mistake_is_one_line_and_touches_nothing(nasbench, tmp_path: Path, arg
     ],
     ids=str,
 )
-def test_wrong_usage_is_one_line(nasbench, arguments, words) -> None:
+def test_wrong_usage_prints_one_line(nasbench, arguments, words) -> None:
     assert_user_error(nasbench(*arguments), *words)
 
 
-def test_a_gpu_that_is_not_there_is_one_line(nasbench) -> None:
+def test_missing_gpu_prints_one_line(nasbench) -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("this machine has a GPU")
     assert_user_error(nasbench(*RUN, "--device", "cuda"), "sees no GPU", "--device cpu")
 
 
-def test_help_and_no_command_are_no_mistakes(nasbench) -> None:
+def test_help_and_missing_command_print_usage_and_exit_with_0(nasbench) -> None:
     for arguments in ([], ["--help"], ["run", "--help"], ["-h"]):
         spoken = nasbench(*arguments)
         assert (spoken.code, spoken.err) == (0, "")
         assert "Usage: nasbench" in spoken.out
 
 
-def test_results_that_cannot_be_written_are_one_line(nasbench, tmp_path: Path) -> None:
+def test_results_path_below_a_file_prints_one_line(nasbench, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     assert_user_error(nasbench(*RUN, "--results", "file/results"), "cannot write", "file")
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
-def test_a_readonly_results_folder_is_one_line(nasbench, tmp_path: Path) -> None:
+def test_readonly_results_folder_prints_one_line(nasbench, tmp_path: Path) -> None:
     results = tmp_path / "results"
     results.mkdir()
     results.chmod(0o555)
     if os.access(results, os.W_OK):
-        pytest.skip("this user may write everywhere")
+        pytest.skip("this user may write to every folder")
     assert_user_error(nasbench(*RUN), "cannot write", "results")
 
 
 def write_rte(folder: Path, **columns: list[object]) -> None:
     (folder / "rte").mkdir(parents=True)
-    for part in ("train", "validation"):
-        pa.parquet.write_table(pa.table(columns), folder / "rte" / f"{part}.parquet")
+    for split in ("train", "validation"):
+        pa.parquet.write_table(pa.table(columns), folder / "rte" / f"{split}.parquet")
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "columns", "labels"])
-def test_unusable_data_are_one_line(nasbench, tmp_path: Path, damage: str) -> None:
+def test_unusable_data_print_one_line(nasbench, tmp_path: Path, damage: str) -> None:
     sentences = [f"ba be {i}" for i in range(20)]
     columns = {"sentence1": sentences, "sentence2": sentences, "label": [i % 2 for i in range(20)]}
     if damage == "columns":
@@ -191,7 +191,7 @@ def test_unusable_data_are_one_line(nasbench, tmp_path: Path, damage: str) -> No
     assert not find_runs(tmp_path)
 
 
-def test_a_run_ends_with_a_front_and_is_not_run_twice(nasbench, tmp_path: Path) -> None:
+def test_run_prints_its_front_and_is_not_repeated(nasbench, tmp_path: Path) -> None:
     command = (*RUN, "--max-evaluations", "5", "--results", "out")
     spoken = nasbench(*command)
     assert (spoken.code, spoken.err) == (0, "")
@@ -217,7 +217,7 @@ def test_options_reach_method_and_searcher(nasbench, tmp_path: Path) -> None:
     assert identity.options["searcher"]["n_initial"] == 4
 
 
-def test_a_plugin_file_runs_unofficially_in_its_own_space(nasbench, plugin: Path, tmp_path: Path) -> None:
+def test_method_from_plugin_file_runs_unofficially_in_its_own_space(nasbench, plugin: Path, tmp_path: Path) -> None:
     arguments = ("run", "--method", "one", "--task", "tiny-single", "--device", "cpu", "--plugin", str(plugin))
     spoken = nasbench(*arguments)
     assert (spoken.code, spoken.err) == (0, "")
@@ -233,7 +233,7 @@ def test_a_plugin_file_runs_unofficially_in_its_own_space(nasbench, plugin: Path
     assert_user_error(nasbench(*arguments, "--set", "searcher.x=1"), "uses no searcher")
 
 
-def test_a_method_that_raises_fails_its_run_and_keeps_what_it_reported(nasbench, plugin: Path, tmp_path: Path) -> None:
+def test_raising_method_fails_its_run_and_keeps_evaluations(nasbench, plugin: Path, tmp_path: Path) -> None:
     spoken = nasbench(
         "run", "--method", "raises", "--task", "tiny-single", "--device", "cpu", "--plugin", str(plugin)
     )  # fmt: skip
@@ -247,7 +247,7 @@ def test_a_method_that_raises_fails_its_run_and_keeps_what_it_reported(nasbench,
     assert "out of ideas" in str(record.reason)
 
 
-def test_a_plugin_that_cannot_be_imported_is_one_line_and_a_failure(nasbench, tmp_path: Path) -> None:
+def test_plugin_with_import_error_prints_one_line_and_records_failure(nasbench, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import no_such_module")
     spoken = nasbench(*RUN, "--plugin", "broken.py")
     assert spoken.code == 1
@@ -259,7 +259,7 @@ def test_a_plugin_that_cannot_be_imported_is_one_line_and_a_failure(nasbench, tm
     assert (record.status, record.reason) == ("failed", spoken.err.removeprefix("error: ").rstrip())
     assert (record.identity.method, record.identity.task, record.identity.seed) == ("ws-nas", "tiny-pair", 0)
 
-    # The report names it, and the same command with the plugin put right replaces it.
+    # The report names the failed run. The same command replaces the record once the plugin is repaired.
     assert "the run failed: plugin broken.py" in nasbench("report", "--results", "results", "--figure", "3").err
     (tmp_path / "broken.py").write_text(PLUGIN)
     assert nasbench(*RUN, "--plugin", "broken.py").code == 0
@@ -267,7 +267,7 @@ def test_a_plugin_that_cannot_be_imported_is_one_line_and_a_failure(nasbench, tm
     assert RunFolder(folder).read_run().status == "complete"
 
 
-def test_an_unusable_plugin_costs_no_record(nasbench, tmp_path: Path) -> None:
+def test_unusable_plugin_keeps_earlier_record(nasbench, tmp_path: Path) -> None:
     assert nasbench(*RUN).code == 0
     (folder,) = find_runs(tmp_path)
     before = RunFolder(folder).read_run()
@@ -276,12 +276,12 @@ def test_an_unusable_plugin_costs_no_record(nasbench, tmp_path: Path) -> None:
     assert RunFolder(folder).read_run() == before
 
 
-def test_a_searcher_that_reckons_with_depths_needs_a_method_that_evaluates_them(nasbench) -> None:
+def test_depth_searcher_requires_method_that_evaluates_depths(nasbench) -> None:
     spoken = nasbench(*RUN, "--searcher", "depth")
     assert_user_error(spoken, "'depth' reckons with all depths of a pass", "'ws-nas'", "--method ws-nas-depth")
 
 
-def test_a_searcher_that_stops_trainings_needs_a_method_that_trains(nasbench, tmp_path: Path) -> None:
+def test_multi_fidelity_searcher_requires_method_that_trains_single_networks(nasbench, tmp_path: Path) -> None:
     (tmp_path / "halving.py").write_text(
         "from nasbench.search.searcher import MultiFidelitySearcher\n"
         "class Halving(MultiFidelitySearcher):\n"
@@ -294,7 +294,7 @@ def test_a_searcher_that_stops_trainings_needs_a_method_that_trains(nasbench, tm
     assert_user_error(spoken, "'halving' stops the training of single sub-networks", "'ws-nas'", "--method s-nas")
 
 
-def test_an_experiment_trains_once_what_its_runs_share(nasbench, tmp_path: Path) -> None:
+def test_experiment_trains_shared_super_network_once(nasbench, tmp_path: Path) -> None:
     spoken = nasbench("experiment", "fig5", "--task", "tiny-pair", "--model", "tiny-bert", "--seed", "0", "--quiet")
     assert (spoken.code, spoken.err) == (0, "")
     records = [RunFolder(folder).read_run() for folder in find_runs(tmp_path)]
@@ -304,7 +304,7 @@ def test_an_experiment_trains_once_what_its_runs_share(nasbench, tmp_path: Path)
     assert sum("trained by another run of this experiment" in note for r in records for note in r.notes) == 3
 
 
-def test_an_interrupted_command_that_keeps_nothing_promises_nothing(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_listing_promises_no_record(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -313,7 +313,7 @@ def test_an_interrupted_command_that_keeps_nothing_promises_nothing(nasbench, mo
     assert (spoken.code, spoken.err.strip()) == (130, "error: interrupted")
 
 
-def test_a_bug_keeps_its_traceback_and_is_called_one(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bug_prints_traceback_and_asks_for_a_report(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
     def bug() -> None:
         raise ZeroDivisionError("oops")
 
@@ -326,7 +326,7 @@ def test_a_bug_keeps_its_traceback_and_is_called_one(nasbench, monkeypatch: pyte
 
 @pytest.mark.parametrize(("command", "name"), [("tasks", "rte"), ("models", "minilm-l6"), ("methods", "ws-nas"),
                                                ("searchers", "random")])  # fmt: skip
-def test_lists_for_people_and_for_programs_hold_the_same_names(nasbench, command: str, name: str) -> None:
+def test_table_and_json_list_the_same_names(nasbench, command: str, name: str) -> None:
     entries = json.loads(nasbench(command, "--json").out)
     names = [entry["name"] for entry in entries]
     assert name in names
@@ -335,7 +335,7 @@ def test_lists_for_people_and_for_programs_hold_the_same_names(nasbench, command
     assert shown == names
 
 
-def test_tasks_tell_what_is_measured(nasbench) -> None:
+def test_tasks_json_holds_the_declaration(nasbench) -> None:
     (rte,) = [entry for entry in json.loads(nasbench("tasks", "--json").out) if entry["name"] == "rte"]
     assert rte["metric"] == "accuracy"
     assert rte["budgets"]["paper/gpu"] == 7200
@@ -343,13 +343,13 @@ def test_tasks_tell_what_is_measured(nasbench) -> None:
     assert rte["data"]["revision"] == "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 
 
-def test_a_broken_package_is_listed_as_broken(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_plugin_package_is_listed_as_broken(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
     points = [importlib.metadata.EntryPoint("bad", "no_such_package:Bad", "nasbench.methods")]
     monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "nasbench.methods" else [])
     spoken = nasbench("methods")
     assert spoken.code == 0
     assert "ws-nas" in spoken.out
-    assert "cannot be used: plugin 'bad'" in " ".join(spoken.out.split())  # however wide the table is
+    assert "cannot be used: plugin 'bad'" in " ".join(spoken.out.split())  # the table may wrap the line
     bad = next(entry for entry in json.loads(nasbench("methods", "--json").out) if entry["name"] == "bad")
     assert "no_such_package" in bad["broken"]
     assert nasbench(*RUN, "--method", "bad").code == 1
@@ -369,18 +369,18 @@ main(sys.argv[1:])
 
 
 def command_line(*arguments: str) -> list[str]:
-    """A process of its own that knows the tiny tasks, too."""
+    """Command that runs nasbench in a process of its own, with the tiny tasks and models declared."""
     return [sys.executable, "-c", PROCESS, *arguments]
 
 
-def test_as_a_process_of_its_own() -> None:
+def test_separate_process_prints_one_line_for_a_mistake() -> None:
     result = subprocess.run(command_line("run", "--method", "ws-nas", "--task", "rtee"), capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "error: unknown task 'rtee'; did you mean 'rte'?\n"
 
 
 @pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "--json"]], ids=str)
-def test_a_reader_that_has_had_enough_hears_no_complaint(arguments: list[str]) -> None:
+def test_closed_pipe_prints_no_error(arguments: list[str]) -> None:
     process = subprocess.Popen(command_line(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -395,7 +395,7 @@ from nasbench.plugins.method import Method
 
 class Slow(Method):
     name = "slow"
-    summary = "waits for ever after its second evaluation, the first time"
+    summary = "waits after its second evaluation until it is interrupted; does not wait when resumed"
 
     def run(self, problem):
         network, config = problem.pretrained(), problem.space.largest
@@ -408,7 +408,7 @@ class Slow(Method):
 """
 
 
-def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path: Path) -> None:
+def test_same_command_resumes_interrupted_run(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     command = command_line("run", "--method", "slow", "--plugin", "slow.py", "--task", "tiny-pair", "--device", "cpu")
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

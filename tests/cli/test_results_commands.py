@@ -1,4 +1,4 @@
-"""Commands that read results: export, report, leaderboard, claims, freeze, experiment; and check and new-method."""
+"""The commands export, report, leaderboard, claims, freeze, experiment, check and new-method."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def results(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", ["report", "leaderboard", "claims", "freeze"])
-def test_a_missing_results_folder_is_one_line(nasbench, tmp_path: Path, command: str) -> None:
+def test_missing_results_folder_prints_one_line(nasbench, tmp_path: Path, command: str) -> None:
     spoken = nasbench(command)
     assert spoken.code == 2
     assert spoken.err.startswith("error: ")
@@ -35,7 +35,7 @@ def test_a_missing_results_folder_is_one_line(nasbench, tmp_path: Path, command:
 
 
 @pytest.mark.usefixtures("results")
-def test_the_leaderboard_is_written_and_checked(nasbench, tmp_path: Path) -> None:
+def test_leaderboard_writes_and_checks_the_file(nasbench, tmp_path: Path) -> None:
     assert nasbench("leaderboard").code == 0
     text = (tmp_path / "leaderboard.md").read_text()
     assert text.index("ws-nas/random") < text.index("s-nas/random")
@@ -48,7 +48,7 @@ def test_the_leaderboard_is_written_and_checked(nasbench, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("results")
-def test_one_figure_or_its_lack(nasbench, tmp_path: Path) -> None:
+def test_report_draws_one_figure_or_names_the_missing_runs(nasbench, tmp_path: Path) -> None:
     spoken = nasbench("report", "--figure", "4")
     assert spoken.code == 0
     assert (tmp_path / "report" / "figures" / "figure_4.svg").exists()
@@ -61,7 +61,9 @@ def test_one_figure_or_its_lack(nasbench, tmp_path: Path) -> None:
     assert "nasbench experiment fig7" in missing.err
 
 
-def test_freezing_says_what_it_does_and_refuses_damage(nasbench, results: Path, tmp_path: Path, monkeypatch) -> None:
+def test_freeze_lists_new_scenarios_and_refuses_damaged_records(
+    nasbench, results: Path, tmp_path: Path, monkeypatch
+) -> None:
     (tmp_path / "benchmark").mkdir()
     package = SimpleNamespace(__path__=[str(tmp_path / "benchmark")])
     monkeypatch.setitem(sys.modules, "nasbench.benchmark", package)
@@ -79,17 +81,17 @@ def test_freezing_says_what_it_does_and_refuses_damage(nasbench, results: Path, 
     first, path = spoken.out.splitlines()
     assert first == "rte/bert-base-cased/gpu: 120 evaluations, runs: 6, methods: 2 (s-nas, ws-nas), seeds: 3"
     assert Path(path).exists()
-    assert nasbench("freeze").out == f"nothing to freeze; the newest is {path}\n"
+    assert nasbench("freeze").out == f"nothing to freeze; the newest quantiles are {path}\n"
 
 
 @pytest.mark.usefixtures("results")
-def test_claims_are_held_against_the_results(nasbench) -> None:
+def test_claims_without_their_runs_are_not_run(nasbench) -> None:
     spoken = nasbench("claims")
     assert spoken.code == 0
     assert "not run" in spoken.out
 
 
-def test_a_dry_run_lists_commands_that_are_valid(nasbench, tmp_path: Path) -> None:
+def test_dry_run_lists_the_command_of_each_run(nasbench, tmp_path: Path) -> None:
     spoken = nasbench("experiment", "fig8", "--dry-run", "--task", "rte", "--model", "minilm-l6", "--seed", "3")
     assert spoken.code == 0
     lines = spoken.out.splitlines()
@@ -99,7 +101,7 @@ def test_a_dry_run_lists_commands_that_are_valid(nasbench, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_marks_what_is_complete(nasbench, tmp_path: Path) -> None:
+def test_dry_run_marks_complete_runs(nasbench, tmp_path: Path) -> None:
     restricted = ("fig8", "--dry-run", "--task", "rte", "--model", "minilm-l6", "--device", "cpu", "--seed", "0")
     entries = [Entry("rfp", None, "large"), Entry("ws-nas", "ehvi")]
     plan = Plan(entries, tasks=("rte",), models=("minilm-l6",), seeds=(0,), n_evaluations=5, device_class="cpu")
@@ -123,13 +125,13 @@ def test_a_dry_run_marks_what_is_complete(nasbench, tmp_path: Path) -> None:
         (["fig5", "--seed", "-1"], "--seed is 0 or more"),
     ],
 )
-def test_a_mistake_in_an_experiment_is_one_line(nasbench, arguments: list[str], words: str) -> None:
+def test_mistake_in_experiment_prints_one_line(nasbench, arguments: list[str], words: str) -> None:
     spoken = nasbench("experiment", *arguments, "--dry-run")
     assert (spoken.code, spoken.err.count("\n")) == (2, 1)
     assert words in spoken.err
 
 
-def test_an_experiment_goes_on_after_a_run_that_fails(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experiment_continues_after_a_failed_run(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("--task", "demo", "--model", "demo-bert", "--seed", "0")
     wanted = experiment.runs("fig5", ("demo",), ("demo-bert",), (0,))
     made: list[str] = []
@@ -146,18 +148,16 @@ def test_an_experiment_goes_on_after_a_run_that_fails(nasbench, monkeypatch: pyt
     assert "failed: no luck" in spoken.out
 
 
-def test_an_experiment_passes_over_a_run_that_is_complete(
-    nasbench, results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_experiment_skips_complete_runs(nasbench, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     complete = SimpleNamespace(folder=find_runs(results)[0], effective_budget_s=60.0)
     monkeypatch.setattr(experiment, "_request", lambda *_: complete)
-    monkeypatch.setattr(experiment.runner, "run", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(experiment.runner, "run", lambda *_: pytest.fail("a complete run was repeated"))
     spoken = nasbench("experiment", "fig7", "--task", "rte", "--model", "minilm-l6", "--seed", "0")
     assert (spoken.code, spoken.err) == (0, "")
     assert spoken.out.count("complete already") == 6
 
 
-def test_runs_without_a_budget_are_refused_before_the_first(nasbench) -> None:
+def test_experiment_refuses_runs_without_budget_before_the_first_run(nasbench) -> None:
     spoken = nasbench("experiment", "fig8", "--task", "rte", "--seed", "0", "--device", "cpu")
     assert (spoken.code, spoken.err.count("\n")) == (2, 1)
     assert "task 'rte' has no budget for 'bert-base-cased' on a cpu; choose the model" in spoken.err
@@ -193,7 +193,7 @@ def run_folder(nasbench, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_pruned_network_is_exported_and_loaded(nasbench, run_folder: Path, tmp_path: Path) -> None:
+def test_exported_network_can_be_loaded(nasbench, run_folder: Path, tmp_path: Path) -> None:
     spoken = nasbench("export", str(run_folder), "--max-params", "0.9", "--out", "pruned")
     assert (spoken.code, spoken.err) == (0, "")
     assert "wrote pruned" in spoken.out
@@ -218,7 +218,7 @@ def load_full(tmp_path: Path):
     return AutoModelForSequenceClassification.from_pretrained(tmp_path / "my-model")
 
 
-def test_a_model_of_another_kind_is_one_line(nasbench, tmp_path: Path) -> None:
+def test_model_of_unknown_architecture_prints_one_line(nasbench, tmp_path: Path) -> None:
     (tmp_path / "my-model").mkdir()
     (tmp_path / "my-model" / "config.json").write_text('{"model_type": "gpt2"}')
     (tmp_path / "films.csv").write_text("review,sentiment\na,yes\nb,no\n")
@@ -234,14 +234,14 @@ from nasbench.plugins.method import Method
 
 class Broken(Method):
     name = "broken"
-    summary = "reports what is not there"
+    summary = "reports configurations outside the space"
 
     def run(self, problem):
         problem.evaluate(problem.pretrained(), problem.space.upper + 1)
 """
 
 
-def test_check_tells_each_line_and_fails_with_the_first(nasbench, tmp_path: Path) -> None:
+def test_check_prints_every_line_and_fails_if_one_check_fails(nasbench, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
     spoken = nasbench("check", "broken.py")
     assert spoken.code == 1
@@ -252,7 +252,7 @@ def test_check_tells_each_line_and_fails_with_the_first(nasbench, tmp_path: Path
     assert spoken.err.endswith("checks failed\n")
 
 
-def test_new_method_says_what_to_do_with_it(nasbench, tmp_path: Path) -> None:
+def test_new_method_prints_the_next_commands(nasbench, tmp_path: Path) -> None:
     spoken = nasbench("new-method", "lucky-dip")
     assert spoken.code == 0
     assert (tmp_path / "lucky_dip.py").exists()

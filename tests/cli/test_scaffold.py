@@ -13,14 +13,14 @@ from nasbench.errors import UserError
 from nasbench.plugins import registry
 
 
-def test_what_is_written_holds_to_the_contract_as_it_is(tmp_path: Path) -> None:
+def test_new_method_passes_the_contract(tmp_path: Path) -> None:
     method_file, _ = write_method("lucky-dip", tmp_path)
     (cls,) = find_targets(str(method_file))
     assert (cls.name, cls.__name__) == ("lucky-dip", "LuckyDip")
     assert [line for line in check(cls) if not line[0]] == []
 
 
-def test_its_test_runs_where_it_lies(tmp_path: Path) -> None:
+def test_written_test_passes_in_its_folder(tmp_path: Path) -> None:
     _, test_file = write_method("lucky-dip", tmp_path)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test_file.name]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -30,19 +30,19 @@ def test_its_test_runs_where_it_lies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Lucky", "lucky_dip", "1st", "a--b", "-a", "a/b", ""])
-def test_an_unfit_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="lower-case letters, digits and single hyphens"):
         write_method(name, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+def test_name_of_existing_method_is_refused(tmp_path: Path) -> None:
     taken = next(iter(registry.methods()))
     with pytest.raises(UserError, match=f"there is a method '{taken}' already"):
         write_method(taken, tmp_path)
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text("precious")
     with pytest.raises(UserError, match=r"test_mine\.py exists; nothing was written"):
         write_method("mine", tmp_path)

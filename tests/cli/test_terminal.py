@@ -83,7 +83,7 @@ def finish(view: View, record: RunRecord, evaluations: list[Evaluation], folder:
     return printed(view)
 
 
-def test_progress_keeps_best_front_and_failures(tmp_path: Path) -> None:
+def test_progress_counts_failures_and_keeps_best_error_and_front(tmp_path: Path) -> None:
     progress = Progress()
     progress.run_started(make_record(), tmp_path, 0, 200.0)
     for evaluation in EVALUATIONS:
@@ -95,7 +95,7 @@ def test_progress_keeps_best_front_and_failures(tmp_path: Path) -> None:
     assert progress.raw_hypervolume == pytest.approx(by_hand, abs=1e-12)
 
 
-def test_progress_of_a_resumed_run_starts_from_its_record(tmp_path: Path) -> None:
+def test_progress_of_resumed_run_starts_from_the_record(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for evaluation in EVALUATIONS[:3]:
         folder.append(evaluation)
@@ -105,30 +105,30 @@ def test_progress_of_a_resumed_run_starts_from_its_record(tmp_path: Path) -> Non
     assert (progress.n_evaluations, progress.best_error, progress.elapsed_s) == (3, 0.2, 30.0)
 
 
-def test_eta_is_that_of_the_training_at_hand(tmp_path: Path) -> None:
+def test_eta_uses_the_speed_of_the_current_training(tmp_path: Path) -> None:
     progress = Progress()
     progress.run_started(make_record(), tmp_path, 0, 200.0)
     progress.training(10, 100, 5.0)
     assert progress.eta_s is None
     progress.training(40, 100, 20.0)
     assert progress.eta_s == pytest.approx(60 * 0.5)
-    # A second training of the same length starts anew: the speed of the first is not its speed.
+    # A second training of the same length does not use the speed of the first.
     progress.training(1, 100, 60.0)
     assert progress.eta_s is None
     progress.training(3, 100, 64.0)
-    assert progress.eta_s == pytest.approx(200 - 64)  # not 97 * 2 s: the budget ends before
+    assert progress.eta_s == pytest.approx(200 - 64)  # not 97 * 2 s: the budget ends earlier
     progress.phase("search", 64.0)
     assert progress.eta_s is None
 
 
-def test_front_is_sorted_by_size_without_failures_and_copies() -> None:
+def test_front_is_sorted_by_size_without_failures_and_duplicates() -> None:
     copy = dataclasses.replace(HALF, index=5)
     assert front_of([*EVALUATIONS, copy]) == [EMPTY, HALF, FULL]
     assert front_of([]) == []
     assert front_of([FAILED]) == []
 
 
-def test_a_long_front_is_thinned_with_both_ends() -> None:
+def test_long_front_is_thinned_and_keeps_both_ends() -> None:
     front = [dataclasses.replace(FULL, index=i) for i in range(101)]
     assert [e.index for e in evenly_spaced(front, 5)] == [0, 25, 50, 75, 100]
     assert evenly_spaced(front[:4], 5) == front[:4]
@@ -136,7 +136,7 @@ def test_a_long_front_is_thinned_with_both_ends() -> None:
 
 @pytest.mark.parametrize("view_class", [PlainView, LiveView])
 @pytest.mark.parametrize("width", [WIDTH, 140])
-def test_the_end_shows_front_budget_and_files(tmp_path: Path, view_class: type[View], width: int) -> None:
+def test_summary_shows_front_budget_and_files(tmp_path: Path, view_class: type[View], width: int) -> None:
     text = finish(view_class(screen(width)), make_record(), EVALUATIONS, tmp_path)
     lines = text.splitlines()
     assert "Pareto front of ws-nas/random on rte (tiny): 3 of 5 sub-networks" in text
@@ -154,7 +154,7 @@ def test_the_end_shows_front_budget_and_files(tmp_path: Path, view_class: type[V
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_unpruned_network_off_the_front_is_shown_below_it(tmp_path: Path) -> None:
+def test_full_network_off_the_front_is_shown_below_it(tmp_path: Path) -> None:
     better = make_evaluation(1, [2, 100, 4], 0.1)
     text = finish(PlainView(screen()), make_record(), [FULL, better], tmp_path)
     rows = [line for line in text.splitlines() if "100.0 %" in line and line.lstrip().startswith("4")]
@@ -163,38 +163,38 @@ def test_an_unpruned_network_off_the_front_is_shown_below_it(tmp_path: Path) -> 
     assert "112.5 %" in text
 
 
-def test_without_the_unpruned_network_nothing_is_relative_to_it(tmp_path: Path) -> None:
+def test_summary_without_full_network_shows_no_percentages_of_it(tmp_path: Path) -> None:
     text = finish(PlainView(screen()), make_record(), [EMPTY, HALF], tmp_path)
-    assert "of the full network's" not in text
+    assert "relative to the full network" not in text
     assert "0.7200" in text
 
 
-def test_a_run_without_any_evaluation_ends_without_a_picture(tmp_path: Path) -> None:
+def test_run_without_evaluations_draws_no_picture(tmp_path: Path) -> None:
     text = finish(PlainView(screen()), make_record(), [], tmp_path)
     assert "no sub-network was evaluated" in text
     assert "picture" not in text
     assert not (tmp_path / "front.png").exists()
 
 
-def test_what_a_reader_should_know_is_said_at_the_end(tmp_path: Path) -> None:
+def test_summary_prints_notes_of_the_record(tmp_path: Path) -> None:
     record = make_record()
     record.notes.append("training of 'super-network' ended at step 71 of 990")
     text = finish(PlainView(screen(width=140)), record, EVALUATIONS, tmp_path)
     assert "note: training of 'super-network' ended at step 71 of 990" in text
 
 
-def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_picture_raises_one_line(tmp_path: Path) -> None:
     (tmp_path / "front.png").mkdir()
     with pytest.raises(NasbenchError, match="the record is complete, its picture cannot be written: "):
         finish(PlainView(screen()), make_record(), EVALUATIONS, tmp_path)
 
 
-def test_strange_names_are_shown_and_not_interpreted(tmp_path: Path) -> None:
+def test_markup_in_names_is_printed_literally(tmp_path: Path) -> None:
     text = finish(PlainView(screen(width=140)), make_record(method="[red]x[/red]$\\frac"), EVALUATIONS, tmp_path)
     assert "[red]x[/red]$\\frac/random" in text
 
 
-def test_plain_lines_are_few_and_follow_the_budget(tmp_path: Path) -> None:
+def test_plain_lines_follow_phases_and_budget(tmp_path: Path) -> None:
     view = PlainView(screen(width=140))
     view.phase("loading", 0.0)
     view.run_started(make_record(), tmp_path, 0, 1000.0)
@@ -208,7 +208,7 @@ def test_plain_lines_are_few_and_follow_the_budget(tmp_path: Path) -> None:
     lines = [line for line in printed(view).splitlines() if line.startswith("[")]
     assert lines[0] == "[0 s of 16:40] training: step 1 of 100; 0 evaluations"
     assert lines[1] == "[20 s of 16:40] training: step 41 of 100, 30 s left; 0 evaluations"
-    # Each phase is named once when it is first reached, then there is silence for twenty seconds of the budget.
+    # Each new phase prints one line; the next line follows after 20 seconds of the budget.
     assert [line.split("] ")[1].split(":")[0] for line in lines[3:]] == ["validation", "search"]
     assert "loading data and model" in printed(view)
 
@@ -233,7 +233,7 @@ def interrupted(view: LiveView, folder: Path) -> None:
         raise KeyboardInterrupt
 
 
-def test_live_view_gives_the_terminal_back_when_interrupted(tmp_path: Path) -> None:
+def test_live_view_restores_the_terminal_after_an_interrupt(tmp_path: Path) -> None:
     view = LiveView(screen(terminal=True))
     with pytest.raises(KeyboardInterrupt):
         interrupted(view, tmp_path)
@@ -242,7 +242,7 @@ def test_live_view_gives_the_terminal_back_when_interrupted(tmp_path: Path) -> N
     assert 0 <= printed(view).rfind(cursor_off) < printed(view).rfind(cursor_on)
 
 
-def test_live_view_without_a_budget_has_no_limit_to_show(tmp_path: Path) -> None:
+def test_live_view_without_budget_shows_no_limit(tmp_path: Path) -> None:
     view = LiveView(screen())
     view.run_started(make_record(), tmp_path, 0, math.inf)
     view.evaluated(HALF)
@@ -252,7 +252,7 @@ def test_live_view_without_a_budget_has_no_limit_to_show(tmp_path: Path) -> None
     assert " of " not in shown
 
 
-def test_output_that_is_no_terminal_gets_plain_lines() -> None:
+def test_observer_is_plain_without_a_terminal() -> None:
     assert isinstance(observer(quiet=False), PlainView)
     assert isinstance(observer(quiet=True), PlainView)
 
@@ -260,5 +260,5 @@ def test_output_that_is_no_terminal_gets_plain_lines() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (187, "3:07"), (3765, "1:02:45")]
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_duration_formats_seconds(seconds: float, text: str) -> None:
     assert duration(seconds) == text

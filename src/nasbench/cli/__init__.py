@@ -1,4 +1,4 @@
-"""The command line: thin commands, views of a run on the terminal, listings.
+"""The command line: thin commands, views of a run on the terminal, lists of tasks, models, methods and searchers.
 
-May import: the whole engine, and the analysis.
+May import: every package of the engine, and the leaves.
 """

@@ -1,12 +1,12 @@
-"""``nasbench check``: the contracts of methods and searchers, a line each."""
+"""``nasbench check``: runs the contract of methods and searchers and reports one line per check."""
 
 from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from nasbench.errors import UnknownName, UserError, in_one_line
 from nasbench.plugins import registry
@@ -14,17 +14,17 @@ from nasbench.plugins.method import Method
 from nasbench.search.searcher import Searcher
 
 Line = tuple[bool, str, str]
-"""Whether a check passed, its name, and what was seen or why it failed."""
+"""Whether a check passed, the name of the check, and its observation or the reason why it failed."""
 
 
 def find_targets(target: str, plugins: tuple[Path, ...] = ()) -> list[type[Method] | type[Searcher]]:
-    """What is to be checked.
+    """The classes to check.
 
     Args:
-        target: the name of a method or searcher, or the path of a file that defines some.
+        target: the name of a method or searcher, or the path of a Python file that defines methods or searchers.
 
     Raises:
-        UserError: if there is no such thing.
+        UserError: for an unknown name, or a file that defines neither a method nor a searcher.
     """
     if target.endswith(".py"):
         module = registry.load_file(Path(target))
@@ -45,27 +45,29 @@ def find_targets(target: str, plugins: tuple[Path, ...] = ()) -> list[type[Metho
 
 
 def check(cls: type[Method] | type[Searcher]) -> Iterator[Line]:
-    """Run every check of a class's contract, each in turn, whatever became of those before it."""
+    """Run all checks of the contract in turn; a failed check does not stop the later ones."""
     with tempfile.TemporaryDirectory(prefix="nasbench-check-") as folder:
-        checks, subject = _contract(cls, Path(folder))
-        for name, run in checks.items():
-            yield _carry_out(name, run, subject, inspect.getfile(cls))
+        for name, run in _contract(cls, Path(folder)).items():
+            yield _carry_out(name, run, inspect.getfile(cls))
 
 
-def _contract(cls: type[Method] | type[Searcher], folder: Path) -> tuple[Mapping[str, Callable[[Any], str]], object]:
+def _contract(cls: type[Method] | type[Searcher], folder: Path) -> dict[str, Callable[[], str]]:
+    """The checks by name; the runs that they make are written below ``folder``."""
     from nasbench.testing.contract import METHOD_CHECKS
     from nasbench.testing.searcher_contract import SEARCHER_CHECKS, SearcherSubject
     from nasbench.testing.subject import MethodSubject
 
     if issubclass(cls, Method):
-        return METHOD_CHECKS, MethodSubject(cls, folder)
-    return SEARCHER_CHECKS, SearcherSubject(cls, folder)
+        method = MethodSubject(cls, folder)
+        return {name: partial(run, method) for name, run in METHOD_CHECKS.items()}
+    searcher = SearcherSubject(cls, folder)
+    return {name: partial(run, searcher) for name, run in SEARCHER_CHECKS.items()}
 
 
-def _carry_out(name: str, run: Callable[[Any], str], subject: object, file: str) -> Line:
+def _carry_out(name: str, run: Callable[[], str], file: str) -> Line:
     try:
-        return True, name, run(subject)
+        return True, name, run()
     except AssertionError as error:
         return False, name, " ".join(str(error).split())
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code can raise anything; the other checks still run
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin can raise anything; the other checks still run
         return False, name, in_one_line(error, [file])

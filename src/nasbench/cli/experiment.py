@@ -1,4 +1,4 @@
-"""``nasbench experiment``: the runs that a figure needs, one after the other, those that are left to make."""
+"""``nasbench experiment``: makes the missing runs of a figure, one after the other."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from nasbench.runs.request import RunRequest, default_model, make_request
 def runs(
     name: str, tasks: Sequence[str] = (), models: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> list[RunSpecification]:
-    """The runs of an experiment, restricted where something is given.
+    """The runs of an experiment.
 
-    Returns:
-        :class:`nasbench.analysis.experiments.definitions.RunSpecification` each.
+    Args:
+        tasks: make only these; empty for those of the paper.
+        models: likewise.
+        seeds: likewise.
 
     Raises:
         UnknownName: for an experiment, task or model that does not exist.
+        UserError: for a negative seed.
     """
     for kind, names, known in (("task", tasks, registry.tasks()), ("model", models, registry.models())):
         for asked in names:
@@ -40,9 +43,9 @@ def runs(
 def commands(
     specifications: Sequence[RunSpecification], device: str, data_dir: Path | None, results: Path
 ) -> Iterator[str]:
-    """The command of each run; one that is complete has a comment that says so."""
+    """The command of each run; the command of a complete run ends in the comment ``# complete``."""
     for wanted in specifications:
-        # Without a folder for the task and model there is no run of theirs, and the request would take seconds.
+        # Building a request takes seconds. Without a folder for this task and model no run can be complete.
         made = (results / wanted.task / wanted.model).is_dir()
         complete = made and _is_complete(_request(wanted, device, data_dir, results))
         yield wanted.command() + ("  # complete" if complete else "")
@@ -51,22 +54,22 @@ def commands(
 def carry_out(
     specifications: Sequence[RunSpecification], quiet: bool, device: str, data_dir: Path | None, results: Path
 ) -> int:
-    """Make the runs; one that is complete is passed over, one that fails does not keep the others from being made.
+    """Make the runs. Complete runs are skipped; a failed run does not stop the others.
 
     Returns:
-        How many failed.
+        The number of failed runs.
 
     Raises:
-        UserError: before anything is run, if one of the runs cannot be.
+        UserError: before the first run, if any of the runs is impossible.
     """
     console, n_failed = Console(highlight=False), 0
     requests = [_request(wanted, device, data_dir, results) for wanted in specifications]
     for request in requests:
         if request.effective_budget_s is None and request.max_evaluations is None:
-            one_that_has = default_model(request.task, request.device_class)
+            usable = default_model(request.task, request.device_class)
             raise UserError(
                 f"task {request.task.name!r} has no budget for {request.model.name!r} on a {request.device_class}; "
-                f"choose the model of all runs with --model, for example --model {one_that_has}"
+                f"choose the model of all runs with --model, for example --model {usable}"
             )
     for number, (wanted, request) in enumerate(zip(specifications, requests, strict=True), start=1):
         console.print(Text(f"\n[{number} of {len(specifications)}] {wanted.command()}"), soft_wrap=True)
@@ -103,7 +106,7 @@ def _is_complete(request: RunRequest) -> bool:
 
 
 def _run(request: RunRequest, quiet: bool) -> str | None:
-    """Make one run; why it failed, None if it did not."""
+    """Make one run. Returns why it failed, None if it succeeded."""
     if _is_complete(request):
         Console(highlight=False).print("complete already")
         return None

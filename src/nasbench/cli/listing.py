@@ -1,57 +1,60 @@
-"""What there is: tasks, models, methods and searchers, as data for programs and as tables for people."""
+"""Lists of tasks, models, methods and searchers: as rows for programs and as tables for readers."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from nasbench.declarations.model import Model
 from nasbench.declarations.task import Task
 from nasbench.plugins import registry
+from nasbench.plugins.method import Method
 from nasbench.plugins.options import choices
 from nasbench.plugins.registry import Catalogue, PluginError
+from nasbench.search.searcher import Searcher
 
-Entry = dict[str, Any]
+T = TypeVar("T")
+Row = dict[str, object]
+"""What a list says about one task, model, method or searcher: keys as in the JSON output."""
 OPTIONS_WIDTH = 48
-"""Columns that options get, at most, before they take the next line."""
+"""Largest width of the column of options, characters; longer text continues on the next line."""
 PIPE_WIDTH = 200
-"""Columns of a table that goes to a file or another program, where no terminal limits it."""
+"""Width of a table that goes to a file or another program, characters."""
 
 
-def tasks() -> list[Entry]:
-    """One entry a task: its declaration, and budgets as ``track/device class: seconds``."""
-    return _entries(registry.tasks(), _task_entry)
+def tasks() -> list[Row]:
+    """One row per task: its declaration, with budgets as ``track/device class: seconds``."""
+    return _rows(registry.tasks(), _task_row)
 
 
-def models() -> list[Entry]:
-    """One entry a model: its declaration."""
-    return _entries(registry.models(), _model_entry)
+def models() -> list[Row]:
+    """One row per model: its declaration."""
+    return _rows(registry.models(), dataclasses.asdict)
 
 
-def methods(plugins: tuple[Path, ...] = ()) -> list[Entry]:
-    """One entry a method. A plugin that cannot be used is listed with ``broken``: why."""
-    return _entries(registry.methods(plugins), _method_entry)
+def methods(plugins: tuple[Path, ...] = ()) -> list[Row]:
+    """One row per method. The row of a plugin that cannot be used has the reason under ``broken``."""
+    return _rows(registry.methods(plugins), _method_row)
 
 
-def searchers(plugins: tuple[Path, ...] = ()) -> list[Entry]:
-    """One entry a searcher. A plugin that cannot be used is listed with ``broken``: why."""
-    return _entries(registry.searchers(plugins), _class_entry)
+def searchers(plugins: tuple[Path, ...] = ()) -> list[Row]:
+    """One row per searcher. The row of a plugin that cannot be used has the reason under ``broken``."""
+    return _rows(registry.searchers(plugins), _class_row)
 
 
-def to_json(entries: Sequence[Entry]) -> str:
-    """For programs. Keys stay, new ones may come."""
-    return json.dumps(entries, indent=1, sort_keys=True, default=str)
+def to_json(rows: Sequence[Row]) -> str:
+    """The rows as JSON, for programs. Keys are never removed; new keys may come."""
+    return json.dumps(rows, indent=1, sort_keys=True, default=str)
 
 
-def print_table(entries: Sequence[Entry], columns: Mapping[str, str]) -> None:
-    """A table on stdout.
+def print_table(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
+    """Print the rows as a table on stdout.
 
     Args:
-        columns: key of an entry to the column's heading; the last column takes what is left of the line.
+        columns: key in the rows to the heading of the column; the last column takes the rest of the line.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -59,69 +62,67 @@ def print_table(entries: Sequence[Entry], columns: Mapping[str, str]) -> None:
     from rich.text import Text
 
     is_terminal = sys.stdout.isatty()
+    separator = "\n" if is_terminal else "  "
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     last = list(columns)[-1]
     for key, heading in columns.items():
         may_wrap = key in (last, "options")
         width = OPTIONS_WIDTH if key == "options" else None
         table.add_column(heading, overflow="fold", no_wrap=not may_wrap, max_width=width)
-    for entry in entries:
-        if "broken" in entry:
-            cells = {"name": entry["name"], last: f"cannot be used: {entry['broken']}"}
+    for row in rows:
+        if "broken" in row:
+            cells = {"name": str(row["name"]), last: f"cannot be used: {row['broken']}"}
         else:
-            cells = {key: _cell(entry.get(key), "\n" if is_terminal else "  ") for key in columns}
+            cells = {key: _cell(row.get(key), separator) for key in columns}
             if "options" in cells:
-                cells["options"] = _options_cell(entry, "\n" if is_terminal else "  ")
-        table.add_row(*(Text(cells.get(key, "")) for key in columns), style="red" if "broken" in entry else None)
+                cells["options"] = _options_cell(row["options"], row["choices"], separator)
+        table.add_row(*(Text(cells.get(key, "")) for key in columns), style="red" if "broken" in row else None)
     Console(width=None if is_terminal else PIPE_WIDTH).print(table)
 
 
-def _entries(catalogue: Catalogue[Any], describe: Any) -> list[Entry]:
-    found = []
+def _rows(catalogue: Catalogue[T], describe: Callable[[T], Row]) -> list[Row]:
+    found: list[Row] = []
     for name in catalogue:
         try:
-            entry = describe(catalogue[name])
+            row = describe(catalogue[name])
         except PluginError as error:
-            entry = {"broken": str(error)}
-        found.append({"name": name, **entry, "source": catalogue.place(name)})
+            row = {"broken": str(error)}
+        found.append({"name": name, **row, "source": catalogue.place(name)})
     return found
 
 
-def _task_entry(task: Task) -> Entry:
-    entry = dataclasses.asdict(task)
-    entry["budgets"] = {"/".join(cell): seconds for cell, seconds in sorted(task.budgets.items())}
-    return entry
+def _task_row(task: Task) -> Row:
+    budgets = {"/".join(key): seconds for key, seconds in sorted(task.budgets.items())}
+    return {**dataclasses.asdict(task), "budgets": budgets}
 
 
-def _model_entry(model: Model) -> Entry:
-    return dataclasses.asdict(model)
-
-
-def _method_entry(method: Any) -> Entry:
+def _method_row(method: type[Method]) -> Row:
     return {
-        **_class_entry(method),
+        **_class_row(method),
         "spaces": list(method.spaces),
         "default_searcher": method.default_searcher,
         "multi_fidelity": method.multi_fidelity,
     }
 
 
-def _class_entry(cls: Any) -> Entry:
+def _class_row(cls: type[Method] | type[Searcher]) -> Row:
     options = cls.Options()
     defaults = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {"summary": cls.summary, "options": defaults, "choices": choices(cls.Options)}
 
 
-def _options_cell(entry: Entry, separator: str) -> str:
-    """The defaults, each with what else it can be; "-" where something else decides."""
+def _options_cell(options: object, choices_of: object, separator: str) -> str:
+    """Each option with its default and, in brackets, its other choices; "-" if there are no options."""
+    assert isinstance(options, Mapping)
+    assert isinstance(choices_of, Mapping)
     shown = []
-    for name, default in entry["options"].items():
-        others = [choice for choice in entry["choices"].get(name, ()) if choice != default]
+    for name, default in options.items():
+        others = [choice for choice in choices_of.get(name, ()) if choice != default]
         shown.append(f"{name}={_cell(default)}" + (f" ({', '.join(others)})" if others else ""))
     return separator.join(shown) or "-"
 
 
-def _cell(value: Any, separator: str = "  ") -> str:
+def _cell(value: object, separator: str = "  ") -> str:
     if value is None:
         return "-"
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
 """The command line: ``nasbench COMMAND``.
 
-Commands are thin: they turn texts into arguments, call the engine or the analysis, and print. Whatever a command needs
-is imported when it runs, so that ``nasbench --help`` answers at once. :func:`main` is the only place that decides what
-a failure looks like.
+Commands are thin: they turn text into arguments, call the engine or the analysis, and print. A command imports the
+modules it needs when it runs, so that ``nasbench --help`` answers at once. Only :func:`main` turns exceptions into
+messages and exit codes.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from nasbench import __version__
 from nasbench.errors import NasbenchError
 
+if TYPE_CHECKING:
+    from nasbench.cli.listing import Row
+
 ISSUE_HINT = "this is a bug in nasbench, please report it with the lines above"
 INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
-RESUMABLE = "interrupted; what was recorded is kept, and the same command resumes"
+"""Exit code after an interrupt: 128 + SIGINT, as in shells."""
+RESUMABLE = "interrupted; the record is kept, and the same command resumes the run"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 if all went well, 2 for a user's mistake, 1 for a failure, 130 if interrupted."""
-    # Threads that wait for each other spin by default, and on a machine that does anything else at the same time they
-    # spin away the time of those they wait for: with other work running, steps of a training took five times as long.
+    """Run a command and exit: code 0 after success, 2 for a user's mistake, 1 for a failure, 130 after an interrupt."""
+    # By default OpenMP threads spin while they wait for each other. On a machine with other work, spinning threads take
+    # the cores from the threads they wait for: training steps took five times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(_run(arguments))
 
@@ -46,16 +49,16 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has had enough (`nasbench tasks | head`). Python must not try to flush again at exit.
+        # The reader closed the pipe (`nasbench tasks | head`). Python must not flush stdout again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:  # noqa: BLE001 - whatever it is, whoever sees it learns that it is not their fault
+    except Exception:  # noqa: BLE001 - every other exception is a bug, and the user is told so
         traceback.print_exc()
         return _fail(ISSUE_HINT, 1)
 
 
 def _fail(message: str, code: int) -> int:
-    """One line on stderr, whatever the message is made of."""
+    """Print the message as one line on stderr and return the exit code."""
     click.echo(f"error: {' '.join(message.split())}", err=True)
     return code
 
@@ -66,10 +69,10 @@ def _fail(message: str, code: int) -> int:
 @click.version_option(__version__, prog_name="nasbench", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Prune pre-trained language models by multi-objective neural architecture search, and compare ways to do it.
+    """Prune pre-trained language models by multi-objective neural architecture search, and compare methods.
 
     \b
-    A first run, which needs nothing from outside:
+    A first run, which downloads nothing:
         nasbench run --method ws-nas --task demo
     """
     if context.invoked_subcommand is None:
@@ -83,58 +86,91 @@ plugin_option = click.option(
 results_option = click.option(
     "--results", type=PATH, default=Path("results"), show_default=True, help="The folder of runs."
 )
-
-
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="auto: a GPU if any.",
+    help="auto: a GPU if there is one.",
 )
 data_option = click.option(
-    "--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="Local data; else $NASBENCH_DATA_DIR, else the hub."
+    "--data-dir",
+    type=PATH,
+    envvar="NASBENCH_DATA_DIR",
+    help="The folder of local data; default: $NASBENCH_DATA_DIR, or the hub.",
 )
-quiet_option = click.option(
-    "--quiet", is_flag=True, help="Plain lines instead of a live view, as when not on a terminal."
-)
+quiet_option = click.option("--quiet", is_flag=True, help="Print plain lines instead of a live view.")
+
+
+class RunArguments(TypedDict):
+    """Arguments of ``nasbench run`` that a record keeps."""
+
+    method: str
+    task: str
+    model: str | None
+    space: str | None
+    searcher: str | None
+    settings: tuple[str, ...]
+    seed: int
+    device: str
+    results: Path
+    budget_s: float | None
+    max_evaluations: int | None
+
+
+class ExperimentArguments(TypedDict):
+    """Arguments of ``nasbench experiment`` that all its runs share."""
+
+    device: str
+    data_dir: Path | None
+    results: Path
 
 
 @cli.command()
-@click.option("--method", required=True, help="See nasbench methods.")
-@click.option("--task", required=True, help="See nasbench tasks; or the path of your own declaration, a .toml file.")
-@click.option("--model", help="See nasbench models; default: the task's.")
+@click.option("--method", required=True, help="A name from nasbench methods.")
+@click.option("--task", required=True, help="A name from nasbench tasks, or the path of your own .toml file.")
+@click.option("--model", help="A name from nasbench models; default: the task's.")
 @click.option("--space", help="small, medium, layer or large; default: the task's.")
-@click.option("--searcher", help="See nasbench searchers; default: the method's.")
+@click.option("--searcher", help="A name from nasbench searchers; default: the method's.")
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="An option of the method; searcher.KEY for its searcher.",
+    help="An option of the method, or searcher.KEY for an option of its searcher (repeatable).",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the data split and everything random.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="The seed of the data split and of all randomness."
+)
 @device_option
 @data_option
 @results_option
-@click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="Other than the task's: an unofficial run.")
-@click.option("--max-evaluations", type=int, help="Stop after so many, however fast the machine is.")
+@click.option(
+    "--budget",
+    "budget_s",
+    type=float,
+    metavar="SECONDS",
+    help="A budget other than the task's; makes the run unofficial.",
+)
+@click.option(
+    "--max-evaluations",
+    type=int,
+    help="Stop after this many evaluations; without --budget there is then no time limit.",
+)
 @plugin_option
 @quiet_option
-def run(quiet: bool, **arguments: Any) -> int:
-    """Run a method on a task, or resume it.
+def run(quiet: bool, plugins: tuple[Path, ...], data_dir: Path | None, **arguments: Unpack[RunArguments]) -> int:
+    """Run a method on a task, or resume the run.
 
-    The same command again resumes an interrupted run with the budget it had left. A run that is complete is not
-    run again.
+    The same command resumes an interrupted run with the budget it had left. It does not repeat a complete run.
     """
     from nasbench.cli import terminal
     from nasbench.plugins.registry import PluginError
     from nasbench.runs.request import make_request, record_unusable_plugin
 
     try:
-        request = make_request(**arguments)
+        request = make_request(**arguments, plugins=plugins, data_dir=data_dir)
     except PluginError as error:
-        del arguments["plugins"], arguments["data_dir"]
         record_unusable_plugin(str(error), **arguments)
         raise
     from nasbench.runs import runner
@@ -149,7 +185,7 @@ def run(quiet: bool, **arguments: Any) -> int:
     return 0
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @cli.command()
@@ -159,7 +195,7 @@ def tasks(as_json: bool) -> None:
     from nasbench.cli import listing
 
     columns = {"name": "task", "metric": "metric", "default_models": "default model", "budgets": "budget in s"}
-    _show(listing.tasks(), as_json, {**columns, "summary": "what"})
+    _show(listing.tasks(), as_json, {**columns, "summary": "summary"})
 
 
 @cli.command()
@@ -168,7 +204,7 @@ def models(as_json: bool) -> None:
     """List the pre-trained models."""
     from nasbench.cli import listing
 
-    _show(listing.models(), as_json, {"name": "model", "track": "track", "summary": "what"})
+    _show(listing.models(), as_json, {"name": "model", "track": "track", "summary": "summary"})
 
 
 @cli.command()
@@ -179,7 +215,7 @@ def methods(plugins: tuple[Path, ...], as_json: bool) -> None:
     from nasbench.cli import listing
 
     columns = {"name": "method", "default_searcher": "searcher", "spaces": "spaces", "options": "options"}
-    _show(listing.methods(plugins), as_json, {**columns, "summary": "what"})
+    _show(listing.methods(plugins), as_json, {**columns, "summary": "summary"})
 
 
 @cli.command()
@@ -189,20 +225,24 @@ def searchers(plugins: tuple[Path, ...], as_json: bool) -> None:
     """List the searchers and their options."""
     from nasbench.cli import listing
 
-    _show(listing.searchers(plugins), as_json, {"name": "searcher", "options": "options", "summary": "what"})
+    _show(listing.searchers(plugins), as_json, {"name": "searcher", "options": "options", "summary": "summary"})
 
 
 @cli.command()
 @click.argument("run", type=PATH)
 @click.option(
-    "--max-params", type=float, default=1.0, show_default=True, help="At most this fraction of the parameters."
+    "--max-params",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="The largest fraction of the parameters that the network may keep.",
 )
 @click.option("--out", type=PATH, required=True, help="The folder for the pruned model; it must not exist.")
 def export(run: Path, max_params: float, out: Path) -> None:
     """Save a pruned network of a run.
 
-    RUN is the run's folder. Of its front, the network with the best validation error among those small enough is saved;
-    nasbench.load(OUT) loads it.
+    RUN is the run's folder. The command saves the network of the Pareto front that has the best validation error among
+    those small enough. nasbench.load(OUT) loads the saved network.
     """
     from nasbench.runs.export import export as carry_out
 
@@ -215,10 +255,10 @@ def export(run: Path, max_params: float, out: Path) -> None:
 @cli.command()
 @results_option
 @click.option("--out", type=PATH, default=Path("report"), show_default=True, help="The folder for the report.")
-@click.option("--figure", "figures", multiple=True, help="Only this figure (repeatable): 2 to 12, or a name.")
-@click.option("--refit", is_flag=True, help="Normalise by the runs at hand instead of by the frozen quantiles.")
+@click.option("--figure", "figures", multiple=True, help="Make only this figure (repeatable): 2 to 12, or a name.")
+@click.option("--refit", is_flag=True, help="Normalise by the runs in the folder instead of by the frozen quantiles.")
 def report(results: Path, out: Path, figures: tuple[str, ...], refit: bool) -> int:
-    """Make tables, figures and a page."""
+    """Make tables, figures and an HTML page."""
     from nasbench.analysis.report import report as module
 
     outcome = module.report(results, out, figures or None, refit)
@@ -226,20 +266,20 @@ def report(results: Path, out: Path, figures: tuple[str, ...], refit: bool) -> i
         click.echo(f"warning: {' '.join(warning.split())}", err=True)
     for path in outcome.files if figures else outcome.files[-1:]:
         click.echo(path)
-    return int(outcome.exit_code)
+    return outcome.exit_code
 
 
 @cli.command()
 @results_option
 @click.option("--out", type=PATH, default=Path("leaderboard.md"), show_default=True, help="The file to write or check.")
-@click.option("--check", "only_check", is_flag=True, help="Fail if the file is not what the results say.")
+@click.option("--check", "only_check", is_flag=True, help="Fail if the file does not match the results.")
 def leaderboard(results: Path, out: Path, only_check: bool) -> None:
     """Write or check the leaderboard."""
     from nasbench.analysis.report import leaderboard as module
 
     if only_check:
         module.check_leaderboard(results, out)
-        click.echo(f"{out} is what {results} says")
+        click.echo(f"{out} matches {results}")
     else:
         from nasbench.records.record import write_atomically
 
@@ -249,23 +289,31 @@ def leaderboard(results: Path, out: Path, only_check: bool) -> None:
 
 @cli.command()
 @click.argument("name")
-@click.option("--task", "tasks", multiple=True, help="Only this task (repeatable); default: the paper's eight.")
-@click.option("--model", "models", multiple=True, help="Only this model (repeatable); default: the paper's two.")
+@click.option("--task", "tasks", multiple=True, help="Only this task (repeatable); default: the paper's eight tasks.")
+@click.option("--model", "models", multiple=True, help="Only this model (repeatable); default: the paper's two models.")
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only this seed (repeatable); default: 0 to 9.")
-@click.option("--dry-run", is_flag=True, help="Print the commands of the runs, and which are complete.")
+@click.option("--dry-run", is_flag=True, help="Print the command of each run and mark the complete runs.")
 @device_option
 @data_option
 @results_option
 @quiet_option
-def experiment(dry_run: bool, quiet: bool, **arguments: Any) -> int:
+def experiment(
+    name: str,
+    tasks: tuple[str, ...],
+    models: tuple[str, ...],
+    seeds: tuple[int, ...],
+    dry_run: bool,
+    quiet: bool,
+    **arguments: Unpack[ExperimentArguments],
+) -> int:
     """Make all runs that a figure needs.
 
     NAME is fig5 (spaces), fig6 (searchers), fig7 (training strategies), fig8 (methods; fig9 and fig10 show the same
-    runs), fig11 or fig12 (searchers of one method). Runs that are complete are passed over.
+    runs), fig11 or fig12 (searchers of one method). Complete runs are skipped.
     """
     from nasbench.cli import experiment as module
 
-    runs = module.runs(arguments.pop("name"), *(arguments.pop(key) for key in ("tasks", "models", "seeds")))
+    runs = module.runs(name, tasks, models, seeds)
     if dry_run:
         for command in module.commands(runs, **arguments):
             click.echo(command)
@@ -280,9 +328,9 @@ def experiment(dry_run: bool, quiet: bool, **arguments: Any) -> int:
 @cli.command()
 @results_option
 def claims(results: Path) -> None:
-    """Hold the paper's claims against the results.
+    """Test the paper's claims against the results.
 
-    Each is confirmed, refuted, undecided or not run.
+    The verdict on each claim is confirmed, refuted, undecided or not run.
     """
     from nasbench.analysis.report import claims as module
 
@@ -294,8 +342,8 @@ def claims(results: Path) -> None:
 def freeze(results: Path) -> None:
     """Freeze the scales of the hypervolume.
 
-    Writes the next version of the quantiles that objectives are normalised with: what was frozen before, and tasks and
-    models that had none and that two methods have run on.
+    Objectives are normalised by quantiles. The command writes the next version of the quantiles: it copies all frozen
+    quantiles and adds each new scenario (task, model and device class) on which at least two methods have run.
     """
     from nasbench.analysis.scoring import quantiles
 
@@ -305,16 +353,16 @@ def freeze(results: Path) -> None:
         click.echo(f"warning: {' '.join(warning.split())}", err=True)
     for scenario in frozen.scenarios:
         click.echo(scenario)
-    click.echo(frozen.path if frozen.scenarios else f"nothing to freeze; the newest is {frozen.path}")
+    click.echo(frozen.path if frozen.scenarios else f"nothing to freeze; the newest quantiles are {frozen.path}")
 
 
 @cli.command()
 @click.argument("target")
 @plugin_option
 def check(target: str, plugins: tuple[Path, ...]) -> int:
-    """Hold a method or searcher to its contract.
+    """Check a method or searcher against its contract.
 
-    TARGET is its name, or the path of a Python file that defines some.
+    TARGET is a name, or the path of a Python file that defines methods or searchers.
     """
     from nasbench.cli.check import check as carry_out
     from nasbench.cli.check import find_targets
@@ -332,7 +380,7 @@ def check(target: str, plugins: tuple[Path, ...]) -> int:
 
 @cli.command("new-method")
 @click.argument("name")
-@click.option("--out", type=PATH, default=Path(), help="The folder for the two files; default: this one.")
+@click.option("--out", type=PATH, default=Path(), help="The folder for the two files; default: the current folder.")
 def new_method(name: str, out: Path) -> None:
     """Write a working method and its test."""
     from nasbench.cli.scaffold import write_method
@@ -344,10 +392,10 @@ def new_method(name: str, out: Path) -> None:
     click.echo(f"  pytest {test_file}")
 
 
-def _show(entries: list[dict[str, Any]], as_json: bool, columns: dict[str, str]) -> None:
+def _show(rows: list[Row], as_json: bool, columns: dict[str, str]) -> None:
     from nasbench.cli import listing
 
     if as_json:
-        click.echo(listing.to_json(entries))
+        click.echo(listing.to_json(rows))
     else:
-        listing.print_table(entries, columns)
+        listing.print_table(rows, columns)

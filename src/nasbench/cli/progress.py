@@ -1,4 +1,4 @@
-"""The state of a run as its events tell it, for whoever shows it. No clock: times are those of the events."""
+"""The state of a run, collected from its events for a view. Reads no clock: all times come with the events."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from nasbench.runs.observer import Observer
 from nasbench.search.pareto import Front, hypervolume
 
 RAW_REFERENCE = (1.0, 1.0)
-"""Of the hypervolume shown while a run is on: error and parameter fraction as they are, each at most 1. Rankings use
-normalised objectives and another reference (:data:`nasbench.declarations.task.REFERENCE_POINT`); the two do not compare."""
+"""Reference point of the hypervolume shown during a run: raw error and parameter fraction, each at most 1. Rankings
+normalise the objectives and use :data:`nasbench.declarations.task.REFERENCE_POINT`, so their numbers differ."""
 
 
 class Progress(Observer):
-    """Keeps what a view needs; views override :meth:`changed` and the two ends of a run."""
+    """The state that views show. Views override :meth:`changed`, :meth:`run_started` and :meth:`run_finished`."""
 
     def __init__(self) -> None:
         self.record: RunRecord | None = None
@@ -31,22 +31,22 @@ class Progress(Observer):
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds to the end of the current training at its speed so far, or to that of the budget if it is nearer."""
+        """Seconds to the end of the current training at its speed so far, but at most those left in the budget."""
         if self.steps is None:
             return None
         (done, total), (first, since_s) = self.steps, self._first_step
         if done <= first:
             return None
-        of_training = (self.elapsed_s - since_s) / (done - first) * (total - done)
-        return max(0.0, min(of_training, self.budget_s - self.elapsed_s))
+        training_s = (self.elapsed_s - since_s) / (done - first) * (total - done)
+        return max(0.0, min(training_s, self.budget_s - self.elapsed_s))
 
     @property
     def raw_hypervolume(self) -> float:
-        """Of what has been found, with reference :data:`RAW_REFERENCE`."""
+        """Hypervolume of the evaluations so far, with reference point :data:`RAW_REFERENCE`."""
         return hypervolume(self.front.values, RAW_REFERENCE)
 
     def changed(self) -> None:
-        """Something that is shown has changed."""
+        """Called after each change of the state."""
 
     def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
         self.record, self.folder, self.budget_s = record, folder, budget_s

@@ -1,4 +1,4 @@
-"""The end of a run for a person: the Pareto front, how the budget was spent, where the files are."""
+"""The summary printed after a run: the Pareto front, how the budget was spent, where the files are."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nasbench.records.front import front_of, full_network
 from nasbench.records.record import Evaluation, RunRecord
 
 MAX_ROWS = 20
-"""Of the front's table; a longer front is shown by this many of its members, evenly spaced."""
+"""Largest number of rows in the table of the front; a longer front is thinned evenly."""
 
 
 def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Evaluation], folder: Path) -> None:
-    """Everything that is said after a run."""
+    """Print the whole summary."""
     front, full = front_of(evaluations), full_network(record, evaluations)
     identity = record.identity
     console.print()
@@ -32,7 +32,7 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
         console.print(Text(heading, style="bold"))
         console.print(front_table(record, shown, full))
         if full is not None:
-            console.print(Text("percentages after a metric are of the full network's", style="dim"))
+            console.print(Text("percentages after a metric are relative to the full network", style="dim"))
         console.print()
     else:
         console.print(Text("no sub-network was evaluated, so there is no front"))
@@ -49,14 +49,14 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
 
 
 def evenly_spaced(front: list[Evaluation], n: int) -> list[Evaluation]:
-    """At most ``n`` members, both ends among them."""
+    """At most ``n`` evaluations of the front, evenly spaced, with both ends."""
     if len(front) <= n:
         return front
     return [front[round(i * (len(front) - 1) / (n - 1))] for i in range(n)]
 
 
 def front_table(record: RunRecord, front: Sequence[Evaluation], full: Evaluation | None) -> Table:
-    """One row a sub-network, and the full network below the line. Fits 80 columns."""
+    """One row per sub-network, and the full network below a line. At most 80 characters wide."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     for heading in ("layers", "heads", "units", "params", "M", f"validation {record.metric}", f"test {record.metric}"):
         table.add_column(heading, justify="right", no_wrap=not heading.endswith(record.metric))
@@ -69,7 +69,7 @@ def front_table(record: RunRecord, front: Sequence[Evaluation], full: Evaluation
 
 
 def budget_table(charged_s: Mapping[str, float], budget_s: float | None) -> Table:
-    """Charged seconds by phase, and the share of each in what was spent."""
+    """Charged seconds by phase, and the share of each phase in their sum."""
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("budget", header_style="bold")
     spent_s = sum(charged_s.values())
@@ -112,7 +112,7 @@ def _cells(evaluation: Evaluation, full: Evaluation | None) -> list[str]:
 
 
 def _range(counts: Sequence[int]) -> str:
-    """Heads or units of the layers that have any: one number where all have the same."""
+    """Smallest and largest count among the layers that have any; one number if the two are equal."""
     if not counts:
         return "0"
     low, high = min(counts), max(counts)
@@ -120,7 +120,7 @@ def _range(counts: Sequence[int]) -> str:
 
 
 def _metric(error: float | None, error_of_full: float | None) -> str:
-    """The metric, and what that is of the full network's, where the full network is better than nothing."""
+    """The metric, with its percentage of the full network's metric where that is above 0."""
     if error is None:
         return "-"
     metric = 1 - error

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live view on a terminal, plain lines elsewhere, and at the end the front."""
+"""Views of a run: live on a terminal, plain lines elsewhere. Both end with the summary of the run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nasbench.cli.summary import duration, print_summary
 from nasbench.records.record import Evaluation, RunRecord
 
 PLAIN_WIDTH = 120
-"""Columns of the final table where no terminal limits it."""
+"""Width of the summary where no terminal limits it, characters."""
 REFRESHES_PER_S = 4
 
 
 class View(Progress, AbstractContextManager["View"]):
-    """What both views share: a heading, and the end. A context manager, so that a live view always lets go."""
+    """The base of both views: prints a heading and the summary. Leaving its context releases the terminal."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -54,10 +54,10 @@ class View(Progress, AbstractContextManager["View"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to let go of."""
+        """Release the terminal; nothing to do for plain output."""
 
     def found(self) -> str:
-        """Evaluations, best error and hypervolume so far, as one text."""
+        """Number of evaluations, best error and hypervolume so far."""
         limit = None if self.record is None else self.record.identity.max_evaluations
         count = f"{self.n_evaluations} evaluations" if limit is None else f"{self.n_evaluations} of {limit} evaluations"
         if self.best_error is None:
@@ -66,7 +66,7 @@ class View(Progress, AbstractContextManager["View"]):
         return f"{count}{failed}, best error {self.best_error:.4f}, hypervolume {self.raw_hypervolume:.4f}"
 
     def steps_text(self) -> str:
-        """How far the current training is and how long it will take, empty if there is none."""
+        """Progress of the current training and its remaining time; empty outside training."""
         if self.steps is None:
             return ""
         done, total = self.steps
@@ -75,7 +75,7 @@ class View(Progress, AbstractContextManager["View"]):
 
 
 class PlainView(View):
-    """Lines for logs: one when a phase is seen for the first time, and one a while."""
+    """Lines for logs: one at the start of each new phase, and one per :attr:`interval_s`."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -84,13 +84,13 @@ class PlainView(View):
 
     @property
     def interval_s(self) -> float:
-        """Between lines, in seconds of the budget: some fifty lines a run, none faster than every ten seconds."""
+        """Charged seconds between two lines: a fiftieth of the budget, but from 10 to 60."""
         return min(max(self.budget_s / 50, 10), 60)
 
     def changed(self) -> None:
         if self.record is None:
             return
-        # A training is worth a line once its first step is made.
+        # The first line on a training waits for its first step.
         is_new = self.phase_name not in self._phases and (self.phase_name != "training" or self.steps is not None)
         if is_new or self.elapsed_s - self._last_s >= self.interval_s:
             self._phases.add(self.phase_name)
@@ -101,7 +101,7 @@ class PlainView(View):
 
 
 class LiveView(View):
-    """Three lines that stay where they are and tell how things stand; they make room for the final table."""
+    """Three lines that are updated in place and replaced by the summary at the end."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -123,7 +123,7 @@ class LiveView(View):
         self._live.stop()
 
     def render(self) -> RenderableType:
-        """The view as of now; called by rich's thread, a few times a second."""
+        """The current view. Rich calls this from its own thread, :data:`REFRESHES_PER_S` times a second."""
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(width=8)
         grid.add_column(ratio=1)
@@ -144,7 +144,7 @@ class LiveView(View):
 
 
 def observer(quiet: bool) -> View:
-    """The view that suits where the output goes."""
+    """A live view if stdout is a terminal and ``quiet`` is false, else plain lines."""
     if quiet or not sys.stdout.isatty():
         return PlainView(Console(width=PLAIN_WIDTH, highlight=False))
     return LiveView(Console(highlight=False))
