@@ -1,20 +1,39 @@
-"""Whether a run can go on from what an earlier attempt left, and the lock that keeps two processes apart."""
+"""Decide whether a run can resume an earlier attempt, and lock its folder against other processes."""
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from nasbench.errors import CannotResume, UserError
 from nasbench.records.record import RunFolder, RunRecord
 
+LOCK = ".lock"
+
+_SAME_PROVENANCE = {
+    "data": "data_sha256",
+    "pre-trained weights": "weights_sha256",
+    "precision": "precision",
+    "fine-tuning": "fine_tuning",
+    "super-network's training": "super_network",
+}
+"""Parts of a run that must not change between attempts, with their keys in the provenance."""
+
 
 def earlier_attempt(folder: RunFolder) -> RunRecord | None:
-    """The record to resume, None for a fresh start; what failed before it had anything to keep starts afresh."""
+    """The record to resume, or None for a fresh start.
+
+    A run that failed before its first evaluation starts afresh. Its checkpoint is deleted.
+
+    Raises:
+        UserError: if the run is complete, or if its folder has other files of a run but no ``run.json``.
+        RecordError: if ``run.json`` cannot be read.
+    """
     if not folder.exists():
         remains = [name for name in (RunFolder.EVALUATIONS, "weights", "checkpoints") if (folder.path / name).exists()]
         if remains:
@@ -32,14 +51,11 @@ def earlier_attempt(folder: RunFolder) -> RunRecord | None:
 
 
 def check_same(earlier: RunRecord, now: RunRecord, folder: Path) -> None:
-    """A run is resumed with what it was started with, or not at all."""
-    what = {
-        "data": "data_sha256",
-        "pre-trained weights": "weights_sha256",
-        "precision": "precision",
-        "fine-tuning": "fine_tuning",
-        "super-network's training": "super_network",
-    }
+    """Check that a resumed run has the same identity, metric, data, weights, settings and suite version as before.
+
+    Raises:
+        UserError: names the first difference. Mostly a :class:`CannotResume`.
+    """
     before, after = dataclasses.asdict(earlier.identity), dataclasses.asdict(now.identity)
     changed = [(name, before[name], after[name]) for name in before if before[name] != after[name]]
     if earlier.metric != now.metric:
@@ -50,7 +66,7 @@ def check_same(earlier: RunRecord, now: RunRecord, folder: Path) -> None:
             f"cannot resume {folder}: it was started with {name} {was}, now it is {now_is}; remove the folder to start "
             "again"
         )
-    for name, key in what.items():
+    for name, key in _SAME_PROVENANCE.items():
         if earlier.provenance.get(key) != now.provenance[key]:
             raise CannotResume(
                 f"cannot resume {folder}: its {name} differ from the present ones "
@@ -65,19 +81,25 @@ def check_same(earlier: RunRecord, now: RunRecord, folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Two processes must not write one record."""
+    """Make a run's folder and lock it, so that no two processes write one record.
+
+    The operating system frees the lock of a process that ends, however it ends. A folder in which nothing was written
+    is removed again.
+
+    Raises:
+        UserError: at once, if another process holds the lock or the folder cannot be written.
+    """
+    lock = FileLock(folder / LOCK, blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"this run is in progress in another process: {folder}") from error
     except OSError as error:
         raise UserError(f"cannot write to the results folder {folder}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"this run is in progress in another process: {folder}") from error
-        try:
-            yield
-        finally:
-            if [path.name for path in folder.iterdir()] == [".lock"]:  # it came to nothing: leave nothing
-                shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
