@@ -1,4 +1,4 @@
-"""The files that a run leaves: its record, checkpoints and provenance; and whether an interrupted run can resume.
+"""The files of a run: its record, checkpoints and provenance. Also the checks before an interrupted run is resumed.
 
 May import: ``errors``, ``arrays``, ``declarations``, ``data``, ``networks``, ``training``, ``search``.
 """

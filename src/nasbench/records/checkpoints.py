@@ -1,8 +1,7 @@
-"""What a run keeps beside its record: weights of what is on the front, and the training in progress.
+"""Files beside a run's record: weights of the networks on the front, and a checkpoint of the current training.
 
-Neither is part of the record. Weights serve resuming and ``nasbench export``; the checkpoint of a training is
-replaced as the training goes on and removed when the run is complete. Super-networks that the runs of an experiment
-share lie beside the runs' folders.
+Neither is part of the record. Resuming and ``nasbench export`` need the weights. A training replaces its checkpoint as
+it proceeds, and a complete run removes it. The runs of an experiment share super-networks in a folder beside their own.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from nasbench.records.record import write_atomically
 
 
 class Checkpoints:
-    """Files ``weights/<name>.safetensors`` and ``checkpoints/training.pt`` in a run's folder.
+    """The files ``weights/<name>.safetensors`` and ``checkpoints/training.pt`` of a run's folder.
 
     Attributes:
-        architecture: the folder ``weights/model`` with the full network's configuration and its tokenizer.
+        architecture: the folder ``weights/model``, which holds the full network's configuration and its tokenizer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,22 +38,24 @@ class Checkpoints:
         self._fingerprints: dict[str, int] = {}
 
     def has_weights(self, name: str) -> bool:
+        """Whether weights are saved under this name."""
         return self.weights_file(name).exists()
 
     def save_weights(self, network: SuperNetwork) -> None:
-        """Save a network's parameters under its name, replacing an earlier file as a whole."""
+        """Save a network's parameters under its name. The write is atomic and replaces an earlier file."""
         _save_weights(network, self.weights_file(network.name), {})
         self._fingerprints[network.name] = network.fingerprint()
 
     def keep_weights(self, network: SuperNetwork) -> None:
-        """Save a network's parameters unless they are saved already.
+        """Save a network's parameters, unless they are saved already.
 
         Raises:
-            MethodError: if other parameters are saved under that name, which would then pass for these.
+            MethodError: if this run has saved other parameters under the same name.
         """
         if not self.has_weights(network.name):
             self.save_weights(network)
-        # Of a file from an earlier attempt nothing is known but that the method is now where it was when it was saved.
+        # A file from an earlier attempt has no fingerprint yet. Its weights are taken to be the network's present ones,
+        # because a resumed method repeats its steps.
         elif self._fingerprints.setdefault(network.name, now := network.fingerprint()) != now:
             raise MethodError(
                 f"the weights of {network.name!r} have changed since they were saved under that name; evaluate "
@@ -65,13 +66,17 @@ class Checkpoints:
         """Overwrite a network's parameters with saved ones.
 
         Raises:
-            CannotResume: if the file is missing, damaged, or of a network of other shapes.
+            CannotResume: if the file is missing or damaged, or its tensors have other shapes.
         """
         _load_weights(network, self.weights_file(name), "remove the run's folder to start again")
         self._fingerprints[name] = network.fingerprint()
 
     def save_architecture(self, model: Any, tokenizer: Any) -> None:
-        """Save what weights need to become a model again, wherever the model came from."""
+        """Save the configuration and the tokenizer, so that export needs neither the hub nor a package.
+
+        Raises:
+            NasbenchError: if the files cannot be written.
+        """
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         try:
@@ -81,26 +86,30 @@ class Checkpoints:
             raise NasbenchError(f"cannot write {self.architecture}: {error.strerror}") from error
 
     def remove_weights(self, name: str) -> None:
-        """Delete weights that nothing refers to any more."""
+        """Delete the weights of this name, if there are any."""
         self.weights_file(name).unlink(missing_ok=True)
 
     def save_training(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint of the training in progress."""
+        """Replace the checkpoint of the current training.
+
+        Args:
+            state: holds at least ``name`` (of the network), ``trainer`` and ``charged_s``.
+        """
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self._training, buffer.getbuffer())
 
     def load_training(self) -> dict[str, Any] | None:
-        """The checkpoint of the training in progress, None if there is none.
+        """The checkpoint of the current training, or None if there is none.
 
         Raises:
-            CannotResume: if it cannot be read.
+            CannotResume: if the file is damaged or is not such a checkpoint.
         """
         if not self._training.exists():
             return None
         try:
             state: dict[str, Any] = torch.load(self._training, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load raises whatever unpickling or unzipping does
+        except Exception as error:  # unpickling and unzipping can raise anything
             raise CannotResume(
                 f"cannot read the checkpoint {self._training} ({type(error).__name__}); delete it"
             ) from error
@@ -109,29 +118,37 @@ class Checkpoints:
         return state
 
     def remove_training(self) -> None:
-        """Forget the training in progress."""
+        """Delete the checkpoint of the current training."""
         shutil.rmtree(self._training.parent, ignore_errors=True)
 
     def weights_file(self, name: str) -> Path:
-        """Where the weights of that name are, or would be."""
+        """The path for weights of this name, whether the file exists or not."""
         return self._weights / f"{name}.safetensors"
 
 
 class SharedSuperNetworks:
-    """Trained super-networks that runs which differ in searcher or space can share, a file each.
+    """Trained super-networks, one file each, shared by runs that differ only in searcher or space.
 
-    A file is found by everything that its training depended on, so that what is found is what the run would have
-    trained itself. It says how many seconds that took, which each run that takes it is charged.
+    A file's name is a digest of everything that its training depends on. So a run finds exactly the network that it
+    would have trained itself. The file also holds the seconds of its training, and every run that loads it is charged
+    for them.
 
     Args:
-        origin: what all trainings of a run depend on: data, weights, precision, code, hardware; JSON values.
+        origin: JSON values that all trainings of a run depend on: data, weights, precision, code, hardware.
     """
 
     def __init__(self, folder: Path, origin: Mapping[str, Any]) -> None:
         self._folder, self._origin = folder, dict(origin)
 
     def charged_s(self, key: Mapping[str, Any]) -> float | None:
-        """Seconds that the training of that key took, None if there is none."""
+        """The seconds that the training took, or None if no network is saved under this key.
+
+        Args:
+            key: JSON values that tell this training from others with the same origin.
+
+        Raises:
+            CannotResume: if the file is damaged.
+        """
         path = self._file(key)
         if not path.exists():
             return None
@@ -145,12 +162,12 @@ class SharedSuperNetworks:
         """Overwrite a network's parameters with the trained ones.
 
         Raises:
-            CannotResume: if the file is damaged or of a network of other shapes.
+            CannotResume: if the file is damaged or its tensors have other shapes.
         """
         _load_weights(network, self._file(key), "delete it")
 
     def save(self, network: SuperNetwork, key: Mapping[str, Any], charged_s: float) -> None:
-        """Keep a trained super-network for other runs."""
+        """Save a trained super-network for other runs, with the seconds of its training."""
         _save_weights(network, self._file(key), {"charged_s": repr(charged_s)})
 
     def _file(self, key: Mapping[str, Any]) -> Path:

@@ -1,4 +1,4 @@
-"""The validation Pareto front of a run's evaluations, and the full network among them."""
+"""Find the validation Pareto front and the full network among a run's evaluations."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from nasbench.search.pareto import pareto_mask
 
 
 def front_of(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The validation Pareto front, smallest network first; one of several networks with equal values."""
-    # A failed evaluation has no error; as a NaN it is never on the front.
+    """The validation Pareto front of (error, params), smallest network first.
+
+    Of several networks with equal values only the first one is returned.
+    """
+    # A failed evaluation has no error, and a NaN is never on the front.
     values = np.array([(evaluation.error, evaluation.params) for evaluation in evaluations], dtype=np.float64)
     pairs = zip(evaluations, pareto_mask(values), strict=True)
     by_size = {evaluation.params: evaluation for evaluation, keep in reversed([*pairs]) if keep}
@@ -20,5 +23,5 @@ def front_of(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def full_network(record: RunRecord, evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """The unpruned network's evaluation, if the method made one."""
+    """The first successful evaluation of the full network, or None if there is none."""
     return next((e for e in evaluations if e.n_params == record.n_params_full and e.error is not None), None)

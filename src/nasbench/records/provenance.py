@@ -1,4 +1,4 @@
-"""Where a record comes from: versions, revision, hardware."""
+"""The origin of a record: package versions, code revision, hardware."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ import torch
 
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scipy", "pymoo", "moocore", "botorch")
 _ENGINE = Path(__file__).resolve().parents[1]
-"""The folder of the engine. A development install reaches it through links, which are resolved."""
+"""The folder of the engine. A development install imports it through symbolic links, so the path is resolved."""
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Packages, git revision of the suite, and the machine a run is on."""
+    """Package versions, the git revision of the suite, and the hardware.
+
+    Args:
+        device: the run's device; the GPU is named only if the run uses it.
+
+    Returns:
+        JSON values: ``packages`` (version by name), ``python``, ``git_revision`` and ``hardware``.
+    """
     return {
         "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
         "python": platform.python_version(),
@@ -34,16 +41,18 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def engine_sha256() -> str:
-    """Of the engine's code, whatever checkout or package it is in, committed or not."""
+    """SHA-256 of the engine's Python files and their paths, as they are on disk, committed or not."""
     digest = hashlib.sha256()
-    root = _ENGINE
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(_ENGINE.rglob("*.py")):
+        digest.update(path.relative_to(_ENGINE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
 def git_revision() -> str | None:
-    """Commit of the checkout this package runs from, with ``+changes`` if its code differs; None outside a checkout."""
+    """The commit of the checkout that the package runs from, or None outside a checkout.
+
+    ``+changes`` is appended if the code of the engine, the methods, the baselines or the declarations is not committed.
+    """
     root = _ENGINE.parents[1]
     if not (root / "pyproject.toml").exists():
         return None
