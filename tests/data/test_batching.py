@@ -1,4 +1,4 @@
-"""Padding, evaluation batches and the order of training."""
+"""Padding, evaluation batches and the order of training examples."""
 
 from itertools import pairwise
 
@@ -25,7 +25,7 @@ def _split(n=203, n_choices=1, seed=0):
 
 
 @pytest.mark.parametrize("n_choices", [1, 4])
-def test_padded_examples_hold_their_tokens(n_choices):
+def test_padded_examples_keep_their_tokens(n_choices):
     split = _split(n_choices=n_choices)
     index = np.array([7, 3, 3, 100])
     batch = collate(split, index, pad_id=99)
@@ -42,7 +42,7 @@ def test_padded_examples_hold_their_tokens(n_choices):
     assert batch.n_tokens == batch.input_ids.numel()
 
 
-def test_there_is_a_mask_only_where_something_is_padded():
+def test_batch_has_a_mask_only_if_something_is_padded():
     split = _split()
     assert collate(split, np.array([5]), 99).attention_mask is None
     assert collate(split, np.array([5]), 99, length=50).attention_mask is not None
@@ -51,7 +51,7 @@ def test_there_is_a_mask_only_where_something_is_padded():
 @pytest.mark.parametrize("n_choices", [1, 4])
 @pytest.mark.parametrize("max_tokens", [1, 100, 512, 10**6])
 @pytest.mark.parametrize("max_padding", [None, 0, 60])
-def test_evaluation_takes_every_example_once_within_the_limits(n_choices, max_tokens, max_padding):
+def test_evaluation_batches_hold_every_example_once_within_the_limits(n_choices, max_tokens, max_padding):
     split = _split(n_choices=n_choices)
     batches = list(evaluation_batches(split, 99, max_tokens, max_padding))
     seen = np.concatenate([batch.index for batch in batches])
@@ -65,7 +65,7 @@ def test_evaluation_takes_every_example_once_within_the_limits(n_choices, max_to
 
     assert all(len(batch.index) == 1 or not is_too_large(batch.index) for batch in batches)
     assert (np.diff(lengths[seen]) >= 0).all()
-    # As large as possible: no batch could have taken the next example too.
+    # Batches are as large as possible: with the next example each would be too large.
     for batch, following in pairwise(batches):
         assert is_too_large(np.append(batch.index, following.index[0]))
 
@@ -79,7 +79,7 @@ def test_training_order_is_a_permutation_in_batches_of_similar_length():
     lengths = example_lengths(split)
     padded = sum(len(batch) * lengths[batch].max() for batch in batches)
     assert padded < 1.1 * lengths.sum()
-    # Short and long batches are mixed, and each epoch has another order.
+    # Short and long batches are mixed, and each epoch has a different order.
     halves = [np.concatenate(half) for half in (batches[:125], batches[125:])]
     assert abs(lengths[halves[0]].mean() - lengths[halves[1]].mean()) < 3
     again = training_order(split, 4, rng)

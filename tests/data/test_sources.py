@@ -1,4 +1,4 @@
-"""Where rows come from, and what is said when they cannot be had."""
+"""Sources of rows, and the messages for rows that are missing or damaged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(folder: Path, train: dict[str, Any], test: dict[str, Any] | None = Non
 
 
 def write_file(path: Path) -> Path:
-    """The rows in the format of the suffix."""
+    """Write the rows in the format that the suffix names."""
     rows = [dict(zip(ROWS, values, strict=True)) for values in zip(*ROWS.values(), strict=True)]
     match path.suffix:
         case ".parquet":
@@ -56,7 +56,7 @@ def write_file(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet"])
-def test_every_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
+def test_all_file_formats_give_the_same_rows(suffix: str, tmp_path: Path) -> None:
     file = write_file(tmp_path / f"rows.{suffix}")
     reference = write_file(tmp_path / "reference.parquet")
     (rows, _), (due, _) = (
@@ -67,13 +67,13 @@ def test_every_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
     assert sorted(zip(*rows.texts, rows.labels.tolist(), strict=True)) == sorted(zip(*ROWS.values(), strict=True))
 
 
-def test_a_text_column_of_numbers_in_a_csv_is_text(tmp_path: Path) -> None:
+def test_csv_text_columns_of_numbers_are_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("first,second,label\n007,1e3,0\n2,3,1\n")
     rows, _ = read_rows(local(train=tmp_path / "rows.csv", test=tmp_path / "rows.csv"), None)
     assert set(rows.texts[0]) == {"007", "2"}
 
 
-def test_a_fifth_is_put_aside_where_there_is_no_test_file(tmp_path: Path) -> None:
+def test_a_fifth_of_the_rows_becomes_the_test_without_a_test_file(tmp_path: Path) -> None:
     pq.write_table(pa.table(pair("train")), tmp_path / "a.parquet")
     backwards = {name: values[::-1] for name, values in pair("train").items()}
     pq.write_table(pa.table(backwards), tmp_path / "b.parquet")
@@ -81,17 +81,17 @@ def test_a_fifth_is_put_aside_where_there_is_no_test_file(tmp_path: Path) -> Non
     assert (len(train), len(test)) == (77, 19)
     rows = [*zip(*train.texts, train.labels, strict=True), *zip(*test.texts, test.labels, strict=True)]
     assert sorted(rows) == sorted(zip(*pair("train").values(), strict=True))
-    # The same fifth whatever the order of the rows, hence for every data seed.
+    # The fifth does not depend on the order of the rows, and hence not on the data seed.
     assert read_rows(local(train=tmp_path / "b.parquet"), None)[1].sha256 == test.sha256
 
 
-def test_the_folder_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_folder_is_read_from_the_environment_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, ROWS)
     monkeypatch.setenv("NASBENCH_DATA_DIR", str(tmp_path))
     assert len(read_rows(in_folder(), None)[0]) == 2
     monkeypatch.setenv("NASBENCH_DATA_DIR", "/nowhere")
-    assert len(read_rows(in_folder(), tmp_path)[0]) == 2  # the argument comes first
-    with pytest.raises(UserError, match="no data folder /nowhere; name the one"):
+    assert len(read_rows(in_folder(), tmp_path)[0]) == 2  # the argument takes precedence
+    with pytest.raises(UserError, match="no data folder /nowhere; name the folder"):
         read_rows(in_folder(), None)
 
 
@@ -113,7 +113,9 @@ def test_the_folder_may_come_from_the_environment(tmp_path: Path, monkeypatch: p
         (TINY_CHOICE, {}, r"no column 'start'; its columns are first, second, label$"),
     ],
 )
-def test_rows_that_do_not_fit_are_named(task: Task, change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_error_names_the_row_or_column_that_does_not_fit(
+    task: Task, change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     rows = {name: values for name, values in {**ROWS, **change}.items() if values is not None}
     write(tmp_path, rows)
     with pytest.raises(UserError, match=message) as error:
@@ -121,7 +123,7 @@ def test_rows_that_do_not_fit_are_named(task: Task, change: dict[str, Any], mess
     assert "\n" not in str(error.value)
 
 
-def test_integer_labels_serve_a_regression(tmp_path: Path) -> None:
+def test_regression_accepts_integer_labels(tmp_path: Path) -> None:
     write(tmp_path, {**ROWS, "label": [0, 5]})
     rows, _ = read_rows(in_folder(TINY_REGRESSION), tmp_path)
     assert rows.labels.dtype.name == "float32"
@@ -129,16 +131,16 @@ def test_integer_labels_serve_a_regression(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 10, 400])
-def test_a_truncated_parquet_file_is_named(kept: int, tmp_path: Path) -> None:
+def test_error_names_a_truncated_parquet_file(kept: int, tmp_path: Path) -> None:
     write(tmp_path, pair("train"))
     path = tmp_path / "own" / "train.parquet"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"train\.parquet: cannot be read as parquet, replace it \(.*\)$") as error:
+    with pytest.raises(UserError, match=r"train\.parquet: cannot be read as parquet; replace it \(.*\)$") as error:
         read_rows(in_folder(), tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_a_parquet_file_damaged_inside_is_named(tmp_path: Path) -> None:
+def test_error_names_a_parquet_file_with_damaged_contents(tmp_path: Path) -> None:
     write(tmp_path, pair("train"))
     path = tmp_path / "own" / "train.parquet"
     contents = bytearray(path.read_bytes())
@@ -151,18 +153,26 @@ def test_a_parquet_file_damaged_inside_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "contents", "message"),
     [
-        ("rows.json", "[{", r"rows\.json: cannot be read as json, replace it"),
-        ("rows.jsonl", '{"first": "a"}\n[1]\n', r"it must be a list of objects, one a row, with named columns"),
-        ("rows.json", '{\n"first": ["a"],\n"second": ["b"], "label": [0]}', r"it must be a list of objects, one a row"),
-        ("rows.json", '{"first": {"0": "a"}, "second": {"0": "b"}, "label": {"0": 1}}', r"each row has one 'first', a"),
+        ("rows.json", "[{", r"rows\.json: cannot be read as json; replace it"),
+        ("rows.jsonl", '{"first": "a"}\n[1]\n', r"it must be a list of objects, one per row, with named columns"),
+        (
+            "rows.json",
+            '{\n"first": ["a"],\n"second": ["b"], "label": [0]}',
+            r"it must be a list of objects, one per row",
+        ),
+        (
+            "rows.json",
+            '{"first": {"0": "a"}, "second": {"0": "b"}, "label": {"0": 1}}',
+            r"each row needs one value of 'first', not",
+        ),
         ("rows.json", '[{"first": "a", "second": "b", "label": "x"}, {"label": 1}]', r"\(column 'label': .*\)$"),
-        ("rows.json", "[]", r"rows\.json: cannot be read as json, replace it \(it has no rows\)$"),
+        ("rows.json", "[]", r"rows\.json: cannot be read as json; replace it \(it has no rows\)$"),
         ("rows.csv", "first,second,label\na,b\n", r"rows\.csv: cannot be read as csv"),
         ("rows.csv", "", r"rows\.csv: cannot be read as csv"),
         ("rows.txt", "a b", r"rows\.txt: data files end in \.csv, \.tsv, \.json, \.jsonl or \.parquet$"),
     ],
 )
-def test_own_files_that_cannot_be_read(name: str, contents: str, message: str, tmp_path: Path) -> None:
+def test_error_names_a_user_file_that_cannot_be_read(name: str, contents: str, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(contents)
     with pytest.raises(UserError, match=message) as error:
         read_rows(local(train=tmp_path / name), None)
@@ -171,23 +181,23 @@ def test_own_files_that_cannot_be_read(name: str, contents: str, message: str, t
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_an_encoding_that_is_not_utf_8_is_named(suffix: str, encoding: str, tmp_path: Path) -> None:
+def test_error_names_a_file_that_is_not_utf_8(suffix: str, encoding: str, tmp_path: Path) -> None:
     path = write_file(tmp_path / f"rows.{suffix}")
     path.write_bytes(path.read_text().replace("ba be", "b\u00e9").replace("\\u00e9", "\u00e9").encode(encoding))
-    with pytest.raises(UserError, match=rf"rows\.{suffix}: is not encoded in UTF-8, save it so \(") as error:
+    with pytest.raises(UserError, match=rf"rows\.{suffix}: is not encoded in UTF-8; save it in UTF-8 \(") as error:
         read_rows(local(train=path, test=path), None)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl"])
-def test_a_byte_order_mark_is_no_part_of_the_file(suffix: str, tmp_path: Path) -> None:
+def test_byte_order_mark_is_ignored(suffix: str, tmp_path: Path) -> None:
     path = write_file(tmp_path / f"rows.{suffix}")
     due, _ = read_rows(local(train=path, test=path), None)
     path.write_bytes("\ufeff".encode() + path.read_bytes())
     assert read_rows(local(train=path, test=path), None)[0].sha256 == due.sha256
 
 
-def test_a_cell_may_be_larger_than_a_block_of_arrow(tmp_path: Path) -> None:
+def test_csv_field_may_be_larger_than_a_block_of_arrow(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("first,second,label\n" + f"{'ba ' * 1_000_000},x,0\nbe,y,1\n" * 2)
     rows, _ = read_rows(local(train=path, test=path), None)
@@ -197,21 +207,21 @@ def test_a_cell_may_be_larger_than_a_block_of_arrow(tmp_path: Path) -> None:
 def test_columns_that_are_not_needed_may_hold_anything(tmp_path: Path) -> None:
     rows = [{"first": "ba", "second": "bi", "label": i % 2, "id": ["x", 1, {}][i % 3]} for i in range(9)]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
-    # Of the CSV Arrow looks at a megabyte to guess the type.
+    # Arrow infers the types of a CSV file from the first megabyte.
     lines = [f"ba,bi,{i % 2},{i if i < 200_000 else 'x'}\n" for i in range(200_010)]
     (tmp_path / "rows.csv").write_text("first,second,label,id\n" + "".join(lines))
     for name, n in (("rows.json", 9), ("rows.csv", 200_010)):
         assert len(read_rows(local(train=tmp_path / name, test=tmp_path / name), None)[0]) == n
 
 
-def test_a_line_of_json_may_hold_any_white_space(tmp_path: Path) -> None:
+def test_json_lines_may_hold_any_white_space(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     row = json.dumps({"first": "ba\u2028be\x85", "second": "bi", "label": 0}, ensure_ascii=False)
     path.write_text(f"{row}\r\n\r\n" * 3, encoding="utf-8", newline="")
     assert read_rows(local(train=path, test=path), None)[0].texts[0] == ["ba\u2028be\x85"] * 3
 
 
-def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+def test_error_for_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
     write(tmp_path, ROWS)
     (tmp_path / "own" / "validation.parquet").unlink()
     with pytest.raises(
@@ -223,7 +233,7 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rte", "mrpc", "stsb", "cola", "sst2", "qnli", "imdb", "swag"])
-def test_the_hub_is_asked_for_the_pinned_revision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_request_names_the_pinned_revision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     task = registry.tasks()[name]
@@ -246,8 +256,8 @@ def test_the_hub_is_asked_for_the_pinned_revision(name: str, monkeypatch: pytest
     assert asked == [(source[:2], {"revision": source[2], "split": split}) for split in splits]
 
 
-def test_the_library_reads_a_saved_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real ``load_dataset``, on a repository that lies on this machine, gives what the folder gives."""
+def test_load_dataset_gives_the_same_data_as_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uses the real ``load_dataset`` with a local repository."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub cache")
     write(tmp_path, pair("train"), pair("test"))
     from_folder = in_folder()
@@ -258,7 +268,7 @@ def test_the_library_reads_a_saved_data_set(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("offline", [True, False], ids=["HF_HUB_OFFLINE", "no network"])
-def test_no_network_and_no_copy_says_the_three_ways(offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_network_and_cache_names_three_remedies(offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
     from huggingface_hub import constants
 
@@ -271,12 +281,12 @@ def test_no_network_and_no_copy_says_the_three_ways(offline: bool, monkeypatch: 
         read_rows(task, None)
     text = str(error.value)
     assert "\n" not in text
-    for way in ("hub cannot be reached", "nobody/nothing", "--data-dir", "NASBENCH_DATA_DIR", "--task demo"):
-        assert way in text
+    for remedy in ("hub cannot be reached", "nobody/nothing", "--data-dir", "NASBENCH_DATA_DIR", "--task demo"):
+        assert remedy in text
     assert constants.HF_HUB_OFFLINE is datasets.config.HF_HUB_OFFLINE is offline
 
 
-def test_a_task_without_a_source_says_so() -> None:
+def test_error_for_a_task_without_a_source() -> None:
     task = dataclasses.replace(TINY_PAIR, data=DataSource(("first",)))
     with pytest.raises(UserError, match="names no source of data"):
         read_rows(task, None)

@@ -1,4 +1,4 @@
-"""Splits and tokens: what a data seed decides, and what it does not."""
+"""Splits and tokens, and how they depend on the data seed, the rows and the cache."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from nasbench.testing.tasks import (
 
 
 def on_disk(task: Task, folder: Path, columns: dict[str, dict[str, Any]]) -> Task:
-    """The task with its rows in ``folder/<name>/<split>.parquet``."""
+    """The task with its rows written to ``folder/<name>/<split>.parquet``."""
     (folder / task.name).mkdir(parents=True, exist_ok=True)
     for split, table in columns.items():
         pq.write_table(pa.table(table), folder / task.name / f"{split}.parquet")
@@ -62,23 +62,23 @@ def texts_of(split: Split, tokenizer: Any) -> list[str]:
 
 @pytest.mark.parametrize("task", TINY_TASKS, ids=lambda task: task.name)
 @pytest.mark.parametrize("build", [tiny_bert, tiny_roberta])
-def test_tokens_are_those_of_each_example_on_its_own(task: Task, build: Any) -> None:
+def test_tokens_equal_those_of_each_example_tokenised_alone(task: Task, build: Any) -> None:
     _, tokenizer = build()
     data = load_task_data(task, tokenizer, seed=3)
     train_rows, _ = read_rows(task, None)
-    for part in (data.train, data.validation):
+    for split in (data.train, data.validation):
         sequence = 0
-        for example, row in enumerate(part.ids):
+        for example, row in enumerate(split.ids):
             texts = [column[row] for column in train_rows.texts]
-            assert part.labels[example] == train_rows.labels[row]
+            assert split.labels[example] == train_rows.labels[row]
             pairs = [(texts[0], e) for e in texts[1:]] if task.kind == "multiple_choice" else [tuple(texts)]
-            assert part.n_choices == len(pairs)
+            assert split.n_choices == len(pairs)
             for inputs in pairs:
                 due = tokenizer(*inputs, truncation=True, max_length=task.max_length)
-                a, b = part.offsets[sequence : sequence + 2]
-                assert part.tokens[a:b].tolist() == due["input_ids"]
+                a, b = split.offsets[sequence : sequence + 2]
+                assert split.tokens[a:b].tolist() == due["input_ids"]
                 segments = due.get("token_type_ids") or [0] * (b - a)
-                assert part.segments[a:b].tolist() == segments
+                assert split.segments[a:b].tolist() == segments
                 sequence += 1
 
 
@@ -95,25 +95,25 @@ def test_take_gathers_whole_examples(task: Task) -> None:
     _, tokenizer = tiny_bert()
     whole = load_task_data(task, tokenizer, seed=0).test
     indices = [5, 0, 5, 31]
-    part = whole.take(indices)
+    taken = whole.take(indices)
     texts, n = texts_of(whole, tokenizer), whole.n_choices
-    assert texts_of(part, tokenizer) == [texts[i * n + c] for i in indices for c in range(n)]
-    assert part.labels.tolist() == [whole.labels[i] for i in indices]
-    assert part.ids.tolist() == indices
-    assert len(part) == 4
-    assert len(part.lengths) == 4 * n
+    assert texts_of(taken, tokenizer) == [texts[i * n + c] for i in indices for c in range(n)]
+    assert taken.labels.tolist() == [whole.labels[i] for i in indices]
+    assert taken.ids.tolist() == indices
+    assert len(taken) == 4
+    assert len(taken.lengths) == 4 * n
     assert len(whole.take([])) == 0
     assert equal(whole.take(range(len(whole))), whole)
 
 
 @pytest.mark.parametrize("indices", [[32], [-1], [[0, 1]]])
-def test_take_refuses_indices_outside(indices: Any) -> None:
+def test_take_rejects_indices_out_of_range(indices: Any) -> None:
     _, tokenizer = tiny_bert()
     with pytest.raises(IndexError, match="within 0 to 31"):
         load_task_data(TINY_PAIR, tokenizer, seed=0).test.take(indices)
 
 
-def test_a_split_refuses_arrays_that_do_not_fit() -> None:
+def test_split_rejects_arrays_that_do_not_fit() -> None:
     _, tokenizer = tiny_bert()
     split = load_task_data(TINY_PAIR, tokenizer, seed=0).test
     with pytest.raises(ValueError, match="do not fit 31 examples of 1 sequences"):
@@ -127,7 +127,7 @@ def test_a_split_refuses_arrays_that_do_not_fit() -> None:
     [(TINY_PAIR, pair), (TINY_REGRESSION, regression), (TINY_CHOICE, multiple_choice)],
     ids=["pair", "regression", "choice"],
 )
-def test_the_order_of_rows_does_not_matter(task: Task, generate: Any, tmp_path: Path) -> None:
+def test_order_of_rows_does_not_change_the_data(task: Task, generate: Any, tmp_path: Path) -> None:
     _, tokenizer = tiny_bert()
     plain = on_disk(task, tmp_path / "a", {"train": generate("train"), "validation": generate("test")})
     on_disk(task, tmp_path / "b", {"train": shuffled(generate("train")), "validation": shuffled(generate("test"))})
@@ -140,7 +140,7 @@ def test_the_order_of_rows_does_not_matter(task: Task, generate: Any, tmp_path: 
     assert all(equal(getattr(first, s), getattr(second, s)) for s in ("train", "validation", "test"))
 
 
-def test_any_change_of_contents_changes_the_hashes(tmp_path: Path) -> None:
+def test_change_of_a_label_changes_the_hashes(tmp_path: Path) -> None:
     _, tokenizer = tiny_bert()
     task = pairs_on_disk(tmp_path / "a")
     labels = pair("train")["label"]
@@ -162,9 +162,9 @@ def test_repeated_rows_are_kept(tmp_path: Path) -> None:
     assert data.unofficial == ("train data have 192 rows where 96 are due",)
 
 
-def test_the_seed_decides_the_split_and_nothing_else() -> None:
+def test_seed_determines_the_split_only() -> None:
     _, tokenizer = tiny_bert()
-    np.random.seed(1)  # noqa: NPY002 - that global state has no say is what is tested
+    np.random.seed(1)  # noqa: NPY002 - global random state must not matter
     first, again, other = (load_task_data(TINY_PAIR, tokenizer, seed) for seed in (0, 0, 1))
     assert first.sha256 == again.sha256
     assert set(first.train.ids) != set(other.train.ids)
@@ -174,12 +174,12 @@ def test_the_seed_decides_the_split_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("n_rows", "n_train"), [(2_490, 1_743), (3_668, 2_568), (5_749, 4_024), (10, 7), (1, 1)])
-def test_seventy_thirty(n_rows: int, n_train: int) -> None:
+def test_train_gets_70_percent_of_the_rows(n_rows: int, n_train: int) -> None:
     train, validation = split_indices(TINY_PAIR, n_rows, seed=0)
     assert (len(train), len(validation)) == (n_train, n_rows - n_train)
 
 
-def test_the_validation_limit_takes_a_fixed_part_of_the_validation_rows() -> None:
+def test_validation_limit_draws_a_fixed_subset_of_the_validation_rows() -> None:
     sst2 = registry.tasks()["sst2"]
     train, validation = split_indices(sst2, 67_349, seed=4)
     same_train, unlimited = split_indices(dataclasses.replace(sst2, validation_limit=None), 67_349, seed=4)
@@ -187,12 +187,12 @@ def test_the_validation_limit_takes_a_fixed_part_of_the_validation_rows() -> Non
     assert len(validation) == len(np.unique(validation)) == 2_048
     assert set(validation) < set(unlimited)
     assert not set(validation) & set(train)
-    # A random part: its mean rank is that of all rows within four standard errors.
+    # The subset is random: its mean rank is within four standard errors of the mean rank of all rows.
     assert abs(validation.mean() / 67_349 - 0.5) < 4 * np.sqrt(1 / 12 / 2_048)
 
 
 def cache_file(folder: Path) -> Path:
-    """The larger of the two: the train rows'."""
+    """The larger of the two files, which holds the train rows."""
     return max(folder.glob("tokens/*.npz"), key=lambda path: path.stat().st_size)
 
 
@@ -205,7 +205,7 @@ def test_tokens_are_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(tokens, "_encode", refuse)
     assert load_task_data(TINY_PAIR, tokenizer, 0, cache_dir=tmp_path).sha256 == first.sha256
-    # Another seed splits the same tokens.
+    # Another seed splits the same tokens, which are in the cache.
     load_task_data(TINY_PAIR, tokenizer, 1, cache_dir=tmp_path)
     for changed in (
         lambda: load_task_data(dataclasses.replace(TINY_PAIR, max_length=9), tokenizer, 0, cache_dir=tmp_path),
@@ -217,7 +217,7 @@ def test_tokens_are_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "foreign"])
-def test_a_damaged_cache_file_is_made_anew(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_cache_file_is_written_again(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     _, tokenizer = tiny_bert()
     first = load_task_data(TINY_PAIR, tokenizer, 0, cache_dir=tmp_path)
     path = cache_file(tmp_path)
@@ -247,7 +247,7 @@ def test_an_interrupted_write_leaves_no_cache_file(tmp_path: Path, monkeypatch: 
     assert len(load_task_data(TINY_PAIR, tokenizer, 0, cache_dir=tmp_path).test) == 32
 
 
-def test_many_may_fill_the_cache_at_once(tmp_path: Path) -> None:
+def test_concurrent_threads_can_fill_the_cache(tmp_path: Path) -> None:
     def load(_: int) -> str:
         return load_task_data(TINY_PAIR, tiny_bert()[1], 0, cache_dir=tmp_path).sha256
 
@@ -256,27 +256,27 @@ def test_many_may_fill_the_cache_at_once(tmp_path: Path) -> None:
     assert len(list((tmp_path / "tokens").iterdir())) == 2
 
 
-def test_without_a_cache_folder_tokens_are_made_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_tokens_are_not_cached_if_the_folder_is_not_writable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     data = load_task_data(TINY_PAIR, tiny_bert()[1], 0, cache_dir=tmp_path / "file")
     assert len(data.test) == 32
     assert "not cached" in caplog.text
 
 
-def test_slow_tokenizers_are_refused() -> None:
+def test_slow_tokenizer_is_rejected() -> None:
     with pytest.raises(UserError, match="not a fast tokenizer"):
         load_task_data(TINY_SINGLE, object(), 0)
 
 
 @pytest.mark.parametrize("model", TINY_MODELS, ids=lambda model: model.name)
-def test_data_fit_the_network(model: Any) -> None:
+def test_tokens_are_within_the_vocabulary_of_the_network(model: Any) -> None:
     network, tokenizer, *_ = load_pretrained(model, TINY_PAIR, 0)
     data = load_task_data(TINY_PAIR, tokenizer, 0)
     assert data.train.tokens.max() < network.config.vocab_size
     assert data.train.segments.max() < network.config.type_vocab_size
 
 
-def test_the_declared_row_counts_say_what_is_incomplete(tmp_path: Path) -> None:
+def test_incomplete_data_are_unofficial(tmp_path: Path) -> None:
     columns = {name: values[:40] for name, values in pair("train").items()}
     task = on_disk(TINY_PAIR, tmp_path, {"train": columns, "validation": pair("test")})
     data = load_task_data(task, tiny_bert()[1], 0, tmp_path)
@@ -285,7 +285,7 @@ def test_the_declared_row_counts_say_what_is_incomplete(tmp_path: Path) -> None:
     assert load_task_data(TINY_PAIR, tiny_bert()[1], 0).unofficial == ()
 
 
-REAL = {  # rows of train and test, and the counts of each class (the mean, for a regression)
+REAL = {  # rows of train and test, then for each the number of rows by class, or the mean label of a regression
     "rte": (2_490, 277, [1_249, 1_241], [146, 131]),
     "mrpc": (3_668, 408, [1_194, 2_474], [129, 279]),
     "stsb": (5_749, 1_500, 2.701, 2.364),
@@ -298,12 +298,12 @@ REAL = {  # rows of train and test, and the counts of each class (the mean, for 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", REAL)
-def test_real_rows(name: str, real_data_dir: Path) -> None:
+def test_real_rows_and_labels_have_the_expected_counts(name: str, real_data_dir: Path) -> None:
     task = registry.tasks()[name]
     n_train, n_test, *due = REAL[name]
-    parts = read_rows(task, real_data_dir)
-    assert (len(parts[0]), len(parts[1])) == (n_train, n_test)
-    for rows, counts in zip(parts, due, strict=True):
+    splits = read_rows(task, real_data_dir)
+    assert (len(splits[0]), len(splits[1])) == (n_train, n_test)
+    for rows, counts in zip(splits, due, strict=True):
         if task.kind == "regression":
             assert round(float(rows.labels.mean()), 3) == counts
         else:
@@ -315,8 +315,8 @@ def test_real_rows(name: str, real_data_dir: Path) -> None:
     ("name", "mean_length"),
     [("rte", 64.59), ("mrpc", 53.24), ("stsb", 31.47), ("cola", 11.67), ("sst2", 25.16)],
 )
-def test_real_lengths_are_the_published_ones(name: str, mean_length: float, real_data_dir: Path) -> None:
-    """Mean tokens of the public validation splits in the uncased BERT vocabulary, as in Kwon et al. (2022)."""
+def test_real_lengths_equal_the_published_lengths(name: str, mean_length: float, real_data_dir: Path) -> None:
+    """Mean number of tokens of the public validation splits, uncased BERT vocabulary, from Kwon et al. (2022)."""
     task, model = registry.tasks()[name], registry.models()["minilm-l6"]
     try:
         _, tokenizer, *_ = load_pretrained(model, task, 0)
@@ -330,19 +330,19 @@ def test_real_lengths_are_the_published_ones(name: str, mean_length: float, real
 
 
 @pytest.mark.real_data
-def test_the_incomplete_qnli_is_marked(real_data_dir: Path) -> None:
+def test_incomplete_qnli_is_unofficial(real_data_dir: Path) -> None:
     data = load_task_data(registry.tasks()["qnli"], tiny_bert()[1], 0, real_data_dir)
     assert data.unofficial == ("train data have 21088 rows where 104743 are due",)
 
 
 @pytest.mark.real_data
-def test_swag_without_its_train_rows_is_one_clear_line(real_data_dir: Path) -> None:
+def test_error_for_missing_swag_train_rows_names_the_file(real_data_dir: Path) -> None:
     with pytest.raises(UserError, match=r"no file .*swag/train\.parquet, the train rows of task 'swag'"):
         read_rows(registry.tasks()["swag"], real_data_dir)
 
 
 @pytest.mark.real_data
-def test_swag_puts_each_ending_behind_the_start(real_data_dir: Path) -> None:
+def test_swag_has_one_sequence_per_ending(real_data_dir: Path) -> None:
     swag = registry.tasks()["swag"]
     sample = "validation_sample_500"
     task = dataclasses.replace(

@@ -221,13 +221,13 @@ def test_scores_are_no_classes(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("contents", "changes", "message"),
     [
-        ("review,sentiment\na,good\nb,bad\n", {}, r"too few rows: 1 to train, 1 to validate and 0 to test$"),
+        ("review,sentiment\na,good\nb,bad\n", {}, r"few rows: 1 for train, 1 for validation and 0 for test; add rows$"),
         ("review,sentiment\n", {}, r"rows\.csv: has no rows$"),
         ("review,sentiment,sentiment\na,b,c\n", {}, r"rows\.csv: two columns are called 'sentiment'; rename one$"),
         (
             "review,sentiment\n" + "a,good\n" * 20,
             {"data": {"labels": ["good", "bad"]}},
-            r"all 16 rows to train with have the same label$",
+            r"all 16 rows for training have the same label$",
         ),
         ("review,sentiment\n" + "a,3.5\n" * 20, {"kind": "regression"}, r"all 16 rows .* have the same label$"),
         (
@@ -282,7 +282,7 @@ def test_max_length_is_what_the_model_takes_at_most(folder: Path) -> None:
         loaded.check_fits(data)
         with pytest.raises(UserError, match=r"max_length must be 1 to 64, which is what the model takes, not 65$"):
             load(folder, {**tables, "max_length": 65})
-        with pytest.raises(UserError, match=r"max_length = 2 leaves no room beside 2 special tokens$"):
+        with pytest.raises(UserError, match=r"= 2 leaves no room for text beside 2 special tokens; raise it$"):
             load_all(folder, {**tables, "max_length": 2})
 
 

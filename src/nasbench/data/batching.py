@@ -1,4 +1,4 @@
-"""From flat token arrays to padded batches: sorted by length, so that little is padding."""
+"""Padded batches from flat token arrays. Batches hold examples of similar length, so that there is little padding."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Batch:
     """Padded examples on a device.
 
     Attributes:
-        input_ids, token_type_ids: ``(n_sequences, length)``; for multiple choice the choices of an example follow
-            one another.
-        attention_mask: the same shape, True = a token; None where nothing is padded.
+        input_ids: ``(n_sequences, length)``. For multiple choice, the sequences of an example are adjacent.
+        token_type_ids: ``(n_sequences, length)``.
+        attention_mask: ``(n_sequences, length)``, True = a token; None if nothing is padded.
         labels: ``(n_examples,)``.
-        index: which examples of the split these are, ``(n_examples,)``.
+        index: positions of the examples in the split, ``(n_examples,)``.
     """
 
     input_ids: Tensor
@@ -36,11 +36,11 @@ class Batch:
 
     @property
     def n_tokens(self) -> int:
-        """Padding included."""
+        """Number of tokens, padding included."""
         return self.input_ids.numel()
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device; the copy does not wait for the device."""
+        """The batch on a device. The copy to a GPU is asynchronous."""
         if device.type == "cpu":
             return self
 
@@ -52,7 +52,7 @@ class Batch:
 
 
 def collate(split: Split, index: IntArray, pad_id: int, length: int | None = None) -> Batch:
-    """Pad the given examples to their longest sequence, or to ``length``."""
+    """A batch of the given examples, padded to their longest sequence or to ``length``."""
     sequences = (index[:, None] * split.n_choices + np.arange(split.n_choices)).ravel()
     starts, lengths = split.offsets[sequences], split.lengths[sequences]
     width = int(lengths.max()) if length is None else length
@@ -76,18 +76,19 @@ def example_lengths(split: Split) -> IntArray:
 
 
 def evaluation_batches(split: Split, pad_id: int, max_tokens: int, max_padding: int | None = None) -> Iterator[Batch]:
-    """All examples once, in order of length, in batches as large as the limits allow, at least one example each.
+    """All examples once, in order of length, in batches as large as the limits allow. A batch has at least one example.
 
     Args:
-        max_tokens: of a batch, padding included.
-        max_padding: tokens of padding in a batch (default: any number), counted by examples' longest sequences.
+        max_tokens: limit of the tokens of a batch, padding included.
+        max_padding: limit of the padding of a batch in tokens (default: no limit). An example counts with the length of
+            its longest sequence.
     """
     lengths = example_lengths(split) * split.n_choices
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):
-        # Ascending lengths: a batch of n examples costs n * (length of its last one), and no batch can hold more
-        # examples than its shortest one allows. Cost and padding both rise with n.
+        # Lengths ascend: a batch of n examples costs n * (length of the last example), and the length of its first
+        # example limits n. Cost and padding both rise with n.
         n_most = max(1, max_tokens // int(lengths[order[start]]))
         candidates = lengths[order[start : start + n_most]]
         cost = np.arange(1, len(candidates) + 1) * candidates
@@ -100,10 +101,10 @@ def evaluation_batches(split: Split, pad_id: int, max_tokens: int, max_padding: 
 
 
 def training_order(split: Split, batch_size: int, rng: np.random.Generator) -> list[IntArray]:
-    """One epoch: every example once, in random batches of similar length.
+    """The batches of one epoch, as positions of examples: every example once, in random batches of similar length.
 
-    Examples are shuffled, sorted by length within groups of 50 batches, cut into batches, and the batches shuffled.
-    So each batch is a random draw among examples of about its length, and the last, shorter batch falls anywhere.
+    The examples are shuffled, sorted by length within groups of 50 batches, and cut into batches; the batches are
+    shuffled. So each batch is a random draw of examples of similar length, and the one shorter batch can come anywhere.
     """
     lengths = example_lengths(split)
     order = rng.permutation(len(split))
@@ -116,5 +117,5 @@ def training_order(split: Split, batch_size: int, rng: np.random.Generator) -> l
 
 
 def n_batches(split: Split, batch_size: int) -> int:
-    """Optimizer steps of one epoch."""
+    """Number of batches, and hence of optimizer steps, of one epoch."""
     return -(-len(split) // batch_size)

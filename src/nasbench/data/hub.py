@@ -1,4 +1,4 @@
-"""The Hugging Face hub as seen by nasbench: quiet, and quick to say when it cannot be reached."""
+"""Access to the Hugging Face hub without progress bars, and without long retries if the hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PROBE_TIMEOUT_S = 4.0
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
-    """What the Hugging Face libraries raise for files that cannot be had, their HTTP client's own errors included."""
+    """The errors that the Hugging Face libraries and their HTTP clients raise if files are not available."""
     clients = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
     return (OSError, ValueError, RuntimeError, *(client.HTTPError for client in clients))
 
 
 def reason(error: Exception) -> str:
-    """Why files could not be had, in one line."""
+    """The reason why files are not available, in one line."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     if isinstance(error, (ConnectionError, LocalEntryNotFoundError)):
@@ -34,15 +34,15 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def hub_session() -> Iterator[None]:
-    """A scope for downloads: quiet, and without a minute of retries on a machine that has no network.
+    """A scope for downloads without progress bars, and without a minute of retries on a machine without a network.
 
-    ``HF_HUB_OFFLINE`` is honoured. Where the hub does not answer a connection, the libraries are put into the same
-    offline mode for the scope, in which they find cached files and otherwise fail at once. All settings are restored.
+    The scope honours ``HF_HUB_OFFLINE``. If the hub does not accept a connection, the scope sets the same offline mode:
+    the libraries then use cached files or fail at once. The end of the scope restores all settings.
     """
     from huggingface_hub import constants
 
     settings: list[Any] = [constants]
-    if "datasets" in sys.modules:  # keeps its own copy of the setting
+    if "datasets" in sys.modules:  # datasets keeps its own copy of the setting
         settings.append(sys.modules["datasets"].config)
     before = [module.HF_HUB_OFFLINE for module in settings]
     with quiet():
@@ -58,7 +58,7 @@ def hub_session() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A scope without the progress bars, load reports and retry notes of the Hugging Face libraries."""
+    """A scope in which the Hugging Face libraries print no progress bars, load reports or retry warnings."""
     import huggingface_hub.utils
     import transformers
 
@@ -85,7 +85,7 @@ def quiet() -> Iterator[None]:
 
 
 def _reachable(endpoint: str) -> bool:
-    """Whether the hub accepts a connection; behind a proxy only the libraries can find out."""
+    """Whether the hub accepts a connection. Behind a proxy this returns True: only the libraries can find out."""
     if getproxies() or os.environ.get("HF_ENDPOINT"):
         return True
     url = urlsplit(endpoint)

@@ -1,7 +1,7 @@
-"""Rows of a task, wherever they come from: the hub, a folder of Parquet files, a user's own files, a generator.
+"""Rows of a task from the Hugging Face hub, a folder of Parquet files, a user's own files or a generator.
 
-Whatever the source, rows are checked, and brought into a canonical order: by the hash of their contents. A data set
-that is shuffled, or sorted another way, is the same data set.
+Rows of every source are checked and sorted by the hash of their contents. This canonical order makes a shuffled copy of
+a data set equal to the original.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 DATA_DIR_VARIABLE = "NASBENCH_DATA_DIR"
 _OWN_TEST_FRACTION = 0.2
-"""Of a user's only file, where none is named for the test."""
+"""Fraction of a user's only file that becomes the test, if the user names no test file."""
 _OWN_TEST_SEED = 20_240_502
-"""Which rows become the test is a property of the data: the same for every data seed."""
+"""Fixed, so that the same rows become the test for every data seed."""
 _NO_LABEL = ("", "nan", "na", "n/a", "null")
-"""What stands for a missing label in text, in any case: what spreadsheets and pandas write. ``none`` is a class."""
+"""Texts that mean a missing label, in lower case, as spreadsheets and pandas write them. ``none`` is a class."""
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0*")
 _FRACTION = re.compile(r"[+-]?(\d*\.\d+(e[+-]?\d+)?|\d+e-\d+)", re.IGNORECASE)
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 20, (1 << 31) - 1
-"""Bytes of a CSV that Arrow looks at together."""
+"""Limits of the bytes of a CSV file that Arrow parses together."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Rows:
     """Labelled texts in canonical order.
 
     Attributes:
-        texts: one list a text column, each ``(n_rows,)``.
-        labels: ``(n_rows,)`` int64 classes, or float32 for a regression.
-        sha256: of all contents, independent of the order in which the source had them.
+        texts: one list per text column, each ``(n_rows,)``.
+        labels: ``(n_rows,)``, int64 classes, or float32 for a regression.
+        sha256: hash of all contents, whatever their order in the source.
     """
 
     texts: tuple[list[str], ...]
@@ -61,7 +61,7 @@ class Rows:
 
     @classmethod
     def in_canonical_order(cls, texts: tuple[list[str], ...], labels: Labels) -> Rows:
-        """Sort rows by content hash. Equal rows are interchangeable, so their order does not matter."""
+        """Rows sorted by the hash of their contents. Equal rows are interchangeable, so ties do not matter."""
         values = [float(x).hex() for x in labels] if labels.dtype == np.float32 else [str(x) for x in labels]
         digests = [_digest(row) for row in zip(*texts, values, strict=True)]
         order = sorted(range(len(digests)), key=digests.__getitem__)
@@ -71,7 +71,7 @@ class Rows:
         )
 
     def take(self, indices: npt.NDArray[np.int64]) -> Rows:
-        """These rows, again in canonical order."""
+        """The rows at these positions, in canonical order."""
         texts = tuple([column[i] for i in indices] for column in self.texts)
         return Rows.in_canonical_order(texts, self.labels[indices])
 
@@ -80,11 +80,11 @@ def read_rows(task: Task, data_dir: Path | None) -> tuple[Rows, Rows]:
     """The train and the test rows of a task.
 
     Args:
-        data_dir: folder with ``<folder>/<split>.parquet``; None asks the environment variable
-            ``NASBENCH_DATA_DIR``, and then the hub. Embedded and own data do not need it.
+        data_dir: folder with the files ``<folder>/<split>.parquet``. None stands for the environment variable
+            ``NASBENCH_DATA_DIR`` or, without it, the hub. Embedded data and a user's own files do not need it.
 
     Raises:
-        UserError: one line, for files or columns that are missing or damaged, labels that do not fit the task, or a hub
+        UserError: one line, for a missing or damaged file, a missing column, labels that do not fit the task, or a hub
             that cannot be reached.
     """
     train = _rows(task, "train", data_dir)
@@ -96,35 +96,35 @@ def read_rows(task: Task, data_dir: Path | None) -> tuple[Rows, Rows]:
 
 
 def read_columns(
-    data: DataSource, name: str, part: SplitName, data_dir: Path | None, *, named_labels: bool
+    data: DataSource, name: str, split: SplitName, data_dir: Path | None, *, named_labels: bool
 ) -> tuple[pa.Table, str]:
-    """The text and label columns of one part, unchecked, and the place they come from for messages.
+    """The unchecked text and label columns of a split, and the name of their source for messages.
 
     Args:
-        name: of the task.
-        named_labels: labels are names, not numbers: those of a CSV are then what is written there, where Arrow would
-            make ``01`` a 1 and ``false`` a truth value.
+        name: the task's name.
+        named_labels: whether labels are names. If so, labels of a CSV file are read as text: Arrow would read ``01`` as
+            1 and ``false`` as a truth value.
 
     Raises:
-        UserError: one line, if there is no such source, file or column, or it cannot be read.
+        UserError: one line, if a source, file or column is missing or cannot be read.
     """
     columns = [*data.text_columns, data.label_column]
     as_text = columns if named_labels else columns[:-1]
     if data.generator is not None:
-        table, place = _generate(data.generator, part), f"generator {data.generator}"
+        table, place = _generate(data.generator, split), f"generator {data.generator}"
     elif data.local_files:
-        path = Path(data.local_files[part])
+        path = Path(data.local_files[split])
         table, place = _read_file(path, columns, as_text), str(path)
     elif (folder := _data_dir(data_dir)) is not None and data.folder is not None:
-        path = folder / data.folder / f"{_split(data, part)}.parquet"
+        path = folder / data.folder / f"{_public_split(data, split)}.parquet"
         if not path.is_file():
             raise UserError(
-                f"no file {path}, the {part} rows of task {name!r}; put it there, or leave --data-dir and "
-                f"{DATA_DIR_VARIABLE} away to take it from the hub"
+                f"no file {path}, the {split} rows of task {name!r}; put it there, or leave out --data-dir and "
+                f"{DATA_DIR_VARIABLE} to load it from the hub"
             )
         table, place = _read_file(path, columns, as_text), str(path)
     else:
-        table, place = _from_hub(data, name, part), f"{data.repository} ({_split(data, part)})"
+        table, place = _from_hub(data, name, split), f"{data.repository} ({_public_split(data, split)})"
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         raise UserError(f"{place}: no column {missing[0]!r}; its columns are {', '.join(table.column_names)}")
@@ -136,8 +136,8 @@ def read_columns(
     return table.select(columns), place
 
 
-def _rows(task: Task, part: SplitName, data_dir: Path | None) -> Rows:
-    table, place = read_columns(task.data, task.name, part, data_dir, named_labels=bool(task.data.label_names))
+def _rows(task: Task, split: SplitName, data_dir: Path | None) -> Rows:
+    table, place = read_columns(task.data, task.name, split, data_dir, named_labels=bool(task.data.label_names))
     texts = tuple(_texts(table.column(name), place, name) for name in task.data.text_columns)
     if task.data.local_files:
         _refuse_blank(task, texts, place)
@@ -155,13 +155,13 @@ def _texts(column: pa.ChunkedArray, place: str, name: str) -> list[str]:
 
 
 def _refuse_blank(task: Task, texts: tuple[list[str], ...], place: str) -> None:
-    """Rows of a user's files without text. One of a pair may be blank: a review without a title."""
+    """Raise for a row without any text. One text of a pair may be blank, as in a review without a title."""
     names = task.data.text_columns
     alone = task.kind == "multiple_choice"
     groups = [((name,), (column,)) for name, column in zip(names, texts, strict=True)] if alone else [(names, texts)]
     for group, columns in groups:
-        for row, parts in enumerate(zip(*columns, strict=True)):
-            if not "".join(parts).strip():
+        for row, fields in enumerate(zip(*columns, strict=True)):
+            if not "".join(fields).strip():
                 raise UserError(f"{place}, column {' and '.join(map(repr, group))}: row {row} is empty; remove it")
 
 
@@ -180,7 +180,7 @@ def _labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
     if task.kind == "regression":
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             raise UserError(f"{where}: a regression needs numbers, not {column.type}")
-        with np.errstate(over="ignore"):  # too large a number becomes infinite, and is refused as such
+        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is refused below
             numbers = column.to_numpy().astype(np.float32)
         low, high = task.data.label_range or (-np.inf, np.inf)
         bad = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high)))
@@ -197,14 +197,14 @@ def _labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
 
 
 def class_names(column: pa.ChunkedArray, where: str, known: Collection[str] = ()) -> list[str]:
-    """The name of each row's class, ``(n_rows,)``: :func:`label_name` of what stands there.
+    """The class name of each row, ``(n_rows,)``, as :func:`label_name` writes it.
 
     Args:
         where: file and column, for messages.
-        known: names that the user listed: whatever they look like, they are classes.
+        known: class names that the user has listed. They are accepted whatever they look like.
 
     Raises:
-        UserError: one line, for a row without a label (nothing, NaN, an empty text) or a number with a fraction.
+        UserError: one line, for a row without a label (null, NaN, an empty text) or for a number with a fraction.
     """
     if pa.types.is_nested(column.type):
         raise UserError(f"{where}: must hold one label a row, not {column.type}")
@@ -224,13 +224,13 @@ def class_names(column: pa.ChunkedArray, where: str, known: Collection[str] = ()
 
 
 def label_name(value: Any) -> str:
-    """How the name of a class is written: trimmed, truth values as in JSON, whole numbers without ``.0``."""
+    """A value as a class name: without outer white space, truth values as in JSON, whole numbers without ``.0``."""
     text = str(value).lower() if isinstance(value, bool) else str(value).strip()
     return match[1] if (match := _WHOLE_NUMBER.fullmatch(text)) else text
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    """Enough names to see what kind they are."""
+    """The first ten names, and how many more there are."""
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
@@ -238,29 +238,29 @@ def _data_dir(data_dir: Path | None) -> Path | None:
     if data_dir is None and (text := os.environ.get(DATA_DIR_VARIABLE)):
         data_dir = Path(text)
     if data_dir is not None and not data_dir.is_dir():
-        raise UserError(f"no data folder {data_dir}; name the one that holds <task>/train.parquet")
+        raise UserError(f"no data folder {data_dir}; name the folder that holds <task>/train.parquet")
     return data_dir
 
 
-def _split(data: DataSource, part: SplitName) -> str:
-    return data.train_split if part == "train" else data.test_split
+def _public_split(data: DataSource, split: SplitName) -> str:
+    return data.train_split if split == "train" else data.test_split
 
 
 def _own_test_is_missing(data: DataSource) -> bool:
     return bool(data.local_files) and "test" not in data.local_files
 
 
-def _generate(generator: str, part: SplitName) -> pa.Table:
+def _generate(generator: str, split: SplitName) -> pa.Table:
     module, function = generator.split(":")
-    return pa.table(getattr(importlib.import_module(module), function)(part))
+    return pa.table(getattr(importlib.import_module(module), function)(split))
 
 
 def _read_file(path: Path, columns: list[str], as_text: list[str]) -> pa.Table:
-    """A table with the columns of a file.
+    """The columns of a file.
 
     Args:
-        columns: those that are needed; others may be there in name only.
-        as_text: those that a CSV shall not make numbers of.
+        columns: the columns that are needed. Others may be in the table without their values.
+        as_text: the columns of a CSV file that must be read as text.
     """
     if not path.is_file():
         raise UserError(f"no data file {path}")
@@ -274,18 +274,18 @@ def _read_file(path: Path, columns: list[str], as_text: list[str]) -> pa.Table:
             case "json" | "jsonl":
                 return _read_json(path, columns)
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not encoded in UTF-8, save it so ({error})") from error
+        raise UserError(f"{path}: is not encoded in UTF-8; save it in UTF-8 ({error})") from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as {kind}, replace it ({first_line(error)})") from error
+        raise UserError(f"{path}: cannot be read as {kind}; replace it ({first_line(error)})") from error
     raise UserError(f"{path}: data files end in .csv, .tsv, .json, .jsonl or .parquet")
 
 
 def _read_csv(path: Path, delimiter: str, as_text: list[str]) -> pa.Table:
     contents = path.read_bytes()
     contents.decode("utf-8")
-    # Of more than one block Arrow guesses the types by the first, and no cell may be larger than one.
+    # Arrow infers types from the first block, and no field may be larger than a block: so make it one block.
     size = min(max(len(contents), _SMALLEST_BLOCK), _LARGEST_BLOCK)
-    # Its threads have no use then, and where an error ended the command soon after, they now and then aborted it.
+    # Threads do not help with one block. They sometimes aborted the process if an error ended it soon afterwards.
     return pyarrow.csv.read_csv(
         pa.BufferReader(contents),
         read_options=pyarrow.csv.ReadOptions(block_size=size, use_threads=False),
@@ -295,7 +295,7 @@ def _read_csv(path: Path, delimiter: str, as_text: list[str]) -> pa.Table:
 
 
 def _read_json(path: Path, columns: list[str]) -> pa.Table:
-    """An array of objects, or an object a line. Columns that are not needed may hold anything."""
+    """Rows as an array of objects, or as one object per line. Columns that are not needed may hold anything."""
     text = path.read_text(encoding="utf-8-sig").strip()
     first = text.partition("\n")[0].strip()
     if first.startswith("{") and first.endswith("}"):
@@ -303,7 +303,7 @@ def _read_json(path: Path, columns: list[str]) -> pa.Table:
     else:
         rows = json.loads(text)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("it must be a list of objects, one a row, with named columns")
+        raise ValueError("it must be a list of objects, one per row, with named columns")
     if not rows:
         raise ValueError("it has no rows")
     arrays = {name: pa.nulls(len(rows)) for row in rows for name in row}
@@ -311,7 +311,7 @@ def _read_json(path: Path, columns: list[str]) -> pa.Table:
         if name in arrays:
             values = [row.get(name) for row in rows]
             if any(isinstance(value, (list, dict)) for value in values):
-                raise ValueError(f"each row has one {name!r}, a list or object is none")
+                raise ValueError(f"each row needs one value of {name!r}, not a list or object")
             try:
                 arrays[name] = pa.array(values)
             except (pa.ArrowException, OverflowError) as error:
@@ -319,24 +319,23 @@ def _read_json(path: Path, columns: list[str]) -> pa.Table:
     return pa.table(arrays)
 
 
-def _from_hub(data: DataSource, name: str, part: SplitName) -> pa.Table:
+def _from_hub(data: DataSource, name: str, split: SplitName) -> pa.Table:
     if data.repository is None:
         raise UserError(f"task {name!r} names no source of data")
-    # Imported here: it costs a second, and only the hub needs it.
+    # Imported here because it takes a second and only the hub needs it.
     import datasets
 
     try:
         with hub_session():
             dataset = datasets.load_dataset(
-                data.repository, data.configuration, revision=data.revision, split=_split(data, part)
+                data.repository, data.configuration, revision=data.revision, split=_public_split(data, split)
             )
             return dataset.with_format("arrow")[:]
     except (*hub_errors(), datasets.exceptions.DatasetsError) as error:
-        local = f"with {data.folder}/{data.train_split}.parquet " if data.folder else ""
+        local = f" with {data.folder}/{data.train_split}.parquet" if data.folder else ""
         raise UserError(
-            f"no {part} rows of task {name!r} ({reason(error)}); three ways: a network that reaches the hub "
-            f"({data.repository}), a folder {local}named by --data-dir or {DATA_DIR_VARIABLE}, "
-            f"or the embedded task: --task demo"
+            f"no {split} rows of task {name!r} ({reason(error)}); connect to the hub ({data.repository}), set "
+            f"--data-dir or {DATA_DIR_VARIABLE} to a folder{local}, or run the embedded task: --task demo"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Train, validation and test data of a task, split and tokenised.
 
-The split is a function of the data's contents and the data seed alone (reference: section 4.1 of the paper): the public
-train split goes 70/30 into train and validation, the public validation split is the test.
+The split depends on the contents of the data and on the data seed only. As in section 4.1 of the paper, the public
+train split is divided 70/30 into train and validation, and the public validation split is the test.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import UserError
 
 _SPLIT_STREAM = 70_30
-"""Keeps the generator of the split apart from others that are seeded with the same number."""
+"""Makes the random numbers of the split independent of other generators with the same seed."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,14 @@ class Split:
     """Tokenised examples without padding.
 
     Attributes:
-        tokens: int32 ``(n_tokens,)``, all sequences one after the other.
-        segments: uint8 ``(n_tokens,)``, token type of each token.
+        tokens: int32 ``(n_tokens,)``, all sequences concatenated.
+        segments: uint8 ``(n_tokens,)``, the token type of each token.
         offsets: int64 ``(n_sequences + 1,)``; sequence i is ``tokens[offsets[i]:offsets[i + 1]]``.
         labels: ``(n_examples,)``, int64 classes or float32 targets.
-        n_choices: sequences an example, 1 unless multiple choice; example i has ``i * n_choices`` and following.
-        ids: int64 ``(n_examples,)``, the rank of each example in its source's canonical order: names an example
-            whatever the data seed.
+        n_choices: sequences per example, 1 except for multiple choice. The sequences of example i start at
+            ``i * n_choices``.
+        ids: int64 ``(n_examples,)``, the rank of each example in the canonical order of its source. It identifies an
+            example across data seeds.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -56,7 +57,7 @@ class Split:
                 f"tokens {self.tokens.shape} and segments {self.segments.shape} do not fit offsets up to "
                 f"{self.offsets[-1]}"
             )
-        # A method is handed these: one that writes into them by mistake is told so at once.
+        # Methods get these arrays. Writing to them by mistake must raise at once.
         for array in (self.tokens, self.segments, self.offsets, self.labels, self.ids):
             array.setflags(write=False)
 
@@ -73,6 +74,9 @@ class Split:
 
         Args:
             indices: integers ``(n,)`` in ``[0, len(self))``.
+
+        Raises:
+            IndexError: for another shape or an index out of range.
         """
         examples = np.asarray(indices, dtype=np.int64)
         if examples.ndim != 1 or (len(examples) and not (examples.min() >= 0 and examples.max() < len(self))):
@@ -80,7 +84,7 @@ class Split:
         sequences = (examples[:, None] * self.n_choices + np.arange(self.n_choices)).ravel()
         lengths = self.lengths[sequences]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        # Position of each token in the old array: its distance from its sequence's start, plus where that was.
+        # Old position of each token: the old start of its sequence, plus its distance from that start.
         where = np.arange(offsets[-1]) + np.repeat(self.offsets[sequences] - offsets[:-1], lengths)
         return Split(
             self.tokens[where], self.segments[where], offsets, self.labels[examples], self.n_choices, self.ids[examples]
@@ -92,10 +96,10 @@ class TaskData:
     """The three splits of a task for one data seed.
 
     Attributes:
-        sha256: of the tokenised contents and the split.
-        rows_sha256: of the text and labels of the train and the test source, whatever their order.
-        n_rows: rows of the train and the test source.
-        unofficial: reasons why results on these data do not count; empty if they do.
+        sha256: hash of the tokenised contents and the split.
+        rows_sha256: hashes of the texts and labels of the train and the test source, whatever their order.
+        n_rows: numbers of rows of the train and the test source.
+        unofficial: reasons why results on these data are unofficial; empty if they are official.
     """
 
     train: Split
@@ -114,22 +118,23 @@ def load_task_data(
 
     Args:
         tokenizer: a fast tokenizer of transformers.
-        seed: of the data split; the only randomness.
+        seed: data seed, which determines the split into train and validation.
         data_dir: see :func:`nasbench.data.sources.read_rows`.
         cache_dir: see :func:`nasbench.data.tokens.tokenise`.
 
     Raises:
-        UserError: one line, if the data cannot be had or do not fit the task.
+        UserError: one line, if the data are not available or do not fit the task.
     """
     train_rows, test_rows = read_rows(task, data_dir)
     train_indices, validation_indices = split_indices(task, len(train_rows), seed)
     sizes = len(train_indices), len(validation_indices), len(test_rows)
     if not all(sizes):
         raise UserError(
-            f"task {task.name!r} has too few rows: {sizes[0]} to train, {sizes[1]} to validate and {sizes[2]} to test"
+            f"task {task.name!r} has too few rows: {sizes[0]} for train, {sizes[1]} for validation and {sizes[2]} for "
+            f"test; add rows"
         )
     if task.kind != "multiple_choice" and len(np.unique(train_rows.labels)) < 2:
-        raise UserError(f"task {task.name!r}: all {len(train_rows)} rows to train with have the same label")
+        raise UserError(f"task {task.name!r}: all {len(train_rows)} rows for training have the same label")
     whole = _split(train_rows, task, tokenise(train_rows, task, tokenizer, cache_dir))
     test = _split(test_rows, task, tokenise(test_rows, task, tokenizer, cache_dir))
     train, validation = whole.take(train_indices), whole.take(validation_indices)
@@ -146,10 +151,10 @@ def load_task_data(
 
 
 def split_indices(task: Task, n_rows: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Ranks of the train and of the validation examples, in random order.
+    """Ranks of the train and of the validation examples, both in random order.
 
-    The validation part is cut to ``task.validation_limit`` examples; the rest of it is not used at all, so that the
-    train part is the same with and without the limit.
+    The validation split is cut to ``task.validation_limit`` examples. The rest is not used, so that the train split is
+    the same with and without the limit.
     """
     order = np.random.default_rng([_SPLIT_STREAM, seed]).permutation(n_rows).astype(np.int64)
     n_train = n_rows - round(task.validation_fraction * n_rows)
@@ -164,8 +169,8 @@ def _split(rows: Rows, task: Task, tokens: Tokens) -> Split:
 def _shortfalls(task: Task, n_rows: tuple[int, int]) -> tuple[str, ...]:
     if task.data.n_rows is None:
         return ()
-    parts = zip(("train", "test"), n_rows, task.data.n_rows, strict=True)
-    return tuple(f"{part} data have {n} rows where {due} are due" for part, n, due in parts if n != due)
+    counts = zip(("train", "test"), n_rows, task.data.n_rows, strict=True)
+    return tuple(f"{split} data have {n} rows where {due} are due" for split, n, due in counts if n != due)
 
 
 def _sha256(*splits: Split) -> str:

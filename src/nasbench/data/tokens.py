@@ -1,4 +1,4 @@
-"""Tokenised rows as flat arrays, cached on disk by content."""
+"""Tokenised rows as flat arrays, cached on disk under a hash of the rows and the tokenizer."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from nasbench.errors import UserError
 
 CACHE_VARIABLE = "NASBENCH_CACHE_DIR"
 _FORMAT = 1
-"""Part of the cache key: raise it when the arrays change their meaning."""
+"""Version of the cache files, part of the cache key. Raise it when the arrays change their meaning."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token sequences one after the other, without padding.
+    """Concatenated token sequences without padding.
 
     Attributes:
         ids: int32 ``(n_tokens,)``.
-        segments: uint8 ``(n_tokens,)``, 1 for the second text of a pair where the network tells them apart.
+        segments: uint8 ``(n_tokens,)``, 1 for the second text of a pair if the network has segments, else 0.
         offsets: int64 ``(n_sequences + 1,)``; sequence i is ``ids[offsets[i]:offsets[i + 1]]``.
     """
 
@@ -43,19 +43,19 @@ class Tokens:
 
 
 def tokenise(rows: Rows, task: Task, tokenizer: Any, cache_dir: Path | None = None) -> Tokens:
-    """Tokenise all rows in one call of a fast tokenizer, or read the result of an earlier call.
+    """Tokenise all rows in one call of a fast tokenizer, or read the result of an earlier call from the cache.
 
-    Multiple choice makes one sequence of each ending: those of row i are ``i * n_choices`` and following.
+    For multiple choice, each ending is a sequence. The sequences of row i start at ``i * n_choices``.
 
     Args:
-        cache_dir: None stands for ``NASBENCH_CACHE_DIR``, else the user's cache folder. A damaged file is made anew,
-            a folder that cannot be written to is done without.
+        cache_dir: None stands for :func:`default_cache_dir`. A damaged file is written again. If the folder is not
+            writable, the tokens are not cached.
 
     Raises:
-        UserError: for a slow tokenizer, and for a ``max_length`` without room for text.
+        UserError: for a slow tokenizer, or a ``max_length`` that leaves no room for text.
     """
     if not getattr(tokenizer, "is_fast", False):
-        raise UserError(f"{type(tokenizer).__name__} is not a fast tokenizer; save the model with its tokenizer.json")
+        raise UserError(f"{type(tokenizer).__name__} is not a fast tokenizer; save the model with a tokenizer.json")
     path = (cache_dir or default_cache_dir()) / "tokens" / f"{_cache_key(rows, task, tokenizer)}.npz"
     cached = _read(path)
     if cached is not None:
@@ -66,7 +66,7 @@ def tokenise(rows: Rows, task: Task, tokenizer: Any, cache_dir: Path | None = No
 
 
 def default_cache_dir() -> Path:
-    """``NASBENCH_CACHE_DIR``, else ``nasbench`` in the user's cache folder."""
+    """The folder ``NASBENCH_CACHE_DIR`` or, without it, ``nasbench`` in the user's cache folder."""
     if text := os.environ.get(CACHE_VARIABLE):
         return Path(text)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nasbench"
@@ -77,7 +77,8 @@ def _encode(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
     n_special = tokenizer.num_special_tokens_to_add(pair=second is not None)
     if task.max_length <= n_special:
         raise UserError(
-            f"task {task.name!r}: max_length = {task.max_length} leaves no room beside {n_special} special tokens"
+            f"task {task.name!r}: max_length = {task.max_length} leaves no room for text beside {n_special} special "
+            f"tokens; raise it"
         )
     encoded = tokenizer(
         first,
@@ -113,7 +114,7 @@ def _sequences(rows: Rows, task: Task) -> tuple[list[str], list[str] | None]:
 
 def _cache_key(rows: Rows, task: Task, tokenizer: Any) -> str:
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    # Both are left over from earlier calls and are set anew by the next.
+    # Earlier calls leave these two settings behind, and the next call overwrites them.
     backend["truncation"] = backend["padding"] = None
     identity = [_FORMAT, rows.sha256, task.kind, task.max_length, tokenizer.model_input_names, backend]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -126,17 +127,17 @@ def _read(path: Path) -> Tokens | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        _log.warning("%s is damaged and made anew (%s)", path, error)
+        _log.warning("%s is damaged and will be written again (%s)", path, error)
         return None
 
 
 def _write(path: Path, tokens: Tokens) -> None:
-    """Through a file of another name, so that readers and other writers only ever see a whole one."""
+    """Write to a temporary file and rename it, so that readers and other writers only see complete files."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as folder:
-            part = Path(folder) / path.name
-            np.savez(part, ids=tokens.ids, segments=tokens.segments, offsets=tokens.offsets)
-            part.replace(path)
+            temporary = Path(folder) / path.name
+            np.savez(temporary, ids=tokens.ids, segments=tokens.segments, offsets=tokens.offsets)
+            temporary.replace(path)
     except OSError as error:
         _log.warning("tokens are not cached: cannot write %s (%s)", path, error.strerror)

@@ -46,7 +46,8 @@ class Model:
 
     Attributes:
         track: results are compared within one track only. A track of the task takes precedence over this one.
-        hub_id, revision: repository and pinned commit on the Hugging Face hub.
+        hub_id: repository on the Hugging Face hub.
+        revision: pinned commit on the hub.
         weights_sha256: SHA-256 of ``model.safetensors``, None if unknown.
         package: a Python package that ships the weights in its folder ``package_folder``; used if it is installed.
         generator: for models without weight files, a function as ``module:function``. The function returns a

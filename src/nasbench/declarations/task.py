@@ -32,8 +32,8 @@ class DataSource:
         text_columns: one column for single sentences, two for pairs. For multiple choice, the first column holds the
             shared start and the others hold the endings.
         label_column: column of integer classes, or of floats for a regression.
-        train_split, test_split: names of the public splits. The first is divided into train and validation, the second
-            is the test.
+        train_split: name of the public split that is divided into train and validation.
+        test_split: name of the public split that is the test.
         generator: a function that replaces files, as ``module:function``. It takes ``train`` or ``test`` and returns a
             dict of columns, each a list.
         local_files: paths of a user's own files, by ``train`` and ``test``. Without ``test``, a fixed fifth of the rows
