@@ -6,9 +6,10 @@ document or some of its sections; links between documents lead to the page that 
 
 from __future__ import annotations
 
+import json
+import os
 import posixpath
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-ENGINE = ROOT / "src" / "nasbench"
-LEAVES = ("methods", "baselines", "benchmark", "analysis")
+PACKAGE = ROOT / ".dev" / "nasbench"  # the engine and its leaves as one package, linked by the development install
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 COPIED = {"LICENSE": "LICENSE.txt", "CITATION.cff": "CITATION.cff"}
 """Files that the documents link to, and their names on the site."""
@@ -118,44 +118,38 @@ def promote(markdown: str) -> str:
 
 
 def package_pages() -> dict[str, str]:
-    """For every package a page with its docstring and those of its modules."""
-    folders = [ENGINE, *(ROOT / leaf for leaf in LEAVES)]
+    """A page for every package, with its docstring and those of its modules, and one for every module beside them."""
     pages = {}
-    for init in sorted(init for folder in folders for init in folder.rglob("__init__.py")):
-        if init.parent == ENGINE:
-            continue
-        base = ENGINE if init.is_relative_to(ENGINE) else ROOT
-        package = ".".join(("nasbench", *init.parent.relative_to(base).parts))
-        modules = [module.stem for module in sorted(init.parent.glob("*.py")) if not module.stem.startswith("_")]
-        blocks = [f"# {package}\n\n::: {package}\n    options: {{members: false, show_root_heading: false}}\n"]
-        blocks += [f"::: {package}.{module}\n    options: {{heading_level: 2}}\n" for module in modules]
-        pages[f"api/{package.removeprefix('nasbench.')}.md"] = "\n".join(blocks)
-    return pages
+    for folder, _, names in os.walk(PACKAGE, followlinks=True):
+        package = ".".join(Path(folder).relative_to(PACKAGE.parent).parts)
+        modules = sorted(Path(name).stem for name in names if name.endswith(".py") and not name.startswith("_"))
+        if package == "nasbench":
+            modules.remove("api")  # docs/api/index.md documents it
+            pages |= {
+                f"api/{module}.md": f"# nasbench.{module}\n\n{directive(f'nasbench.{module}')}" for module in modules
+            }
+        elif "__init__.py" in names:
+            blocks = [f"# {package}\n", directive(package, members=False)]
+            blocks += [directive(f"{package}.{module}", heading_level=2) for module in modules]
+            pages[f"api/{package.removeprefix('nasbench.')}.md"] = "\n".join(blocks)
+    return dict(sorted(pages.items(), key=lambda item: item[0].removesuffix(".md")))
 
 
-def importable_tree(folder: Path) -> Path:
-    """A folder in which the engine and its leaves lie as the one package that they are when installed."""
-    package = folder / "nasbench"
-    package.mkdir()
-    for path in ENGINE.iterdir():
-        (package / path.name).symlink_to(path)
-    for leaf in LEAVES:
-        (package / leaf).symlink_to(ROOT / leaf)
-    return folder
+def directive(name: str, **options: bool | int) -> str:
+    """The lines that mkdocstrings replaces by documentation; it gets a heading if the options have a level."""
+    options = options if "heading_level" in options else {"heading_level": 1, "show_root_heading": False, **options}
+    return f"::: {name}\n    options: {json.dumps(options)}\n"
 
 
 _documents: Documents
-_tree: tempfile.TemporaryDirectory[str]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Tell griffe where the package is, and list the packages' pages in the navigation."""
-    global _tree
-    _tree = tempfile.TemporaryDirectory(prefix="nasbench-docs-")
-    handlers: dict[str, Any] = config.plugins["mkdocstrings"].config.handlers
-    handlers["python"]["paths"] = [str(importable_tree(Path(_tree.name)))]
+    """List the packages' pages in the navigation."""
+    if not PACKAGE.is_dir():
+        raise PluginError(f"no folder {PACKAGE}: run 'make docs', or install nasbench with 'pip install -e .'")
     (reference,) = [entry["API reference"] for entry in config.nav if "API reference" in entry]
-    reference += [{"nasbench." + Path(page).stem: page} for page in package_pages()]
+    reference += [{Path(page).stem: page} for page in package_pages()]
     return config
 
 
@@ -195,8 +189,3 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return f"]({posixpath.relpath(destination, posixpath.dirname(here) or '.')}{anchor}"
 
     return re.sub(r"\]\((?P<path>[\w./-]*)(?P<anchor>#[\w-]+)?(?=\))", replaced, markdown)
-
-
-def on_shutdown() -> None:
-    """Remove the package's tree."""
-    _tree.cleanup()
