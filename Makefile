@@ -1,6 +1,9 @@
 # make demo             first look: install, prune a small real model on an embedded task, print the Pareto front
 # make test             install what the tests need and run them
-# make check            ruff, strict mypy, make test, and that leaderboard.md matches results/
+# make check            ruff, strict mypy, GitHub's schemas, make test (builds the site, too), leaderboard.md matches results/
+# make coverage         run the tests, print the lines and branches that no test reaches
+# make docs             build the documentation site in site/; a warning is an error
+# make release-check    build sdist and wheel into dist/, check them, use the wheel in a new environment
 # make bench            run the benchmarks in tests/benchmarks and write their tables to BENCHMARKS.md
 # make scaling          measure how time and memory of a run grow, and draw docs/pictures/scaling.png
 # make searcher-table   run every searcher on problems with known answers, and write docs/searchers.md
@@ -14,7 +17,7 @@ STAMPS := $(VENV)/stamps
 # torch and another library would each start one thread per core and compete; the tests are small enough for one thread.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test check bench scaling searcher-table clean
+.PHONY: demo test check coverage docs release-check bench scaling searcher-table clean
 
 # nasbench does not repeat a complete run, so the demo removes its earlier results.
 demo: $(STAMPS)/demo
@@ -28,8 +31,19 @@ check: $(STAMPS)/check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 	$(MAKE) test
 	$(BIN)/nasbench leaderboard --check
+
+coverage: $(STAMPS)/test
+	$(TEST_ENV) $(BIN)/pytest --cov --cov-report=term-missing
+
+docs: $(STAMPS)/docs
+	$(BIN)/mkdocs build --strict
+
+release-check: $(STAMPS)/release
+	$(BIN)/python tests/project/release_check.py
 
 bench: $(STAMPS)/test
 	mkdir -p .benchmarks
@@ -43,11 +57,11 @@ searcher-table: $(STAMPS)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/support/searcher_table.py
 
 clean:
-	rm -rf $(VENV) build dist report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	rm -rf $(VENV) build dist site report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp file records an installation; pip runs again only when pyproject.toml or constraints.txt is newer. Each stamp
-# includes the packages of the stamp before it.
+# A stamp file records an installation; pip runs again only when pyproject.toml or constraints.txt is newer. The
+# stamps demo, test and check each include the packages of the one before.
 $(STAMPS)/venv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nasbench needs Python 3.11: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -66,5 +80,15 @@ $(STAMPS)/test: $(STAMPS)/demo
 
 $(STAMPS)/check: $(STAMPS)/test
 	@echo 'installing what the checks need into $(VENV)'
-	$(INSTALL) -e '.[offline,test,check]'
+	$(INSTALL) -e '.[offline,test,check,docs]'
+	touch $@
+
+$(STAMPS)/docs: pyproject.toml constraints.txt $(STAMPS)/venv
+	@echo 'installing what the documentation needs into $(VENV)'
+	$(INSTALL) -e '.[docs]'
+	touch $@
+
+$(STAMPS)/release: pyproject.toml constraints.txt $(STAMPS)/venv
+	@echo 'installing what the release check needs into $(VENV)'
+	$(INSTALL) -e '.[release]'
 	touch $@
