@@ -91,22 +91,22 @@ def _backward(
 ) -> None:
     """One forward and backward pass of the sum of the examples' losses; shows activations and their gradients."""
     slices = network.slices(subnetwork)
-    last_attention = max((i for i, part in enumerate(slices) if part.head_rows is not None), default=-1)
+    last_attention = max((i for i, layer_slice in enumerate(slices) if layer_slice.head_rows is not None), default=-1)
     with torch.enable_grad(), _without_weight_gradients(network):
         hidden = network.embed(batch)
-        for i, part in enumerate(slices):
+        for i, layer_slice in enumerate(slices):
             # As in SuperNetwork.encode: behind the last attention block only the first token reaches the loss.
-            if part.head_rows is not None:
-                context = network.context(i, part, hidden, batch.attention_mask, first_only=i == last_attention)
+            if layer_slice.head_rows is not None:
+                context = network.context(i, layer_slice, hidden, batch.attention_mask, first_only=i == last_attention)
                 _watch(context, i, on_heads)
-                hidden = network.attention_output(i, part, context, hidden[:, : context.shape[1]])
+                hidden = network.attention_output(i, layer_slice, context, hidden[:, : context.shape[1]])
             if i >= last_attention:
                 hidden = hidden[:, :1]
-            if part.units is not None:
-                inner = network.inner(i, part, hidden)
+            if layer_slice.units is not None:
+                inner = network.inner(i, layer_slice, hidden)
                 if on_units is not None:
                     _watch(inner, i, on_units)
-                hidden = network.feed_forward_output(i, part, inner, hidden)
+                hidden = network.feed_forward_output(i, layer_slice, inner, hidden)
         mean_loss = label_loss(kind, network.classify(hidden[:, 0]), batch.labels)
         cast(Any, mean_loss * len(batch.labels)).backward()
 

@@ -129,23 +129,25 @@ class _Block:
         return hidden.to(like.dtype)
 
 
-def _attention(network: SuperNetwork, i: int, part: LayerSlice) -> _Block | None:
+def _attention(network: SuperNetwork, i: int, layer_slice: LayerSlice) -> _Block | None:
     block = network.adapter.attention(i)
-    if part.head_rows is None or block is None:
+    if layer_slice.head_rows is None or block is None:
         return None
-    columns = block.output.weight.detach()[:, part.head_rows].to(network.dtype)
+    columns = block.output.weight.detach()[:, layer_slice.head_rows].to(network.dtype)
     return _Block(
-        lambda hidden, mask: network.context(i, part, hidden, mask),
+        lambda hidden, mask: network.context(i, layer_slice, hidden, mask),
         columns, block.output.bias, block.norm, network.dims.head_size,
     )  # fmt: skip
 
 
-def _feed_forward(network: SuperNetwork, i: int, part: LayerSlice) -> _Block | None:
+def _feed_forward(network: SuperNetwork, i: int, layer_slice: LayerSlice) -> _Block | None:
     block = network.adapter.feed_forward(i)
-    if part.units is None or block is None:
+    if layer_slice.units is None or block is None:
         return None
-    columns = block.output.weight.detach()[:, part.units].to(network.dtype)
-    return _Block(lambda hidden, _: network.inner(i, part, hidden), columns, block.output.bias, block.norm, width=1)
+    columns = block.output.weight.detach()[:, layer_slice.units].to(network.dtype)
+    return _Block(
+        lambda hidden, _: network.inner(i, layer_slice, hidden), columns, block.output.bias, block.norm, width=1
+    )
 
 
 def _pass_block(
