@@ -86,12 +86,9 @@ plugin_option = click.option(
 results_option = click.option(
     "--results", type=PATH, default=Path("results"), show_default=True, help="The folder of runs."
 )
+devices = click.Choice(["auto", "cpu", "cuda"])
 device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU if there is one.",
+    "--device", type=devices, default="auto", show_default=True, help="auto: a GPU if there is one."
 )
 data_option = click.option(
     "--data-dir",

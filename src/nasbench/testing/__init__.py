@@ -1,4 +1,7 @@
-"""What a plugin's author needs for tests: tiny models and data, and the contracts methods and searchers must pass."""
+"""For tests of methods and searchers: tiny models and tasks, analytic search problems, and the contracts to pass.
+
+May import: every other package of the engine except ``cli``.
+"""
 
 from __future__ import annotations
 
