@@ -15,6 +15,7 @@ import pyarrow.json
 
 from nasbench.arrays import BoolArray, FloatArray
 from nasbench.records.record import Identity, RunRecord
+from nasbench.records.schema import MAX_ERROR, ROUNDING, RecordError
 
 COLUMNS = pa.schema(
     {
@@ -36,15 +37,9 @@ COLUMNS = pa.schema(
 """The fields of an evaluation that every table has, with their types. ``config`` and metrics follow as found."""
 
 _REQUIRED = ("index", "params", "n_params", "elapsed_s", "status")
-_ROUNDING = 1e-9  # relative, of a value at its bound
-_MAX_ERROR = 2  # 1 - metric, and no metric is below -1
 _DEEPEST = 1000  # opened brackets in a line; an evaluation has about ten
 _NO_COLUMN = (pa.ArrowException, ValueError, TypeError, OverflowError)  # what values without a common type raise
 _LONGEST_TEXT = 24  # of one value of a configuration; the packed masks of LARGE have thousands of digits
-
-
-class DamagedRecord(Exception):
-    """A record that cannot be trusted as a whole; the text says what is wrong and where."""
 
 
 def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[str]]:
@@ -62,13 +57,13 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
         A table with the columns :data:`COLUMNS`, ``config`` and metrics as ``metric.<name>``, ``test_metric.<name>``.
 
     Raises:
-        DamagedRecord: for a line that is not an evaluation, indices that do not count 0, 1, 2, ..., or values that
+        RecordError: for a line that is not an evaluation, indices that do not count 0, 1, 2, ..., or values that
             no run can produce.
     """
     try:
         data = path.read_bytes() if path.exists() else b""
     except OSError as error:
-        raise DamagedRecord(f"{path.name}: {error.strerror}") from error
+        raise RecordError(f"{path.name}: cannot be read ({error.strerror})") from error
     whole = data[: data.rfind(b"\n") + 1]
     oddities = []
     if record.status != "running" and len(whole) < len(data):
@@ -82,7 +77,7 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
         for metric, values in _fields(path.name, parsed, field):
             kind = values.type
             if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-                raise DamagedRecord(f"{path.name}: {metric!r} of {field!r} holds {kind} instead of numbers")
+                raise RecordError(f"{path.name}: {metric!r} of {field!r} holds {kind} instead of numbers")
             table = table.append_column(prefix + metric, values.cast(pa.float64(), safe=False))
     table = _validated(path.name, table, record.n_params_full, oddities)
     return _within_limits(path.name, table, record.identity, oddities), oddities
@@ -100,7 +95,7 @@ def _parsed(name: str, data: bytes) -> pa.Table:
             data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DamagedRecord(f"{name}, line {line}: not an evaluation (no UTF-8)") from error
+        raise RecordError(f"{name}, line {line}: not an evaluation (no UTF-8)") from error
     if _may_be_deep(data):
         return _parse_lines(name, data)
     try:
@@ -136,20 +131,20 @@ def _parse_lines(name: str, data: bytes) -> pa.Table:
                 raise ValueError("not an object")
             rows.append(row)
         except ValueError as error:
-            raise DamagedRecord(f"{name}, line {number}: not an evaluation ({error})") from error
+            raise RecordError(f"{name}, line {number}: not an evaluation ({error})") from error
         except RecursionError as error:
-            raise DamagedRecord(f"{name}, line {number}: not an evaluation (nested too deep)") from error
+            raise RecordError(f"{name}, line {number}: not an evaluation (nested too deep)") from error
     columns = {}
     for field in COLUMNS:
         try:
             columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
         except _NO_COLUMN as error:
-            raise DamagedRecord(f"{name}: column {field.name!r} holds something else than {field.type}") from error
+            raise RecordError(f"{name}: column {field.name!r} holds something else than {field.type}") from error
     for nested in ("config", "metrics", "test_metrics"):
         try:
             columns[nested] = pa.array([row.get(nested) for row in rows])
         except _NO_COLUMN as error:
-            raise DamagedRecord(f"{name}: column {nested!r} has no type that all its values have") from error
+            raise RecordError(f"{name}: column {nested!r} has no type that all its values have") from error
     return pa.table(columns)
 
 
@@ -159,7 +154,7 @@ def _fields(name: str, table: pa.Table, column: str) -> list[tuple[str, Any]]:
         return []
     kind = table[column].type
     if not pa.types.is_struct(kind):
-        raise DamagedRecord(f"{name}: column {column!r} holds {kind} instead of objects")
+        raise RecordError(f"{name}: column {column!r} holds {kind} instead of objects")
     return [(kind.field(i).name, pc.struct_field(table[column], i)) for i in range(kind.num_fields)]
 
 
@@ -193,7 +188,7 @@ def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[st
     def refuse(wrong: BoolArray, message: Callable[[int], str]) -> None:
         if wrong.any():
             i = int(np.argmax(wrong))
-            raise DamagedRecord(f"{name}, line {i + 1}: {message(i)}")
+            raise RecordError(f"{name}, line {i + 1}: {message(i)}")
 
     for column in _REQUIRED:
         missing = table[column].is_null().to_numpy()
@@ -204,7 +199,7 @@ def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[st
     refuse(index != np.arange(len(index)), lambda i: f"index {index[i]} where {i} is due")
     refuse((status != "ok") & (status != "failed"), lambda i: f"status {status[i]!r} is neither 'ok' nor 'failed'")
     # Not (in range) instead of (out of range): a NaN is in no range.
-    is_fraction = (params > 0) & (params <= 1 + _ROUNDING)
+    is_fraction = (params > 0) & (params <= 1 + ROUNDING)
     refuse(~is_fraction, lambda i: f"params = {params[i]} is no fraction of the full network")
     n_params, wanted = table["n_params"].to_numpy(), params * n_params_full
     refuse(
@@ -215,10 +210,10 @@ def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[st
     refuse(np.diff(elapsed_s, prepend=0.0) < 0, lambda i: f"elapsed_s goes back to {elapsed_s[i]}")
     error, test_error = _numbers(table, "error"), _numbers(table, "test_error")
     for what, values in (("error", error), ("test_error", test_error)):
-        impossible = np.isfinite(values) & ((values < -_ROUNDING) | (values > _MAX_ERROR + _ROUNDING))
+        impossible = np.isfinite(values) & ((values < -ROUNDING) | (values > MAX_ERROR + ROUNDING))
         refuse(
             impossible,
-            lambda i, what=what, values=values: f"{what} = {values[i]} is not between 0 and {_MAX_ERROR}",  # type: ignore[misc]
+            lambda i, what=what, values=values: f"{what} = {values[i]} is not between 0 and {MAX_ERROR}",  # type: ignore[misc]
         )
     nameless = (status == "ok") & ~np.isfinite(error)
     if nameless.any():
@@ -248,7 +243,7 @@ def _within_limits(name: str, table: pa.Table, identity: Identity, oddities: lis
         n = identity.max_evaluations
         oddities.append(f"{name}, line {n + 1}: past the limit of {n} evaluations; left out with all after it")
     if identity.budget_s is not None:
-        in_time = int(np.searchsorted(elapsed_s, identity.budget_s * (1 + _ROUNDING), side="right"))
+        in_time = int(np.searchsorted(elapsed_s, identity.budget_s * (1 + ROUNDING), side="right"))
         if in_time < n:
             n = in_time
             spent = f"elapsed_s = {elapsed_s[n]} is past the budget of {identity.budget_s:g} s"

@@ -21,11 +21,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from nasbench.analysis.reading.evaluation_file import DamagedRecord, empty_table, read_evaluation_file
-from nasbench.analysis.reading.run_file import read_run_file
+from nasbench.analysis.reading.evaluation_file import empty_table, read_evaluation_file
 from nasbench.arrays import BoolArray
 from nasbench.errors import UserError
-from nasbench.records.record import Identity, RecordError, RunFolder, RunRecord, find_runs
+from nasbench.records.record import Identity, RunFolder, RunRecord, find_runs
+from nasbench.records.schema import RecordError
 
 RUN_LEVEL = (
     "run",
@@ -170,12 +170,12 @@ def read_results(folder: Path) -> Results:
     for path in find_runs(folder):
         name = _encodable(path.relative_to(folder).as_posix())
         try:
-            record = read_run_file(path)
+            record = RunFolder(path).read_run()
             identity = _told_apart(record.identity)
             if identity in seen:
-                raise DamagedRecord(f"the same identity as {seen[identity]}; left out")
+                raise RecordError(f"the same identity as {seen[identity]}; left out")
             table, oddities = read_evaluation_file(path / RunFolder.EVALUATIONS, record)
-        except (RecordError, DamagedRecord) as error:
+        except RecordError as error:
             # RecordError starts with the full path; the place says it already, and the same on every machine.
             findings.append(Finding(name, _encodable(str(error).removeprefix(f"{path}/")), damage=True))
             continue

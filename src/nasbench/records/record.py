@@ -1,9 +1,8 @@
-"""Records: what a run leaves behind, one folder a run.
+"""The record of a run: two files in a folder of its own.
 
-``run.json`` says what was run, where and how it ended; ``evaluations.jsonl`` has one line an evaluation, in order,
-written and flushed before the next evaluation starts. A killed run therefore keeps a valid prefix; a last line cut
-off by the kill is dropped on reading. Everything downstream (resuming, export, statistics, leaderboard) reads these
-two files only.
+``run.json`` says what was run, where, and how it ended. ``evaluations.jsonl`` has one line per evaluation, in order.
+Each line is on disk before the next evaluation starts, so a killed run leaves a valid record. If the kill cut the last
+line off, reading skips it. Resuming, export, statistics and leaderboard read only these two files.
 """
 
 from __future__ import annotations
@@ -12,54 +11,54 @@ import dataclasses
 import gc
 import hashlib
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from nasbench.errors import NasbenchError, UserError
-from nasbench.networks.space import JsonConfig
-
-SCHEMA_VERSION = 1
+from nasbench.records import schema
+from nasbench.records.schema import RecordError
 
 RunStatus = Literal["running", "complete", "failed"]
-"""``running`` is also what a killed run is left with: the same command resumes it."""
+"""A killed run keeps the status ``running``. The command that started it resumes it."""
 
 EvaluationStatus = Literal["ok", "failed"]
 
 
-class RecordError(UserError):
-    """A record that cannot be read; names file and line."""
-
-
 @dataclass(frozen=True)
 class Identity:
-    """What makes two runs the same run; decides the folder.
+    """The fields that tell runs apart. They decide a run's folder.
 
-    ``budget_s`` is None where only ``max_evaluations`` ends the run.
+    Attributes:
+        options: all options of the method and the searcher, ``{"method": {...}, "searcher": {...}}``.
+        budget_s: charged seconds; None if only ``max_evaluations`` ends the run.
     """
 
-    task: str
-    model: str
-    space: str
-    method: str
-    searcher: str | None
-    options: dict[str, Any]
-    seed: int
-    device_class: str
-    budget_s: float | None
-    max_evaluations: int | None = None
+    task: schema.Name
+    model: schema.Name
+    space: schema.Name
+    method: schema.Name
+    searcher: schema.Name | None
+    options: schema.Values
+    seed: schema.Integer
+    device_class: schema.Name
+    budget_s: schema.Limit | None
+    max_evaluations: schema.PositiveCount | None = None
+    __pydantic_config__: ClassVar = schema.STRICT
 
     @property
     def algorithm(self) -> str:
-        """The name of the contestant: ``ws-nas/ehvi``, ``rfp``."""
+        """The method with its searcher, if it has one: ``ws-nas/ehvi``, ``rfp``."""
         return self.method if self.searcher is None else f"{self.method}/{self.searcher}"
 
     def folder(self, changed_options: bool, official_budget: bool) -> str:
-        """Path below the results folder. A digest tells apart runs that differ in options or budget."""
+        """The run's path below the results folder, ``task/model/algorithm_space_device_seed``.
+
+        A digest is appended if the options or the budget are not the defaults, or if the evaluations are limited.
+        """
         name = f"{self.algorithm.replace('/', '+')}_{self.space}_{self.device_class}_seed{self.seed}"
         if changed_options or not official_budget or self.max_evaluations is not None:
             told_apart = json.dumps([self.options, self.budget_s, self.max_evaluations], sort_keys=True)
@@ -72,37 +71,38 @@ class RunRecord:
     """The contents of ``run.json``.
 
     Attributes:
-        identity: what was run.
+        identity: the fields that tell this run from others.
         track: ``paper``, ``compact``, ``demo`` or ``user``.
-        unofficial: reasons why the run does not count for the leaderboard; empty if it does.
-        metric: the primary one, error = 1 - metric.
-        n_params_full: parameters of the full network.
-        dimensions: of the full network, see :class:`nasbench.networks.subnetwork.Dimensions`.
+        unofficial: the reasons why the run does not count for the leaderboard; empty for an official run.
+        metric: name of the primary metric; error = 1 - metric.
+        n_params_full: number of parameters of the full network.
+        dimensions: sizes of the full network, see :class:`nasbench.networks.subnetwork.Dimensions`.
         changed_options: options that differ from their defaults, ``{"method": {...}, "searcher": {...}}``; None in
-            records from before this field.
+            records that are older than this field.
         provenance: package versions, git revision, hardware, hashes of data and weights.
-        status, reason: how it ended; ``reason`` names what failed.
+        status, reason: how the run ended; ``reason`` says why it failed.
         charged_s: charged seconds by phase (training, search, validation, idle); their sum is the elapsed budget.
-        uncharged_s: seconds by phase that cost no budget (loading, test, saving).
-        notes: what a reader should know, such as a training that the budget cut short.
+        uncharged_s: seconds by phase that cost no budget (loading, test, recording, repeating).
+        notes: remarks for readers, such as a training that the budget cut short.
     """
 
     identity: Identity
-    suite_version: str
-    track: str
-    metric: str
-    n_params_full: int
-    dimensions: dict[str, int]
-    unofficial: list[str] = field(default_factory=list)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    suite_version: schema.Name
+    track: schema.Name
+    metric: schema.Name
+    n_params_full: schema.Count
+    dimensions: schema.Sizes
+    unofficial: schema.Texts = field(default_factory=list)
+    provenance: schema.Values = field(default_factory=dict)
     status: RunStatus = "running"
-    reason: str | None = None
-    charged_s: dict[str, float] = field(default_factory=dict)
-    uncharged_s: dict[str, float] = field(default_factory=dict)
-    started_at: str | None = None
-    notes: list[str] = field(default_factory=list)
-    changed_options: dict[str, dict[str, Any]] | None = None
-    schema_version: int = SCHEMA_VERSION
+    reason: schema.Text | None = None
+    charged_s: schema.SecondsByPhase = field(default_factory=dict)
+    uncharged_s: schema.SecondsByPhase = field(default_factory=dict)
+    started_at: schema.Text | None = None
+    notes: schema.Texts = field(default_factory=list)
+    changed_options: schema.ChangedOptions | None = None
+    schema_version: schema.Version = schema.SCHEMA_VERSION
+    __pydantic_config__: ClassVar = schema.STRICT
 
 
 @dataclass(frozen=True)
@@ -112,44 +112,47 @@ class Evaluation:
     Attributes:
         index: 0, 1, 2, ... in the order of evaluation.
         config: the configuration in its space, see ``SearchSpace.to_json``.
-        key: digest of the masks, :attr:`nasbench.networks.subnetwork.SubNetwork.key`.
-        head_counts, unit_counts: kept per layer.
-        error: validation error, 1 - metric; None where ``status`` is ``failed``.
+        key: digest of the masks, see :attr:`nasbench.networks.subnetwork.SubNetwork.key`.
+        head_counts, unit_counts: numbers of heads and units kept in each layer.
+        error: validation error, 1 - metric; None if ``status`` is ``failed``.
         params: fraction of the full network's parameters.
-        metrics: all validation metrics by name.
-        test_error, test_metrics: None unless a member of the validation Pareto front when it was evaluated.
+        n_params: number of parameters.
         elapsed_s: charged seconds from the start of the method to the end of this evaluation.
-        latency_ms: of the validation pass, per example; None where one pass measured several networks.
-        n_duplicates: proposals since the previous line that named a sub-network already evaluated.
-        weights: name of the saved weights that reproduce it, see ``nasbench export``.
-        epochs: epochs of training behind it, where that varies (multi-fidelity).
-        charged_s: charged seconds by phase so far; they sum to ``elapsed_s``.
-        reason: why it failed.
+        metrics: all validation metrics by name.
+        test_error, test_metrics: test results; None unless the network was on the validation Pareto front when it was
+            evaluated.
+        latency_ms: milliseconds per example of the validation pass; None if one pass measured several networks.
+        n_duplicates: number of proposals since the previous line whose sub-network had been evaluated before.
+        weights: name of the saved weights, which ``nasbench export`` reads; None if they are not saved.
+        epochs: epochs of training before this evaluation; None unless the method varies them (multi-fidelity).
+        charged_s: charged seconds by phase so far; their sum is ``elapsed_s``.
+        reason: why the evaluation failed.
     """
 
-    index: int
-    config: JsonConfig
-    key: str
-    head_counts: list[int]
-    unit_counts: list[int]
-    error: float | None
-    params: float
-    n_params: int
-    elapsed_s: float
+    index: schema.Count
+    config: schema.Configuration
+    key: schema.Text
+    head_counts: schema.Counts
+    unit_counts: schema.Counts
+    error: schema.Error | None
+    params: schema.Fraction
+    n_params: schema.Count
+    elapsed_s: schema.Seconds
     status: EvaluationStatus = "ok"
-    metrics: dict[str, float] = field(default_factory=dict)
-    test_error: float | None = None
-    test_metrics: dict[str, float] | None = None
-    latency_ms: float | None = None
-    n_duplicates: int = 0
-    weights: str | None = None
-    epochs: float | None = None
-    charged_s: dict[str, float] = field(default_factory=dict)
-    reason: str | None = None
+    metrics: schema.Numbers = field(default_factory=dict)
+    test_error: schema.Error | None = None
+    test_metrics: schema.Numbers | None = None
+    latency_ms: schema.Number | None = None
+    n_duplicates: schema.Count = 0
+    weights: schema.Text | None = None
+    epochs: schema.Number | None = None
+    charged_s: schema.SecondsByPhase = field(default_factory=dict)
+    reason: schema.Text | None = None
+    __pydantic_config__: ClassVar = schema.STRICT
 
 
 class RunFolder:
-    """Reads and writes one run's two files. Every write is atomic or a flushed append."""
+    """Reads and writes the two files of a run. A write is either atomic or a flushed append."""
 
     RUN = "run.json"
     EVALUATIONS = "evaluations.jsonl"
@@ -158,15 +161,24 @@ class RunFolder:
         self.path = path
 
     def exists(self) -> bool:
+        """Whether the folder has a ``run.json``."""
         return (self.path / self.RUN).exists()
 
     def write_run(self, record: RunRecord) -> None:
-        """Replace ``run.json`` as a whole."""
+        """Write ``run.json`` atomically.
+
+        Raises:
+            NasbenchError: if the disk is full or the file cannot be written.
+        """
         text = json.dumps(dataclasses.asdict(record), indent=1, sort_keys=True, allow_nan=False) + "\n"
         write_atomically(self.path / self.RUN, text.encode())
 
     def append(self, evaluation: Evaluation) -> None:
-        """Add a line and see it on disk before returning."""
+        """Append a line to ``evaluations.jsonl`` and flush it to disk.
+
+        Raises:
+            NasbenchError: if the disk is full or the file cannot be written.
+        """
         line = json.dumps(dataclasses.asdict(evaluation), allow_nan=False) + "\n"
         path = self.path / self.EVALUATIONS
         try:
@@ -178,25 +190,30 @@ class RunFolder:
             raise NasbenchError(f"cannot write {path}: {error.strerror}") from error
 
     def read_run(self) -> RunRecord:
-        """Raises :class:`RecordError` for a file that is damaged or of a newer schema."""
-        path = self.path / self.RUN
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if data["schema_version"] > SCHEMA_VERSION:
-                raise RecordError(
-                    f"{path}: schema version {data['schema_version']} is newer than {SCHEMA_VERSION}; upgrade nasbench"
-                )
-            return RunRecord(**{**data, "identity": Identity(**data["identity"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RecordError(f"{path}: not a run record ({error})") from error
-
-    def read_evaluations(self) -> list[Evaluation]:
-        """All complete lines. A last line without its newline is the trace of a kill and is left out.
+        """The contents of ``run.json``.
 
         Raises:
-            RecordError: for a damaged line anywhere else, or indices that do not count 0, 1, 2, ...
+            RecordError: if the file cannot be read, its schema is newer, a value does not fit its field, or no budget
+                ends the run.
         """
-        # The garbage collector would walk the growing list again and again: more than half of the time at 10^5 lines.
+        path = self.path / self.RUN
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+        record = schema.parse(RunRecord, text, str(path))
+        if record.identity.budget_s is None and record.identity.max_evaluations is None:
+            raise RecordError(f"{path}: neither identity.budget_s nor identity.max_evaluations ends the run")
+        return record
+
+    def read_evaluations(self) -> list[Evaluation]:
+        """All complete lines. A last line without a newline was cut off by a kill and is skipped.
+
+        Raises:
+            RecordError: if the file cannot be read, another line is damaged, the indices do not count 0, 1, 2, ..., or
+                the elapsed time goes back.
+        """
+        # The garbage collector would walk the growing list again and again. At 10^5 lines that took half of the time.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
@@ -207,27 +224,32 @@ class RunFolder:
 
     def _evaluations(self) -> Iterator[Evaluation]:
         path = self.path / self.EVALUATIONS
-        if not path.exists():
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
             return
-        lines = path.read_text(encoding="utf-8").split("\n")
-        for number, line in enumerate(lines[:-1]):
-            try:
-                evaluation = Evaluation(**json.loads(line))
-                if evaluation.index != number:
-                    raise ValueError(f"index {evaluation.index} where {number} is due")
-                if evaluation.error is not None and not math.isfinite(evaluation.error):
-                    raise ValueError(f"error is {evaluation.error}")
-            except (ValueError, TypeError) as error:
-                raise RecordError(f"{path}, line {number + 1}: not an evaluation ({error})") from error
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+        elapsed_s = 0.0
+        for index, line in enumerate(lines[:-1]):
+            place = f"{path}, line {index + 1}"
+            evaluation = schema.parse(Evaluation, line, place)
+            if evaluation.index != index:
+                raise RecordError(f"{place}: index {evaluation.index} where {index} is due")
+            if evaluation.elapsed_s < elapsed_s:
+                raise RecordError(f"{place}: elapsed_s goes back to {evaluation.elapsed_s}")
+            if evaluation.status == "ok" and evaluation.error is None:
+                raise RecordError(f"{place}: the error is missing, but status is 'ok'")
+            elapsed_s = evaluation.elapsed_s
             yield evaluation
 
     def remove_leftovers(self) -> None:
-        """Delete what a kill left of files that were being replaced."""
+        """Delete the temporary files of writes that a kill interrupted."""
         for path in self.path.rglob(".*.*"):
             path.unlink(missing_ok=True)
 
     def drop_cut_line(self) -> None:
-        """Remove a last line that a kill cut off, so that appending continues a valid file."""
+        """Remove a last line that a kill cut off, so that the next line can be appended."""
         path = self.path / self.EVALUATIONS
         if path.exists():
             data = path.read_bytes()
@@ -236,7 +258,11 @@ class RunFolder:
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that a reader, or a run after a kill, sees the old contents or the new, never a part."""
+    """Write a file so that readers see either its old or its new contents, even after a kill.
+
+    Raises:
+        NasbenchError: if the file cannot be written. The old contents stay.
+    """
     unfinished: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,19 +271,19 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)  # temporary files are their owner's only, records are for everybody
+            os.fchmod(file.fileno(), 0o644)  # only the owner can read a temporary file; anybody may read a record
         unfinished.replace(path)
     except OSError as error:
-        if unfinished is not None:  # on a full disk it would be in the way of what is smaller
+        if unfinished is not None:  # free its space on a full disk
             unfinished.unlink(missing_ok=True)
         raise NasbenchError(f"cannot write {path}: {error.strerror}") from error
 
 
 def find_runs(results: Path) -> list[Path]:
-    """Folders below ``results`` that hold a ``run.json``, sorted by path.
+    """All folders below ``results`` that have a ``run.json``, sorted by path.
 
     Raises:
-        UserError: for a folder that cannot be read, whose runs would be missing without a word.
+        UserError: if a folder cannot be read, because its runs would go missing silently.
     """
 
     def refuse(error: OSError) -> None:

@@ -15,7 +15,8 @@ from support.generated_results import DIMENSIONS, Entry, Plan, write_results
 from nasbench.analysis.reading.results import RUN_LEVEL, Results, name_entries, read_results
 from nasbench.analysis.scoring.scores import block_table, score
 from nasbench.errors import UserError
-from nasbench.records.record import SCHEMA_VERSION, Evaluation, RunFolder
+from nasbench.records.record import Evaluation, RunFolder
+from nasbench.records.schema import SCHEMA_VERSION
 
 PLAN = Plan([Entry("ws-nas", "ehvi"), Entry("rfp", space="large")], tasks=["rte"], seeds=range(3), n_evaluations=8)
 
@@ -124,9 +125,9 @@ def truncate(path: Path) -> None:
 
 
 WHOLE_RUN_LOST: dict[str, tuple[Damage, str]] = {
-    "corrupt run": (lambda p: (p / RunFolder.RUN).write_text("{"), "run.json: not a run record"),
-    "no object": (lambda p: (p / RunFolder.RUN).write_text("[]"), "run.json: not a run record"),
-    "not text": (lambda p: (p / RunFolder.RUN).write_bytes(b"\xff\xfe"), "run.json: not a run record"),
+    "corrupt run": (lambda p: (p / RunFolder.RUN).write_text("{"), "run.json: not JSON (EOF while parsing"),
+    "no object": (lambda p: (p / RunFolder.RUN).write_text("[]"), "run.json: not a JSON object but []"),
+    "not text": (lambda p: (p / RunFolder.RUN).write_bytes(b"\xff\xfe"), "run.json: not JSON ("),
     "newer schema": (lambda p: edit_run(p, schema_version=SCHEMA_VERSION + 1), f"schema version {SCHEMA_VERSION + 1}"),
     "odd status": (lambda p: edit_run(p, status="done"), "'done'"),
     "odd track": (lambda p: edit_run(p, track=["paper"]), "['paper']"),
@@ -144,7 +145,7 @@ WHOLE_RUN_LOST: dict[str, tuple[Damage, str]] = {
     "time nan": (lambda p: edit_line(p, 2, elapsed_s=float("nan")), "line 3: elapsed_s = nan"),
     "time goes back": (lambda p: edit_line(p, 2, elapsed_s=0.0), "line 3: elapsed_s goes back"),
     "odd field of the run": (lambda p: edit_run(p, provenance=None), "run.json: provenance = None"),
-    "odd name of a field": (lambda p: edit_run(p, **{"\ud800": 1}), "run.json: not a run record"),
+    "odd name of a field": (lambda p: edit_run(p, **{"\ud800": 1}), "run.json: not JSON ("),
     "deep run": (lambda p: (p / RunFolder.RUN).write_text("[" * 99_999), "nested too deep"),
     "error below 0": (lambda p: edit_line(p, 2, error=-5.0), "line 3: error = -5.0 is not between 0 and 2"),
     "error above 2": (lambda p: edit_line(p, 2, error=2.1), "line 3: error = 2.1 is not between 0 and 2"),
