@@ -87,16 +87,20 @@ def to_json(options: Any) -> dict[str, Any]:
     return dataclasses.asdict(options)
 
 
-def changes(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that differ from the defaults, both as :func:`to_json` gives them.
+def changes(options: Any, defaults: Any) -> dict[str, Any]:
+    """The fields of an options dataclass that differ from the defaults, with their values.
 
     Nested options are compared one by one. An option that only the defaults have is given as None.
     """
+    return _differences(to_json(options), to_json(defaults))
+
+
+def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     changed: dict[str, Any] = {}
-    for name in [*options, *(name for name in defaults if name not in options)]:
-        value, default = options.get(name), defaults.get(name)
+    for name in [*values, *(name for name in defaults if name not in values)]:
+        value, default = values.get(name), defaults.get(name)
         if isinstance(value, dict) and isinstance(default, dict):
-            if inner := changes(value, default):
+            if inner := _differences(value, default):
                 changed[name] = inner
         elif value != default:
             changed[name] = value

@@ -1,13 +1,11 @@
-"""One run from request to record: load, resume if there is something to resume, run the method, say how it ended."""
+"""Carry out one run, from the request to the finished record. An interrupted run is resumed."""
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ import numpy as np
 import torch
 
 import nasbench
-from nasbench.data.splits import load_task_data
 from nasbench.declarations.model import Model
 from nasbench.declarations.task import Task
 from nasbench.errors import (
@@ -27,39 +24,35 @@ from nasbench.errors import (
     WillNotEnd,
     in_one_line,
 )
-from nasbench.networks.adapter import Adapter
-from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import make_space
-from nasbench.networks.supernet import Precision, SuperNetwork
-from nasbench.plugins import options, registry
+from nasbench.plugins import registry
 from nasbench.records import provenance
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
-from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
+from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, RunStatus
 from nasbench.records.resume import check_same, earlier_attempt, locked
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
+from nasbench.runs.loading import Loaded, load, new_record, now
 from nasbench.runs.observer import Observer
 from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
 from nasbench.training.evaluation import Evaluator
 
-OFFICIAL_SEEDS = range(10)
-"""Of runs that are ranked: the paper's ten repetitions, so that nobody chooses among more."""
-
 
 def run(
     request: RunRequest, observer: Observer | None = None, clock: Callable[[], float] = time.monotonic
 ) -> RunRecord:
-    """Carry a request out, or go on with one that was interrupted.
+    """Carry out a request, or resume its run if that was interrupted.
 
     Args:
-        clock: seconds from any origin, for the budget; tests give a fake one.
+        observer: receives the events of the run.
+        clock: gives seconds from any origin, for the budget. Tests pass a fake clock.
 
     Returns:
-        The record, with status ``complete`` or ``failed``. A failure of the method keeps what it had reported.
+        The record, with status ``complete`` or ``failed``. A failed run keeps its evaluations.
 
     Raises:
-        UserError: if the run is complete already, is running elsewhere, or cannot start; nothing is overwritten.
+        UserError: if the run is complete, is running in another process, or cannot start. Nothing is overwritten.
     """
     observer = observer or Observer()
     folder = RunFolder(request.folder)
@@ -75,7 +68,11 @@ def run(
 
 
 def record_failure(folder: Path, identity: Identity, task: Task, model: Model, reason: str) -> None:
-    """Leave the record of a run that failed before it could be requested; not in place of one that is there."""
+    """Write the record of a run that failed before it could be requested. An existing record is kept.
+
+    Args:
+        identity: holds only the options that the user typed.
+    """
     run_folder = RunFolder(folder)
     with locked(folder):
         if run_folder.exists():
@@ -92,21 +89,17 @@ def record_failure(folder: Path, identity: Identity, task: Task, model: Model, r
                 changed_options=identity.options,
                 status="failed",
                 reason=reason,
-                started_at=_now(),
+                started_at=now(),
             )
         )
 
 
-def default_precision(device: torch.device) -> Precision:
-    """bf16 where the device multiplies matrices in it, fp32 elsewhere."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    flags = torch.backends.cpu.get_cpu_capability()
-    return "bf16" if flags.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported() else "fp32"
-
-
 class _Run:
-    """The state that the steps of one run share."""
+    """The state that the steps of a run share.
+
+    Args:
+        earlier: the record of an earlier attempt, None for a fresh start.
+    """
 
     def __init__(
         self,
@@ -116,29 +109,27 @@ class _Run:
         clock: Callable[[], float],
         earlier: RunRecord | None,
     ) -> None:
-        self.request, self.folder, self.observer, self.clock, self.earlier = request, folder, observer, clock, earlier
-        self.device = torch.device(request.device)
+        self.request, self.folder, self.observer, self.earlier = request, folder, observer, earlier
         self.checkpoints = Checkpoints(folder.path)
         self.recorded: list[Evaluation] = []
         if earlier is not None:
             folder.drop_cut_line()
             self.recorded = folder.read_evaluations()
-        self.budget = self._budget()
+        self.budget = self._remaining_budget(clock)
 
     def carry_out(self) -> RunRecord:
         self.observer.phase("loading", self.budget.elapsed_s)
-        problem, record = self._load()
+        loaded = load(self.request)
+        record = new_record(self.request, loaded)
+        problem = self._problem(loaded, record)
         if self.earlier is not None:
             check_same(self.earlier, record, self.folder.path)
             record.started_at = self.earlier.started_at
-            if self.recorded:  # else all that there is a note of is done again
+            if self.recorded:  # without evaluations, the method repeats everything that a note is about
                 record.notes = self.earlier.notes
         self.folder.write_run(record)
-        self.checkpoints.save_architecture(self.stock, self.tokenizer)
-        budget_s = self.request.effective_budget_s
-        self.observer.run_started(
-            record, self.folder.path, len(self.recorded), float("inf") if budget_s is None else budget_s
-        )
+        self.checkpoints.save_architecture(loaded.network.model, loaded.tokenizer)
+        self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
         record.status, record.reason = self._run_method(problem)
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
         self.folder.write_run(record)
@@ -147,12 +138,65 @@ class _Run:
         self.observer.run_finished(record, self.folder.read_evaluations())
         return record
 
-    def _note(self, record: RunRecord, note: str) -> None:
-        with self.budget.uncharged("recording"):
-            record.notes.append(note)
-            self.folder.write_run(record)
+    def _remaining_budget(self, clock: Callable[[], float]) -> Budget:
+        """The budget, with the time that an earlier attempt has spent: up to its last evaluation or checkpoint."""
+        charged = dict(self.recorded[-1].charged_s) if self.recorded else {}
+        state = self.checkpoints.load_training() if self.earlier is not None else None
+        if state is not None and sum(state["charged_s"].values()) > sum(charged.values()):
+            charged = state["charged_s"]
+        uncharged = self.earlier.uncharged_s if self.earlier is not None else {}
+        seconds = self.request.effective_budget_s
+        wait = torch.cuda.synchronize if self.request.device == "cuda" else (lambda: None)
+        return Budget(float("inf") if seconds is None else seconds, charged, uncharged, clock, wait)
 
-    def _run_method(self, problem: Problem) -> tuple[Any, str | None]:
+    def _problem(self, loaded: Loaded, record: RunRecord) -> Problem:
+        request, data, pad_id = self.request, loaded.data, loaded.pad_id
+
+        def note(text: str) -> None:
+            with self.budget.uncharged("recording"):
+                record.notes.append(text)
+                self.folder.write_run(record)
+
+        context = RunContext(
+            folder=self.folder,
+            checkpoints=self.checkpoints,
+            budget=self.budget,
+            observer=self.observer,
+            test=Evaluator(data.test, request.task, pad_id, torch.device(request.device)),
+            limit=request.max_evaluations,
+            recorded=self.recorded,
+            note=note,
+            shared=self._shared_super_networks(loaded.origin),
+        )
+        return Problem(
+            task=request.task,
+            model=request.model,
+            space=make_space(request.space, loaded.dims),
+            train=data.train,
+            validation=data.validation,
+            seed=request.seed,
+            pad_id=pad_id,
+            pretrained=loaded.network.copy,
+            context=context,
+        )
+
+    def _shared_super_networks(self, origin: dict[str, Any]) -> SharedSuperNetworks | None:
+        request = self.request
+        if not request.shares_super_networks:
+            return None
+        folder = request.results_dir / request.task.name / request.model.name / "super-networks"
+        # The digest of the engine replaces the revision: it covers changes that are not committed, and it ignores
+        # changes outside the engine.
+        same = {name: value for name, value in origin.items() if name != "git_revision"}
+        return SharedSuperNetworks(folder, {**same, "engine_sha256": provenance.engine_sha256()})
+
+    def _run_method(self, problem: Problem) -> tuple[RunStatus, str | None]:
+        """Run the method and return the run's status and the reason of a failure.
+
+        Raises:
+            CannotResume: if the method does not repeat the recorded evaluations.
+            NasbenchError: if the suite fails through no fault of the method, for example on a full disk.
+        """
         request = self.request
         try:
             if request.searcher is not None:
@@ -167,9 +211,9 @@ class _Run:
             raise
         except (MethodError, UserError, WillNotEnd) as error:
             return "failed", str(error)
-        except NasbenchError:  # the suite's own: a disk that is full is no fault of the method's
+        except NasbenchError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a method may raise anything; it must cost no record
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a method can raise anything; its record is kept
             return "failed", in_one_line(error, self._plugin_files())
         if problem.is_repeating:
             raise CannotResume(
@@ -187,101 +231,10 @@ class _Run:
         return "complete", None
 
     def _plugin_files(self) -> list[str]:
-        classes = [cls for cls in (self.request.method, self.request.searcher) if cls is not None]
+        """The files of the method and the searcher, if they are not part of the suite."""
         files = []
-        for cls in classes:
-            with suppress(TypeError, OSError):  # a class typed into a notebook has no file
-                if not registry.ships(cls):
+        for cls in (self.request.method, self.request.searcher):
+            if cls is not None and not registry.ships(cls):
+                with suppress(TypeError, OSError):  # a class defined in a notebook has no file
                     files.append(inspect.getfile(cls))
         return files
-
-    def _load(self) -> tuple[Problem, RunRecord]:
-        request, device = self.request, self.device
-        loaded = load_pretrained(request.model, request.task, request.seed)
-        self.stock, self.tokenizer = stock, tokenizer = loaded.network, loaded.tokenizer
-        data = load_task_data(request.task, tokenizer, request.seed, request.data_dir)
-        loaded.check_fits(data)
-        precision = request.precision or default_precision(device)
-        stock = stock.to(device).eval()
-        if request.task.kind == "regression" and loaded.output_is_new:
-            Adapter(stock).center_output(float(data.train.labels.mean()))
-        dims = Adapter(stock).dimensions()
-        space = make_space(request.space, dims)
-        pad_id = int(tokenizer.pad_token_id)
-
-        template = SuperNetwork(stock, precision)
-        template.n_choices = data.train.n_choices
-        test = Evaluator(data.test, request.task, pad_id, device)
-        origin = {
-            **provenance.describe(device),
-            "precision": precision,
-            "data_sha256": data.sha256,
-            "weights_sha256": loaded.weights_sha256,
-            "fine_tuning": dataclasses.asdict(request.model.fine_tuning),
-            "super_network": dataclasses.asdict(request.model.super_network),
-        }
-        context = RunContext(
-            self.folder, self.checkpoints, self.budget, self.observer, test, request.max_evaluations, self.recorded,
-            lambda note: self._note(record, note), self._shared(origin),
-        )  # fmt: skip
-        problem = Problem(
-            request.task, request.model, space, data.train, data.validation, request.seed, pad_id, template.copy,
-            context,
-        )  # fmt: skip
-        record = RunRecord(
-            identity=request.identity,
-            suite_version=nasbench.__version__,
-            track=request.task.track_of(request.model),
-            metric=request.task.metric,
-            n_params_full=dims.n_params,
-            dimensions=dataclasses.asdict(dims),
-            unofficial=[*request.unofficial, *self._own_reasons(), *data.unofficial],
-            changed_options=self._changed_options(),
-            provenance=origin,
-            started_at=_now(),
-        )
-        return problem, record
-
-    def _changed_options(self) -> dict[str, Any]:
-        request = self.request
-        owners = {"method": (request.method, request.method_options)}
-        if request.searcher is not None:
-            owners["searcher"] = (request.searcher, request.searcher_options)
-        return {
-            name: options.changes(options.to_json(chosen), options.to_json(owner.Options()))
-            for name, (owner, chosen) in owners.items()
-        }
-
-    def _shared(self, origin: dict[str, Any]) -> SharedSuperNetworks | None:
-        request = self.request
-        if not request.shares_super_networks:
-            return None
-        folder = request.results_dir / request.task.name / request.model.name / "super-networks"
-        # The code says more than the revision: that of the engine only, and changes that are not committed.
-        alike = {name: value for name, value in origin.items() if name != "git_revision"}
-        return SharedSuperNetworks(folder, {**alike, "engine_sha256": provenance.engine_sha256()})
-
-    def _own_reasons(self) -> Iterator[str]:
-        request = self.request
-        if request.effective_budget_s != request.official_budget_s:
-            budget = "no time limit" if request.budget_s is None else f"a budget of {request.budget_s:g} s"
-            official = "" if request.official_budget_s is None else f" instead of {request.official_budget_s:g} s"
-            yield budget + official
-        if request.seed not in OFFICIAL_SEEDS:
-            yield f"seed {request.seed} is not one of 0 to {OFFICIAL_SEEDS[-1]}"
-        if request.max_evaluations is not None:
-            yield f"limited to {request.max_evaluations} evaluations"
-
-    def _budget(self) -> Budget:
-        charged = dict(self.recorded[-1].charged_s) if self.recorded else {}
-        state = self.checkpoints.load_training() if self.earlier is not None else None
-        if state is not None and sum(state["charged_s"].values()) > sum(charged.values()):
-            charged = state["charged_s"]
-        uncharged = self.earlier.uncharged_s if self.earlier is not None else {}
-        seconds = self.request.effective_budget_s
-        wait = torch.cuda.synchronize if self.device.type == "cuda" else (lambda: None)
-        return Budget(float("inf") if seconds is None else seconds, charged, uncharged, self.clock, wait)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

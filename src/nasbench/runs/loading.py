@@ -1,0 +1,125 @@
+"""Load the network and the data of a run, and begin its record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+import nasbench
+from nasbench.data.splits import TaskData, load_task_data
+from nasbench.networks.adapter import Adapter
+from nasbench.networks.pretrained import load_pretrained
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.networks.supernet import Precision, SuperNetwork
+from nasbench.plugins import options
+from nasbench.records import provenance
+from nasbench.records.record import RunRecord
+from nasbench.runs.request import RunRequest
+
+OFFICIAL_SEEDS = range(10)
+"""Seeds of official runs: the ten repetitions of the paper. A fixed list leaves no choice among many seeds."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The network and the data of a run.
+
+    Attributes:
+        network: the pre-trained network on the run's device, with its new classifier.
+        tokenizer: the network's tokenizer.
+        data: the tokenised splits.
+        dims: sizes of the full network.
+        origin: the provenance of the record: code, hardware, precision, hashes of data and weights.
+    """
+
+    network: SuperNetwork
+    tokenizer: Any
+    data: TaskData
+    dims: Dimensions
+    origin: dict[str, Any]
+
+    @property
+    def pad_id(self) -> int:
+        """The tokenizer's padding token."""
+        return int(self.tokenizer.pad_token_id)
+
+
+def load(request: RunRequest) -> Loaded:
+    """Load what a request names.
+
+    Raises:
+        UserError: if weights or data are missing, or do not fit together.
+    """
+    device = torch.device(request.device)
+    pretrained = load_pretrained(request.model, request.task, request.seed)
+    data = load_task_data(request.task, pretrained.tokenizer, request.seed, request.data_dir)
+    pretrained.check_fits(data)
+    stock = pretrained.network.to(device).eval()
+    adapter = Adapter(stock)
+    if request.task.kind == "regression" and pretrained.output_is_new:
+        adapter.center_output(float(data.train.labels.mean()))
+    precision = request.precision or default_precision(device)
+    network = SuperNetwork(stock, precision)
+    network.n_choices = data.train.n_choices
+    origin = {
+        **provenance.describe(device),
+        "precision": precision,
+        "data_sha256": data.sha256,
+        "weights_sha256": pretrained.weights_sha256,
+        "fine_tuning": dataclasses.asdict(request.model.fine_tuning),
+        "super_network": dataclasses.asdict(request.model.super_network),
+    }
+    return Loaded(network, pretrained.tokenizer, data, adapter.dimensions(), origin)
+
+
+def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
+    """The record of a run that starts now."""
+    return RunRecord(
+        identity=request.identity,
+        suite_version=nasbench.__version__,
+        track=request.task.track_of(request.model),
+        metric=request.task.metric,
+        n_params_full=loaded.dims.n_params,
+        dimensions=dataclasses.asdict(loaded.dims),
+        unofficial=[*request.unofficial, *_unofficial(request), *loaded.data.unofficial],
+        changed_options=_changed_options(request),
+        provenance=loaded.origin,
+        started_at=now(),
+    )
+
+
+def default_precision(device: torch.device) -> Precision:
+    """bf16 if the device multiplies bf16 matrices in hardware, else fp32."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    flags = torch.backends.cpu.get_cpu_capability()
+    return "bf16" if flags.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def now() -> str:
+    """The time of day in UTC, to the second, for ``started_at``."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _unofficial(request: RunRequest) -> Iterator[str]:
+    """Reasons why the budget, the seed or a limit makes the run unofficial."""
+    if request.effective_budget_s != request.official_budget_s:
+        budget = "no time limit" if request.budget_s is None else f"a budget of {request.budget_s:g} s"
+        official = "" if request.official_budget_s is None else f" instead of {request.official_budget_s:g} s"
+        yield budget + official
+    if request.seed not in OFFICIAL_SEEDS:
+        yield f"seed {request.seed} is not one of 0 to {OFFICIAL_SEEDS[-1]}"
+    if request.max_evaluations is not None:
+        yield f"limited to {request.max_evaluations} evaluations"
+
+
+def _changed_options(request: RunRequest) -> dict[str, dict[str, Any]]:
+    changed = {"method": options.changes(request.method_options, request.method.Options())}
+    if request.searcher is not None:
+        changed["searcher"] = options.changes(request.searcher_options, request.searcher.Options())
+    return changed
