@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "transformers", "datasets", "pandas", "scipy", "moocore", "pymoo", "botorch", "matplotlib", "pyarrow"}
+HEAVY = {
+    *("torch", "transformers", "datasets", "pandas", "scipy", "moocore", "pymoo", "botorch", "matplotlib", "pyarrow"),
+    "pydantic",
+}
 REPORT = """
 import sys
 from nasbench.cli.main import main
