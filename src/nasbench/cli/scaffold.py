@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nasbench.plugins.method import Method
-from nasbench.runs.problem import Problem
+from nasbench import Method, Problem
 
 
 @dataclass(frozen=True)

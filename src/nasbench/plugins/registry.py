@@ -79,6 +79,9 @@ class Catalogue(Mapping[str, T]):
     def __contains__(self, name: object) -> bool:
         return name in self._sources
 
+    def __repr__(self) -> str:
+        return f"<{self.kind}s: {', '.join(self)}>"
+
 
 def tasks() -> Catalogue[Task]:
     """All declared tasks by name, plugins' included."""
@@ -198,10 +201,10 @@ def _add_classes(found: Catalogue[type[T]], module: ModuleType, base: type[T], p
         name = getattr(cls, "name", None)
         if not isinstance(name, str):
             raise PluginError(f"{place}: class {cls.__name__} has no name; give it one, like name = 'my-{found.kind}'")
-        found.add(name, place, partial(_declared, cls, place))
+        found.add(name, place, partial(checked_class, cls, place))
 
 
-def _declared(cls: type[T], place: str) -> type[T]:
+def checked_class(cls: type[T], place: str) -> type[T]:
     """The class, once what it says about itself has been looked at; in-tree classes and strangers' alike.
 
     Raises:
@@ -248,7 +251,7 @@ def _load_class(point: EntryPoint, base: type[T], kind: str) -> type[T]:
             f"plugin {point.name!r} ({_place(point)}) calls itself {getattr(cls, 'name', None)!r}; "
             f"the entry point and the {kind} must have one name"
         )
-    return _declared(cls, _place(point))
+    return checked_class(cls, _place(point))
 
 
 def _load_task(point: EntryPoint) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +20,19 @@ BLUE, GREY, RED = "#0072B2", "#9A9A9A", "#D55E00"
 """Of Okabe and Ito's colours, which stay apart for colour-blind readers."""
 
 
+class Picture(Figure):
+    """A figure that a notebook shows without any setup."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=110)
+        return buffer.getvalue()
+
+
 def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
     """Validation error against parameters in per cent of the full network's."""
     identity = record.identity
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = Picture(figsize=(6.4, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     front, full = front_of(evaluations), full_network(record, evaluations)

@@ -104,12 +104,12 @@ class RunRequest:
 
 
 def make_request(
-    method: str,
-    task: str,
+    method: str | type[Method],
+    task: str | Task,
     *,
-    model: str | None = None,
+    model: str | Model | None = None,
     space: str | None = None,
-    searcher: str | None = None,
+    searcher: str | type[Searcher] | None = None,
     settings: Sequence[str] = (),
     seed: int = 0,
     device: str = "auto",
@@ -117,18 +117,24 @@ def make_request(
     results: Path = Path("results"),
     budget_s: float | None = None,
     max_evaluations: int | None = None,
+    precision: Precision | None = None,
     plugins: tuple[Path, ...] = (),
 ) -> RunRequest:
-    """The request behind ``nasbench run``.
+    """The request behind ``nasbench run`` and ``nasbench.run``.
 
     Args:
-        method, task, model, space, searcher: names; ``task`` may be the path of a declaration ending in ``.toml``.
+        method: name, or the class itself.
+        task: name, path of a declaration ending in ``.toml``, or the declaration itself.
+        model: name, or the declaration itself.
+        space: name.
+        searcher: name, or the class itself.
         settings: texts ``key=value`` for the options of the method, ``searcher.key=value`` for the searcher's.
         device: ``cpu``, ``cuda`` or ``auto``: a GPU if there is one.
         data_dir: where local copies of the data are, None for the hub.
         results: the folder below which the record will lie.
         budget_s: charged seconds, None for the task's own budget.
         max_evaluations: stop after so many, None for no limit.
+        precision: ``fp32`` or ``bf16``; None for the default of the device.
         plugins: files that define further methods and searchers.
 
     Raises:
@@ -144,7 +150,7 @@ def make_request(
     if data_dir is not None and not data_dir.is_dir():
         raise UserError(f"no data folder {data_dir} (--data-dir or NASBENCH_DATA_DIR)")
 
-    method_class = registry.find("method", method, registry.methods(plugins))
+    method_class = _method(method, plugins)
     searcher_class = choose_searcher(method_class, searcher, plugins)
     the_task, own_model = _task(task)
     space = choose_space(method_class, the_task, space)
@@ -154,11 +160,11 @@ def make_request(
     method_texts, searcher_texts = split_settings(settings)
     if searcher_texts and searcher_class is None:
         raise UserError(
-            f"method {method!r} uses no searcher; leave out --set {SEARCHER_PREFIX}{next(iter(searcher_texts))}"
+            f"method {method_class.name!r} uses no searcher; leave out --set {SEARCHER_PREFIX}{next(iter(searcher_texts))}"
         )
     if "epochs" in method_texts and searcher_class is not None and issubclass(searcher_class, MultiFidelitySearcher):
         raise UserError(f"searcher {searcher_class.name!r} sets the number of epochs; leave out --set epochs")
-    method_options = options.parse(method_class.Options, method_texts, f"method {method!r}")
+    method_options = options.parse(method_class.Options, method_texts, f"method {method_class.name!r}")
     searcher_options = None
     if searcher_class is not None:
         searcher_options = options.parse(searcher_class.Options, searcher_texts, f"searcher {searcher_class.name!r}")
@@ -179,6 +185,7 @@ def make_request(
         data_dir=data_dir,
         budget_s=budget_s,
         max_evaluations=max_evaluations,
+        precision=precision,
         unofficial=_unofficial(method_class, searcher_class, the_task),
     )
 
@@ -249,7 +256,7 @@ def split_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, s
 
 
 def choose_searcher(
-    method: type[Method], name: str | None = None, plugins: tuple[Path, ...] = ()
+    method: type[Method], searcher: str | type[Searcher] | None = None, plugins: tuple[Path, ...] = ()
 ) -> type[Searcher] | None:
     """The searcher asked for or the method's default; None for a method that uses none.
 
@@ -257,11 +264,14 @@ def choose_searcher(
         UserError: for a searcher that does not exist or that the method cannot drive.
     """
     if method.default_searcher is None:
-        if name is not None:
+        if searcher is not None:
+            name = searcher if isinstance(searcher, str) else searcher.name
             raise UserError(f"method {method.name!r} uses no searcher; leave out --searcher {name}")
         return None
-    known = registry.searchers(plugins)
-    chosen = registry.find("searcher", name or method.default_searcher, known)
+    if searcher is None or isinstance(searcher, str):
+        chosen = registry.find("searcher", searcher or method.default_searcher, registry.searchers(plugins))
+    else:
+        chosen = registry.checked_class(searcher, searcher.__module__)
     if issubclass(chosen, MultiFidelitySearcher) and not method.multi_fidelity:
         raise UserError(
             f"searcher {chosen.name!r} stops the training of single sub-networks early, and {method.name!r} does not "
@@ -286,8 +296,16 @@ def default_model(task: Task, device_class: DeviceClass) -> str:
     return name if package_folder(registry.models()[name]) is not None else _FALLBACKS[name]
 
 
-def _task(name: str) -> tuple[Task, Model | None]:
+def _method(method: str | type[Method], plugins: tuple[Path, ...]) -> type[Method]:
+    if isinstance(method, str):
+        return registry.find("method", method, registry.methods(plugins))
+    return registry.checked_class(method, method.__module__)
+
+
+def _task(name: str | Task) -> tuple[Task, Model | None]:
     """The task, and its own model where a user's declaration brings one."""
+    if isinstance(name, Task):
+        return name, None
     if name.endswith(".toml"):
         from nasbench.plugins.user_task import load_user_task
 
@@ -295,7 +313,9 @@ def _task(name: str) -> tuple[Task, Model | None]:
     return registry.find("task", name, registry.tasks()), None
 
 
-def _model(task: Task, own_model: Model | None, name: str | None, device_class: DeviceClass) -> Model:
+def _model(task: Task, own_model: Model | None, name: str | Model | None, device_class: DeviceClass) -> Model:
+    if isinstance(name, Model):
+        return name
     if own_model is not None:
         if name is not None and name != own_model.name:
             raise UserError(f"task {task.name!r} declares its own model; leave out --model {name}")

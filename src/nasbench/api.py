@@ -1,0 +1,261 @@
+"""The Python interface: the functions behind ``import nasbench``, for notebooks and scripts.
+
+May import: the whole engine, and the analysis. Heavy libraries are imported when a function needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasbench.errors import UserError
+from nasbench.plugins import registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from nasbench.analysis.reading.results import Results
+    from nasbench.declarations.model import Model
+    from nasbench.declarations.task import Task
+    from nasbench.networks.supernet import Precision
+    from nasbench.plugins.method import Method
+    from nasbench.records.record import Evaluation, RunRecord
+    from nasbench.search.searcher import Searcher
+
+
+class Run:
+    """One run on disk: its record, its evaluations, its Pareto front.
+
+    Args:
+        folder: the folder with ``run.json`` and ``evaluations.jsonl``.
+
+    Attributes:
+        folder: the same folder.
+        record: the contents of ``run.json``.
+
+    Raises:
+        UserError: if the folder holds no record that can be read.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        from nasbench.records.record import RunFolder
+
+        self.folder = Path(folder)
+        self._files = RunFolder(self.folder)
+        self.record: RunRecord = self._files.read_run()
+        self._evaluations: list[Evaluation] = self._files.read_evaluations()
+
+    @property
+    def status(self) -> str:
+        """``complete``, ``failed`` (``record.reason`` says why) or ``running`` (also after a kill)."""
+        return self.record.status
+
+    @property
+    def evaluations(self) -> pd.DataFrame:
+        """One row per evaluated sub-network, in the order of evaluation.
+
+        Columns: ``index, error, params, n_params, test_error, elapsed_s, status, config, head_counts, unit_counts``;
+        ``metric.<name>`` and ``test_metric.<name>``; and ``on_front`` (bool): whether the sub-network is on the
+        validation Pareto front. ``error`` is NaN for a failed evaluation. ``test_error`` is known only for sub-networks
+        that were on the front when they were evaluated.
+        """
+        import pandas as pd
+
+        from nasbench.records.front import front_of
+
+        front = {evaluation.index for evaluation in front_of(self._evaluations)}
+        rows = []
+        for evaluation in self._evaluations:
+            row: dict[str, Any] = {name: getattr(evaluation, name) for name in _COLUMNS}
+            row |= {f"metric.{name}": value for name, value in (evaluation.metrics or {}).items()}
+            row |= {f"test_metric.{name}": value for name, value in (evaluation.test_metrics or {}).items()}
+            rows.append(row | {"on_front": evaluation.index in front})
+        table = pd.DataFrame(rows, columns=None if rows else [*_COLUMNS, "on_front"])
+        return table.astype({"error": "float64", "test_error": "float64"})
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The rows of :attr:`evaluations` on the validation Pareto front, smallest network first."""
+        evaluations = self.evaluations
+        return evaluations[evaluations["on_front"].astype(bool)].sort_values("params", ignore_index=True)
+
+    def plot(self) -> Figure:
+        """The picture of the run: error against parameters, every evaluation, and the Pareto front."""
+        from nasbench.runs.picture import draw_front
+
+        return draw_front(self.record, self._evaluations)
+
+    def export(self, out: Path | str, max_params: float = 1.0) -> nn.Module:
+        """Save the network with the lowest validation error among those small enough, and load it.
+
+        Args:
+            out: the folder for the pruned model; it must not exist.
+            max_params: largest allowed fraction of the full network's parameters.
+
+        Raises:
+            UserError: if no network of the front is that small or its weights are gone.
+        """
+        from nasbench.runs import export as module
+
+        module.export(self.folder, Path(out), max_params)
+        return module.load(out)
+
+    def __repr__(self) -> str:
+        identity = self.record.identity
+        what = (
+            f"{identity.algorithm} on {identity.task} ({identity.model}), space {identity.space}, seed {identity.seed}"
+        )
+        return f"<Run {what}: {self.status}, {len(self._evaluations)} evaluations in {self.folder}>"
+
+
+_COLUMNS = (
+    "index",
+    "error",
+    "params",
+    "n_params",
+    "test_error",
+    "elapsed_s",
+    "status",
+    "config",
+    "head_counts",
+    "unit_counts",
+)
+
+
+def run(
+    method: str | type[Method],
+    task: str | Path | Task,
+    *,
+    model: str | Model | None = None,
+    space: str | None = None,
+    searcher: str | type[Searcher] | None = None,
+    options: Mapping[str, Any] | None = None,
+    searcher_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_dir: Path | str | None = None,
+    results: Path | str = "results",
+    budget_s: float | None = None,
+    max_evaluations: int | None = None,
+    precision: Precision | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Run a method on a task, as ``nasbench run`` does.
+
+    The same call again resumes an interrupted run with the budget that was left, and reads a complete run from disk
+    instead of repeating it.
+
+    Args:
+        method: a name (see :func:`methods`) or a class of your own.
+        task: a name (see :func:`tasks`), the path of a TOML file that declares a task, or a declaration.
+        model: a name (see :func:`models`) or a declaration; None for the default of the task.
+        space: ``small``, ``medium``, ``layer`` or ``large``; None for the default of the task.
+        searcher: a name (see :func:`searchers`) or a class of your own; None for the default of the method.
+        options: options of the method by name, for example ``{"strategy": "sandwich"}``.
+        searcher_options: options of the searcher by name.
+        seed: of the data split and of everything random.
+        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+        data_dir: a folder with local data; None for the hub.
+        results: the folder below which the record is written.
+        budget_s: charged seconds; None for the official budget. Another budget makes the run unofficial.
+        max_evaluations: the largest number of evaluations; None for no limit.
+        precision: ``fp32`` or ``bf16``; None for bf16 where the device computes in it.
+        quiet: print nothing.
+
+    Returns:
+        The finished run. Its ``status`` is ``failed`` if the method raised; all earlier evaluations are kept.
+
+    Raises:
+        UserError: for a name, value or combination that does not exist; nothing is written then.
+    """
+    from nasbench.records.record import RunFolder
+    from nasbench.runs import runner
+    from nasbench.runs.request import SEARCHER_PREFIX, make_request
+
+    settings = [f"{name}={_text(value)}" for name, value in (options or {}).items()]
+    settings += [f"{SEARCHER_PREFIX}{name}={_text(value)}" for name, value in (searcher_options or {}).items()]
+    request = make_request(
+        method,
+        str(task) if isinstance(task, Path) else task,
+        model=model,
+        space=space,
+        searcher=searcher,
+        settings=settings,
+        seed=seed,
+        device=device,
+        data_dir=None if data_dir is None else Path(data_dir),
+        results=Path(results),
+        budget_s=budget_s,
+        max_evaluations=max_evaluations,
+        precision=precision,
+    )
+    folder = RunFolder(request.folder)
+    if folder.exists() and folder.read_run().status == "complete":
+        return Run(request.folder)
+    if quiet:
+        runner.run(request)
+    else:
+        from nasbench.cli import terminal
+
+        with terminal.observer(quiet=False) as view:
+            runner.run(request, view)
+    return Run(request.folder)
+
+
+def results(folder: Path | str = "results") -> Results:
+    """All runs below a folder as two tidy tables.
+
+    Returns:
+        ``.runs`` (a DataFrame, one row per run), ``.evaluations`` (a DataFrame, one row per evaluation) and
+        ``.findings`` (everything odd in the records). Their columns are listed in
+        :class:`nasbench.analysis.reading.results.Results`.
+
+    Raises:
+        UserError: if the folder does not exist.
+    """
+    from nasbench.analysis.reading.results import read_results
+
+    return read_results(Path(folder))
+
+
+def load(folder: Path | str) -> nn.Module:
+    """A pruned network that ``nasbench export`` saved: a stock transformers module in eval mode.
+
+    Raises:
+        UserError: one line, if the folder holds no exported network or a damaged one.
+    """
+    from nasbench.runs import export
+
+    return export.load(folder)
+
+
+def tasks() -> registry.Catalogue[Task]:
+    """All declared tasks by name."""
+    return registry.tasks()
+
+
+def models() -> registry.Catalogue[Model]:
+    """All declared models by name."""
+    return registry.models()
+
+
+def methods() -> registry.Catalogue[type[Method]]:
+    """All methods by name: those of the suite and those of installed plugin packages."""
+    return registry.methods()
+
+
+def searchers() -> registry.Catalogue[type[Searcher]]:
+    """All searchers by name: those of the suite and those of installed plugin packages."""
+    return registry.searchers()
+
+
+def _text(value: Any) -> str:
+    """An option's value as it would be typed after ``--set name=``."""
+    if isinstance(value, tuple | list):
+        return ",".join(_text(item) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return str(value)
+    raise UserError(f"an option is a number, a text, true, false, None or a tuple of these, not {value!r}")
