@@ -12,7 +12,7 @@ from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.experiments.selection import five_methods
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.results import Results
-from nasbench.analysis.scoring.relative_performance import unpruned_metric
+from nasbench.analysis.scoring.relative_performance import full_metric
 from nasbench.arrays import BoolArray
 
 CROWDED = 25
@@ -63,7 +63,7 @@ def single_runs(results: Results, keep: BoolArray, figure: str) -> pd.DataFrame:
     )
     seeds = counts.drop_duplicates("scenario").set_index("scenario")["seed"]
     chosen = chosen.select(chosen.runs["seed"].to_numpy() == chosen.runs["scenario"].map(seeds).to_numpy())
-    full_errors = pd.Series(1.0 - unpruned_metric(chosen)).groupby(chosen.runs["scenario"].to_numpy()).mean()
+    full_errors = pd.Series(1.0 - full_metric(chosen)).groupby(chosen.runs["scenario"].to_numpy()).mean()
     points = chosen.evaluations[front_mask(chosen.evaluations) & chosen.evaluations["test_error"].notna().to_numpy()]
     if points.empty:
         raise MissingRuns(figure, "fig8")

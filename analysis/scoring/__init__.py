@@ -1,4 +1,4 @@
-"""Statistics: quantile normalisation, hypervolume over time, ranks, intervals, comparisons.
+"""Statistics: quantile normalisation, hypervolume over time, ranks, intervals and comparisons of entries.
 
 May import: the engine, ``reading``.
 """

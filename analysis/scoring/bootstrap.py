@@ -1,10 +1,10 @@
-"""Bootstrap over the repetitions and tasks of a benchmark, all samples at once.
+"""Bootstrap over scenarios and seeds, all samples at once.
 
-A block is a (scenario, seed) pair: everything that was run on one task, model and device class with one seed, and so on one
-data split. Blocks are resampled whole, so methods stay paired. A resampling is a matrix of weights, samples x blocks; a
-mean over each sample is then one matrix product, whatever is averaged.
+A block is one scenario and one seed: all runs of a block use the same data split. Blocks are resampled whole, so
+entries stay paired. The samples are a matrix of weights, samples x blocks, so the means over all samples are one matrix
+product.
 
-The random numbers are uniform doubles scaled and cut to integers, which gives the same draws on every machine.
+The random integers are scaled and truncated uniform doubles, which are the same on every machine.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ N_SAMPLES = 1000
 
 
 def resample_scenarios(scenarios: npt.ArrayLike, rng: np.random.Generator, n_samples: int = N_SAMPLES) -> FloatArray:
-    """Weights of the blocks when tasks and repetitions are both resampled, as for figure 6 of the paper.
+    """Weights of the blocks when scenarios and seeds are both resampled, as for figure 6 of the paper.
 
-    As many scenarios as there are are drawn with replacement, then in each as many of its blocks as it has. Every drawn
-    scenario weighs the same.
+    Each sample draws n of the n scenarios with replacement. From each drawn scenario with k blocks it draws k blocks
+    with replacement. All drawn scenarios have the same weight.
 
     Args:
         scenarios: ``(n_blocks,)``, the scenario of each block.
+        rng: source of randomness.
+        n_samples: number of samples.
 
     Returns:
         ``(n_samples, n_blocks)``; each row sums to 1.
@@ -42,7 +44,7 @@ def resample_scenarios(scenarios: npt.ArrayLike, rng: np.random.Generator, n_sam
 
 
 def _groups(names: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Code of each block's group ``(n,)``, sizes ``(n_groups,)``, and members ``(n_groups, largest size)``, padded."""
+    """Group of each block ``(n,)``, group sizes ``(n_groups,)``, members ``(n_groups, largest size)``, padded."""
     _, codes, sizes = np.unique(np.asarray(names), return_inverse=True, return_counts=True)
     order = np.argsort(codes, kind="stable")
     place = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -57,6 +59,6 @@ def _integers(rng: np.random.Generator, bound: npt.ArrayLike, shape: tuple[int, 
 
 
 def _sums(block: npt.NDArray[np.int64], weight: FloatArray, n_samples: int, n_blocks: int) -> FloatArray:
-    """Weights added up by sample and block."""
+    """Sums of the weights per sample and block, ``(n_samples, n_blocks)``."""
     sums = np.bincount(block.ravel(), weight.ravel(), minlength=n_samples * n_blocks)
     return np.asarray(sums, dtype=np.float64).reshape(n_samples, n_blocks)

@@ -1,4 +1,4 @@
-"""Are two methods different, and by how much? Paired comparisons and critical differences."""
+"""Do entries differ, and by how much? Paired comparisons and critical differences."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ from nasbench.arrays import FloatArray
 
 ALPHA = 0.05
 _DIGITS = 9
-"""Differences below are none: the last bits of a value differ between machines."""
+"""Decimal places that count: the last bits of a value differ between machines."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Method a against method b over the blocks that both have.
+    """Entry a against entry b.
 
     Attributes:
-        n: number of such blocks; n_unpaired: blocks that only one of them has.
-        difference: mean of a - b, every scenario with the same weight; low, high: its 95 % interval, see
+        n: number of blocks that both entries have.
+        n_unpaired: number of blocks that only one of them has.
+        difference: mean of a - b, every scenario with the same weight.
+        low: lower end of the 95 % interval of the difference, see
             :func:`nasbench.analysis.scoring.intervals.mean_interval`; NaN for fewer than three blocks.
-        rank_biserial: (sum of ranks of the positive differences - sum of the negative ones') / sum of both, between -1
-            and 1; 0 where all differences are 0 (Kerby 2014).
-        p: of Wilcoxon's signed-rank test, two-sided; NaN without pairs.
+        high: its upper end.
+        rank_biserial: (sum of the ranks of positive differences - sum of the ranks of negative differences) / sum of
+            all these ranks, between -1 and 1; 0 if all differences are 0 (Kerby 2014).
+        p: two-sided p-value of Wilcoxon's signed-rank test; NaN without pairs.
     """
 
     n: int
@@ -45,16 +48,18 @@ class Comparison:
 
 @dataclass(frozen=True)
 class CriticalDifference:
-    """Average ranks with the difference that counts (Demsar 2006, JMLR 7:1-30).
+    """Average ranks and their critical difference (Demsar 2006, JMLR 7:1-30).
 
     Attributes:
-        names: best first.
-        ranks: ``(n_methods,)``, average over data sets, 1 = best.
-        difference: of two average ranks, significant at 5 % if larger (Nemenyi).
-        p: of Friedman's test that all methods are equal; NaN for fewer than three methods.
-        groups: first and last place in ``names`` of maximal runs of methods that do not differ significantly.
-        n: data sets compared on; those without every method are left out.
-        n_incomplete: how many these were.
+        names: the entries, best first.
+        ranks: ``(n_entries,)``, average over scenarios, 1 = best.
+        difference: the critical difference. Two average ranks that differ by more are significantly different at 5 %
+            (Nemenyi's test).
+        p: p-value of Friedman's test that all entries are equal; NaN for fewer than three entries.
+        groups: the largest groups of neighbours in ``names`` that do not differ significantly, each as its first and
+            last place.
+        n: number of scenarios compared on; a scenario counts if every entry has run there.
+        n_incomplete: number of scenarios left out because an entry is missing there.
     """
 
     names: tuple[str, ...]
@@ -67,12 +72,15 @@ class CriticalDifference:
 
 
 def compare(a: npt.ArrayLike, b: npt.ArrayLike, scenarios: npt.ArrayLike) -> Comparison:
-    """Compare two methods, paired over blocks.
+    """Compare two entries, paired over blocks.
 
     Args:
         a: ``(n_blocks,)``, larger is better, NaN = missing.
         b: like ``a``.
         scenarios: ``(n_blocks,)``, the scenario of each block.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
     first, second, strata = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), np.asarray(scenarios)
     if not first.shape == second.shape == strata.shape:
@@ -94,10 +102,10 @@ def compare(a: npt.ArrayLike, b: npt.ArrayLike, scenarios: npt.ArrayLike) -> Com
 
 
 def compare_all(blocks: Blocks) -> pd.DataFrame:
-    """Every pair of methods by their final values, with Holm's correction for the number of pairs.
+    """Compare the final values of every pair of entries, with Holm's correction for the number of pairs.
 
     Returns:
-        One row a pair: ``a, b, n, n_unpaired, difference, low, high, rank_biserial, p, p_holm``.
+        One row per pair: ``a, b, n, n_unpaired, difference, low, high, rank_biserial, p, p_holm``.
     """
     final = blocks.final
     rows = []
@@ -111,7 +119,7 @@ def compare_all(blocks: Blocks) -> pd.DataFrame:
 
 
 def holm(p: npt.ArrayLike) -> FloatArray:
-    """P-values corrected for their number (Holm 1979); NaN stays NaN and does not count.
+    """P-values corrected for the number of tests (Holm 1979). NaN stays NaN and does not count as a test.
 
     Args:
         p: ``(n,)``.
@@ -126,10 +134,10 @@ def holm(p: npt.ArrayLike) -> FloatArray:
 
 
 def critical_difference(blocks: Blocks) -> CriticalDifference:
-    """Average ranks of the methods over scenarios, with Friedman's test and Nemenyi's critical difference.
+    """Average ranks of the entries over scenarios, with Friedman's test and Nemenyi's critical difference.
 
-    Data sets, here scenarios, are the unit of these tests: values are averaged over the seeds for which every method has
-    one.
+    The unit of both tests is the scenario (Demsar's data set). In each scenario, an entry's values are averaged over
+    the seeds that all entries have.
     """
     final, m = blocks.final, len(blocks.names)
     complete = ~np.isnan(final).any(axis=0)
@@ -147,7 +155,7 @@ def critical_difference(blocks: Blocks) -> CriticalDifference:
     ranks = average[order]
     difference = np.nan
     if n and m > 1:
-        # The studentised range for infinitely many degrees of freedom.
+        # Nemenyi's test uses the studentised range with infinitely many degrees of freedom.
         q = float(stats.studentized_range.ppf(1 - ALPHA, m, np.inf)) / np.sqrt(2)
         difference = float(q * np.sqrt(m * (m + 1) / (6 * n)))
     p = np.nan
@@ -167,7 +175,7 @@ def critical_difference(blocks: Blocks) -> CriticalDifference:
 
 
 def _groups(ranks: Sequence[float] | FloatArray, difference: float) -> tuple[tuple[int, int], ...]:
-    """Maximal runs of at least two ascending ranks whose ends differ by no more than ``difference``."""
+    """Largest groups of at least two neighbouring ranks that differ by no more than ``difference``; ranks ascend."""
     found: list[tuple[int, int]] = []
     for first in range(len(ranks)):
         last = first

@@ -1,11 +1,11 @@
 """Quantile normalisation of both objectives to [0, 1], fitted once and frozen (section 4.1 of the paper).
 
-The paper normalises by the quantiles of everything observed, so every new submission moves all scores. Here the
-quantiles of a scenario are fitted once and kept in a versioned file beside the benchmark's declarations; values outside
-the range seen then are cut to it. A scenario is (task, model, device class): budgets differ between device classes, so
-what is observed does too, and scores are compared within a device class only.
+The paper normalises by the quantiles of all observed values, so every new submission moves all scores. Here the
+quantiles of a scenario are fitted once and kept in a versioned file beside the benchmark's declarations. Values outside
+the frozen range are clipped to it. Device classes have different budgets, so each device class has its own quantiles,
+and scores are only compared within a device class.
 
-The map is that of scikit-learn's ``QuantileTransformer(output_distribution="uniform")``, which the paper used.
+Values are mapped as by scikit-learn's ``QuantileTransformer(output_distribution="uniform")``, which the paper used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nasbench.errors import NasbenchError, UserError
 from nasbench.records.record import write_atomically
 
 N_QUANTILES = 1000
-"""At most so many knots an objective, as scikit-learn has by default."""
+"""Largest number of knots per objective, scikit-learn's default."""
 
 _FILE = re.compile(r"quantiles_v(\d+)\.json")
 
@@ -39,9 +39,10 @@ class ScenarioQuantiles:
     """The normaliser of one scenario.
 
     Attributes:
-        knots: by objective, ``(n_knots,)`` ascending: the quantiles at equally spaced levels from 0 to 1.
-        suite_version: of the runs it was fitted on.
-        n_runs, n_evaluations: how many these were.
+        knots: for each objective ``(n_knots,)``, ascending: the quantiles at equally spaced levels from 0 to 1.
+        suite_version: suite version of the runs that the knots were fitted to; several are joined by commas.
+        n_runs: number of these runs.
+        n_evaluations: number of their successful evaluations.
     """
 
     knots: Mapping[str, FloatArray]
@@ -52,49 +53,53 @@ class ScenarioQuantiles:
 
 @dataclass(frozen=True)
 class Quantiles:
-    """The normalisers of all scenarios that have one; ``version`` is None for one that is not frozen."""
+    """Normalisers by scenario. ``version`` is the version of the frozen file, None if they are not frozen."""
 
     scenarios: Mapping[str, ScenarioQuantiles] = field(default_factory=dict)
     version: int | None = None
 
 
 def fit_knots(values: npt.ArrayLike, n_quantiles: int = N_QUANTILES) -> FloatArray:
-    """Quantiles at equally spaced levels from 0 to 1, at most one a value.
+    """Quantiles at equally spaced levels from 0 to 1, at most as many as there are values.
 
     Args:
         values: ``(n,)``, n > 0, finite.
+        n_quantiles: largest number of quantiles.
+
+    Raises:
+        ValueError: if there are no values, or if one is not finite.
     """
     data = np.asarray(values, dtype=np.float64)
     if len(data) == 0 or not np.isfinite(data).all():
         raise ValueError(f"quantiles need finite values, at least one; got {len(data)}")
     levels = np.linspace(0.0, 1.0, min(n_quantiles, len(data)))
-    # The percentiles of equal values may differ in their last bit; the map needs them ascending.
+    # Quantiles of equal values may differ in their last bit, but apply_knots needs ascending knots.
     return np.maximum.accumulate(np.quantile(data, levels))
 
 
 def apply_knots(values: npt.ArrayLike, knots: FloatArray) -> FloatArray:
-    """Each value's level among the knots, in [0, 1]; equal knots share the middle of their levels.
+    """The level of each value among the knots, in [0, 1]. Equal knots share the middle of their levels.
 
     Args:
         values: any shape; NaN stays NaN.
-        knots: see :func:`fit_knots`.
+        knots: ``(n_knots,)``, see :func:`fit_knots`.
     """
     data = np.asarray(values, dtype=np.float64)
     levels = np.linspace(0.0, 1.0, len(knots))
-    # Interpolation takes the last of equal knots; from the other side, the first.
+    # Interpolation takes the last of equal knots. From the other side it takes the first.
     upper = np.interp(data, knots, levels)
     lower = -np.interp(-data, -knots[::-1], -levels[::-1])
     result = np.asarray(0.5 * (upper + lower))
-    # The two ends are not in the middle of anything; where all knots are equal, the lower end wins.
+    # The two ends keep their levels 0 and 1. If all knots are equal, the level is 0.
     result[data == knots[-1]] = 1.0
     result[data == knots[0]] = 0.0
     return result
 
 
 def fit_quantiles(evaluations: pd.DataFrame) -> Quantiles:
-    """A normaliser for every scenario in a frame of evaluations, from all successful evaluations in it."""
+    """A normaliser for every scenario of a frame of evaluations, fitted to its successful evaluations."""
     scenarios = {}
-    needed = evaluations[["scenario", "suite_version", "run_row", *OBJECTIVES]]  # a copy of all columns is large
+    needed = evaluations[["scenario", "suite_version", "run_row", *OBJECTIVES]]  # copying all columns takes much memory
     for scenario, group in needed[(evaluations["status"] == "ok").to_numpy()].groupby("scenario", observed=True):
         knots = {name: fit_knots(group[name]) for name in OBJECTIVES}
         versions = sorted(group["suite_version"].astype(str).unique())
@@ -105,16 +110,17 @@ def fit_quantiles(evaluations: pd.DataFrame) -> Quantiles:
 
 
 def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArray, list[str]]:
-    """Both objectives of every evaluation as quantiles of its scenario.
+    """Both objectives of every evaluation as quantile levels within its scenario.
 
-    A scenario without a normaliser gets one fitted to the evaluations at hand.
+    A scenario without a normaliser gets one fitted to the given evaluations.
 
     Args:
         evaluations: columns ``scenario, error, params, status, suite_version, run_row``; left unchanged.
+        quantiles: the normalisers.
 
     Returns:
-        ``(n, 2)`` in [0, 1], the error of failed evaluations NaN; and a line for each scenario that was not normalised by
-        frozen quantiles of its own suite version, or that has errors below all frozen ones.
+        ``(n, 2)`` in [0, 1], NaN for the error of failed evaluations; and the warnings: a line for each scenario that
+        was not normalised by frozen quantiles of its own suite version, or that has errors below the frozen range.
     """
     values = np.full((len(evaluations), len(OBJECTIVES)), np.nan)
     warnings = []
@@ -126,23 +132,23 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
         if own is None:
             own = fit_quantiles(group).scenarios.get(str(scenario))
             if own is None:
-                continue  # nothing but failures
+                continue  # all evaluations failed
             warnings.append(
-                f"{scenario}: no frozen quantiles; normalised by the runs at hand, which a new run may move"
+                f"{scenario}: no frozen quantiles; normalised by the runs at hand, so new runs may move scores"
             )
         elif frozen:
             others = sorted(set(group["suite_version"].astype(str).unique()) - set(own.suite_version.split(", ")))
             if others:
                 warnings.append(
-                    f"{scenario}: runs of suite version {', '.join(others)} scored with quantiles v{quantiles.version}, "
-                    f"frozen from suite version {own.suite_version}"
+                    f"{scenario}: runs of suite version {', '.join(others)} scored with quantiles "
+                    f"v{quantiles.version}, frozen from suite version {own.suite_version}"
                 )
             errors = group.loc[(group["status"] == "ok").to_numpy(), "error"].to_numpy()
             n_below = int((errors < own.knots["error"][0]).sum())
             if n_below:
                 warnings.append(
-                    f"{scenario}: {100 * n_below / len(errors):.2g} % of the errors ({n_below:,} of {len(errors):,}) are "
-                    "below the lowest frozen one and count as it: progress below it does not show in the hypervolume"
+                    f"{scenario}: {100 * n_below / len(errors):.2g} % of the errors ({n_below:,} of {len(errors):,}) "
+                    "are below the lowest frozen error and count as equal to it: the hypervolume hides their progress"
                 )
         for column, name in enumerate(OBJECTIVES):
             values[rows, column] = apply_knots(group[name], own.knots[name])
@@ -150,19 +156,19 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
 
 
 def frozen_files(folder: Path) -> dict[int, Path]:
-    """The frozen quantiles in a folder by version."""
+    """The files of frozen quantiles in a folder, by version."""
     return {int(match[1]): path for path in folder.glob("quantiles_v*.json") if (match := _FILE.fullmatch(path.name))}
 
 
 def load_quantiles(path: Path | None = None) -> Quantiles:
-    """Frozen quantiles.
+    """Load frozen quantiles.
 
     Args:
-        path: a file written by :func:`freeze`; None for the newest one in the benchmark's own folder. Without any, the
-            result has no scenarios.
+        path: a file written by :func:`freeze`; None for the newest file in the benchmark's folder. If that folder has
+            no such file, the result has no scenarios.
 
     Raises:
-        UserError: if the file is not one.
+        UserError: if the file cannot be read or holds something else.
     """
     if path is None:
         files = frozen_files(Path(importlib.import_module("nasbench.benchmark").__path__[0]))
@@ -179,11 +185,11 @@ def load_quantiles(path: Path | None = None) -> Quantiles:
 
 @dataclass(frozen=True)
 class Frozen:
-    """What :func:`freeze` did.
+    """The outcome of :func:`freeze`.
 
     Attributes:
         path: the file that is now the newest.
-        scenarios: a line for each scenario in it that is new: what its quantiles are of.
+        scenarios: a line for each newly frozen scenario with its evaluations, runs, methods and seeds.
         warnings: runs that failed or have not ended, and scenarios that were not frozen.
     """
 
@@ -193,17 +199,18 @@ class Frozen:
 
 
 def freeze(results: Path, benchmark_dir: Path) -> Frozen:
-    """Fit quantiles for the scenarios that have none yet, from official runs, and write the next version.
+    """Fit quantiles to the official runs of scenarios that have none yet, and write the next version.
 
-    Scenarios frozen before are taken over unchanged, so no published score moves. Where every scenario is frozen already,
-    nothing is written. What is frozen stays, so nothing is frozen from records of which some are damaged, nor a scenario
-    on which one method alone has run: its scale would fit that method only.
+    Frozen scenarios are copied unchanged, so no published score moves. If all scenarios are frozen already, nothing is
+    written. Because frozen quantiles stay, nothing is frozen while any record is damaged. A scenario on which only one
+    method has run is not frozen either, because its scale would fit that method only.
 
     Args:
-        benchmark_dir: holds ``quantiles_v1.json``, ``quantiles_v2.json``, ...; the newest counts.
+        results: the results folder.
+        benchmark_dir: the folder with ``quantiles_v1.json``, ``quantiles_v2.json``, ...; the newest counts.
 
     Raises:
-        UserError: if there are no official runs with evaluations, or one method's only.
+        UserError: if there are no official runs with evaluations, or none of a second method.
         NasbenchError: if a record is damaged.
     """
     found = read_results(results)
@@ -216,7 +223,7 @@ def freeze(results: Path, benchmark_dir: Path) -> Frozen:
     official = found.official()
     fitted = fit_quantiles(official.evaluations).scenarios
     if not fitted:
-        raise UserError(f"no official runs with evaluations in {results}; quantiles are frozen from these")
+        raise UserError(f"no official runs with evaluations in {results}; quantiles are fitted to official runs")
     new, refused = {}, []
     for scenario in sorted(fitted.keys() - old.scenarios.keys()):
         runs = official.runs[(official.runs["scenario"] == scenario) & (official.runs["n_evaluations"] > 0)]
@@ -229,7 +236,7 @@ def freeze(results: Path, benchmark_dir: Path) -> Frozen:
             )
         else:
             refused.append(
-                f"{scenario}: not frozen, {methods[0]} alone has run there; what is frozen stays, so run another"
+                f"{scenario}: not frozen, because only {methods[0]} has run there; run a second method first"
             )
     if refused and not new:
         raise UserError("\n".join(refused))
@@ -252,7 +259,7 @@ def _scenario_to_json(scenario: ScenarioQuantiles) -> dict[str, Any]:
         "suite_version": scenario.suite_version,
         "n_runs": scenario.n_runs,
         "n_evaluations": scenario.n_evaluations,
-        # As one text, because a line a number would make the file 2,000 lines a scenario.
+        # One text per objective: with one line per number, a scenario would take 2,000 lines.
         "knots": {name: " ".join(map(repr, knots.tolist())) for name, knots in scenario.knots.items()},
     }
 

@@ -1,4 +1,4 @@
-"""Test metric of the network one would pick under a limit on parameters, relative to the unpruned one (figure 8)."""
+"""Test metric of the best network under a limit on parameters, relative to the full network (figure 8)."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from nasbench.analysis.reading.results import Results
 from nasbench.arrays import FloatArray, IntArray
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-UNPRUNED_METHODS = ("head-pruning", "rfp")
-"""Methods that start from the network fine-tuned as a whole, on nothing else, and evaluate it before they prune it."""
+FULL_NETWORK_METHODS = ("head-pruning", "rfp")
+"""Methods that only fine-tune the full network, and evaluate it before they prune it."""
 
 
 def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLDS) -> pd.DataFrame:
-    """What each run offers at each limit on the fraction of parameters.
+    """The best network of each run at each limit on the fraction of parameters.
 
-    Of the configurations with at most so many parameters the one with the best *validation* error is picked (of equal
-    ones the smaller, then the earlier) and its *test* metric is reported. The picked one is on the run's Pareto
-    front, so it has a test metric. The metric is set in relation to the unpruned network's: the mean over seeds of
-    the full networks that the methods in :data:`UNPRUNED_METHODS` evaluated in the same scenario; in a scenario without any,
-    the full network that the run itself evaluated.
+    Among the configurations within the limit, the one with the lowest *validation* error is picked; of equal errors the
+    smaller network, then the earlier one. Its *test* metric is reported. The picked network is on the run's Pareto
+    front, so it has a test metric. The metric is divided by that of the full network, see :func:`full_metric`.
 
     Args:
-        results: of runs that have ended; left unchanged.
+        results: runs that have ended; left unchanged.
         thresholds: ``(n_thresholds,)``, fractions of the full network's parameters.
 
     Returns:
-        One row a run and threshold: ``run_row, run, entry, algorithm, scenario, task, model, seed, threshold``; of the
-        picked configuration ``index, params, error, test_metric``; ``unpruned``, and ``relative = test_metric /
-        unpruned``. NaN where a run has nothing that small, where a test metric is missing, or where the unpruned
-        network's is not positive (a Matthews or Spearman correlation can be).
+        One row per run and threshold: ``run_row, run, entry, algorithm, scenario, task, model, seed, threshold``;
+        ``index, params, error, test_metric`` of the picked network; ``full_metric``; and ``relative =
+        test_metric / full_metric``. Values are NaN if the run has no network within the limit or a test metric is
+        missing. ``relative`` is also NaN if ``full_metric`` is not positive, which a Matthews or Spearman correlation
+        may be.
     """
     runs = results.runs
     beta = np.asarray(thresholds, dtype=np.float64)
@@ -41,36 +40,41 @@ def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLD
     frame = runs[names].iloc[rows].reset_index(drop=True)
     frame.insert(0, "run_row", rows)
     frame["threshold"] = np.tile(beta, len(runs))
-    # One row more than there are evaluations, all NaN, for "nothing picked" = -1.
+    # An extra row -1, all NaN, stands for "nothing picked".
     chosen = results.evaluations[["index", "params", "error", "test_error"]].astype(np.float64)
     chosen = chosen.reindex([*range(len(chosen)), -1]).iloc[picked.ravel()].reset_index(drop=True)
     frame[["index", "params", "error"]] = chosen[["index", "params", "error"]]
     frame["test_metric"] = 1.0 - chosen["test_error"]
-    frame["unpruned"] = unpruned_metric(results)[rows]
-    frame["relative"] = frame["test_metric"] / frame["unpruned"].where(frame["unpruned"] > 0)
+    frame["full_metric"] = full_metric(results)[rows]
+    frame["relative"] = frame["test_metric"] / frame["full_metric"].where(frame["full_metric"] > 0)
     return frame
 
 
-def unpruned_metric(results: Results, error: str = "test_error") -> FloatArray:
-    """The unpruned network's test metric that each run is held against, ``(n_runs,)``; NaN where there is none.
+def full_metric(results: Results, error: str = "test_error") -> FloatArray:
+    """The full network's test metric that each run is compared with, ``(n_runs,)``; NaN without such a metric.
+
+    It is the mean over seeds of the full networks that the methods in :data:`FULL_NETWORK_METHODS` evaluated in the
+    same scenario. In a scenario without these methods, it is the metric of the full network that the run itself
+    evaluated.
 
     Args:
-        error: ``error`` for the validation metric instead.
+        results: runs and their evaluations.
+        error: ``test_error``, or ``error`` for the validation metric.
     """
     runs, evaluations = results.runs, results.evaluations
     full = evaluations["n_params"].to_numpy() == runs["n_params_full"].to_numpy()[evaluations["run_row"].to_numpy()]
     known = evaluations[full & evaluations[error].notna().to_numpy()]
     own = (1.0 - known.groupby("run_row")[error].first()).reindex(range(len(runs)))
     fine_tuned = pd.DataFrame({"scenario": runs["scenario"], "seed": runs["seed"], "metric": own.to_numpy()})
-    fine_tuned = fine_tuned[runs["method"].isin(UNPRUNED_METHODS).to_numpy()].dropna()
-    # Two methods of one seed tell of the same network: seeds weigh the same, not runs.
+    fine_tuned = fine_tuned[runs["method"].isin(FULL_NETWORK_METHODS).to_numpy()].dropna()
+    # Several methods of one seed fine-tune the same network, so every seed has the same weight, not every run.
     by_scenario = fine_tuned.groupby(["scenario", "seed"])["metric"].mean().groupby("scenario").mean()
     shared = runs["scenario"].map(by_scenario).to_numpy(dtype=np.float64)
     return np.where(np.isnan(shared), own.to_numpy(dtype=np.float64), shared)
 
 
 def _picks(evaluations: pd.DataFrame, n_runs: int, beta: FloatArray) -> IntArray:
-    """Row of the evaluation picked by each run at each threshold, ``(n_runs, n_thresholds)``; -1 for none."""
+    """Row of the evaluation picked in each run at each threshold, ``(n_runs, n_thresholds)``; -1 for none."""
     error, params = evaluations["error"].to_numpy(), evaluations["params"].to_numpy()
     run, index = evaluations["run_row"].to_numpy(), evaluations["index"].to_numpy()
     rows = np.flatnonzero((evaluations["status"] == "ok").to_numpy())
@@ -78,7 +82,7 @@ def _picks(evaluations: pd.DataFrame, n_runs: int, beta: FloatArray) -> IntArray
     preference[np.lexsort((index[rows], params[rows], error[rows]))] = np.arange(len(rows))
     order = np.lexsort((params[rows], run[rows]))
     rows, preference = rows[order], preference[order]
-    # Best so far by ascending parameters; lowered from run to run by more than its range, so that each starts anew.
+    # Running minimum by ascending parameters. An offset larger than its range makes it start anew in each run.
     offset = run[rows].astype(np.int64) * len(rows)
     best = np.minimum.accumulate(preference - offset) + offset
     row_of = np.empty(len(rows), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""From results to hypervolumes: quantile normalisation, then every run over time, then a table of methods by blocks."""
+"""From results to hypervolumes: quantile normalisation, hypervolume over time, and a table of entries by blocks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class Scores:
     """Hypervolume of every run over time.
 
     Attributes:
-        runs: as in :class:`~nasbench.analysis.reading.results.Results`, those that have ended.
-        grid: ``(n_times,)``, fractions of the budget, ascending, the last one 1.
-        hypervolume: ``(n_runs, n_times)``, of the quantile-normalised objectives; at most 4. A failed run keeps what
-        it had. warnings: where the normalisation is not the frozen one.
+        runs: the runs that have ended, as in :class:`~nasbench.analysis.reading.results.Results`.
+        grid: ``(n_times,)``, fractions of the budget, ascending; the last one is 1.
+        hypervolume: ``(n_runs, n_times)``, hypervolume of the quantile-normalised objectives; at most 4. For a failed
+            run, it counts the evaluations before the failure.
+        warnings: scenarios whose normalisation is not the frozen one.
     """
 
     runs: pd.DataFrame
@@ -34,23 +35,24 @@ class Scores:
 
     @property
     def final(self) -> FloatArray:
-        """Hypervolume when the budget is spent, ``(n_runs,)``."""
+        """Hypervolume at the end of the budget, ``(n_runs,)``."""
         return self.hypervolume[:, -1]
 
     @property
     def regret(self) -> FloatArray:
-        """Best hypervolume in the run's scenario minus its own, ``(n_runs, n_times)``."""
+        """Highest hypervolume in the run's scenario minus its own, ``(n_runs, n_times)``."""
         return hypervolume.regret(self.hypervolume, self.runs["scenario"].to_numpy())
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Runs as a table of methods by blocks, a block being a (scenario, seed) pair.
+    """Runs as a table of entries by blocks; a block is one scenario and one seed.
 
     Attributes:
-        names: ``(n_methods,)`` sorted.
-        scenarios, seeds: ``(n_blocks,)``, sorted by scenario, then seed.
-        hypervolume: ``(n_methods, n_blocks, n_times)``, NaN = no such run.
+        names: ``(n_entries,)`` sorted.
+        scenarios: ``(n_blocks,)``; the blocks are sorted by scenario, then by seed.
+        seeds: ``(n_blocks,)``.
+        hypervolume: ``(n_entries, n_blocks, n_times)``, NaN = no such run.
     """
 
     names: tuple[str, ...]
@@ -60,12 +62,12 @@ class Blocks:
 
     @property
     def n_missing(self) -> int:
-        """Runs that would make the table complete."""
+        """Number of runs that the table lacks."""
         return int(np.isnan(self.hypervolume).all(axis=2).sum())
 
     @property
     def final(self) -> FloatArray:
-        """Hypervolume at the last time step, ``(n_methods, n_blocks)``."""
+        """Hypervolume at the last time step, ``(n_entries, n_blocks)``."""
         return self.hypervolume[:, :, -1]
 
 
@@ -78,8 +80,10 @@ def score(
     """Hypervolume of every run that has ended, at ``n_times`` equal steps of its own budget (:func:`horizon_s`).
 
     Args:
-        quantiles: the normaliser; None for the frozen one of the suite.
-        refit: normalise by everything in ``results`` instead, as the paper does.
+        results: the runs and their evaluations.
+        quantiles: the normaliser; None for the frozen quantiles of the suite.
+        n_times: number of time steps.
+        refit: normalise by the quantiles of all evaluations in ``results`` instead, as the paper does.
     """
     finished = results.finished()
     evaluations = finished.evaluations
@@ -98,7 +102,8 @@ def score(
 def horizon_s(runs: pd.DataFrame) -> FloatArray:
     """Charged seconds at the end of each run's time axis, ``(n_runs,)``.
 
-    That is its budget. A run that is ended by its number of evaluations has none; there it is the time these took.
+    This is the run's budget. A run that only a number of evaluations ends has no budget; its axis ends with its last
+    evaluation.
     """
     budget = runs["budget_s"].to_numpy(dtype=np.float64)
     elapsed = np.maximum(runs["elapsed_s"].to_numpy(dtype=np.float64), np.finfo(np.float64).tiny)
@@ -106,13 +111,14 @@ def horizon_s(runs: pd.DataFrame) -> FloatArray:
 
 
 def block_table(scores: Scores, by: str = "entry") -> Blocks:
-    """The hypervolumes as methods by blocks by time.
+    """The hypervolumes as entries by blocks by time.
 
     Args:
-        by: column of the runs that names the methods: ``entry``, ``algorithm``, ``searcher``, ``space``, ...
+        scores: the runs to compare and their hypervolumes.
+        by: column of the runs that names the entries: ``entry``, ``algorithm``, ``searcher``, ``space``, ...
 
     Raises:
-        ValueError: if two runs would share a place; select the runs to compare first.
+        ValueError: if two runs have the same name, scenario and seed; select the runs to compare first.
     """
     runs = scores.runs
     names, row = np.unique(runs[by].fillna("").to_numpy(dtype=str), return_inverse=True)

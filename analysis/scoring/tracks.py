@@ -1,13 +1,13 @@
-"""Tracks and device classes: runs are compared within one of each, never across."""
+"""Tracks and device classes. Runs are only compared within one track and one device class."""
 
 from __future__ import annotations
 
 TRACKS = {"paper": "Paper models", "compact": "Compact models", "demo": "Demo"}
 EVERY_TRACK = {**TRACKS, "user": "User's own tasks and models"}
-"""With what is compared but never on the leaderboard."""
+"""All tracks, including the one that is not on the leaderboard."""
 DEVICE_CLASSES = {"gpu": "GPU", "cpu": "CPU"}
 
 
 def section_title(track: str, device_class: str) -> str:
-    """``Paper models, GPU``."""
+    """The heading of a section of results, such as ``Paper models, GPU``."""
     return f"{EVERY_TRACK.get(track, track)}, {DEVICE_CLASSES.get(device_class, device_class)}"

@@ -40,7 +40,8 @@ def data(results: Results) -> pd.DataFrame:
     for key, part in picked.dropna(subset="test_metric").groupby(keys, observed=True):
         values = part["test_metric"].to_numpy()
         mean, low, high = mean_interval(values, np.zeros(len(values)))
-        found = {"test_metric": mean, "low": low, "high": high, "n": len(part), "full_metric": part["unpruned"].mean()}
+        full_metric = part["full_metric"].mean()
+        found = {"test_metric": mean, "low": low, "high": high, "n": len(part), "full_metric": full_metric}
         rows.append(dict(zip(keys, key, strict=True)) | found)
     if not rows:
         raise MissingRuns("figure 8", "fig8")

@@ -1,4 +1,6 @@
-"""Paired comparisons, corrections and critical differences, each against a second answer."""
+"""Paired comparisons, corrections and critical differences, each checked against a second answer."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -17,8 +19,8 @@ def blocks(values: np.ndarray, scenarios: str, names: str = "abcdefgh") -> Block
     )
 
 
-def test_a_comparison_worked_by_hand() -> None:
-    # Differences 1, 2, -3, 4: positive ranks 1 + 2 + 4 = 7, negative 3; (7 - 3) / 10. A pair is missing twice.
+def test_compare_equals_a_case_worked_by_hand() -> None:
+    # Differences 1, 2, -3, 4: positive ranks 1 + 2 + 4 = 7, negative 3; (7 - 3) / 10. Two blocks are unpaired.
     found = compare([2, 4, 0, 9, NAN, 1], [1, 2, 3, 5, 7, NAN], list("aabbcc"))
     assert (found.n, found.n_unpaired) == (4, 2)
     assert found.difference == pytest.approx((1.5 + 0.5) / 2)
@@ -32,7 +34,7 @@ def test_scenarios_weigh_the_same_whatever_their_number_of_seeds() -> None:
     assert found.difference == pytest.approx(3.0)
 
 
-def test_exchanging_the_methods_turns_the_sign() -> None:
+def test_exchanging_the_entries_changes_the_sign() -> None:
     a, b = np.random.default_rng(1).random((2, 12))
     one, other = compare(a, b, ["x"] * 12), compare(b, a, ["x"] * 12)
     assert one.difference == pytest.approx(-other.difference)
@@ -40,7 +42,7 @@ def test_exchanging_the_methods_turns_the_sign() -> None:
     assert one.p == pytest.approx(other.p)
 
 
-def test_equal_methods_and_nothing_in_common() -> None:
+def test_equal_entries_and_entries_without_common_blocks() -> None:
     same = compare([1.0, 0.1 + 0.2], [1.0, 0.3], ["x", "x"])
     assert (same.difference, same.rank_biserial, same.p) == (0.0, 0.0, 1.0)
     nothing = compare([1.0, NAN], [NAN, 1.0], ["x", "x"])
@@ -51,7 +53,7 @@ def test_equal_methods_and_nothing_in_common() -> None:
 
 
 def plain_holm(p: np.ndarray) -> list[float]:
-    """Holm's procedure by its definition: an adjusted p is the level at which a hypothesis is first rejected."""
+    """Holm's procedure by its definition: a corrected p is the level at which its hypothesis is first rejected."""
     order, n, level, found = sorted(range(len(p)), key=lambda i: p[i]), len(p), 0.0, [0.0] * len(p)
     for step, i in enumerate(order):
         level = max(level, min(1.0, (n - step) * p[i]))
@@ -59,7 +61,7 @@ def plain_holm(p: np.ndarray) -> list[float]:
     return found
 
 
-def test_holm_worked_by_hand_and_by_its_definition() -> None:
+def test_holm_equals_a_case_worked_by_hand_and_its_definition() -> None:
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm([0.04, NAN, 0.01]), [0.04, NAN, 0.02])
     np.testing.assert_allclose(holm([0.9, 0.9]), [1.0, 1.0])
@@ -67,7 +69,7 @@ def test_holm_worked_by_hand_and_by_its_definition() -> None:
     np.testing.assert_allclose(holm(p), plain_holm(p))
 
 
-def test_all_pairs_are_compared_and_corrected() -> None:
+def test_compare_all_compares_every_pair_and_corrects_p() -> None:
     values = np.random.default_rng(3).random((3, 20))
     values[0] += 1.0
     values[1, :4] = NAN
@@ -81,7 +83,7 @@ def test_all_pairs_are_compared_and_corrected() -> None:
 
 
 def test_critical_difference_equals_published_values() -> None:
-    # Demsar 2006, table 5: q_0.05 is 2.343 for 3 methods and 2.569 for 4; his example has 14 data sets and 4 methods.
+    # Demsar 2006, table 5: q_0.05 is 2.343 for 3 methods and 2.569 for 4; his example has 4 methods, 14 data sets.
     values = np.random.default_rng(4).random((4, 14))
     scenarios = "abcdefghijklmn"
     found = critical_difference(blocks(values, scenarios))
@@ -92,7 +94,7 @@ def test_critical_difference_equals_published_values() -> None:
     assert three.p == pytest.approx(stats.friedmanchisquare(*values[:3]).pvalue)
 
 
-def test_groups_hold_methods_that_do_not_differ() -> None:
+def test_groups_hold_entries_that_do_not_differ() -> None:
     # On 10 scenarios a beats b beats ... always: ranks 1 to 6, critical difference 2.385.
     values = -np.arange(6.0)[:, None] * np.ones((6, 10))
     found = critical_difference(blocks(values, "abcdefghij"))
@@ -103,6 +105,43 @@ def test_groups_hold_methods_that_do_not_differ() -> None:
     assert found.p < 1e-6
 
 
+def test_nemenyi_decides_as_scikit_posthocs() -> None:
+    # p-values of posthoc_nemenyi_friedman, scikit-posthocs 0.17.1: a-b 0.827, a-c 0.256, a-d 0.008, b-c 0.761,
+    # b-d 0.092, c-d 0.533. The table has ties in three of its five scenarios, some only up to the last bit.
+    values = np.array(
+        [[0.9, 0.8, 0.7, 0.9, 0.6], [0.8, 0.8, 0.5, 0.7, 0.6], [0.3, 0.4, 0.7, 0.2, 0.5], [0.1, 0.2, 0.3, 0.1, 0.5]]
+    )
+    for last_bits in (0.0, 2.0**-52):
+        nudged = values * (1 + last_bits * np.array([[1], [-1], [-1], [1]]))
+        found = critical_difference(blocks(nudged, "abcde"))
+        np.testing.assert_allclose(found.ranks, [1.3, 2.0, 2.8, 3.9])
+        assert found.groups == ((0, 2), (1, 3))
+    p_of_a_d = stats.studentized_range.sf(2.6 / np.sqrt(4 * 5 / (6 * 5)) * np.sqrt(2), 4, np.inf)
+    assert p_of_a_d == pytest.approx(0.007913, abs=1e-6)
+
+
+def groups_by_trying_everything(ranks: np.ndarray, difference: float) -> set[tuple[int, ...]]:
+    """The largest sets of at least two places in which no two ranks differ by more than ``difference``."""
+    alike = [
+        set(chosen)
+        for size in range(2, len(ranks) + 1)
+        for chosen in combinations(range(len(ranks)), size)
+        if all(abs(ranks[i] - ranks[j]) <= difference for i, j in combinations(chosen, 2))
+    ]
+    return {tuple(sorted(chosen)) for chosen in alike if not any(chosen < other for other in alike)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_equal_the_largest_sets_found_by_trying_everything(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n_entries, n_scenarios = int(rng.integers(2, 8)), int(rng.integers(1, 15))
+    values = rng.integers(0, 4, (n_entries, n_scenarios)) + np.arange(n_entries)[:, None] * (seed % 3)
+    found = critical_difference(blocks(values.astype(float), "abcdefghijklmno"[:n_scenarios]))
+    groups = {tuple(range(first, last + 1)) for first, last in found.groups}
+    assert groups == groups_by_trying_everything(found.ranks, found.difference)
+    assert len(groups) == len(found.groups)
+
+
 def test_seeds_are_averaged_and_incomplete_scenarios_counted() -> None:
     values = np.array([[1.0, 3.0, 5.0, 1.0], [2.0, 2.5, NAN, NAN]])
     found = critical_difference(blocks(values, "aabb"))
@@ -111,7 +150,7 @@ def test_seeds_are_averaged_and_incomplete_scenarios_counted() -> None:
     assert np.isnan(found.p)
 
 
-def test_nothing_to_compare() -> None:
+def test_critical_difference_without_common_scenarios_or_differences() -> None:
     found = critical_difference(blocks(np.array([[1.0, NAN], [NAN, 1.0]]), "ab"))
     assert (found.n, found.n_incomplete) == (0, 2)
     assert np.isnan(found.difference)

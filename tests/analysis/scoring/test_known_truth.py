@@ -1,4 +1,4 @@
-"""Generated results with a known truth: A is better than B by a set amount, C is equal to B."""
+"""Generated results with a known truth: entry A is better than B by a known amount, and C equals B."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ A, B, C = Entry("a", shift=-0.02), Entry("b", shift=0.01), Entry("c", shift=0.01
 TRUTH = hypervolume_difference(A, B)
 
 
-def as_they_are(results: Results) -> Quantiles:
-    """Quantiles that leave objectives between 0 and 1 as they are, so that the truth is known exactly."""
+def identity_quantiles(results: Results) -> Quantiles:
+    """Quantiles that do not change objectives between 0 and 1, so that the truth is known exactly."""
     knots = {name: np.array([0.0, 1.0]) for name in ("error", "params")}
     return Quantiles(
         {str(scenario): ScenarioQuantiles(knots, "1", 0, 0) for scenario in results.runs["scenario"].unique()},
@@ -30,12 +30,12 @@ def blocks_of(folder: Path, plan: Plan, seed: int) -> Blocks:
     write_results(folder, plan, seed)
     results = read_results(folder)
     assert results.findings == ()
-    scores = score(results, as_they_are(results), n_times=10)
+    scores = score(results, identity_quantiles(results), n_times=10)
     assert scores.warnings == ()
     return block_table(scores, by="method")
 
 
-def test_the_truth_is_found_in_one_large_folder(tmp_path: Path) -> None:
+def test_comparison_and_ranks_find_the_truth_in_a_large_folder(tmp_path: Path) -> None:
     plan = Plan([A, B, C], tasks=["rte", "cola"], seeds=range(40), n_evaluations=20)
     blocks = blocks_of(tmp_path, plan, seed=1)
     assert blocks.names == ("a", "b", "c")
@@ -60,48 +60,53 @@ def test_intervals_cover_the_truth_in_about_95_of_100_draws(tmp_path: Path) -> N
         a_b: Comparison = compare(final[0], final[1], blocks.scenarios)
         b_c = compare(final[1], final[2], blocks.scenarios)
         covered += [a_b.low <= TRUTH <= a_b.high, b_c.low <= 0 <= b_c.high]
-    # Of a right interval, less than one such test in a thousand fails.
+    # With a correct interval, this test fails with a probability below 1 in 1,000.
     assert (covered >= binom.ppf(1e-3, n_draws, 0.95)).all(), covered
     assert covered.sum() < 2 * n_draws, "intervals that never miss are too long"
 
 
-def test_unequal_seeds_and_failed_runs_are_used_and_counted(tmp_path: Path) -> None:
+def test_failed_runs_and_unequal_seeds_are_compared_and_counted(tmp_path: Path) -> None:
     write_results(tmp_path, Plan([A, B], tasks=["rte"], seeds=range(8), n_evaluations=10))
     write_results(tmp_path, Plan([C], tasks=["rte"], seeds=range(3), n_evaluations=10, status="failed"))
     results = read_results(tmp_path)
     assert sum("the run failed" in warning for warning in results.warnings) == 3
-    blocks = block_table(score(results, as_they_are(results)), by="method")
+    blocks = block_table(score(results, identity_quantiles(results)), by="method")
     assert blocks.n_missing == 5
     found = compare_all(blocks).set_index(["a", "b"])
     assert found["n"].tolist() == [8, 3, 3]
     assert found["n_unpaired"].tolist() == [0, 5, 5]
 
 
-def test_two_runs_in_one_place_are_refused(tmp_path: Path) -> None:
+def test_block_table_rejects_two_runs_in_one_place(tmp_path: Path) -> None:
     write_results(tmp_path, Plan([A, B], tasks=["rte"], seeds=[3], n_evaluations=5))
     results = read_results(tmp_path)
     with pytest.raises(ValueError, match=r"several runs of 'small' in scenario 'rte/bert-base-cased/gpu' with seed 3"):
-        block_table(score(results, as_they_are(results)), by="space")
+        block_table(score(results, identity_quantiles(results)), by="space")
 
 
-def test_hypervolume_over_time_uses_the_runs_own_budget(tmp_path: Path) -> None:
+def test_time_axis_ends_with_the_runs_own_budget(tmp_path: Path) -> None:
     write_results(tmp_path, Plan([A], tasks=["rte"], seeds=[0], n_evaluations=10, budget_s=100.0))
     results = read_results(tmp_path)
-    scores = score(results, as_they_are(results), n_times=50)
+    scores = score(results, identity_quantiles(results), n_times=50)
     elapsed = results.evaluations["elapsed_s"].to_numpy()
     np.testing.assert_allclose(scores.grid, np.arange(1, 51) / 50)
     begins = scores.grid[np.argmax(scores.hypervolume[0] > 0)]
     assert begins - 0.02 < elapsed[0] / 100.0 <= begins
     assert scores.regret[0, -1] == 0.0
-    # Without a budget the time axis ends with the last evaluation.
+    # Without a budget, the time axis ends with the last evaluation.
     results.runs["budget_s"] = np.nan
     results.runs["elapsed_s"] = elapsed[-1]
-    np.testing.assert_array_equal(score(results, as_they_are(results), n_times=50).hypervolume, scores.hypervolume)
+    np.testing.assert_array_equal(
+        score(results, identity_quantiles(results), n_times=50).hypervolume, scores.hypervolume
+    )
 
 
-def test_refitting_is_the_papers_way(tmp_path: Path) -> None:
+def test_refit_normalises_by_all_runs(tmp_path: Path) -> None:
     write_results(tmp_path, Plan([A, B], tasks=["rte"], seeds=range(2), n_evaluations=10))
     results = read_results(tmp_path)
-    frozen, refitted = score(results, as_they_are(results)), score(results, as_they_are(results), refit=True)
+    frozen, refitted = (
+        score(results, identity_quantiles(results)),
+        score(results, identity_quantiles(results), refit=True),
+    )
     assert refitted.warnings == ()
     assert (np.abs(refitted.final - frozen.final) > 0.01).all()

@@ -1,4 +1,4 @@
-"""Quantile normalisation against scikit-learn, and what is frozen."""
+"""Quantile normalisation, checked against scikit-learn, and freezing quantiles."""
 
 import json
 from pathlib import Path
@@ -38,9 +38,9 @@ SMALL_PLAN = Plan([Entry("ws-nas", "ehvi"), Entry("rfp")], tasks=["rte"], seeds=
         np.array([0.3, 0.3, 0.3]),
         np.array([0.2, 0.8]),
     ],
-    ids=["spread", "more than knots", "ties", "mostly one", "single", "constant", "two"],
+    ids=["spread", "more values than knots", "ties", "mostly one value", "single", "constant", "two"],
 )
-def test_equals_scikit_learn(values: np.ndarray) -> None:
+def test_levels_equal_scikit_learn(values: np.ndarray) -> None:
     asked = np.concatenate([values, values - 1e-3, values + 0.37, [-100.0, 100.0, values.min(), values.max()]])
     theirs = QuantileTransformer(n_quantiles=min(1000, len(values)), subsample=None).fit(values[:, None])
     found = apply_knots(asked, fit_knots(values))
@@ -56,7 +56,7 @@ def test_inputs_stay_unchanged_and_nan_stays_nan() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [0.0, np.nan], [np.inf]])
-def test_knots_need_finite_values(values: list[float]) -> None:
+def test_fit_knots_rejects_empty_and_infinite_values(values: list[float]) -> None:
     with pytest.raises(ValueError, match="finite"):
         fit_knots(values)
 
@@ -75,7 +75,7 @@ def evaluations(scenario: list[str], error: list[float], suite_version: str = "1
     )
 
 
-def test_scenarios_are_normalised_apart_and_failures_stay_out() -> None:
+def test_scenarios_are_normalised_separately_and_failures_left_out() -> None:
     frame = evaluations(["a", "a", "b", "b", "a"], [0.1, 0.3, 5.0, 7.0, np.nan])
     before = frame.copy()
     values, warnings = normalise(frame, fit_quantiles(frame))
@@ -85,14 +85,14 @@ def test_scenarios_are_normalised_apart_and_failures_stay_out() -> None:
     pd.testing.assert_frame_equal(frame, before)
 
 
-def test_a_scenario_without_frozen_quantiles_is_fitted_and_named() -> None:
+def test_normalise_fits_a_scenario_without_frozen_quantiles_and_warns() -> None:
     values, warnings = normalise(evaluations(["a", "a"], [0.1, 0.3]), Quantiles(version=3))
     np.testing.assert_allclose(values[:, 0], [0, 1])
     assert len(warnings) == 1
     assert warnings[0].startswith("a: no frozen quantiles")
 
 
-def test_runs_of_another_suite_version_are_named() -> None:
+def test_normalise_warns_about_another_suite_version() -> None:
     knots = {name: np.array([0.0, 1.0]) for name in ("error", "params")}
     frozen = Quantiles({"a": ScenarioQuantiles(knots, "1", 1, 2)}, version=4)
     assert normalise(evaluations(["a"], [0.5], "1"), frozen)[1] == []
@@ -101,17 +101,17 @@ def test_runs_of_another_suite_version_are_named() -> None:
     assert "v4" in warning
 
 
-def test_values_beyond_what_was_frozen_are_cut() -> None:
+def test_values_outside_the_frozen_range_are_clipped() -> None:
     knots = {name: np.array([0.2, 0.4]) for name in ("error", "params")}
     frozen = Quantiles({"a": ScenarioQuantiles(knots, "1", 1, 2)}, version=1)
     values, warnings = normalise(evaluations(["a"] * 5, [0.1, 0.3, 0.9, 0.2, np.nan]), frozen)
     np.testing.assert_allclose(values[:, 0], [0.0, 0.5, 1.0, 0.0, np.nan])
     (warning,) = warnings
-    assert warning.startswith("a: 25 % of the errors (1 of 4) are below the lowest frozen one")
+    assert warning.startswith("a: 25 % of the errors (1 of 4) are below the lowest frozen error")
     assert normalise(evaluations(["a", "a"], [0.2, 0.9]), frozen)[1] == []
 
 
-def test_freezing_round_trips_and_never_moves_a_frozen_scenario(tmp_path: Path) -> None:
+def test_freeze_round_trips_and_keeps_frozen_scenarios(tmp_path: Path) -> None:
     results, benchmark = tmp_path / "results", tmp_path / "benchmark"
     benchmark.mkdir()
     write_results(results, SMALL_PLAN)
@@ -139,7 +139,7 @@ def test_freezing_round_trips_and_never_moves_a_frozen_scenario(tmp_path: Path) 
     assert old == new
 
 
-def test_nothing_is_frozen_from_damaged_records(tmp_path: Path) -> None:
+def test_freeze_rejects_damaged_records(tmp_path: Path) -> None:
     paths = write_results(tmp_path / "results", SMALL_PLAN)
     for path in paths[:3]:
         (path / "run.json").write_text("{")
@@ -151,7 +151,7 @@ def test_nothing_is_frozen_from_damaged_records(tmp_path: Path) -> None:
     assert frozen_files(tmp_path) == {}
 
 
-def test_runs_that_did_not_end_well_are_named(tmp_path: Path) -> None:
+def test_freeze_warns_about_failed_and_unfinished_runs(tmp_path: Path) -> None:
     write_results(tmp_path, SMALL_PLAN)
     write_results(tmp_path, Plan([Entry("unfinished")], tasks=["rte"], seeds=[0], status="running"))
     write_results(tmp_path, Plan([Entry("unlucky")], tasks=["rte"], seeds=[0], status="failed"))
@@ -160,10 +160,10 @@ def test_runs_that_did_not_end_well_are_named(tmp_path: Path) -> None:
     assert "methods: 3 (rfp, unlucky, ws-nas)" in outcome.scenarios[0]
 
 
-def test_a_scenario_with_one_method_is_not_frozen(tmp_path: Path) -> None:
+def test_freeze_rejects_a_scenario_with_one_method(tmp_path: Path) -> None:
     searchers = [Entry("ws-nas", "ehvi"), Entry("ws-nas", "random")]
     write_results(tmp_path, Plan(searchers, tasks=["cola"], seeds=[0, 1], n_evaluations=10))
-    with pytest.raises(UserError, match="cola/bert-base-cased/gpu: not frozen, ws-nas alone has run there"):
+    with pytest.raises(UserError, match="cola/bert-base-cased/gpu: not frozen, because only ws-nas has run there"):
         freeze(tmp_path, tmp_path)
     assert frozen_files(tmp_path) == {}
     write_results(tmp_path, SMALL_PLAN)
@@ -173,14 +173,14 @@ def test_a_scenario_with_one_method_is_not_frozen(tmp_path: Path) -> None:
     assert warning.startswith("cola/bert-base-cased/gpu: not frozen")
 
 
-def test_only_official_runs_are_frozen(tmp_path: Path) -> None:
+def test_freeze_rejects_unofficial_runs(tmp_path: Path) -> None:
     write_results(tmp_path, Plan([Entry("rfp")], tasks=["rte"], seeds=[0], unofficial=("another budget",)))
     with pytest.raises(UserError, match="no official runs"):
         freeze(tmp_path, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "scenarios": {"a": {"suite_version": "1"}}}'])
-def test_a_damaged_file_is_a_users_error(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "cells": {"a": {"suite_version": "1"}}}'])
+def test_load_quantiles_rejects_damaged_files(tmp_path: Path, text: str) -> None:
     path = tmp_path / "quantiles_v1.json"
     path.write_text(text)
     with pytest.raises(UserError, match="not a file of frozen quantiles"):

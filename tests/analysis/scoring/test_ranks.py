@@ -1,4 +1,4 @@
-"""Average ranks: a case worked by hand, missing runs, and bands against a plain loop."""
+"""Average ranks: a case worked by hand, missing runs, and bands checked against a plain loop."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ NAN = np.nan
 
 
 def test_ranks_of_a_case_worked_by_hand() -> None:
-    # Three methods in four blocks. Block 2: a tie for the first place. Block 3: all equal.
+    # Three entries in four blocks. Block 2: a tie for the first place. Block 3: all equal.
     values = [[3.0, 2.0, 5.0, 1.0], [1.0, 3.0, 5.0, 1.0], [2.0, 1.0, 4.0, 1.0]]
     expected = [[1, 2, 1.5, 2], [3, 1, 1.5, 2], [2, 3, 3, 2]]
     np.testing.assert_array_equal(block_ranks(values), expected)
@@ -19,13 +19,14 @@ def test_ranks_of_a_case_worked_by_hand() -> None:
     bands = bootstrap_ranks(np.array(values)[:, :, None], ["a", "a", "b", "b"], np.random.default_rng(0))
     np.testing.assert_allclose(bands.mean[:, 0], [1.625, 1.875, 2.5])
     np.testing.assert_array_equal(bands.n_blocks, [4, 4, 4])
-    # Unequal numbers of seeds: scenario a has one block less and the same weight.
+    # Unequal numbers of seeds: scenario a has one block less, but the same weight.
     bands = bootstrap_ranks(np.array(values)[:, 1:, None], ["a", "b", "b"], np.random.default_rng(0))
     np.testing.assert_allclose(bands.mean[:, 0], [(2 + 1.75) / 2, (1 + 1.75) / 2, (3 + 2.5) / 2])
 
 
-def test_missing_runs_stretch_the_ranks_of_the_others_and_are_counted() -> None:
-    # Block 0: complete. Block 1: second of two is as bad as third of three. Block 2: alone, no rank. Block 3: empty.
+def test_missing_runs_stretch_the_other_ranks_and_are_counted() -> None:
+    # Block 0: complete. Block 1: the second of two ranks like the third of three. Block 2: alone, no rank. Block 3:
+    # empty.
     values = np.array([[3.0, 1.0, 7.0, NAN], [2.0, NAN, NAN, NAN], [1.0, 2.0, NAN, NAN]])
     np.testing.assert_array_equal(block_ranks(values), [[1, 3, NAN, NAN], [2, NAN, NAN, NAN], [3, 1, NAN, NAN]])
     bands = bootstrap_ranks(values[:, :, None], list("abcd"), np.random.default_rng(0))
@@ -41,9 +42,9 @@ def test_last_bits_do_not_break_ties() -> None:
 
 
 def plain_bands(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One rankdata a sample, block and time step, over blocks drawn as the weights say."""
-    n_methods, n_blocks, n_times = values.shape
-    samples = np.zeros((len(weights), n_methods, n_times))
+    """One call of rankdata per sample, block and time step; the weights say how often a block was drawn."""
+    n_entries, n_blocks, n_times = values.shape
+    samples = np.zeros((len(weights), n_entries, n_times))
     for sample, weight in zip(samples, weights, strict=True):
         for block in range(n_blocks):
             for time in range(n_times):
@@ -72,7 +73,7 @@ def test_inputs_stay_unchanged() -> None:
     np.testing.assert_array_equal(values, copy)
 
 
-def test_nothing_to_rank() -> None:
+def test_no_entries_or_a_single_entry_have_no_ranks() -> None:
     bands = bootstrap_ranks(np.zeros((0, 0, 5)), [], np.random.default_rng(0))
     assert bands.mean.shape == (0, 5)
     alone = bootstrap_ranks(np.ones((1, 3, 2)), list("abc"), np.random.default_rng(0))
@@ -80,6 +81,6 @@ def test_nothing_to_rank() -> None:
     assert alone.n_alone == 3
 
 
-def test_wrong_shapes_are_refused() -> None:
+def test_bootstrap_ranks_rejects_wrong_shapes() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3, 1\)"):
         bootstrap_ranks(np.zeros((2, 3, 1)), ["a"], np.random.default_rng(0))

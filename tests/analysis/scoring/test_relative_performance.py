@@ -1,4 +1,4 @@
-"""Relative performance by parameter threshold: picked on validation, shown on test."""
+"""Relative performance by parameter threshold: picked by validation error, reported by test metric."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from support.generated_results import Entry, Plan, write_results
 
 from nasbench.analysis.reading.results import Results, read_results
-from nasbench.analysis.scoring.relative_performance import THRESHOLDS, relative_performance, unpruned_metric
+from nasbench.analysis.scoring.relative_performance import THRESHOLDS, full_metric, relative_performance
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def plain_pick(own: pd.DataFrame, threshold: float) -> pd.Series | None:
-    """The best by validation error among those small enough, one row at a time."""
+    """The row with the lowest validation error within the threshold, found row by row."""
     best = None
     for _, row in own.iterrows():
         if row["status"] != "ok" or row["params"] > threshold:
@@ -45,31 +45,31 @@ def test_picks_equal_a_plain_loop(results: Results) -> None:
             assert row["test_metric"] == pytest.approx(1 - wanted["test_error"], abs=1e-15)
 
 
-def test_what_is_picked_always_has_a_test_metric(results: Results) -> None:
+def test_picked_networks_always_have_a_test_metric(results: Results) -> None:
     found = relative_performance(results, np.linspace(0.22, 1.0, 40))
     assert found["test_metric"].notna().all()
 
 
-def test_unpruned_network_is_the_pruning_methods_or_the_runs_own(results: Results) -> None:
+def test_full_metric_is_the_pruning_methods_or_the_runs_own(results: Results) -> None:
     full = results.evaluations[results.evaluations["params"] == 1.0].groupby("run_row").first()
     metric = 1 - full["test_error"]
     method, task, seed = (results.runs[name] for name in ("method", "task", "seed"))
     fine_tuned = [metric[(method.isin(["rfp", "head-pruning"])) & (seed == k)].mean() for k in range(3)]
-    found = unpruned_metric(results)
+    found = full_metric(results)
     np.testing.assert_allclose(found[(task == "rte").to_numpy()], np.mean(fine_tuned))
     np.testing.assert_allclose(found[(task == "cola").to_numpy()], metric[(task == "cola").to_numpy()])
 
 
-def test_relative_is_one_at_no_limit_for_the_runs_own_network(results: Results) -> None:
+def test_relative_is_one_for_the_runs_own_full_network(results: Results) -> None:
     only = results.select(results.runs["task"] == "cola")
     found = relative_performance(only, [1.0])
     own = found["index"] == 0  # the full network itself is picked
     np.testing.assert_allclose(found["relative"][own], 1.0)
-    np.testing.assert_allclose(found["relative"], found["test_metric"] / found["unpruned"])
+    np.testing.assert_allclose(found["relative"], found["test_metric"] / found["full_metric"])
 
 
 def small_results(rows: list[tuple[float | None, float, float | None]]) -> Results:
-    """One run of (error, params, test error)."""
+    """One run; each row is (error, params, test error)."""
     runs = pd.DataFrame({name: ["x"] for name in ("run", "entry", "algorithm", "scenario", "task", "model", "method")})
     runs["seed"], runs["n_params_full"], runs["status"] = 0, 100, "complete"
     columns = ["error", "params", "test_error"]
@@ -85,11 +85,11 @@ def test_ties_failures_and_limits_worked_by_hand() -> None:
         small_results(
             [
                 (0.3, 1.0, 0.2),  # 0: the full network, test metric 0.8
-                (0.3, 0.5, 0.36),  # 1: as good and smaller: picked at 1.0 and 0.5
+                (0.3, 0.5, 0.36),  # 1: equally good and smaller: picked at 1.0 and 0.5
                 (0.3, 0.5, 0.99),  # 2: the same again, later
                 (None, 0.4, None),  # 3: failed
                 (0.4, 0.4, 0.6),  # 4: exactly at the limit counts
-                (0.6, 0.3, 0.0),  # 5: good on test, worse on validation
+                (0.6, 0.3, 0.0),  # 5: better on test, worse on validation
             ]
         ),
         [0.25, 0.3, 0.4, 0.5, 1.0],
@@ -99,9 +99,9 @@ def test_ties_failures_and_limits_worked_by_hand() -> None:
     np.testing.assert_allclose(found["relative"], [np.nan, 1.25, 0.5, 0.8, 0.8])
 
 
-@pytest.mark.parametrize("unpruned_error", [1.0, 1.2, None])
-def test_no_ratio_to_a_metric_that_is_not_positive(unpruned_error: float | None) -> None:
-    found = relative_performance(small_results([(0.3, 1.0, unpruned_error), (0.5, 0.4, 0.5)]), [0.5])
+@pytest.mark.parametrize("full_error", [1.0, 1.2, None])
+def test_relative_is_nan_if_the_full_metric_is_not_positive(full_error: float | None) -> None:
+    found = relative_performance(small_results([(0.3, 1.0, full_error), (0.5, 0.4, 0.5)]), [0.5])
     assert found["test_metric"].tolist() == [0.5]
     assert found["relative"].isna().all()
 
@@ -113,7 +113,7 @@ def test_inputs_stay_unchanged(results: Results) -> None:
     pd.testing.assert_frame_equal(results.evaluations, evaluations)
 
 
-def test_runs_without_evaluations_have_nothing(tmp_path: Path) -> None:
+def test_runs_without_evaluations_have_no_metric(tmp_path: Path) -> None:
     write_results(tmp_path, Plan([Entry("rfp")], tasks=["rte"], seeds=range(2), n_evaluations=5))
     (tmp_path / "rte/bert-base-cased/rfp_small_gpu_seed1/evaluations.jsonl").unlink()
     found = relative_performance(read_results(tmp_path), [0.5])
