@@ -45,7 +45,7 @@ def _trainer(tiny, how=None, device="cpu", network=None, plan=None):
 
 def _graphed(trainer, how=None):
     longest = int(trainer._split.lengths.max())
-    return GraphedPasses(trainer.network, trainer._kind, how or trainer._distillation, N_EXAMPLES, longest)
+    return GraphedPasses(trainer.network, trainer._kind, how or trainer._strategy, N_EXAMPLES, longest)
 
 
 def _gradients(tiny, step, how=None, graphed=True, device="cpu", network=None, n_replays=1):

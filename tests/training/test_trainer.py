@@ -187,8 +187,8 @@ def test_a_step_runs_the_planned_sub_networks_and_no_others(strategy, monkeypatc
     monkeypatch.setattr(SuperNetwork, "slices", spied)
     how, planned = TrainingStrategy(strategy), []
     trainer = _trainer(tiny, how)
-    plan = trainer._plan
-    trainer._plan = lambda *arguments: planned.append(plan(*arguments)) or planned[-1]
+    schedule = trainer._schedule
+    trainer._schedule = lambda *arguments: planned.append(schedule(*arguments)) or planned[-1]
     trainer.run(6)
     expected = []
     for step in planned:

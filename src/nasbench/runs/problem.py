@@ -1,14 +1,14 @@
-"""What a method sees, and the only way to report.
+"""The problem that a method solves. It is all that a method sees of a run.
 
-A method gets train and validation data, the pre-trained network, the space and a seed, and calls
-:meth:`Problem.evaluate`. The harness behind it measures error and size itself, writes the evaluation down before the
-next one starts, computes the test metric off the clock for members of the validation Pareto front, and raises
-:class:`~nasbench.errors.BudgetExhausted` when the time is up. A method has no test split, no clock and no record of
-its own.
+A method gets the train and validation data, the pre-trained network, the search space and a seed. It reports by
+calling :meth:`Problem.evaluate`. The harness behind the problem measures error and size, records each evaluation before
+the next one starts, and computes test metrics for members of the validation Pareto front. It raises
+:class:`~nasbench.errors.BudgetExhausted` when the budget is spent. A method has no access to the test split, the clock
+or the record.
 
-Resuming is repeating: a run that was killed calls the method again from the start, with the clock stopped.
-Evaluations already in the record are answered from it and trainings that led to them are skipped, until the first new
-one.
+Resuming is repeating. A resumed run calls the method again from the start, with the clock stopped. The problem answers
+recorded evaluations from the record and skips the trainings before them. The clock starts again with the first new
+evaluation.
 """
 
 from __future__ import annotations
@@ -45,15 +45,16 @@ if TYPE_CHECKING:
 
 
 class Problem:
-    """One task, one pre-trained network, one space, one budget.
+    """One task, one pre-trained network, one search space, one budget.
 
     Attributes:
-        task, model: the declarations.
-        space: where configurations come from.
+        task, model: the declarations of the task and the pre-trained network.
+        space: the search space.
         train, validation: tokenised examples.
-        searcher: the one asked for, None if the method uses none.
-        fine_tuning: defaults declared with the model.
-        seed: of everything; ``rng`` is the method's own generator, made from it.
+        searcher: the searcher that the user chose, None if the method uses none.
+        fine_tuning: the training configuration declared with the model.
+        seed: the seed of the run.
+        rng: the method's random generator, made from the seed.
         pad_id: the tokenizer's padding token.
     """
 
@@ -79,7 +80,7 @@ class Problem:
         self._context = context
         self._budget = context.budget
         self._trained: set[str] = set()
-        # Made now, from data that no method has had in its hands.
+        # Made before the method can change the data.
         validator = Evaluator(validation, task, pad_id, context.test.device)
         self._harness = Harness(space, validator, context)
 
@@ -94,29 +95,44 @@ class Problem:
         return self._harness.is_repeating
 
     def pretrained(self, name: str = "network") -> SuperNetwork:
-        """A fresh copy of the pre-trained network with its untrained classifier, the same at every call."""
+        """A fresh copy of the pre-trained network with its untrained classifier. All copies are equal.
+
+        Args:
+            name: names the network's training and the file of its weights.
+        """
         with self._budget.uncharged("loading"):
             network = self._pretrained()
             network.name = name
             return network
 
     def batch(self, split: Split, index: IntArray) -> Batch:
-        """Padded examples of a split on the device."""
+        """Some examples of a split, padded, on the run's device.
+
+        Args:
+            index: ``(n,)``, positions in the split.
+        """
         return collate(split, index, self.pad_id).to(self._device)
 
     def check_budget(self) -> None:
-        """Raise :class:`BudgetExhausted` once the budget is spent; for loops that do not evaluate for long."""
+        """Raise :class:`BudgetExhausted` if the budget is spent. For long loops that neither train nor evaluate."""
         self._budget.check()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge the time inside to ``training`` or ``search``; for the account at the end, not for the budget."""
+        """Count the time inside towards a phase of the record. The budget does not depend on phases.
+
+        Args:
+            name: one of :data:`nasbench.runs.budget.CHARGED_PHASES`, such as ``training`` or ``search``.
+
+        Raises:
+            ValueError: for another name.
+        """
         self._context.observer.phase(name, self._budget.elapsed_s)
         with self._budget.charged(name):
             yield
 
     def note_duplicate(self) -> None:
-        """A proposal named a network that has been evaluated: count it in the next evaluation's record."""
+        """Count a proposal whose network has been evaluated before. The next evaluation records the count."""
         self._harness.note_duplicate()
 
     def training(
@@ -125,15 +141,16 @@ class Problem:
         strategy: TrainingStrategy | None = None,
         fine_tuning: TrainingConfiguration | None = None,
     ) -> TrainingSession:
-        """A training of a network on the train split, which can be run in slices.
+        """A training of a network on the train split. Its ``run`` can train in several parts.
 
         Args:
-            network: trained in place; its name names the training and its checkpoint.
-            strategy: how a super-network is trained; None fine-tunes everything the network holds, on the labels.
-            fine_tuning: learning rate and so on; None takes the model's.
+            network: trained in place. Its name names the training and its checkpoint.
+            strategy: how to train a super-network; None fine-tunes the whole network on the labels.
+            fine_tuning: learning rate, epochs and so on; None takes :attr:`fine_tuning`.
 
         Raises:
-            MethodError: if there has been a training of that name: what is left of one would pass for the other's.
+            MethodError: if the run has had a training of this name, whose weights and checkpoint could be confused
+                with those of this one.
         """
         if network.name in self._trained:
             raise MethodError(
@@ -151,19 +168,19 @@ class Problem:
         """Measure a sub-network on the validation split and record it.
 
         Args:
-            network: the shared weights, of which the sub-network is run as a slice, or a network extracted as it.
-                Its name names the file of its weights: other weights need another name, see
-                :meth:`SuperNetwork.renamed`.
-            config: a point of the space.
-            epochs: of training behind it, where that varies.
+            network: the super-network with the shared weights, or the sub-network itself from
+                :meth:`SuperNetwork.extract`. Its name names the file of its weights. Changed weights need a new name,
+                see :meth:`SuperNetwork.renamed`.
+            config: a configuration of the space.
+            epochs: epochs of training so far; None unless the method varies them.
 
         Returns:
-            What was recorded, without test results. ``status`` is ``failed`` where the outputs were not finite.
+            The recorded evaluation without its test results. ``status`` is ``failed`` if the outputs are not finite.
 
         Raises:
             BudgetExhausted: if the budget was spent before the measurement ended; nothing is recorded.
-            MethodError: if ``config`` is no point of the space, the network is not one of its sub-networks or has
-                other parameters than it says, or other weights have been saved under its name.
+            MethodError: if ``config`` is not in the space, the network is another sub-network or has other parameters,
+                or its weights have changed since they were saved under its name.
         """
         config = np.asarray(config)
         subnetwork = self._checked(network, config)
@@ -172,20 +189,22 @@ class Problem:
         )[0]
 
     def evaluate_depths(self, network: SuperNetwork, config: Config) -> list[Evaluation]:
-        """Measure (h, u, l) of SMALL for every depth l = 0, 1, ..., L at the price of the deepest: one pass.
+        """Measure (h, u, l) of SMALL for every depth l = 0, 1, ..., L in one pass.
 
-        A pass of (h, u, L) goes through all shallower networks; the classifier reads each of them. Depths whose
-        network has been reported before (all with l = 0 are one) are not reported again.
+        The pass of (h, u, L) runs through all shallower networks, and the classifier reads the output of each. So all
+        depths cost as much as the deepest one. Depths whose network has been evaluated before are left out; all
+        configurations with l = 0 are the same network.
 
         Args:
-            network: shared weights, not extracted.
+            network: the super-network with the shared weights, not an extracted network.
             config: ``(h, u, L)``.
 
         Returns:
-            New evaluations, shallowest first; errors as for :meth:`evaluate`.
+            The new evaluations, shallowest first.
 
         Raises:
-            MethodError: also in another space than SMALL.
+            BudgetExhausted: as for :meth:`evaluate`.
+            MethodError: as for :meth:`evaluate`, and if the space is not SMALL.
         """
         if not isinstance(self.space, Small):
             raise MethodError(f"evaluate_depths() needs space 'small', not {self.space.name!r}")
@@ -213,12 +232,12 @@ class Problem:
     ) -> Trainer:
         space = self._training_space(strategy)
 
-        def plan(step: int, n_steps: int, rng: np.random.Generator) -> Step:
+        def schedule(step: int, n_steps: int, rng: np.random.Generator) -> Step:
             return FINE_TUNING_STEP if strategy is None else strategy.step(step, n_steps, space, rng)
 
         seed = np.random.SeedSequence((self.seed, _stream(network.name)))
         return Trainer(
-            network, self.train, self.task.kind, fine_tuning, plan, strategy or TrainingStrategy(), self.pad_id,
+            network, self.train, self.task.kind, fine_tuning, schedule, strategy or TrainingStrategy(), self.pad_id,
             int(seed.generate_state(1)[0]),
         )  # fmt: skip
 
@@ -230,10 +249,10 @@ class Problem:
     def _training_key(
         self, network: SuperNetwork, strategy: TrainingStrategy | None, fine_tuning: TrainingConfiguration
     ) -> dict[str, Any] | None:
-        """What tells one super-network's training from another's on the same data; None for other trainings."""
+        """JSON values that tell a super-network's training from others on the same data; None for other trainings."""
         if strategy is None:
             return None
-        # Options of a method hold both kinds; what they say about the fine-tuning is in ``fine_tuning`` already.
+        # The strategy may be a method's options, whose training configuration is in ``fine_tuning`` already.
         names = {field.name for field in dataclasses.fields(TrainingStrategy)} - {"training_space"}
         return {
             "seed": [self.seed, network.name],
@@ -253,10 +272,10 @@ class Problem:
             if not re.fullmatch(r"[\w.-]+", network.name):
                 raise ValueError(f"name {network.name!r} has other characters than letters, digits, '.', '_', '-'")
         except (ValueError, TypeError) as error:
-            raise MethodError(f"evaluate() was given what is not in the space: {error}") from error
+            raise MethodError(f"evaluate() got a network or a configuration outside the space: {error}") from error
         return subnetwork
 
 
 def _stream(name: str) -> int:
-    """A number for a purpose, so that each has random numbers of its own."""
+    """A seed for a purpose, so that each purpose has its own random numbers."""
     return zlib.crc32(name.encode())

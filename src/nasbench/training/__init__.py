@@ -1,4 +1,4 @@
-"""Training strategies, losses, the trainer, and the evaluation of a sub-network on a split.
+"""Training strategies, losses, the trainer, metrics, and the evaluation of sub-networks on a split.
 
 May import: ``errors``, ``arrays``, ``declarations``, ``data``, ``networks``.
 """

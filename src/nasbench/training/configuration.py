@@ -1,4 +1,4 @@
-"""Options of methods that train: the model's declared fine-tuning, changed in places."""
+"""Options of methods that train: a user's changes to the training configuration declared with the model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from nasbench.declarations.model import TrainingConfiguration
 from nasbench.training.strategies import TrainingStrategy
 
 TRAINING_SHARE = 0.8
-"""Of the budget, at most, for the super-network: what it is worth shows only in the search after it."""
+"""Largest share of the budget that super-network training may use; the rest is left for the search."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What differs from the fine-tuning declared with the model; None leaves a value as declared.
+    """Changes to the training configuration declared with the model. None keeps the declared value.
 
     Attributes:
         warmup: fraction of all steps over which the learning rate rises.
 
     Raises:
-        ValueError: for a value that makes no sense.
+        ValueError: if a value is out of range.
     """
 
     learning_rate: float | None = None
@@ -29,14 +29,14 @@ class TrainingOptions:
     warmup: float | None = None
 
     def of(self, declared: TrainingConfiguration) -> TrainingConfiguration:
-        """The declared fine-tuning with this one's changes."""
+        """The declared configuration with these changes."""
         names = [field.name for field in dataclasses.fields(TrainingOptions)]
         changes = {name: value for name in names if (value := getattr(self, name)) is not None}
         return dataclasses.replace(declared, **changes)
 
     def __post_init__(self) -> None:
-        self.of(TrainingConfiguration())  # which knows what makes sense
-        # Options that are combined with these are checked in turn.
+        self.of(TrainingConfiguration())  # checks the ranges
+        # With multiple inheritance, let the next class check its own options.
         check = getattr(super(), "__post_init__", None)
         if check is not None:
             check()
@@ -44,4 +44,4 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class SuperNetworkOptions(TrainingOptions, TrainingStrategy):
-    """How a super-network is trained: the strategy, and what differs from the declared fine-tuning."""
+    """Options of super-network training: the strategy, and changes to the declared training configuration."""

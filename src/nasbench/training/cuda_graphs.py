@@ -1,10 +1,10 @@
-"""Training passes as CUDA graphs, for a device that computes a small batch faster than Python can launch it.
+"""Training passes as CUDA graphs, for GPUs that compute a small batch faster than Python can launch its kernels.
 
-At batch 4 a pass of BERT-base is several hundred kernels of a few microseconds each, so a GPU spends a step waiting
-for launches. A graph replays a whole forward and backward pass in one launch, but only in the shapes it was recorded
-with. So what is recorded is the pass of everything the network holds, under masks that are inputs of the graph, over
-batches padded to one of a few lengths: a handful of recordings serves all sub-networks of all steps. The arithmetic
-that slices would save costs a GPU less than their launches do.
+At batch size 4 a pass of BERT-base is several hundred kernels of a few microseconds each, so a GPU spends most of a
+step waiting for launches. A CUDA graph replays a whole forward and backward pass in one launch, but only in the shapes
+it was recorded with. Therefore each recording runs the whole network under masks that are inputs of the graph, over
+batches padded to one of a few lengths. A few recordings then serve all sub-networks of all steps. Slices would save
+arithmetic, but that arithmetic costs a GPU less than the launches of sliced passes.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from nasbench.training.losses import Kind, distillation_loss, label_loss
 from nasbench.training.strategies import Pass, Step, TrainingStrategy
 
 N_LENGTHS = 8
-"""Lengths that batches are padded to, at most; so many shapes are recorded."""
+"""Largest number of different lengths to which batches are padded, hence of shapes to record."""
 MULTIPLE = 8
-"""Of which lengths are multiples: kernels for masked attention want aligned rows."""
+"""Padded lengths are multiples of this: kernels for masked attention need aligned rows."""
 N_WARM_UPS = 3
-"""Passes before a recording, in which libraries choose kernels and allocate their work space."""
+"""Passes before a recording, in which libraries choose kernels and allocate workspace."""
 
 Recording = Literal["teaching", "on labels", "distilled"]
-"""What a pass learns from; ``teaching``: nothing, it only gives logits."""
+"""Kind of recorded pass: logits of the teacher only, loss on labels, or loss on labels and teacher."""
 
 
 class GraphedPasses:
-    """Adds up the gradients of a step's passes by replaying recordings; equal to the sliced passes up to rounding.
+    """Adds up the gradients of a step's passes by replaying recordings. Equals sliced passes up to rounding.
 
-    On another device than a GPU nothing can be recorded and every pass is computed anew, which is slower than slices
-    but lets tests compare the two.
+    Without a GPU nothing can be recorded and every pass is computed anew. This is slower than slices but lets tests
+    compare the two.
 
     Args:
-        network: its parameters have a ``grad``, which stays the same tensor throughout training.
-        distillation: temperature and factor for passes that are distilled.
-        n_examples: of a batch. Others, the last one of an epoch, are not covered.
+        network: each parameter must have a ``grad`` that stays the same tensor throughout training.
+        strategy: temperature and T^2 factor of distilled passes.
+        n_examples: batch size. Other batches, such as the last one of an epoch, are not covered.
         longest: tokens of the longest sequence.
     """
 
     def __init__(
-        self, network: SuperNetwork, kind: Kind, distillation: TrainingStrategy, n_examples: int, longest: int
+        self, network: SuperNetwork, kind: Kind, strategy: TrainingStrategy, n_examples: int, longest: int
     ) -> None:
-        self._network, self._kind, self._distillation = network, kind, distillation
+        self._network, self._kind, self._strategy = network, kind, strategy
         self._n_examples = n_examples
         self._longest, self._length_step = longest, MULTIPLE * -(-longest // (MULTIPLE * N_LENGTHS))
         self._masks = None if network.is_extracted else _Masks(network)
@@ -60,17 +60,17 @@ class GraphedPasses:
         self._memory: Any = None
 
     def covers(self, n_examples: int) -> bool:
-        """Whether batches of so many examples are recorded."""
+        """Whether recordings exist for batches of this size."""
         return n_examples == self._n_examples
 
     def padded_length(self, length: int) -> int:
-        """The length to which a batch of this length is to be padded; one of :data:`N_LENGTHS`."""
+        """The length to which a batch of this length must be padded; one of at most :data:`N_LENGTHS` values."""
         return min(self._longest, self._length_step * -(-length // self._length_step))
 
-    def record(self, batch: Batch, plan: Step) -> None:
-        """Record what the passes of a step need and no earlier step did; to be called before random numbers are seeded.
+    def record(self, batch: Batch, step: Step) -> None:
+        """Record the passes of a step that are not recorded yet. Call this before seeding random numbers.
 
-        Gradients have to be zero, and are so afterwards.
+        Gradients must be zero, and are zero afterwards.
 
         Raises:
             RuntimeError: if the device cannot record.
@@ -79,29 +79,29 @@ class GraphedPasses:
         if length not in self._inputs:
             self._inputs[length] = _Inputs.like(batch, self._network)
         inputs = self._inputs[length]
-        needed = {_recording(one) for one in plan.passes}
-        if plan.frozen_teacher:
+        needed = {_recording(training_pass) for training_pass in step.passes}
+        if step.frozen_teacher:
             needed.add("teaching")
         for recording in needed - inputs.replay.keys():
             inputs.replay[recording] = self._recorded(partial(self._pass, inputs, recording))
 
-    def accumulate(self, batch: Batch, embedded: Tensor, plan: Step) -> Tensor:
-        """Add the gradients of all passes of a step, for which :meth:`record` has been called, to ``grad``.
+    def accumulate(self, batch: Batch, embedded: Tensor, step: Step) -> Tensor:
+        """Add the gradients of all passes of a step to ``grad``. Call :meth:`record` for the step first.
 
         Args:
             embedded: embeddings of the batch, ``(n_sequences, length, d)``.
 
         Returns:
-            The gradient of the embeddings, to be used before the next step.
+            Gradient of the embeddings; the next step overwrites it.
         """
         inputs = self._inputs[batch.input_ids.shape[1]]
         inputs.take(batch, embedded)
-        if plan.frozen_teacher:
+        if step.frozen_teacher:
             self._replay(inputs, "teaching", None)
             inputs.teacher.copy_(inputs.logits)
-        for i, one in enumerate(plan.passes):
-            self._replay(inputs, _recording(one), one.subnetwork)
-            if i == 0 and not plan.frozen_teacher:
+        for i, training_pass in enumerate(step.passes):
+            self._replay(inputs, _recording(training_pass), training_pass.subnetwork)
+            if i == 0 and not step.frozen_teacher:
                 inputs.teacher.copy_(inputs.logits)
         assert inputs.embedded.grad is not None
         return inputs.embedded.grad
@@ -112,7 +112,7 @@ class GraphedPasses:
         inputs.replay[recording]()
 
     def _pass(self, inputs: _Inputs, recording: Recording) -> None:
-        """One pass over static tensors: nothing in it may wait for the device or depend on a value."""
+        """One pass over static tensors. No operation may wait for the device or depend on a tensor's value."""
         with torch.set_grad_enabled(recording != "teaching"):
             logits = self._network.classify(self._encode(inputs.embedded, inputs.is_token))
         with torch.no_grad():
@@ -121,35 +121,35 @@ class GraphedPasses:
             return
         loss = label_loss(self._kind, logits, inputs.labels)
         if recording == "distilled":
-            how = self._distillation
-            loss = loss + distillation_loss(self._kind, logits, inputs.teacher, how.temperature, how.t_squared)
+            temperature, t_squared = self._strategy.temperature, self._strategy.t_squared
+            loss = loss + distillation_loss(self._kind, logits, inputs.teacher, temperature, t_squared)
         loss.backward()  # type: ignore[no-untyped-call]
 
     def _encode(self, hidden: Tensor, is_token: Tensor) -> Tensor:
-        """Hidden state of the first token, ``(n_sequences, d)``, of the sub-network that the masks name."""
+        """Hidden state of the first token, ``(n_sequences, d)``, of the sub-network that the masks select."""
         network, masks = self._network, self._masks
         hidden = network.dropout(hidden)
-        for i, part in enumerate(network.slices()):
-            if part.head_rows is not None:
-                context = network.context(i, part, hidden, is_token)
+        for i, layer_slice in enumerate(network.slices()):
+            if layer_slice.head_rows is not None:
+                context = network.context(i, layer_slice, hidden, is_token)
                 if masks is not None:
-                    by_head = context.view(*context.shape[:2], part.n_heads, -1)
+                    by_head = context.view(*context.shape[:2], layer_slice.n_heads, -1)
                     context = (by_head * masks.heads[i, :, None]).flatten(2)
-                output = network.attention_output(i, part, context, hidden)
+                output = network.attention_output(i, layer_slice, context, hidden)
                 hidden = output if masks is None else torch.where(masks.heads[i].any(), output, hidden)
-            if part.units is not None:
-                inner = network.inner(i, part, hidden)
+            if layer_slice.units is not None:
+                inner = network.inner(i, layer_slice, hidden)
                 if masks is not None:
                     inner = inner * masks.units[i]
-                output = network.feed_forward_output(i, part, inner, hidden)
+                output = network.feed_forward_output(i, layer_slice, inner, hidden)
                 hidden = output if masks is None else torch.where(masks.units[i].any(), output, hidden)
         return hidden[:, 0]
 
     def _recorded(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Something that does the work again, with the same tensors."""
+        """Record ``work``. Returns a function that repeats it on the same tensors."""
         if self._network.device.type != "cuda":
             return work
-        self._network.noise = Noise(0)  # dropout is on; a GPU draws it from torch's generator, not from this
+        self._network.noise = Noise(0)  # switches dropout on; a GPU draws it from torch's generator
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         try:
@@ -160,7 +160,7 @@ class GraphedPasses:
             if self._memory is None:
                 self._memory = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
-            # Passes run one after the other and leave nothing behind, so that all can use the same memory.
+            # Passes run one after the other and keep no results in the pool, so all can share its memory.
             with torch.cuda.graph(graph, pool=self._memory):
                 work()
         finally:
@@ -171,13 +171,13 @@ class GraphedPasses:
         torch._foreach_zero_([p.grad for p in self._network.parameters() if p.grad is not None])
 
 
-def _recording(one: Pass) -> Recording:
-    return "distilled" if one.distilled else "on labels"
+def _recording(training_pass: Pass) -> Recording:
+    return "distilled" if training_pass.distilled else "on labels"
 
 
 @dataclass
 class _Inputs:
-    """What recordings over batches of one shape read and write."""
+    """Tensors that the recordings for one batch shape read and write, and the recordings themselves."""
 
     embedded: Tensor
     is_token: Tensor
@@ -188,7 +188,7 @@ class _Inputs:
 
     @staticmethod
     def like(batch: Batch, network: SuperNetwork) -> _Inputs:
-        """Empty ones in the shape of a batch."""
+        """Empty inputs in the shape of a batch."""
         device = batch.input_ids.device
         width = network.dims.hidden_size
         embedded = torch.zeros(*batch.input_ids.shape, width, dtype=network.dtype, device=device).requires_grad_()
@@ -199,7 +199,7 @@ class _Inputs:
         return _Inputs(embedded, is_token, torch.zeros_like(batch.labels), logits, torch.zeros_like(logits))
 
     def take(self, batch: Batch, embedded: Tensor) -> None:
-        """Copy a batch in and forget the gradient of the last one."""
+        """Copy a batch in and zero the gradient of the embeddings."""
         assert self.embedded.grad is not None
         with torch.no_grad():
             self.embedded.copy_(embedded)
@@ -212,7 +212,7 @@ class _Inputs:
 
 
 class _Masks:
-    """The sub-network that the next pass is to be, on the device."""
+    """Masks of the next pass's sub-network, on the device."""
 
     def __init__(self, network: SuperNetwork) -> None:
         full = network.subnetwork
@@ -220,7 +220,7 @@ class _Masks:
         self.units = torch.ones(full.units.shape, dtype=torch.bool, device=network.device)
 
     def take(self, subnetwork: SubNetwork) -> None:
-        """The copies do not wait for the device."""
+        """Copy a sub-network's masks to the device without waiting for it."""
         for target, source in ((self.heads, subnetwork.heads), (self.units, subnetwork.units)):
             values = torch.from_numpy(np.array(source))
             target.copy_(values.pin_memory() if target.device.type == "cuda" else values, non_blocking=True)

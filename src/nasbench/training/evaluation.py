@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 Logits = npt.NDArray[np.float32]
 
 MAX_TOKENS = {"cpu": 2048, "cuda": 65536}
-"""Of a batch, padding included: on a CPU what stays in the caches, on a GPU what fills the device."""
+"""Tokens per batch, including padding: on a CPU few enough for the caches, on a GPU enough to fill the device."""
 MAX_PADDING = {"cpu": None, "cuda": 1024}
-"""Tokens of padding in a batch. A GPU's batches are so large that most of their examples would be far shorter than the
-longest one (66 % padding on RTE, with this 10 %); launching another batch costs it less than to compute that."""
+"""Padding tokens per batch; None for no limit. Batches on a GPU are large: without a limit, 66 % of the tokens on RTE
+are padding, with it 10 %. Launching another batch costs a GPU less than computing the padding."""
 
 
 class Evaluator:
-    """Runs sub-networks over one split, in batches made once and kept on the device."""
+    """Runs sub-networks over one split. The batches are made once and stay on the device."""
 
     def __init__(self, split: Split, task: Task, pad_id: int, device: torch.device) -> None:
         self.task = task
@@ -46,8 +46,8 @@ class Evaluator:
         logits = self._over_batches(
             lambda batch: network.classify(network.encode(network.embed(batch), batch.attention_mask, slices))[None]
         )
-        only: Logits = self._without_rounding(logits, slices)[0]
-        return only
+        last: Logits = self._without_rounding(logits, slices)[0]
+        return last
 
     def logits_of_depths(self, network: SuperNetwork, subnetwork: SubNetwork, n_layers: int) -> Logits:
         """Logits of the first 0, 1, ..., ``n_layers`` layers of a sub-network in one pass.
@@ -65,24 +65,24 @@ class Evaluator:
         return self._without_rounding(self._over_batches(run), slices)
 
     def _without_rounding(self, logits: Logits, slices: list[LayerSlice]) -> Logits:
-        """Exactly equal outputs where they can differ by rounding only: at depths before the first attention block.
+        """Make outputs exactly equal at depths before the first attention block, where they differ only by rounding.
 
-        The classifier reads the first token, which is the same in every sequence until attention brings in others.
-        Ranks and largest elements of what rounding left would be a score of noise.
+        The classifier reads the first token. It is the same in every sequence until attention mixes in other tokens.
+        Without this step, metrics based on ranks or on the largest logit would score rounding noise.
 
         Args:
-            logits: ``(k, n_examples, n_logits)``, of the last k depths of a network.
+            logits: ``(k, n_examples, n_logits)``, of the last k depths of a network; changed in place.
             slices: all layers of that network.
         """
-        attention = [i + 1 for i, part in enumerate(slices) if part.head_rows is not None]
+        attention = [i + 1 for i, layer_slice in enumerate(slices) if layer_slice.head_rows is not None]
         depths = range(len(slices) + 1 - len(logits), len(slices) + 1)
-        n_alike = sum(depth < min(attention, default=len(slices) + 1) for depth in depths)
+        n_equal = sum(depth < min(attention, default=len(slices) + 1) for depth in depths)
         by_sequence = logits.reshape(len(logits), -1, self.task.n_logits)
-        by_sequence[:n_alike] = by_sequence[:n_alike, :1]
+        by_sequence[:n_equal] = by_sequence[:n_equal, :1]
         return by_sequence.reshape(logits.shape)
 
     def _over_batches(self, run: Callable[[Batch], Tensor]) -> Logits:
-        """Outputs ``(k, n_examples, n_logits)`` of all batches; one copy from the device at the end."""
+        """Outputs ``(k, n_examples, n_logits)`` of all batches, copied from the device once at the end."""
         with torch.inference_mode():
             by_length: Logits = torch.cat([run(batch) for batch in self._batches], dim=1).cpu().numpy()
         logits = np.empty_like(by_length)

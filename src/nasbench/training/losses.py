@@ -1,4 +1,4 @@
-"""Losses on labels and on a teacher's logits."""
+"""Loss on the labels and distillation loss on a teacher's logits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Kind = Literal["classification", "regression", "multiple_choice"]
 
 
 def label_loss(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy, or mean squared error for a regression.
+    """Mean cross-entropy; mean squared error for regression.
 
     Args:
-        logits: ``(n, n_labels)``; ``(n, 1)`` for a regression; ``(n, n_choices)`` for multiple choice.
+        logits: ``(n, n_labels)``; ``(n, 1)`` for regression; ``(n, n_choices)`` for multiple choice.
         labels: ``(n,)``.
     """
     if kind == "regression":
@@ -23,12 +23,12 @@ def label_loss(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def distillation_loss(kind: Kind, student: Tensor, teacher: Tensor, temperature: float, t_squared: bool) -> Tensor:
-    """KL(softmax(z_t / T) || softmax(z_s / T)), the second term of equation (2); MSE to the teacher for a regression.
+    """KL(softmax(z_t / T) || softmax(z_s / T)), the second term of equation (2). For regression: MSE to the teacher.
 
     Args:
         student: z_s, ``(n, n_labels)``.
-        teacher: z_t, the same shape, without gradient.
-        t_squared: multiply by T^2, which keeps the gradient's size independent of T.
+        teacher: z_t, the same shape; must not require a gradient.
+        t_squared: multiply by T^2, so the size of the gradient does not depend on T.
     """
     if kind == "regression":
         return functional.mse_loss(student, teacher)

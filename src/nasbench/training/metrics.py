@@ -1,4 +1,4 @@
-"""Task metrics from logits. Every one is better when larger; error = 1 - metric."""
+"""Task metrics from logits. Larger is better for all of them; error = 1 - metric."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def compute(
     """Metrics by name.
 
     Args:
-        logits: ``(n, n_logits)``; the largest is the prediction, the only one the prediction of a regression.
+        logits: ``(n, n_logits)``. The prediction is the index of the largest logit; for regression, the only logit.
         labels: ``(n,)``.
 
     Raises:
@@ -37,30 +37,30 @@ def _accuracy(predictions: Labels, labels: Labels) -> float:
 
 
 def _f1(predictions: Labels, labels: Labels) -> float:
-    """Of class 1; 0 where neither a prediction nor a label is 1."""
+    """F1 of class 1; 0 if no prediction and no label is 1."""
     hits = int(((predictions == 1) & (labels == 1)).sum())
     total = int((predictions == 1).sum() + (labels == 1).sum())
     return 2 * hits / total if total else 0.0
 
 
 def _matthews(predictions: Labels, labels: Labels) -> float:
-    """Matthews correlation; of more than two classes Gorodkin's R_K (2004, equation 8).
+    """Matthews correlation; for more than two classes Gorodkin's R_K (2004, equation 8).
 
-    0 where predictions or labels are all of one class.
+    0 if all predictions or all labels are of one class.
     """
     classes = np.union1d(predictions, labels)
-    # Of two classes one says all: with the other beside it, every sum below would only double.
-    told = classes[1:] if len(classes) == 2 else classes
-    return _cosine(_centred(predictions[:, None] == told).ravel(), _centred(labels[:, None] == told).ravel())
+    # With two classes, one indicator column is enough: the second would only double every sum.
+    used = classes[1:] if len(classes) == 2 else classes
+    return _cosine(_centred(predictions[:, None] == used).ravel(), _centred(labels[:, None] == used).ravel())
 
 
 def _correlation(a: Labels, b: Labels) -> float:
-    """Pearson's r; 0 where either side is constant, which says nothing about the other."""
+    """Pearson's r; 0 if either side is constant."""
     return _cosine(_centred(a), _centred(b))
 
 
 def _centred(x: Labels) -> npt.NDArray[np.float64]:
-    """Each column minus its mean."""
+    """Subtract the mean of each column."""
     values = x.astype(np.float64)
     return np.asarray(values - values.mean(axis=0))
 
@@ -71,7 +71,7 @@ def _cosine(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
 
 
 def _spearman(predictions: Labels, labels: Labels) -> float:
-    """Pearson's r of average ranks."""
+    """Pearson's r of the ranks; ties share their average rank."""
     return _correlation(stats.rankdata(predictions), stats.rankdata(labels))
 
 

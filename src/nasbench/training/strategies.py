@@ -1,4 +1,4 @@
-"""Which sub-networks a training step runs, and what each of them learns from (section 3.2.1 and 4.1.3 of the paper)."""
+"""Which sub-networks a training step runs, and the loss of each (sections 3.2.1 and 4.1.3 of the paper)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pass:
 
     Attributes:
         subnetwork: None for everything the network holds.
-        distilled: whether the loss has the distillation term of equation (2) beside the label's.
+        distilled: whether the loss includes the distillation term of equation (2) beside the label loss.
     """
 
     subnetwork: SubNetwork | None
@@ -32,8 +32,8 @@ class Step:
     """All passes of one optimizer step; their gradients are summed.
 
     Attributes:
-        frozen_teacher: whether the full network is run first without gradient, to teach. Otherwise the first pass, that
-            of the full network, teaches in place.
+        frozen_teacher: whether the full network runs first, without gradient, as the teacher. Otherwise the first pass,
+            which is that of the full network, is the teacher (in-place distillation).
     """
 
     passes: tuple[Pass, ...]
@@ -41,22 +41,26 @@ class Step:
 
 
 FINE_TUNING_STEP = Step((Pass(None),))
-"""Ordinary fine-tuning: one pass of everything there is, on the labels."""
+"""Ordinary fine-tuning: one pass of the whole network on the labels."""
 
 
 @dataclass(frozen=True)
 class TrainingStrategy:
-    """How a super-network is trained; defaults are the paper's.
+    """Which sub-networks each step trains, and how they are distilled. Defaults are those of the paper.
 
     Attributes:
-        strategy: ``standard``: the full network. ``random``: one random sub-network. ``random-linear``: a random one
-            with a probability that rises linearly from 0 to 1, else the full network. ``sandwich``: full, random,
-            smallest. ``kd``: random ones taught by the full network. ``full``: sandwich, distilled in place.
-        n_random: k, random sub-networks a step in ``sandwich``, ``kd`` and ``full``.
+        strategy: ``standard``: the full network. ``random``: one random sub-network. ``random-linear``: a random
+            sub-network with a probability that rises linearly from 0 to 1, otherwise the full network. ``sandwich``:
+            the full, random and smallest networks. ``kd``: random sub-networks, distilled from the full network.
+            ``full``: sandwich with in-place distillation.
+        n_random: k, random sub-networks per step in ``sandwich``, ``kd`` and ``full``.
         temperature: T of equation (2).
         t_squared: multiply the distillation term by T^2, as BigNAS-style codes do and the paper does not.
-        training_space: where random and smallest sub-networks come from, if not from the space that is searched; so
-            that several spaces can be searched on the same super-network (figure 5).
+        training_space: space of the random and smallest sub-networks; None for the space that is searched. Setting it
+            allows several spaces to be searched on the same super-network (figure 5).
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     strategy: StrategyName = "full"
@@ -74,7 +78,7 @@ class TrainingStrategy:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
 
     def step(self, step: int, n_steps: int, space: SearchSpace, rng: np.random.Generator) -> Step:
-        """The passes of optimizer step ``step`` of ``n_steps``, counted from 0."""
+        """The passes of optimizer step number ``step`` of ``n_steps``, counted from 0."""
 
         def random(n: int, distilled: bool = False) -> tuple[Pass, ...]:
             return tuple(Pass(space.to_subnetwork(space.sample(rng)), distilled) for _ in range(n))

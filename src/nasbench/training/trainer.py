@@ -1,8 +1,8 @@
 """Training: optimizer steps over sub-networks of one set of weights.
 
-A step looks the embeddings up once, runs each sub-network forward and backward in turn (so only one pass's activations
-are alive), and lets every pass add its gradient into the slices of ``grad`` that it used; then AdamW steps once. All
-randomness of a step is drawn from (seed, step), so training continues after an interruption as if there had been none.
+A step looks up the embeddings once and runs each sub-network forward and backward in turn, so only the activations of
+one pass are in memory. Every pass adds its gradient to the slices of ``grad`` that it used; then AdamW makes one step.
+All randomness of a step comes from (seed, step), so an interrupted training continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ from nasbench.training.vocabulary import ActiveVocabulary
 if TYPE_CHECKING:
     from nasbench.data.splits import Split
 
-Plan = Callable[[int, int, np.random.Generator], Step]
-"""(step, n_steps, rng) -> the passes of that step."""
+StepSchedule = Callable[[int, int, np.random.Generator], Step]
+"""Gives the passes of each optimizer step: ``(step number, n_steps, rng) -> Step``."""
 
 
 class Trainer:
-    """Fine-tunes a network on a split for a fixed number of epochs; can pause after any step.
+    """Trains a network on a split for a fixed number of epochs; can pause after any step.
 
-    AdamW with torch's betas and epsilon; the learning rate rises linearly over the warm-up and falls linearly to 0; no
-    clipping (reference: section 4.1.3 of the paper and its published code).
+    The optimizer is AdamW with torch's betas and epsilon. The learning rate rises linearly over the warm-up and then
+    falls linearly to 0. Gradients are not clipped (section 4.1.3 of the paper and its published code).
 
     Args:
         network: trained in place.
-        kind: of the task, decides the loss.
-        plan: what each step runs.
-        distillation: temperature and factor for passes that are distilled.
-        seed: of batch order, sub-networks and dropout.
+        kind: kind of the task; decides the loss.
+        schedule: the passes of each step.
+        strategy: temperature and T^2 factor of distilled passes; its other fields are not used.
+        seed: for batch order, sub-networks and dropout.
 
     Attributes:
-        n_steps, step: all of them, and those that are made.
-        is_between_steps: False while weights are being changed, when :meth:`state` would be of half a step.
+        n_steps: number of steps of the whole training.
+        step: number of steps made so far.
+        is_between_steps: False while a step changes the weights; :meth:`state` is then inconsistent.
     """
 
     def __init__(
@@ -58,13 +59,13 @@ class Trainer:
         split: Split,
         kind: Kind,
         fine_tuning: TrainingConfiguration,
-        plan: Plan,
-        distillation: TrainingStrategy,
+        schedule: StepSchedule,
+        strategy: TrainingStrategy,
         pad_id: int,
         seed: int,
     ) -> None:
         self.network = network
-        self._split, self._kind, self._plan, self._distillation = split, kind, plan, distillation
+        self._split, self._kind, self._schedule, self._strategy = split, kind, schedule, strategy
         self._fine_tuning, self._pad_id, self._seed = fine_tuning, pad_id, seed
         self.steps_per_epoch = n_batches(split, fine_tuning.batch_size)
         self.n_steps = self.steps_per_epoch * fine_tuning.epochs
@@ -82,13 +83,13 @@ class Trainer:
         self._lengths = example_lengths(split)
         self._graphed: GraphedPasses | None = None
         if network.device.type == "cuda":
-            self._graphed = GraphedPasses(network, kind, distillation, fine_tuning.batch_size, int(self._lengths.max()))
+            self._graphed = GraphedPasses(network, kind, strategy, fine_tuning.batch_size, int(self._lengths.max()))
 
     def run(self, until: int | None = None, after_step: Callable[[], None] = lambda: None) -> None:
-        """Make steps until ``until`` of them are made in all (default: every one).
+        """Train until ``until`` steps have been made in total (default: all).
 
         Args:
-            after_step: called after every step; may raise to stop training there.
+            after_step: called after every step; may raise to stop the training.
         """
         self.network.model.train()
         try:
@@ -105,14 +106,14 @@ class Trainer:
             self.network.refresh()
 
     def release(self) -> None:
-        """Free gradients and optimizer state; the trainer cannot run again."""
+        """Free gradients and optimizer state. The trainer cannot run again."""
         for parameter in self._parameters:
             parameter.grad = None
         self._optimizer.state.clear()
         self._graphed = None
 
     def state(self) -> dict[str, Any]:
-        """Everything :meth:`restore` needs to continue, tensors shared with the running training."""
+        """Everything that :meth:`restore` needs. The tensors are shared with the running training."""
         return {
             "step": self.step,
             "model": self.network.model.state_dict(),
@@ -121,7 +122,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state` was taken; the trainer must have been made with the same arguments."""
+        """Continue from :meth:`state` of a trainer that was made with the same arguments."""
         self.network.model.load_state_dict(state["model"])
         self._vocabulary.restore(state["vocabulary"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -129,7 +130,7 @@ class Trainer:
         self.network.refresh()
 
     def learning_rate(self, step: int) -> float:
-        """Of a step counted from 0: linear warm-up, then linear decay to 0 after the last step."""
+        """Learning rate of step number ``step``, counted from 0: linear warm-up, then linear decay to 0."""
         n_warmup = round(self._fine_tuning.warmup * self.n_steps)
         if step < n_warmup:
             return self._fine_tuning.learning_rate * step / n_warmup
@@ -141,13 +142,13 @@ class Trainer:
         length = None if graphed is None else graphed.padded_length(int(self._lengths[index].max()))
         batch = collate(self._split, index, self._pad_id, length).to(self.network.device)
         rng = np.random.default_rng((self._seed, 1, self.step))
-        plan = self._plan(self.step, self.n_steps, rng)
-        if graphed is not None and not self._can_record(graphed, batch, plan):
+        step = self._schedule(self.step, self.n_steps, rng)
+        if graphed is not None and not self._can_record(graphed, batch, step):
             graphed = self._graphed = None
         noise_seed = int(rng.integers(2**63))
         torch.manual_seed(noise_seed)
         self.network.noise = Noise(noise_seed)
-        self._accumulate_gradients(batch, plan, graphed)
+        self._accumulate_gradients(batch, step, graphed)
         rate = self.learning_rate(self.step)
         self.is_between_steps = False
         for group in self._optimizer.param_groups:
@@ -159,39 +160,40 @@ class Trainer:
         torch._foreach_zero_([p.grad for p in self._parameters[1:] if p.grad is not None])
 
     @staticmethod
-    def _can_record(graphed: GraphedPasses, batch: Batch, plan: Step) -> bool:
+    def _can_record(graphed: GraphedPasses, batch: Batch, step: Step) -> bool:
         try:
-            graphed.record(batch, plan)
+            graphed.record(batch, step)
         except RuntimeError as error:
             reason = first_line(error)
-            warnings.warn(f"training goes on without CUDA graphs, more slowly: {reason}", stacklevel=2)
+            warnings.warn(f"training continues without CUDA graphs, more slowly: {reason}", stacklevel=2)
             return False
         return True
 
-    def _accumulate_gradients(self, batch: Batch, plan: Step, graphed: GraphedPasses | None) -> None:
+    def _accumulate_gradients(self, batch: Batch, step: Step, graphed: GraphedPasses | None) -> None:
         """Add the gradients of all passes of a step to ``grad``."""
         embedded = self.network.embed(batch, self._vocabulary.look_up(batch.input_ids))
         if graphed is not None:
-            gradient = graphed.accumulate(batch, embedded, plan)
+            gradient = graphed.accumulate(batch, embedded, step)
         else:
-            gradient = self._run_passes(batch, embedded.detach().requires_grad_(), plan)
+            gradient = self._run_passes(batch, embedded.detach().requires_grad_(), step)
         embedded.backward(gradient)  # type: ignore[no-untyped-call]
 
-    def _run_passes(self, batch: Batch, embedded: Tensor, plan: Step) -> Tensor:
-        """Run each pass as slices; gives the gradient of the embeddings, a leaf that all passes share."""
+    def _run_passes(self, batch: Batch, embedded: Tensor, step: Step) -> Tensor:
+        """Run each pass sliced. Returns the gradient of the embeddings, a leaf that all passes share."""
         network = self.network
         teacher: Tensor | None = None
-        if plan.frozen_teacher:
+        if step.frozen_teacher:
             with torch.no_grad():
                 teacher = network.classify(network.encode(embedded, batch.attention_mask, network.slices()))
-        for one in plan.passes:
-            first_token = network.encode(embedded, batch.attention_mask, network.slices(one.subnetwork))
+        for training_pass in step.passes:
+            slices = network.slices(training_pass.subnetwork)
+            first_token = network.encode(embedded, batch.attention_mask, slices)
             logits = network.classify(first_token)
             loss = label_loss(self._kind, logits, batch.labels)
-            if one.distilled:
+            if training_pass.distilled:
                 assert teacher is not None
-                how = self._distillation
-                loss = loss + distillation_loss(self._kind, logits, teacher, how.temperature, how.t_squared)
+                temperature, t_squared = self._strategy.temperature, self._strategy.t_squared
+                loss = loss + distillation_loss(self._kind, logits, teacher, temperature, t_squared)
             elif teacher is None:
                 teacher = logits.detach()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -208,7 +210,7 @@ class Trainer:
 
 @contextmanager
 def _preserved_random_state(device: torch.device) -> Iterator[None]:
-    """Dropout knows global generators only: leave them as they were found."""
+    """Restore torch's global generators afterwards: dropout on a GPU draws from them."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices, device_type="cuda"):
         yield

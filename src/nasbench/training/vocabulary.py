@@ -1,4 +1,4 @@
-"""The word embeddings that a training can reach, optimised apart from those that it cannot."""
+"""Training of only those word embeddings that occur in the training data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from torch import Tensor, nn
 
 
 class ActiveVocabulary:
-    """The rows of a word embedding that training can reach, as a parameter of their own.
+    """The rows of a word embedding that occur in the training data, as a separate parameter.
 
     A small data set uses a third of the vocabulary or less. The other rows never get a gradient, so AdamW only decays
-    them: by a factor of 1 - lr * weight_decay a step, which can be applied once, later. The result is that of
-    optimising the whole table, for a fraction of the memory traffic (the table is half of MiniLM's parameters).
+    them, by a factor of 1 - lr * weight_decay per step. :meth:`write_back` applies the product of these factors once.
+    The result equals optimising the whole table, with a fraction of the memory traffic (the table holds half of
+    MiniLM's parameters).
+
+    Args:
+        embedding: its table is updated by :meth:`write_back` only.
+        tokens: all token ids of the training data, any shape.
+        pad_id: id of the padding token, which also counts as used.
+
+    Attributes:
+        rows: the parameter to train, ``(n_active, d)``.
     """
 
     def __init__(self, embedding: nn.Embedding, tokens: Any, pad_id: int) -> None:
@@ -31,22 +40,22 @@ class ActiveVocabulary:
         self._last_lookup: Tensor | None = None
 
     def look_up(self, input_ids: Tensor) -> Tensor:
-        """Word vectors ``(..., d)`` whose gradient is added to that of :attr:`rows`."""
+        """Word vectors ``(..., d)``. Their backward pass adds to the gradient of :attr:`rows`."""
         self._last_lookup = self._place[input_ids]
         looked_up: Tensor = _LookUp.apply(self.rows, self._last_lookup)  # type: ignore[no-untyped-call]
         return looked_up
 
     def clear_gradient(self) -> None:
-        """Zero the rows that the last look-up touched; all others are zero already."""
+        """Zero the gradient of the rows in the last look-up; all others are zero already."""
         if self._last_lookup is not None and self.rows.grad is not None:
             self.rows.grad.index_fill_(0, self._last_lookup.flatten(), 0.0)
 
     def decay_others(self, factor: float) -> None:
-        """Note one step's weight decay for the rows outside."""
+        """Record the weight decay of one step for the unused rows; :meth:`write_back` applies it."""
         self._pending_decay *= factor
 
     def write_back(self) -> None:
-        """Bring the whole table up to date."""
+        """Copy the trained rows into the table and apply the pending decay to the other rows."""
         with torch.no_grad():
             if self._pending_decay != 1.0:
                 self._table[self._inactive] *= self._pending_decay
@@ -54,18 +63,18 @@ class ActiveVocabulary:
             self._table[self._active] = self.rows
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs beside the table."""
+        """State for :meth:`restore`; the table itself is saved with the model."""
         return {"rows": self.rows.detach(), "pending_decay": self._pending_decay}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the rows of an earlier state."""
+        """Restore the rows and the pending decay of an earlier :meth:`state`."""
         with torch.no_grad():
             self.rows.copy_(state["rows"])
         self._pending_decay = state["pending_decay"]
 
 
 class _LookUp(torch.autograd.Function):
-    """Rows of a table; the gradient goes straight into the table's ``grad``."""
+    """Look up rows of a table; backward adds directly to the table's ``grad``."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
