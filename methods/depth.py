@@ -1,4 +1,4 @@
-"""Proposals for methods that evaluate all depths up to one at once."""
+"""A searcher for methods that evaluate all depths of a network in one pass."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nasbench.search.expected_improvement import expected_improvement_of_curves,
 from nasbench.search.model_based import ErrorModelSearcher, ModelBasedOptions
 
 LAYER_SHARE = 0.1
-"""What a layer without heads and units costs, of a whole one's time: its LayerNorms, and what is copied around them."""
+"""Time of a layer without heads and units as a fraction of a full layer's: LayerNorms and copies remain."""
 
 
 @dataclass(frozen=True)
 class DepthOptions(ModelBasedOptions):
     """Attributes:
-    n_candidates: widths scored for one proposal, each at every depth.
+    n_candidates: widths scored per proposal, each at every depth.
     n_samples: joint samples of the errors of a curve.
     """
 
@@ -34,12 +34,12 @@ class DepthOptions(ModelBasedOptions):
 
 
 class DepthSearcher(ErrorModelSearcher):
-    """Proposes the pass whose curve of depths promises the largest hypervolume improvement for its price.
+    """Proposes the pass whose curve of depths has the largest expected hypervolume improvement for its price.
 
-    For the space SMALL, where one pass through (h, u, l) passes through every shallower (h, u, k); the method is
-    expected to tell what each of them is worth. The error is modelled as in ``ehvi-exact``, and the expectation is over
-    joint samples of a curve, since its points are strongly correlated. The price of a pass is taken from its parameters
-    and layers, which are known.
+    Works in the space SMALL, where a pass through (h, u, l) computes every shallower network (h, u, k) on its way; the
+    method must tell the values of each. The error is modelled as in ``ehvi-exact``. The expectation is over joint
+    samples of a curve, because its points are strongly correlated. The price of a pass follows from its parameters and
+    layers, which are known.
     """
 
     name = "depth"

@@ -24,7 +24,7 @@ _MAX_FIT_ITERATIONS = 50
 
 @dataclass(frozen=True)
 class EhviOptions(ModelBasedOptions):
-    """As of every model-based searcher, with fewer candidates: BoTorch takes a tenth of a millisecond for each."""
+    """Options of every model-based searcher; fewer candidates, since BoTorch needs 0.1 ms for each."""
 
     n_candidates: int = 1000
 
@@ -32,9 +32,9 @@ class EhviOptions(ModelBasedOptions):
 class Ehvi(ModelBasedSearcher):
     """Proposes the candidate with the largest expected hypervolume improvement under a Gaussian process per objective.
 
-    As in the paper both objectives are modelled, the parameters too; for the one that knows them see ``ehvi-exact``.
-    Observations are noisy: the front to improve on is that of the posterior means. For one proposal at a time and
-    independent objectives the expectation has a closed form (Yang et al. 2019), so nothing is sampled.
+    As in the paper, both objectives are modelled, even the parameters; ``ehvi-exact`` uses the known parameters.
+    Observations are noisy, so the front to improve on is that of the posterior means. For one proposal at a time and
+    independent objectives, the expectation has a closed form (Yang et al. 2019), so nothing is sampled.
     """
 
     name = "ehvi"
@@ -44,12 +44,12 @@ class Ehvi(ModelBasedSearcher):
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
-        import botorch  # noqa: F401 - takes seconds: not at the first proposal, and not where searchers are listed
+        import botorch  # noqa: F401 - takes seconds: not during a proposal, and not when searchers are listed
 
     def score(self, candidates: IntArray) -> FloatArray:
         import torch
 
-        # BoTorch starts a fit that failed anew from the global generator.
+        # BoTorch restarts a failed fit with numbers from the global generator.
         with torch.random.fork_rng(devices=[]), _one_thread():
             torch.manual_seed(int(self.rng.integers(2**31)))
             model = fit(self.inputs[self.fitted], self.values[self.fitted])
@@ -58,7 +58,7 @@ class Ehvi(ModelBasedSearcher):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from a second thread; waiting for it cost ten times the work (measured)."""
+    """Limit torch to one thread. For small matrices, waiting for a second thread took ten times the work (measured)."""
     import torch
 
     n_threads = torch.get_num_threads()
@@ -70,11 +70,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def fit(inputs: FloatArray, values: FloatArray) -> SingleTaskGP:
-    """Independent Gaussian processes of the negated objectives, standardised, each with a noise of its own.
+    """Fit independent Gaussian processes to the negated, standardised objectives, each with its own noise.
 
     Args:
         inputs: ``(n, d)`` in [0, 1].
-        values: ``(n, 2)``, minimised.
+        values: ``(n, 2)``, both minimised.
     """
     import torch
     from botorch.fit import fit_gpytorch_mll
@@ -91,14 +91,23 @@ def fit(inputs: FloatArray, values: FloatArray) -> SingleTaskGP:
 
 
 def expected_improvement(model: SingleTaskGP, observed: FloatArray, candidates: FloatArray) -> FloatArray:
-    """Expected hypervolume improvement of ``(n, d)`` over the front of posterior means at ``(m, d)``: ``(n,)``."""
+    """Expected hypervolume improvement of candidates over the front of the posterior means.
+
+    Args:
+        model: from :func:`fit`.
+        observed: inputs of the observations, ``(m, d)``.
+        candidates: ``(n, d)``.
+
+    Returns:
+        ``(n,)``.
+    """
     import torch
     from botorch.acquisition.multi_objective.analytic import ExpectedHypervolumeImprovement
     from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 
     with torch.no_grad():
         means = model.posterior(torch.from_numpy(observed)).mean
-        # BoTorch maximises: signs change here and nowhere else, for the front and its reference alike.
+        # BoTorch maximises. Signs change only here, for the front and for its reference.
         minimised = -means.numpy()
         reference = torch.from_numpy(-reference_point(minimised[pareto_mask(minimised)]))
         partitioning = FastNondominatedPartitioning(reference, Y=means)

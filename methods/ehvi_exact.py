@@ -1,4 +1,4 @@
-"""EHVI for what is actually uncertain: a Gaussian process of the error, the parameters known, the integral closed."""
+"""EHVI in closed form: a Gaussian process models the error; the parameters are known."""
 
 from __future__ import annotations
 

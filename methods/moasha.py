@@ -16,7 +16,7 @@ from nasbench.search.searcher import Decision, MultiFidelitySearcher
 @dataclass(frozen=True)
 class MoashaOptions:
     """Attributes:
-    eta: a trial must be among the best 1/eta of its rung to be trained on; also the ratio between rungs.
+    eta: a trial must be among the best 1/eta of its rung to continue; also the ratio between rungs.
     r_min: epochs before the first decision.
     r_max: epochs of a trial that is never stopped.
     """
@@ -33,11 +33,10 @@ class MoashaOptions:
 
 
 class Moasha(MultiFidelitySearcher):
-    """Samples uniformly, and stops trials that are not among the best third of those that got as far.
+    """Samples uniformly, and stops trials that are not among the best third of the trials that reached the same rung.
 
-    Trials are ordered by non-dominated rank; those of one front by crowding distance, the loneliest first (Deb et al.
-    2002), and equals by arrival. So a trial that nothing dominates is stopped only where the first front alone is more
-    than a rung lets pass.
+    Trials are ordered by non-dominated rank, then by crowding distance, the largest first (Deb et al. 2002), then by
+    arrival. So a non-dominated trial is stopped only if the first front has more trials than the rung lets pass.
     """
 
     name = "moasha"
@@ -61,7 +60,7 @@ class Moasha(MultiFidelitySearcher):
         return self.space.sample(self.rng)
 
     def tell(self, config: Config, values: FloatArray) -> None:
-        """Nothing is learned from the end of a trial; its reports were."""
+        """Do nothing: :meth:`report` has already seen the values."""
 
     def report(self, trial: int, epoch: int, values: FloatArray) -> Decision:
         if epoch == self.options.r_max:
@@ -75,7 +74,7 @@ class Moasha(MultiFidelitySearcher):
 
 
 def _position_of_last(values: FloatArray) -> int:
-    """How many of ``(n, 2)`` come before the last one in the order of a rung."""
+    """Number of the trials ``(n, 2)`` of a rung that are ordered before the last trial."""
     ranks = nondominated_ranks(values)
     n_better = int((ranks < ranks[-1]).sum())
     peers = np.flatnonzero(ranks == ranks[-1])

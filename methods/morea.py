@@ -17,7 +17,7 @@ from nasbench.search.searcher import Searcher
 @dataclass(frozen=True)
 class MoreaOptions:
     """Attributes:
-    population_size: the youngest configurations, all others are forgotten.
+    population_size: number of configurations kept; the oldest are forgotten.
     sample_size: members drawn for one tournament, without replacement.
     """
 
@@ -32,12 +32,11 @@ class MoreaOptions:
 
 
 class Morea(Searcher):
-    """Mutates one dimension of the best of a random sample of a population that forgets its oldest member.
+    """Mutates one dimension of the best member of a random sample of the population.
 
-    Best is who has the lowest rank in the whole population by non-dominated sorting, and among those the one with the
-    fewest neighbours on its front (crowding distance, Deb et al. 2002): most of ten members are of the same rank. Until
-    the population is full, configurations are sampled uniformly. A duplicate joins the population like any other
-    proposal: it ages the rest.
+    The best member has the lowest non-dominated rank in the whole population. Most of ten members share a rank, so ties
+    go to the member with the largest crowding distance (Deb et al. 2002). The population forgets its oldest member.
+    Until it is full, configurations are sampled uniformly. A duplicate joins the population like any other proposal.
     """
 
     name = "morea"
@@ -55,10 +54,10 @@ class Morea(Searcher):
         ranks = nondominated_ranks(values)
         sample = self.rng.choice(len(values), size=self.options.sample_size, replace=False)
         peers = np.flatnonzero(ranks == ranks[sample].min())
-        loneliness = np.full(len(values), -1.0)
-        loneliness[peers] = crowding_distances(values[peers])
-        # The order of the sample is random, so the first of equals is a fair draw.
-        parent, _ = self._population[int(sample[np.argmax(loneliness[sample])])]
+        distances = np.full(len(values), -1.0)
+        distances[peers] = crowding_distances(values[peers])
+        # The order of the sample is random, so taking the first of equal members is fair.
+        parent, _ = self._population[int(sample[np.argmax(distances[sample])])]
         return self.space.redraw(parent, self.rng)
 
     def tell(self, config: Config, values: FloatArray) -> None:

@@ -16,10 +16,10 @@ from nasbench.search.searcher import Searcher
 @dataclass(frozen=True)
 class Nsga2Options:
     """Attributes:
-    population_size: survivors and offspring of a generation; small, as budgets are some hundred evaluations.
-    crossover_probability: of a pair of parents; otherwise the offspring are mutated copies.
-    crossover_eta: larger keeps offspring closer to their parents (simulated binary crossover).
-    mutation_eta: larger makes smaller steps (polynomial mutation).
+    population_size: survivors and offspring per generation; small, because budgets are a few hundred evaluations.
+    crossover_probability: probability that a pair of parents is crossed; otherwise offspring are mutated copies.
+    crossover_eta: larger values keep offspring closer to their parents (simulated binary crossover).
+    mutation_eta: larger values make smaller steps (polynomial mutation).
     """
 
     population_size: int = 20
@@ -38,11 +38,11 @@ class Nsga2Options:
 
 
 class Nsga2(Searcher):
-    """Breeds generations from the best by rank and crowding distance.
+    """Breeds generations from the members with the best rank and crowding distance.
 
-    pymoo's own loop wants a whole generation evaluated; this one hands out offspring one by one, does without those
-    that fail, and selects when the last has been asked for. Of several configurations worth exactly the same the
-    population keeps one, so that it does not fill with names of the network without layers.
+    pymoo's own loop needs values for a whole generation. This class proposes offspring one by one, ignores those whose
+    evaluation fails, and selects survivors after the last one was proposed. Of several configurations with equal
+    values, the population keeps one, so it does not fill with configurations of the network without layers.
     """
 
     name = "nsga2"
@@ -76,7 +76,7 @@ class Nsga2(Searcher):
             eliminate_duplicates=DefaultDuplicateElimination(),
         )
         self._survival = RankAndCrowding()
-        # What pymoo's tournament reads of its own algorithm.
+        # The attributes that pymoo's tournament reads from its algorithm.
         self._tournament = SimpleNamespace(tournament_type="comp_by_dom_and_crowding", random_state=rng)
         self._population_class = Population
         self._members: dict[tuple[float, ...], Config] = {}
@@ -91,7 +91,7 @@ class Nsga2(Searcher):
         self._members.setdefault(tuple(values.tolist()), config)
 
     def _next_generation(self) -> list[Config]:
-        """Select the survivors of everybody told since, and breed as many offspring."""
+        """Select survivors among old members and new observations, and breed as many offspring."""
         missing = self.options.population_size - len(self._members)
         if missing > 0:
             return [self.space.sample(self.rng) for _ in range(missing)]
@@ -108,4 +108,4 @@ class Nsga2(Searcher):
             algorithm=self._tournament,
         )
         configs = [member.X.astype(np.int64) for member in offspring]
-        return configs or [self.space.sample(self.rng)]  # a space so small that all offspring are survivors
+        return configs or [self.space.sample(self.rng)]  # in a tiny space all offspring may be survivors

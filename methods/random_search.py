@@ -1,4 +1,4 @@
-"""Random search, the baseline to beat (Bergstra and Bengio 2012; appendix D of the paper)."""
+"""Random search, the simplest baseline (Bergstra and Bengio 2012; appendix D of the paper)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nasbench.search.searcher import Searcher
 
 
 class RandomSearch(Searcher):
-    """Samples the space uniformly and learns nothing."""
+    """Samples the space uniformly and ignores all values."""
 
     name = "random"
     summary = "uniform sampling of the space"
@@ -17,4 +17,4 @@ class RandomSearch(Searcher):
         return self.space.sample(self.rng)
 
     def tell(self, config: Config, values: FloatArray) -> None:
-        """Nothing is learned."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""S-NAS: standard neural architecture search, every sub-network fine-tuned on its own (section 3.1 of the paper)."""
+"""S-NAS: standard neural architecture search; each sub-network is fine-tuned alone (section 3.1 of the paper)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from nasbench.training.configuration import TrainingOptions
 
 
 class StandardNAS(Method):
-    """Extracts each proposed sub-network from the pre-trained weights and fine-tunes it; cost falls with its size.
+    """Extracts each proposed sub-network from the pre-trained weights and fine-tunes it. Smaller networks cost less.
 
-    A multi-fidelity searcher replaces the model's number of epochs by its own last rung, over which the learning rate
-    then decays, and every rung is an evaluation of its own in the record.
+    With a multi-fidelity searcher, the last rung replaces the model's number of epochs: the learning rate decays over
+    it. The record then has an evaluation for each rung that a network reached.
     """
 
     name = "s-nas"

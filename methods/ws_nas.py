@@ -12,7 +12,7 @@ from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 
 
 class WeightSharingNAS(Method):
-    """Two stages: super-network training with one of six strategies, then any searcher; an evaluation is one pass."""
+    """Trains a super-network with one of six strategies, then runs any searcher. An evaluation is one forward pass."""
 
     name = "ws-nas"
     summary = "weight-sharing NAS: train a super-network once, search its sub-networks without further training"

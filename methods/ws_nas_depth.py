@@ -1,7 +1,7 @@
-"""WS-NAS by depth curves: every pass of (h, u, l) reports all the depths it goes through. Our own; SMALL only.
+"""WS-NAS by depth curves: one pass of (h, u, l) evaluates the networks of all depths. SMALL only; not in the paper.
 
-In SMALL the network (h, u, k) is the first k layers of (h, u, l), so a pass of the deeper one computes it on its way.
-Reading the classifier at each depth gives l + 1 evaluations for the price of one.
+In SMALL, the network (h, u, k) is the first k layers of (h, u, l), so a pass of the deeper network computes it on its
+way. Applying the classifier at each depth gives l + 1 evaluations for the price of one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 
 
 class DepthWeightSharingNAS(Method):
-    """The super-network of ``ws-nas``, searched by passes that report every depth.
+    """Trains the super-network of ``ws-nas`` and searches it with passes that evaluate every depth.
 
-    Any searcher can propose; it is told about all depths up to the one it asked for.
+    Works with any searcher. The searcher is told the values of all depths up to the depth of its proposal.
     """
 
     name = "ws-nas-depth"
-    summary = "weight-sharing NAS whose every pass reports all depths it goes through"
+    summary = "weight-sharing NAS in which one pass evaluates all depths of a network"
     spaces = ("small",)
     default_searcher = "depth"
     evaluates_depths = True
@@ -34,7 +34,7 @@ class DepthWeightSharingNAS(Method):
         assert searcher is not None
 
         def visit(config: Config) -> bool:
-            """Report and tell all depths up to that of a configuration; False if none of them was new."""
+            """Evaluate and tell all depths up to that of a configuration; returns whether any of them was new."""
             evaluations = problem.evaluate_depths(network, config)
             for evaluation in evaluations:
                 values = values_of(evaluation)

@@ -1,4 +1,4 @@
-"""The contract of searchers, the loop between a method and a searcher, Pareto fronts, and models for Bayesian searchers.
+"""The searcher contract, the loop between a method and a searcher, Pareto fronts, and models for Bayesian searchers.
 
 May import: ``errors``, ``arrays``, ``declarations``, ``data``, ``networks``.
 """

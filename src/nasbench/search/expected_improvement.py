@@ -1,8 +1,8 @@
-"""Expected hypervolume improvement of two minimised objectives, one uncertain and one known.
+"""Expected hypervolume improvement of two minimised objectives: an uncertain error and a known number of parameters.
 
 The parameters of a candidate are known before it is evaluated, so only its error is a random variable. The area that a
-candidate adds is a sum over the strips between neighbours of the front, and in each strip the expectation is the
-well-known expected improvement: a closed form, thousands of candidates at once.
+candidate adds is a sum over the strips between neighbours of the front. In each strip the expectation is the ordinary
+expected improvement, which has a closed form. Thousands of candidates are scored at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nasbench.search.pareto import pareto_mask
 def expected_hypervolume_improvement(
     mean: FloatArray, deviation: FloatArray, params: FloatArray, front: npt.ArrayLike, reference: npt.ArrayLike
 ) -> FloatArray:
-    r"""Expected area that each candidate adds to the front's.
+    r"""Expected area that each candidate adds to the hypervolume of the front.
 
     With the front sorted by parameters, ``p_1 < ... < p_m`` and ``e_1 > ... > e_m``, the reference ``(r_e, r_p)``,
     ``p_0 = -inf``, ``e_0 = r_e`` and ``p_{m+1} = r_p``, a candidate with parameters p and error N(mu, s^2) adds
@@ -28,9 +28,9 @@ def expected_hypervolume_improvement(
     with ``z_k = (e_k - mu) / s``.
 
     Args:
-        mean: of the candidates' errors, ``(n,)``.
-        deviation: of the candidates' errors, ``(n,)``; may be 0.
-        params: of the candidates, ``(n,)``.
+        mean: means of the candidates' errors, ``(n,)``.
+        deviation: standard deviations of the candidates' errors, ``(n,)``; may be 0.
+        params: parameters of the candidates, ``(n,)``.
         front: ``(m, 2)`` with columns (error, params); dominated points and points outside the reference are ignored.
         reference: ``(error, params)``.
 
@@ -56,19 +56,19 @@ def expected_improvement_of_curves(
     reference: npt.ArrayLike,
     normals: FloatArray,
 ) -> FloatArray:
-    """Expected area that the first 1, 2, ..., m points of a curve add to the front's together, for each of n curves.
+    """Expected area that the first 1, 2, ..., m points of a curve jointly add to the front, for each of n curves.
 
     The points of a curve are evaluated at once and their errors are correlated, so their expected improvements do not
-    add up. The expectation is over joint samples of the errors; for each sample the area is exact: with the points
-    sorted by parameters, the least error among the first ones is what the curve reaches in the strip that follows.
+    add up. The expectation is the mean over joint samples of the errors; the area of each sample is exact. With the
+    points sorted by parameters, the error that a curve reaches in a strip is the lowest error of the points before it.
 
     Args:
-        mean: of the errors, ``(n, m)``: n curves of m points.
-        covariance: ``(n, m, m)``.
+        mean: means of the errors, ``(n, m)``: n curves of m points.
+        covariance: covariances of the errors, ``(n, m, m)``.
         params: ``(n, m)``, ascending along each curve.
         front: as in :func:`expected_hypervolume_improvement`.
         reference: as in :func:`expected_hypervolume_improvement`.
-        normals: standard normal numbers ``(n_samples, m)``, the same for all curves, so that only the curves differ.
+        normals: standard normal numbers ``(n_samples, m)``, shared by all curves, so scores differ by the curves only.
 
     Returns:
         ``(n, m)``, ascending along each curve.
@@ -80,7 +80,7 @@ def expected_improvement_of_curves(
     n_first = np.arange(1, mean.shape[1] + 1)[:, None]
     for i in range(len(mean)):
         samples = mean[i] + normals @ factors[i].T
-        reached = np.minimum.accumulate(samples, axis=1)  # (n_samples, m), by the points up to each
+        reached = np.minimum.accumulate(samples, axis=1)  # (n_samples, m): lowest error up to each point
         bounds = np.clip(np.sort(np.concatenate([edges[1:-1], params[i]])), None, edges[-1])
         widths = np.diff(np.append(bounds, edges[-1]))
         to_beat = errors[np.searchsorted(edges[1:-1], bounds, side="right")]
@@ -91,10 +91,10 @@ def expected_improvement_of_curves(
 
 
 def reference_point(front: FloatArray) -> FloatArray:
-    """Beyond everything a searcher wants: a tenth of the front's range beyond its worst error and the full network.
+    """Reference point of a searcher: beyond the worst error and the full network by a tenth of the front's range.
 
-    A searcher is not told the reference its results are judged by. Not the front's own largest network bounds the
-    parameters but the full one: the observed front may end early by noise alone.
+    Searchers do not know the reference point that scores their results. The bound on the parameters is the full network
+    and not the largest network on the front, because noise alone may end the observed front early.
 
     Args:
         front: ``(m, 2)`` with columns (error, params), params at most 1; m at least 1.
@@ -104,7 +104,7 @@ def reference_point(front: FloatArray) -> FloatArray:
 
 
 def _strips(front: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Errors to beat ``(m + 1,)``, descending, and the edges ``(m + 2,)`` of the strips of parameters they hold in."""
+    """Errors to beat ``(m + 1,)``, descending, and the edges ``(m + 2,)`` of their strips of parameters."""
     points = np.asarray(front, dtype=np.float64).reshape(-1, 2)
     bound = np.asarray(reference, dtype=np.float64)
     points = points[(points < bound).all(axis=1)]

@@ -1,7 +1,8 @@
-"""An exact Gaussian process for some hundred observations of one quantity: Matern-5/2, one length-scale a dimension.
+"""An exact Gaussian process for a few hundred observations of one quantity.
 
-Small enough to be read, and fast enough that a suggestion costs less than the evaluation that follows it. The caller
-scales inputs to [0, 1]; targets are standardised here. Rasmussen and Williams (2006), algorithm 2.1 and section 5.4.1.
+The kernel is Matern-5/2 with one length-scale per dimension. The code is short, and fast enough that a proposal costs
+less than the evaluation that follows. The caller scales inputs to [0, 1]; this module standardises targets. Source:
+Rasmussen and Williams (2006), algorithm 2.1 and section 5.4.1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from scipy.optimize import minimize
 from nasbench.arrays import FloatArray
 
 MAX_FIT_POINTS = 300
-"""Hyper-parameters are fitted to at most this many observations, evenly spaced in time; predictions use them all."""
+"""Most observations to which hyper-parameters are fitted, evenly spaced in time; predictions use all observations."""
 
 _MAX_ITERATIONS = 50
 _JITTER = 1e-8
@@ -24,7 +25,9 @@ _SQRT5 = np.sqrt(5.0)
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Of the covariance ``signal_variance * matern52(r) + noise_variance * [same observation]``, standardised targets.
+    """Hyper-parameters of the covariance of standardised targets.
+
+    The covariance is ``signal_variance * matern52(r) + noise_variance * [same observation]``.
 
     Attributes:
         length_scales: ``(d,)``.
@@ -36,13 +39,13 @@ class Hyperparameters:
 
     @classmethod
     def default(cls, n_dims: int) -> Hyperparameters:
-        """Where the priors have their medians."""
+        """The medians of the priors."""
         means, _ = _prior(n_dims)
         return cls.from_logs(means)
 
     @classmethod
     def from_logs(cls, logs: FloatArray) -> Hyperparameters:
-        """From their logarithms ``(d + 2,)``: length-scales, signal variance, noise variance."""
+        """Hyper-parameters from their logarithms ``(d + 2,)``: length-scales, signal variance, noise variance."""
         values = np.exp(logs)
         return cls(values[:-2], float(values[-2]), float(values[-1]))
 
@@ -52,7 +55,7 @@ class Hyperparameters:
 
 
 class GaussianProcess:
-    """The posterior given observations and hyper-parameters.
+    """Posterior given observations and hyper-parameters.
 
     Args:
         inputs: ``(n, d)`` with n at least 1.
@@ -71,7 +74,7 @@ class GaussianProcess:
         self._weights = cho_solve((self._factor, True), (targets - self._shift) / self._scale)
 
     def predict(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation of the quantity, without observation noise, at ``(m, d)``: ``(m,)`` each."""
+        """Mean and standard deviation ``(m,)`` of the quantity without observation noise, at inputs ``(m, d)``."""
         cross = _matern52(self.inputs, inputs, self.hyperparameters)
         mean = self._shift + self._scale * (self._weights @ cross)
         half = solve_triangular(self._factor, cross, lower=True, overwrite_b=True)
@@ -79,7 +82,7 @@ class GaussianProcess:
         return mean, self._scale * np.sqrt(np.maximum(variance, 0.0))
 
     def predict_jointly(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and covariance over the last axis but one of ``(..., m, d)``: ``(..., m)`` and ``(..., m, m)``."""
+        """Joint mean ``(..., m)`` and covariance ``(..., m, m)`` of each group of m inputs in ``(..., m, d)``."""
         flat = inputs.reshape(-1, inputs.shape[-1])
         cross = _matern52(self.inputs, flat, self.hyperparameters)
         mean = self._shift + self._scale * (self._weights @ cross)
@@ -89,10 +92,11 @@ class GaussianProcess:
 
 
 def fit(inputs: FloatArray, targets: FloatArray, start: Hyperparameters | None = None) -> GaussianProcess:
-    """The posterior under the hyper-parameters of the largest posterior density (MAP), by L-BFGS from ``start``.
+    """Posterior with the hyper-parameters of highest posterior density (MAP), found by L-BFGS from ``start``.
 
-    Priors are log-normal: length-scales as Hvarfner et al. (2024) propose, growing with the root of the dimension; a
-    signal variance around 1; a small noise variance, vaguely, for there are error-free and very noisy observations.
+    Priors are log-normal. The prior of the length-scales grows with the root of the dimension (Hvarfner et al. 2024).
+    The prior of the signal variance is centred on 1. The prior of the noise variance is small but wide, because
+    observations range from error-free to very noisy.
     """
     step = -(-len(inputs) // MAX_FIT_POINTS)
     chosen_inputs, chosen_targets = inputs[::step], targets[::step]
@@ -114,7 +118,7 @@ def fit(inputs: FloatArray, targets: FloatArray, start: Hyperparameters | None =
 
 
 def _prior(n_dims: int) -> tuple[FloatArray, FloatArray]:
-    """Means and standard deviations of the logarithms, ``(d + 2,)`` each."""
+    """Means and standard deviations of the log hyper-parameters, ``(d + 2,)`` each."""
     means = np.full(n_dims + 2, np.sqrt(2.0) + np.log(n_dims) / 2)
     means[-2:] = 0.0, -6.0
     deviations = np.full(n_dims + 2, np.sqrt(3.0))
@@ -123,7 +127,7 @@ def _prior(n_dims: int) -> tuple[FloatArray, FloatArray]:
 
 
 def _negative_log_posterior(logs: FloatArray, squared: FloatArray, targets: FloatArray) -> tuple[float, FloatArray]:
-    """Up to a constant, with its gradient.
+    """Negative log posterior density up to a constant, and its gradient with respect to ``logs``.
 
     Args:
         squared: squared differences of the inputs by dimension, ``(d, n, n)``.
@@ -142,9 +146,8 @@ def _negative_log_posterior(logs: FloatArray, squared: FloatArray, targets: Floa
     residuals = (logs - means) / deviations
     value = 0.5 * targets @ alpha + np.log(np.diag(factor)).sum() + 0.5 * residuals @ residuals
 
-    sensitivity = 0.5 * (
-        cho_solve((factor, True), np.eye(n)) - np.outer(alpha, alpha)
-    )  # of the value to the covariance
+    # The derivative of the value with respect to the covariance.
+    sensitivity = 0.5 * (cho_solve((factor, True), np.eye(n)) - np.outer(alpha, alpha))
     gradient = residuals / deviations
     by_distance = sensitivity * (5 / 3) * (1 + _SQRT5 * distance) * decay
     gradient[:-2] += weights * (squared.reshape(n_dims, -1) @ by_distance.ravel())
@@ -154,7 +157,7 @@ def _negative_log_posterior(logs: FloatArray, squared: FloatArray, targets: Floa
 
 
 def _matern52(first: FloatArray, second: FloatArray, hyperparameters: Hyperparameters) -> FloatArray:
-    """``(..., n, d)`` and ``(..., m, d)`` to ``(..., n, m)``."""
+    """Covariance ``(..., n, m)`` between inputs ``(..., n, d)`` and ``(..., m, d)``."""
     a, b = first / hyperparameters.length_scales, second / hyperparameters.length_scales
     products = a @ np.swapaxes(b, -1, -2)
     squared = (a**2).sum(axis=-1)[..., :, None] + (b**2).sum(axis=-1)[..., None, :] - 2 * products
@@ -164,5 +167,5 @@ def _matern52(first: FloatArray, second: FloatArray, hyperparameters: Hyperparam
 
 
 def _standardisation(targets: FloatArray) -> tuple[float, float]:
-    """Mean and standard deviation; 1 instead of a deviation of 0."""
+    """Mean and standard deviation of the targets; 1 instead of a deviation of 0."""
     return float(targets.mean()), float(targets.std()) or 1.0

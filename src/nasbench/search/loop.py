@@ -18,7 +18,7 @@ MAX_CONSECUTIVE_DUPLICATES = 1000
 
 
 class Outcome(Protocol):
-    """The part of an :class:`~nasbench.records.record.Evaluation` that a searcher learns from."""
+    """The parts of an :class:`~nasbench.records.record.Evaluation` that a searcher may see."""
 
     @property
     def error(self) -> float | None:
@@ -33,34 +33,35 @@ AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
 
 class SearchProblem(Protocol):
-    """What the loop needs of a :class:`~nasbench.runs.problem.Problem`."""
+    """The parts of a :class:`~nasbench.runs.problem.Problem` that the loop uses."""
 
     @property
     def space(self) -> SearchSpace: ...
 
     def note_duplicate(self) -> None:
-        """A proposal named a network that was evaluated before."""
+        """Count a proposal whose network was evaluated before."""
 
 
 def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Config, SubNetwork], Outcome]) -> None:
-    """Evaluate the largest, the smallest and the middle configuration, then whatever the searcher asks for.
+    """Evaluate the largest, the smallest and the middle configuration, then the proposals of the searcher.
 
-    A network (the same masks, whatever the configuration) is evaluated once. Proposed again, its old values are told
-    and the problem counts a duplicate; so a noisy evaluation is not repeated either. What failed is never told.
+    Each network is evaluated once; two configurations with the same masks are the same network. If a network is
+    proposed again, the searcher is told its old values, even if evaluations are noisy, and the problem counts a
+    duplicate. Failed evaluations are never told.
 
-    Ends when the searcher has proposed nothing new :data:`MAX_CONSECUTIVE_DUPLICATES` times in a row; before that, by
-    the :class:`~nasbench.errors.BudgetExhausted` that ``evaluate`` raises.
+    The search ends when the searcher has proposed nothing new :data:`MAX_CONSECUTIVE_DUPLICATES` times in a row, or
+    when ``evaluate`` raises :class:`~nasbench.errors.BudgetExhausted`.
 
     Args:
-        evaluate: trains or slices a network, evaluates it with ``problem.evaluate`` and returns what that returned.
+        evaluate: trains or slices a network, calls ``problem.evaluate`` and returns its result.
 
     Raises:
-        MethodError: if the searcher proposes what is no point of the space.
+        MethodError: if a proposal is not a point of the space.
     """
     known: dict[str, FloatArray | None] = {}
 
     def visit(config: Config) -> bool:
-        """Tell the searcher what a configuration is worth; False if its network was known."""
+        """Evaluate a configuration if it is new and tell the searcher; returns whether it was new."""
         subnetwork = problem.space.to_subnetwork(config)
         is_new = subnetwork.key not in known
         if is_new:
@@ -81,17 +82,17 @@ def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Confi
 
 
 def climb(searcher: MultiFidelitySearcher, trial: int, advance: Callable[[int], AnyOutcome]) -> AnyOutcome:
-    """Take one trial up the rungs as far as the searcher lets it; for the ``evaluate`` of :func:`search`.
+    """Take one trial up the rungs until the searcher stops it; for the ``evaluate`` of :func:`search`.
 
     Args:
-        trial: its number, for the searcher.
-        advance: trains the trial's network up to an epoch counted from its start, and evaluates it there.
+        trial: number of the trial, passed to the searcher.
+        advance: trains the network of the trial up to an epoch, counted from its start, and evaluates it.
 
     Returns:
-        The last evaluation. One that failed ends the trial, unreported.
+        The last evaluation. A failed evaluation ends the trial and is not reported.
 
     Raises:
-        MethodError: if the searcher answers a report with something else than a decision.
+        MethodError: if the searcher answers a report with anything but a :class:`Decision`.
     """
     for epoch in searcher.rungs:
         evaluation = advance(epoch)
@@ -107,7 +108,7 @@ def climb(searcher: MultiFidelitySearcher, trial: int, advance: Callable[[int], 
 
 
 def values_of(evaluation: Outcome) -> FloatArray | None:
-    """What a searcher is told of an evaluation, ``(error, params)`` and read-only; None of one that failed."""
+    """The values ``(error, params)`` that a searcher is told, read-only; None if the evaluation failed."""
     if evaluation.error is None:
         return None
     values = np.array([evaluation.error, evaluation.params], dtype=np.float64)
@@ -116,10 +117,10 @@ def values_of(evaluation: Outcome) -> FloatArray | None:
 
 
 def proposal_of(searcher: Searcher, space: SearchSpace) -> Config:
-    """The next configuration that a searcher asks for.
+    """The next proposal of a searcher, checked.
 
     Raises:
-        MethodError: if it is no point of the space.
+        MethodError: if the proposal is not a point of the space.
     """
     proposal = searcher.ask()
     try:

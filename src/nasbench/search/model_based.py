@@ -1,4 +1,4 @@
-"""What Bayesian searchers share: observations, candidates, the rule never to ask for the same twice, error models."""
+"""Shared parts of Bayesian searchers: observations, candidates, no repeated proposals, a model of the error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nasbench.search.pareto import pareto_mask
 from nasbench.search.searcher import Searcher
 
 MAX_MODEL_DIMS = 64
-"""Spaces of more dimensions are modelled through heads and units kept in each layer."""
+"""In spaces of more dimensions, the inputs of the model are the numbers of heads and units kept in each layer."""
 
 _MAX_CANDIDATE_BITS = 10_000_000
 
@@ -24,8 +24,9 @@ _MAX_CANDIDATE_BITS = 10_000_000
 @dataclass(frozen=True)
 class ModelBasedOptions:
     """Attributes:
-    n_initial: observations before the model is asked, the three first ones included; until then, uniform samples.
-    n_candidates: configurations scored for one proposal (fewer in LARGE, to bound the memory).
+    n_initial: observations before the model is used, including the first three networks. Until then proposals are
+        uniform samples.
+    n_candidates: configurations scored per proposal (fewer in LARGE, to bound the memory).
     """
 
     n_initial: int = 6
@@ -39,16 +40,16 @@ class ModelBasedOptions:
 
 
 class ModelBasedSearcher(Searcher):
-    """Proposes the best of many discrete candidates under a model of what was observed.
+    """Proposes the best of many discrete candidates under a model of the observations.
 
-    Scoring a finite set in one batch needs no gradients of the acquisition, no rounding and no restarts. A third of the
-    candidates are uniform samples, a third redraw one dimension of a member of the observed front, a third take small
-    steps from one. Subclasses define :meth:`score`.
+    Scoring a finite set in one batch needs no gradients of the acquisition function, no rounding and no restarts. A
+    third of the candidates are uniform samples. A third redraw one dimension of a member of the observed front. A third
+    take small steps from a member of the observed front. Subclasses define :meth:`score`.
     """
 
     Options = ModelBasedOptions
     max_observations: ClassVar[int] = 1000
-    """What a model is fitted to at most, evenly spaced in time: its cost is cubic, and a proposal must stay cheap."""
+    """Most observations that a model is fitted to, evenly spaced in time. The cost of a fit is cubic in this number."""
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
@@ -60,21 +61,21 @@ class ModelBasedSearcher(Searcher):
 
     @abstractmethod
     def score(self, candidates: IntArray) -> FloatArray:
-        """How much each of ``(n, n_dims)`` promises, ``(n,)``; larger is better. There are observations by then."""
+        """Acquisition values ``(n,)`` of candidates ``(n, n_dims)``, given the observations; larger is better."""
 
     @property
     def inputs(self) -> FloatArray:
-        """Features of the networks observed, once each, ``(n, d)``."""
+        """Features of the observed networks, ``(n, d)``; each network once."""
         return np.array(self._inputs)
 
     @property
     def values(self) -> FloatArray:
-        """Their (error, params), ``(n, 2)``."""
+        """Values (error, params) of the observed networks, ``(n, 2)``."""
         return np.array(self._values)
 
     @property
     def fitted(self) -> IntArray:
-        """Indices of the observations that the model is fitted to, at most :attr:`max_observations`."""
+        """Indices of the observations that the model is fitted to; at most :attr:`max_observations`."""
         n = len(self._configs)
         return np.unique(np.linspace(0, n - 1, min(n, self.max_observations)).astype(np.int64))
 
@@ -85,27 +86,27 @@ class ModelBasedSearcher(Searcher):
 
     def tell(self, config: Config, values: FloatArray) -> None:
         key = self._key(config)
-        if key not in self._told:  # a second copy of the same observation would feign certainty
+        if key not in self._told:  # a second copy would make the model too certain
             self._told.add(key)
             self._configs.append(config)
             self._inputs.append(self.features(config[None])[0])
             self._values.append(values)
 
     def features(self, configs: IntArray) -> FloatArray:
-        """Inputs of a model, ``(n, d)`` in [0, 1]: the dimensions of the space, or counts by layer if they are many."""
+        """Inputs of the model ``(n, d)`` in [0, 1]: the configuration itself, or counts per layer in large spaces."""
         if self.space.n_dims <= MAX_MODEL_DIMS:
             return np.asarray(configs / self.space.upper)
         heads, units = self.space.counts(configs)
         return np.hstack([heads / self.space.dims.n_heads, units / self.space.dims.n_units])
 
     def params(self, configs: IntArray) -> FloatArray:
-        """Fraction of the full network's parameters, ``(n,)``: known without a model."""
+        """Fractions of the full network's parameters, ``(n,)``; they need no model."""
         return np.asarray(self.space.n_params(configs) / self.space.dims.n_params)
 
     def _best(self) -> Config:
-        """The best candidate whose network was neither observed nor asked for before, failed ones included."""
+        """The best candidate whose network was not observed or proposed before, even if its evaluation failed."""
         candidates = self.candidates()
-        if self._first_new(candidates) is None:  # all but exhausted: do not pay for a model
+        if self._first_new(candidates) is None:  # the space is almost exhausted: fit no model
             return self.sample()
         order = np.argsort(-self.score(candidates), kind="stable")
         best = self._first_new(candidates[order])
@@ -113,11 +114,11 @@ class ModelBasedSearcher(Searcher):
         return best
 
     def sample(self) -> Config:
-        """A configuration to ask for where no model is of use."""
+        """A proposal that needs no model."""
         return self.space.sample(self.rng)
 
     def candidates(self) -> IntArray:
-        """What is scored for one proposal, ``(n, n_dims)``."""
+        """Configurations to score for one proposal, ``(n, n_dims)``."""
         n = min(self.options.n_candidates, max(3, _MAX_CANDIDATE_BITS // self.space.n_dims)) // 3
         front = np.stack([self._configs[i] for i in np.flatnonzero(pareto_mask(self.values))])
         parents = front[self.rng.integers(len(front), size=2 * n)]
@@ -126,7 +127,7 @@ class ModelBasedSearcher(Searcher):
         return np.unique(np.concatenate([uniform, redrawn, self._steps(parents[n:])]), axis=0)
 
     def _steps(self, parents: IntArray) -> IntArray:
-        """Each parent with some three dimensions moved by about a tenth of their range, inside the space."""
+        """Move about three dimensions of each parent by about a tenth of their range, inside the space."""
         upper = self.space.upper
         deviation = np.maximum(0.1 * upper, 1.0)
         steps = np.rint(deviation * self.rng.standard_normal(parents.shape)).astype(np.int64)
@@ -143,17 +144,17 @@ class ModelBasedSearcher(Searcher):
 
 
 class ErrorModelSearcher(ModelBasedSearcher):
-    """Models the error alone: the parameters of a network are known before it is evaluated."""
+    """Models the error only; the number of parameters is known before an evaluation."""
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
         self._hyperparameters: Hyperparameters | None = None
 
     def fit_error(self) -> tuple[GaussianProcess, FloatArray]:
-        """The posterior of the error, and the front to improve on, ``(m, 2)`` with columns (error, params).
+        """Posterior of the error, and the front to improve on, ``(m, 2)`` with columns (error, params).
 
-        The errors to beat are posterior means, not observations: a lucky observation would otherwise hide its
-        neighbours.
+        The errors to beat are posterior means, not observations. Otherwise a lucky observation would make all
+        configurations near it look worthless.
         """
         inputs, values = self.inputs, self.values
         model = fit(inputs[self.fitted], values[self.fitted, 0], start=self._hyperparameters)

@@ -1,6 +1,6 @@
-"""Pareto fronts of two minimised objectives, in array code.
+"""Dominance, Pareto fronts and hypervolume of two minimised objectives.
 
-The engine, the searchers and the analysis share them. Hypervolume and ranks are moocore's.
+The engine, the searchers and the analysis share this code. Hypervolume and ranks come from moocore.
 """
 
 from __future__ import annotations
@@ -14,8 +14,29 @@ import numpy.typing as npt
 from nasbench.arrays import BoolArray, FloatArray, IntArray
 
 
+def weakly_dominates(first: npt.ArrayLike, second: npt.ArrayLike) -> BoolArray:
+    """Whether points are at least as good as others in both values.
+
+    Args:
+        first: ``(..., 2)``, both minimised.
+        second: ``(..., 2)``; broadcasts against ``first``.
+
+    Returns:
+        ``(...)``; False where a value is NaN.
+    """
+    return np.asarray((np.asarray(first) <= np.asarray(second)).all(axis=-1))
+
+
+def dominates(first: npt.ArrayLike, second: npt.ArrayLike) -> BoolArray:
+    """Whether points are at least as good as others in both values and better in one.
+
+    Arguments and result are those of :func:`weakly_dominates`.
+    """
+    return weakly_dominates(first, second) & ~weakly_dominates(second, first)
+
+
 def pareto_mask(values: npt.ArrayLike) -> BoolArray:
-    """Which points no other point dominates. Equal copies of a non-dominated point are all kept.
+    """Mask of the points that no other point dominates. Equal copies of a non-dominated point are all kept.
 
     Args:
         values: ``(n, 2)``, both minimised; rows with a NaN are never on the front.
@@ -27,7 +48,7 @@ def pareto_mask(values: npt.ArrayLike) -> BoolArray:
 
 
 def nondominated_ranks(values: npt.ArrayLike) -> IntArray:
-    """Rank of each point by non-dominated sorting: 0 for the first front, 1 for the front without it, and so on.
+    """Rank of each point by non-dominated sorting: 0 for the first front, 1 for the front of the rest, and so on.
 
     Args:
         values: ``(n, 2)``, both minimised. Equal points share a rank; rows with a NaN get ``n``.
@@ -44,13 +65,13 @@ def nondominated_ranks(values: npt.ArrayLike) -> IntArray:
 
 
 def crowding_distances(front: npt.ArrayLike) -> FloatArray:
-    """How lonely each point of a front is: half the perimeter of the box between its neighbours (Deb et al. 2002).
+    """Crowding distance of each point: half the perimeter of the box between its neighbours (Deb et al. 2002).
 
     Args:
-        front: ``(m, 2)``, no point dominating another.
+        front: ``(m, 2)``; no point may dominate another.
 
     Returns:
-        ``(m,)``, in units of the front's extent; infinite for its two ends.
+        ``(m,)``, in units of the front's extent; infinite for the two ends of the front.
     """
     points = _two_columns(front)
     order = np.lexsort((-points[:, 1], points[:, 0]))
@@ -67,7 +88,7 @@ def hypervolume(values: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     """Area dominated by the points and bounded by the reference point (Zitzler et al. 2003; figure 4 of the paper).
 
     Args:
-        values: ``(n, 2)``, both minimised; points outside the reference add nothing; n may be 0.
+        values: ``(n, 2)``, both minimised; n may be 0. Points outside the reference add nothing.
         reference: ``(2,)``.
     """
     points, bound = _two_columns(values), np.asarray(reference, dtype=np.float64)
@@ -85,7 +106,10 @@ def _two_columns(values: npt.ArrayLike) -> FloatArray:
 
 
 class Front:
-    """A Pareto front that grows point by point, in logarithmic time a point."""
+    """A Pareto front that grows point by point.
+
+    The points are sorted by their second value, so binary search finds the only neighbours that matter for a new point.
+    """
 
     def __init__(self) -> None:
         self._second: list[float] = []  # ascending
@@ -94,21 +118,24 @@ class Front:
 
     @property
     def values(self) -> FloatArray:
-        """The points, ``(n, 2)``, ascending in the second value; equal points count once."""
+        """The points ``(n, 2)``, ascending in the second value; each set of equal points once."""
         return np.column_stack([self._first, self._second]).astype(np.float64)
 
     def would_hold(self, first: float, second: float) -> bool:
-        """Whether no point of the front dominates ``(first, second)``; an equal point does not."""
+        """Whether no point of the front dominates ``(first, second)``. An equal point does not dominate it."""
         i = bisect_right(self._second, second)
         if i == 0 or self._first[i - 1] > first:
             return True
         return self._first[i - 1] == first and self._second[i - 1] == second
 
     def add(self, first: float, second: float, index: int) -> list[int]:
-        """Add a point if it belongs to the front.
+        """Add a point if no point of the front dominates it.
+
+        Args:
+            index: the caller's name for the point.
 
         Returns:
-            The indices of the points that leave the front for it.
+            Indices of the points that the new point drives out. Equal points stay.
         """
         if not self.would_hold(first, second):
             return []
@@ -119,7 +146,7 @@ class Front:
         end = start
         while end < len(self._second) and self._first[end] >= first:
             end += 1
-        left = [i for indices in self._indices[start:end] for i in indices]
+        driven_out = [i for indices in self._indices[start:end] for i in indices]
         self._first[start:end], self._second[start:end] = [first], [second]
         self._indices[start:end] = [[index]]
-        return left
+        return driven_out

@@ -1,8 +1,8 @@
-"""The contract of a searcher: ask for a configuration, tell what it was worth.
+"""The contract of a searcher: ask for a configuration, tell its values.
 
-A searcher sees configurations of one space and pairs of values, both minimised: ``(error, params)`` with params the
-fraction of the full network's parameters. It never sees data, weights or a clock, so the same searcher serves
-standard and weight-sharing NAS, and an analytic problem in a test.
+A searcher sees configurations of one space and pairs of values ``(error, params)``, both minimised; params is a
+fraction of the full network's parameters. A searcher never sees data, weights or a clock, so the same searcher works
+for standard NAS, weight-sharing NAS and the analytic problems in tests.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from nasbench.networks.space import Config, SearchSpace
 
 @dataclass(frozen=True)
 class NoOptions:
-    """The options of what has none."""
+    """Options of a method or searcher without options."""
 
 
 class Searcher(ABC):
     """Proposes configurations one at a time.
 
-    The engine first evaluates the largest, the smallest and the middle configuration and tells them, then alternates
-    :meth:`ask` and :meth:`tell`. A proposal whose masks were evaluated before is not evaluated again: its old values
-    are told. A failed evaluation is never told; :meth:`ask` simply comes again. All randomness comes from ``rng``.
+    The engine first evaluates the largest, the smallest and the middle configuration and tells their values. Then it
+    alternates :meth:`ask` and :meth:`tell`. If a proposal's network has been evaluated before, the engine tells the old
+    values. Failed evaluations are never told; the engine calls :meth:`ask` again. All randomness comes from ``rng``.
 
     Attributes:
-        name, summary: as ``nasbench searchers`` shows them.
-        spaces: search spaces it proposes points of.
-        reckons_with_depths: whether it expects to be told of all depths that a pass goes through.
-        Options: a frozen dataclass, each field reachable with ``--set searcher.<field>``.
+        name, summary: shown by ``nasbench searchers``.
+        spaces: names of the search spaces that the searcher supports.
+        reckons_with_depths: whether the searcher expects to be told the values of all depths of a pass.
+        Options: a frozen dataclass; users set its fields with ``--set searcher.<field>``.
     """
 
     name: ClassVar[str]
@@ -54,30 +54,30 @@ class Searcher(ABC):
 
     @abstractmethod
     def tell(self, config: Config, values: FloatArray) -> None:
-        """What a configuration was worth: ``values = (error, params)``, shape ``(2,)``, both minimised."""
+        """Learn the values ``(error, params)`` of a configuration, shape ``(2,)``, both minimised."""
 
 
 class Decision(Enum):
-    """What becomes of a trial after it reported at a rung."""
+    """What happens to a trial after its report at a rung."""
 
     CONTINUE = "continue"
     STOP = "stop"
-    """Pruned: worse than its peers at this rung."""
+    """Stopped early: worse than its peers at this rung."""
     FINISHED = "finished"
-    """Reached the last rung."""
+    """The trial reached the last rung."""
 
 
 class MultiFidelitySearcher(Searcher):
-    """A searcher that also decides, at rungs measured in epochs, whether a trial is worth more training.
+    """A searcher that also decides after some epochs (rungs) whether the training of a trial continues.
 
-    :meth:`tell` is called once a trial, with its last report.
+    The engine calls :meth:`tell` once per trial, with its last report.
     """
 
     @property
     @abstractmethod
     def rungs(self) -> tuple[int, ...]:
-        """Epochs after which a trial reports, ascending; the last one is the maximum a trial can get."""
+        """Epochs after which a trial reports, ascending. The last rung is the full training."""
 
     @abstractmethod
     def report(self, trial: int, epoch: int, values: FloatArray) -> Decision:
-        """A trial's ``(error, params)`` after ``epoch`` epochs, an element of :attr:`rungs`."""
+        """Decide about a trial, given its ``(error, params)`` after ``epoch`` epochs, an element of :attr:`rungs`."""
