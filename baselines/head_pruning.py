@@ -1,4 +1,4 @@
-"""Head pruning: remove the attention heads that matter least to the loss (Michel et al. 2019)."""
+"""Head pruning: remove the attention heads that are least important for the loss (Michel et al. 2019)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from nasbench.data.splits import Split
 
 STEP_PERCENT = 5
-"""Of all heads, from one evaluation to the next."""
+"""Percentage of all heads that is removed between two evaluations."""
 
 
 @dataclass(frozen=True)
 class HeadPruningOptions(TrainingOptions):
-    """How the network is fine-tuned and how heads are ranked.
+    """Options of fine-tuning and of the ranking of heads.
 
     Attributes:
-        importance: where the absolute value is taken, see :func:`head_importance`; the paper's text has
+        importance: where the absolute value is taken, see :func:`head_importance`. The paper's text has
             ``per-example``, its published code ``per-token``.
-        exact: measure again after each step, on the heads that are left.
+        exact: measure the importance of the remaining heads again after each step.
     """
 
     importance: Literal["per-example", "per-token"] = "per-example"
@@ -40,14 +40,14 @@ class HeadPruningOptions(TrainingOptions):
 
 
 class HeadPruning(Method):
-    """Fine-tunes the network, then removes heads in ascending importance, 5 % of all at a time, down to none.
+    """Fine-tunes the network, then removes heads by ascending importance, 5 % of all at a time, until none is left.
 
-    Nothing is trained again. A block that has lost its last head is skipped with its bias and LayerNorm, as everywhere
-    in this suite; Michel et al. keep those.
+    The network is not trained again. A block without heads is skipped with its bias and LayerNorm, as everywhere in
+    this suite; Michel et al. keep both.
     """
 
     name = "head-pruning"
-    summary = "fine-tune, then remove the attention heads that matter least to the loss"
+    summary = "fine-tune, then remove the attention heads that are least important for the loss"
     spaces = ("large",)
     Options = HeadPruningOptions
 
@@ -78,18 +78,17 @@ def head_importance(
     per_token: bool = False,
     after_batch: Callable[[], None] = lambda: None,
 ) -> FloatArray:
-    """I[l, h] = E_x | <Att_h(x), dL(x)/dAtt_h(x)> |, divided by the layer's l2 norm over heads.
+    """Importance of heads: I[l, h] = E_x | <Att_h(x), dL(x)/dAtt_h(x)> |, divided by the layer's l2 norm over heads.
 
-    L(x) is the loss of example x alone, so the importance does not depend on how examples are batched. (With the mean
-    loss of a batch each example would count 1/batch size, which full batches of one size have in common and the
-    normalisation removes.)
+    L(x) is the loss of example x alone, so the importance does not depend on the batches. (The mean loss of a batch
+    would weight each example by 1/batch size. For batches of equal size, the normalisation removes this factor.)
 
     Args:
-        per_token: take the absolute value for each token's inner product, and sum these over an example.
+        per_token: take the absolute value of each token's inner product and sum these values over an example.
         after_batch: called after each batch; may raise to stop.
 
     Returns:
-        ``(n_layers, n_heads)``, 0 for heads that are not in the sub-network.
+        ``(n_layers, n_heads)``; 0 for heads that are not in the sub-network.
     """
     total = np.zeros(subnetwork.heads.shape)
     for batch in batches(split, network, pad_id):
@@ -101,17 +100,17 @@ def head_importance(
 
 
 def removal_counts(dims: Dimensions) -> list[int]:
-    """How many heads are gone at 5, 10, ..., 100 %; each count once, where the network has fewer heads than steps."""
+    """Numbers of removed heads at 5, 10, ..., 100 %; without repetitions if the network has fewer heads than steps."""
     n_heads = dims.n_layers * dims.n_heads
     return sorted({n_heads * percent // 100 for percent in range(STEP_PERCENT, 101, STEP_PERCENT)} - {0})
 
 
 def without_least_important(heads: BoolArray, importance: FloatArray, n_removed: int) -> BoolArray:
-    """The heads that are left when ``n_removed`` of all are gone: first those gone already, then the least important.
+    """Mask of the heads that remain when ``n_removed`` heads are removed in total, the least important first.
 
     Args:
-        heads: kept so far, ``(n_layers, n_heads)``, True = keep.
-        importance: the same shape, compared across layers.
+        heads: heads kept so far, ``(n_layers, n_heads)``, True = keep. Heads removed earlier stay removed.
+        importance: same shape; compared across layers.
     """
     order = np.argsort(np.where(heads, importance, -np.inf), axis=None, kind="stable")
     left = np.ones(heads.size, dtype=np.bool_)

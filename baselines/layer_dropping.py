@@ -20,20 +20,20 @@ DroppingOrder = Literal["top", "bottom", "alternate", "symmetric", "contribution
 
 @dataclass(frozen=True)
 class LayerDroppingOptions(TrainingOptions):
-    """Which layers go, and how what is left is fine-tuned.
+    """Options of fine-tuning and the order in which layers are dropped.
 
     Attributes:
-        strategy: see :func:`kept_layers`.
+        strategy: which layers are dropped, see :func:`kept_layers`.
     """
 
     strategy: DroppingOrder = "top"
 
 
 class LayerDropping(Method):
-    """Drops 1, 2, ..., L-1 layers of the pre-trained network and fine-tunes each of the L-1 networks on its own."""
+    """Drops 1, 2, ..., L-1 layers of the pre-trained network and fine-tunes each of the L-1 networks separately."""
 
     name = "layer-dropping"
-    summary = "drop whole layers of the pre-trained network, then fine-tune what is left"
+    summary = "drop whole layers of the pre-trained network, then fine-tune the rest"
     spaces = ("layer",)
     Options = LayerDroppingOptions
 
@@ -51,15 +51,21 @@ class LayerDropping(Method):
 
 
 def kept_layers(strategy: DroppingOrder, n_layers: int, n_dropped: int, similarity: FloatArray) -> BoolArray:
-    """Which layers stay, bool ``(n_layers,)``, counted from the input.
+    """Mask of the layers that stay, bool ``(n_layers,)``, counted from the input.
 
-    ``top`` drops the last layers, ``bottom`` the first. ``alternate`` drops every second layer from the last one down;
-    Sajjad et al. stop at half, here the others follow, again from the last one down. ``symmetric`` keeps as many layers
-    at the bottom as at the top, one more at the bottom if their number is odd. ``contribution`` drops the layers that
-    change their input least; Sajjad et al. drop those above a threshold, here the number is given.
+    - ``top`` drops the last layers.
+    - ``bottom`` drops the first layers.
+    - ``alternate`` drops every second layer, from the last layer down. Sajjad et al. stop at half of the layers; here
+      the other layers follow, again from the last one down.
+    - ``symmetric`` keeps as many layers at the bottom as at the top; if their number is odd, one more at the bottom.
+    - ``contribution`` drops the layers that change their input least. Sajjad et al. drop all layers above a threshold
+      of similarity; here ``n_dropped`` is given.
 
     Args:
-        similarity: of each layer's input and output, ``(n_layers,)``; used by ``contribution`` only.
+        strategy: one of the above.
+        n_layers: layers of the network.
+        n_dropped: layers to drop.
+        similarity: similarity of each layer's input and output, ``(n_layers,)``; only ``contribution`` uses it.
     """
     last_first = np.arange(n_layers)[::-1]
     if strategy == "symmetric":
@@ -75,9 +81,9 @@ def kept_layers(strategy: DroppingOrder, n_layers: int, n_dropped: int, similari
 
 
 def layer_similarity(network: SuperNetwork, problem: Problem) -> FloatArray:
-    """Cosine of each layer's input and output at the first token, mean over the train split, ``(n_layers,)``.
+    """Mean cosine similarity of each layer's input and output over the train split, ``(n_layers,)``.
 
-    The first token is what the classifier reads.
+    Only the first token is compared, because the classifier reads no other.
     """
     total = torch.zeros(problem.dims.n_layers, dtype=torch.float64, device=network.device)
     n_sequences = 0

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from nasbench.data.splits import Split
 
 ALPHAS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-"""Fractions of the full network's operations, one evaluation each."""
+"""Fractions of the full network's operations; one evaluation for each."""
 N_BATCHES, BATCH_SIZE = 64, 32
-"""2,048 training examples, drawn with replacement."""
+"""The importance is measured on 64 batches of 32 training examples, drawn with replacement."""
 
 
 class RetrainingFreePruning(Method):
     """Fine-tunes the network, then prunes it to nine amounts of computation without training it again.
 
-    Fisher information, what the search sorts and the products that the rearrangement needs are the same for all nine.
-    Sums over the drawn examples run over the distinct ones, in order of length, each counted as often as it was drawn.
-    A block that has lost its last head or unit is skipped with its bias and LayerNorm, as everywhere in this suite.
+    All nine share the Fisher information, the sorted sums of the search and the products of the rearrangement. Sums
+    over the drawn examples run over the distinct examples, in order of length, each weighted by how often it was drawn.
+    A block without heads or units is skipped with its bias and LayerNorm, as everywhere in this suite.
     """
 
     name = "rfp"
@@ -70,8 +70,8 @@ class Sample:
     """Examples drawn with replacement, in batches.
 
     Attributes:
-        distinct: the examples that were drawn.
-        counts: how often each is in each batch, ``(n_batches, n_distinct)``.
+        distinct: the distinct examples drawn.
+        counts: how often each batch contains each of them, ``(n_batches, n_distinct)``.
     """
 
     distinct: Split
@@ -79,7 +79,7 @@ class Sample:
 
     @classmethod
     def of(cls, split: Split, drawn: IntArray) -> Sample:
-        """The examples of a split whose indices are in ``drawn``, ``(n_batches, batch_size)``."""
+        """The sample of a split with the indices ``drawn``, ``(n_batches, batch_size)``."""
         distinct, places = np.unique(drawn, return_inverse=True)
         counts = np.zeros((len(drawn), len(distinct)), dtype=np.int64)
         np.add.at(counts, (np.arange(len(drawn))[:, None], places.reshape(drawn.shape)), 1)
@@ -88,7 +88,7 @@ class Sample:
     def gradients(
         self, network: SuperNetwork, kind: Kind, pad_id: int, after_batch: Callable[[], None] = lambda: None
     ) -> tuple[FloatArray, FloatArray]:
-        """g_b: of the mean loss of each batch with respect to all masks at 1.
+        """Gradients g_b of the mean loss of each batch with respect to all masks, at masks of 1.
 
         Returns:
             ``(n_batches, n_layers, n_heads)`` and ``(n_batches, n_layers, n_units)``.
@@ -104,7 +104,7 @@ class Sample:
         return heads.reshape(-1, *full.heads.shape), units.reshape(-1, *full.units.shape)
 
     def tuning_batches(self, network: SuperNetwork, pad_id: int) -> list[TuningBatch]:
-        """The examples embedded, each of their tokens counted as often as the example was drawn."""
+        """The embedded examples; each token's weight is how often its example was drawn."""
         drawn = torch.from_numpy(self.counts.sum(axis=0)).float().to(network.device)
         found = []
         with torch.inference_mode():
@@ -119,7 +119,7 @@ class Sample:
 def rearranged(
     subnetworks: list[SubNetwork], heads: FloatArray, units: FloatArray, after_layer: Callable[[], None] = lambda: None
 ) -> list[SubNetwork]:
-    """Sub-networks with as many heads and units in each layer, but those whose joint removal costs less.
+    """Sub-networks with the same numbers of heads and units in each layer, but a cheaper choice of which to remove.
 
     Args:
         heads: gradients ``(n_batches, n_layers, n_heads)``.

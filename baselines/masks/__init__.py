@@ -1,4 +1,4 @@
-"""Masks for pruning baselines: the importance of heads and units, the search for masks, scales that repair a network.
+"""Masks for pruning baselines: importance of heads and units, search for masks, and tuning of mask values.
 
 May import: the engine.
 """

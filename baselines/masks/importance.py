@@ -1,8 +1,8 @@
-"""How much heads and units matter to the loss: gradients with respect to masks over them, at masks of one.
+"""Gradients of the loss with respect to masks over heads and units, at masks of one.
 
-A mask xi that multiplies an activation a has the gradient <a, dL/da>, so no mask is needed: the product is taken when
-the backward pass comes by. One pass gives it for every example of a batch, because an example's activations reach no
-other example's loss.
+The gradient with respect to a mask that multiplies an activation a is <a, dL/da>. So no mask is needed: hooks compute
+the product during the backward pass. One backward pass gives the gradients of every example in a batch, because the
+activations of an example do not influence the loss of any other example.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from nasbench.data.splits import Split
 
 MAX_TOKENS = {"cpu": 2048, "cuda": 16384}
-"""Padded tokens of a batch; activations of all layers are held for the backward pass."""
+"""Tokens per batch, including padding. The backward pass needs the activations of all layers in memory."""
 
 
 def batches(split: Split, network: SuperNetwork, pad_id: int) -> Iterator[Batch]:
-    """All examples of a split once, in order of length, in batches that a backward pass can hold."""
+    """All examples of a split once, in order of length, in batches small enough for a backward pass."""
     device = network.device.type
     for batch in evaluation_batches(split, pad_id, MAX_TOKENS[device], MAX_PADDING[device]):
         yield batch.to(network.device)
@@ -39,28 +39,32 @@ def batches(split: Split, network: SuperNetwork, pad_id: int) -> Iterator[Batch]
 def head_gradients(
     network: SuperNetwork, batch: Batch, kind: Kind, subnetwork: SubNetwork, per_token: bool = False
 ) -> Tensor:
-    """dL(x)/dxi of a mask over heads for each example x, ``(n_examples, n_layers, n_heads)``; 0 for pruned heads.
+    """Gradients of each example's loss with respect to masks over heads.
 
     Args:
-        subnetwork: of ``network``, which is whole; run in eval mode, its weights get no gradient.
-        per_token: masks over single tokens instead, and the sum of the *absolute values* of their gradients.
+        network: the full network; runs in eval mode, and its weights get no gradient.
+        subnetwork: the sub-network of ``network`` to run.
+        per_token: use a separate mask for each token and sum the *absolute values* of their gradients.
+
+    Returns:
+        ``(n_examples, n_layers, n_heads)``; 0 for pruned heads.
     """
     dims = network.dims
     found = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_heads, device=network.device)
 
     def note(layer: int, context: Tensor, gradient: Tensor) -> None:
-        of_tokens = (context * gradient).view(*context.shape[:2], -1, dims.head_size).sum(-1)
-        found[:, layer, _kept(subnetwork.heads[layer])] = (of_tokens.abs() if per_token else of_tokens).sum(1)
+        per_head = (context * gradient).view(*context.shape[:2], -1, dims.head_size).sum(-1)
+        found[:, layer, _kept(subnetwork.heads[layer])] = (per_head.abs() if per_token else per_head).sum(1)
 
     _backward(network, batch, kind, subnetwork, on_heads=note)
     return _by_example(found, network)
 
 
 def mask_gradients(network: SuperNetwork, batch: Batch, kind: Kind, subnetwork: SubNetwork) -> tuple[Tensor, Tensor]:
-    """dL(x)/dm of masks over heads and units for each example x; 0 for what is pruned.
+    """Gradients of each example's loss with respect to masks over heads and units.
 
     Returns:
-        ``(n_examples, n_layers, n_heads)`` and ``(n_examples, n_layers, n_units)``.
+        ``(n_examples, n_layers, n_heads)`` and ``(n_examples, n_layers, n_units)``; 0 for pruned heads and units.
     """
     dims = network.dims
     heads = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_heads, device=network.device)
@@ -78,7 +82,7 @@ def mask_gradients(network: SuperNetwork, batch: Batch, kind: Kind, subnetwork: 
 
 
 _Note = Callable[[int, Tensor, Tensor], None]
-"""Takes a layer, what its heads or units put out ``(n, length, width)``, and the gradient of that; both fp32."""
+"""Receives a layer, the outputs of its heads or units ``(n, length, width)``, and their gradient; both fp32."""
 
 
 def _backward(
@@ -89,13 +93,13 @@ def _backward(
     on_heads: _Note,
     on_units: _Note | None = None,
 ) -> None:
-    """One forward and backward pass of the sum of the examples' losses; shows activations and their gradients."""
+    """Run the summed loss of the examples forward and backward; pass activations and gradients to the callbacks."""
     slices = network.slices(subnetwork)
     last_attention = max((i for i, layer_slice in enumerate(slices) if layer_slice.head_rows is not None), default=-1)
     with torch.enable_grad(), _without_weight_gradients(network):
         hidden = network.embed(batch)
         for i, layer_slice in enumerate(slices):
-            # As in SuperNetwork.encode: behind the last attention block only the first token reaches the loss.
+            # As in SuperNetwork.encode: after the last attention block, only the first token influences the loss.
             if layer_slice.head_rows is not None:
                 context = network.context(i, layer_slice, hidden, batch.attention_mask, first_only=i == last_attention)
                 _watch(context, i, on_heads)
@@ -113,8 +117,8 @@ def _backward(
 
 def _watch(output: Tensor, layer: int, note: _Note) -> None:
     if not output.requires_grad:
-        output.requires_grad_()  # the first block: nothing before it needs a gradient
-    values = output.detach()  # a hook that held the tensor itself would keep the graph alive
+        output.requires_grad_()  # the first block: nothing before it requires a gradient
+    values = output.detach()  # a reference to the tensor itself would keep the graph alive
     cast(Any, output).register_hook(lambda gradient: note(layer, values.float(), gradient.float()))
 
 
@@ -134,6 +138,6 @@ def _kept(mask: BoolArray) -> Tensor:
     return torch.from_numpy(np.flatnonzero(mask))
 
 
-def _by_example(of_sequences: Tensor, network: SuperNetwork) -> Tensor:
-    """Masks are the same for all choices of an example, so their gradients add up."""
-    return of_sequences.view(-1, network.n_choices, *of_sequences.shape[1:]).sum(1)
+def _by_example(gradients: Tensor, network: SuperNetwork) -> Tensor:
+    """Sum over the choices of an example, which share their masks: ``(n_examples, ...)``."""
+    return gradients.view(-1, network.n_choices, *gradients.shape[1:]).sum(1)

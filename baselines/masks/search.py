@@ -1,8 +1,9 @@
-"""Which heads and units to keep for a given amount of computation (Kwon et al. 2022): arrays in, masks out.
+"""Choice of the heads and units to keep for a given amount of computation (Kwon et al. 2022).
 
-The Fisher information of a mask m is approximated by sum_b g_b^2 with g_b = dL_b/dm, the gradient of the mean loss of
-batch b at m = 1; to second order it is what removing the head or unit costs (their equation 8). Its diagonal decides
-how many heads and units stay, its blocks (one a layer for heads, one for units) then decide which.
+The Fisher information of a mask m is approximated by sum_b g_b^2, where g_b = dL_b/dm is the gradient of the mean loss
+of batch b at m = 1. To second order, it is the increase of the loss when the head or unit is removed (their equation
+8). Its diagonal decides how many heads and units each layer keeps. Its blocks (in each layer, one for heads and one for
+units) then decide which.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 @dataclass(frozen=True)
 class MacCosts:
-    """Multiply-accumulate operations of one sequence.
+    """Multiply-accumulate operations (MACs) per sequence.
 
     Attributes:
-        head, unit: of a single one of them.
-        full: of all heads and units of the network; embeddings and classifier are not counted.
+        head: MACs of one head.
+        unit: MACs of one unit.
+        full: MACs of all heads and units; embeddings and classifier are not counted.
     """
 
     head: float
@@ -30,22 +32,22 @@ class MacCosts:
 
     @classmethod
     def of(cls, dims: Dimensions, length: float) -> MacCosts:
-        """For sequences of ``length`` tokens, which may be a mean."""
+        """Costs for sequences of ``length`` tokens, which may be a mean length."""
         d, d_h = dims.hidden_size, dims.head_size
         head = 3 * length * d * d_h + 2 * length**2 * d_h + length * d_h * d
         unit = 2 * length * d
         return cls(head, unit, dims.n_layers * (dims.n_heads * head + dims.n_units * unit))
 
     def of_subnetwork(self, subnetwork: SubNetwork) -> float:
-        """Of the heads and units that a sub-network keeps."""
+        """MACs of the heads and units that a sub-network keeps."""
         return float(self.head * subnetwork.heads.sum() + self.unit * subnetwork.units.sum())
 
 
 class MaskSearch:
-    """The heads and units with the largest kept Fisher information within a number of operations.
+    """Finds the heads and units that keep the most Fisher information within a number of operations.
 
-    For a given number of heads the best choice is those of largest Fisher information and as many of the best units
-    as still fit, so all numbers of heads are compared at once. What is sorted and summed here serves every budget.
+    For a given number of heads, the best choice is the heads with the largest Fisher information and as many of the
+    best units as still fit. So all numbers of heads are compared at once. The sorted sums serve every budget.
 
     Args:
         heads: diagonal of the Fisher information, ``(n_layers, n_heads)``.
@@ -58,10 +60,10 @@ class MaskSearch:
         self._unit_order, self._kept_by_units = _largest_first(units)
 
     def best(self, alpha: float) -> SubNetwork:
-        """The sub-network for a fraction ``alpha`` < 1 of the full network's operations.
+        """The best sub-network for a fraction ``alpha`` < 1 of the full network's operations.
 
-        At least one head stays, as in the published code, unless not even one fits. The number of heads never exceeds
-        what fits, which the published code does not check.
+        At least one head stays, as in the published code, unless not even one head fits. Unlike the published code, the
+        number of heads never exceeds the budget.
         """
         budget = alpha * self._costs.full
         n_heads = np.arange(1, len(self._head_order) + 1)
@@ -78,7 +80,7 @@ class MaskSearch:
 
 
 def _largest_first(fisher: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Flat indices in descending order, and the sum of the first 0, 1, 2, ... of them."""
+    """Flat indices in descending order of Fisher information, and the sums of the first 0, 1, 2, ... values."""
     order = np.argsort(-fisher, axis=None, kind="stable")
     return order, np.concatenate([[0.0], np.cumsum(fisher.ravel()[order])])
 
@@ -90,18 +92,18 @@ def _first(order: IntArray, n: int, shape: tuple[int, ...]) -> BoolArray:
 
 
 def rearrange(gradients: FloatArray, n_kept: list[int]) -> list[BoolArray]:
-    """Exchange heads (or units) of one layer so that removing the pruned ones *together* costs less.
+    """Exchange heads (or units) of one layer so that removing the pruned set *as a whole* costs less.
 
-    The cost of removing a set is || sum of its g ||^2 (block-diagonal Fisher information). Starting with the set of
-    smallest single costs, every other index in ascending order is put in and the one taken out without which the
-    cost is smallest, possibly the same one; so the cost never rises.
+    The cost of removing a set is || sum of its g ||^2 (block-diagonal Fisher information). The pruned set starts with
+    the smallest single costs. Then each other index, in ascending order of cost, enters the set, and the index whose
+    removal from the set leaves the smallest cost goes out. This may be the same index, so the cost never rises.
 
     Args:
         gradients: g, ``(n_batches, n)``.
-        n_kept: how many of n are kept; several numbers share the products of the gradients.
+        n_kept: numbers of indices to keep; all of them share the products of the gradients.
 
     Returns:
-        For each number a mask ``(n,)``, True = keep.
+        A mask ``(n,)`` for each number, True = keep.
     """
     products = gradients.T @ gradients
     single = products.diagonal().copy()
@@ -114,7 +116,7 @@ def _rearranged(products: FloatArray, single: FloatArray, order: IntArray, n_pru
     kept[order[:n_pruned]] = False
     if n_pruned == 0:
         return kept
-    # With s the sum over the set, || s - g_k ||^2 = |s|^2 - 2 <s, g_k> + |g_k|^2: only the last two terms depend on k.
+    # With s the sum over the set, || s - g_k ||^2 = |s|^2 - 2 <s, g_k> + |g_k|^2. Only the last two terms depend on k.
     sum_products = products[order[:n_pruned]].sum(axis=0)
     own = np.where(kept, np.inf, single)
     for added in order[n_pruned:]:

@@ -1,7 +1,7 @@
-"""Real values for the masks of a pruned network, so that each block puts out what a larger network's does.
+"""Real mask values for a pruned network, chosen so that each block reproduces the output of a larger network.
 
-Mask tuning of Kwon et al. 2022: block by block from the input, linear least squares over the mask values of the kept
-heads (or units), the input being that of the network tuned so far.
+Mask tuning of Kwon et al. 2022: linear least squares over the mask values of the kept heads (or units), block by block
+from the input. The input of each block comes from the network tuned so far.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from nasbench.networks.supernet import SuperNetwork
 DAMPING = 1.0
 LARGEST_SCALE = 10.0
 _MAX_ITERATIONS = 20
-"""Of LSMR for each mask value. Scipy's default, one, is enough in exact arithmetic only."""
+"""Iterations of LSMR per mask value. Scipy's default of 1 is enough only in exact arithmetic."""
 _SOLVED = (0, 1, 2, 4, 5)
-"""Reasons of LSMR to stop: a solution to within the tolerance or to within rounding."""
+"""LSMR's reasons to stop that mean a solution, within the tolerance or within rounding."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TuningBatch:
     Attributes:
         embedded: ``(n, length, d)``.
         mask: ``(n, length)``, True = a token; None if nothing is padded.
-        counts: how often each token counts, fp32 ``(n, length)``; 0 for padding.
+        counts: weight of each token, fp32 ``(n, length)``; 0 for padding.
     """
 
     embedded: Tensor
@@ -50,35 +50,38 @@ def tune_masks(
     batches: Sequence[TuningBatch],
     after_batch: Callable[[], None] = lambda: None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Mask values with which the student's blocks put out what the teacher's do.
+    """Mask values with which the blocks of a student reproduce the outputs of a teacher.
 
-    Compared are the sums of block and residual stream before LayerNorm, over all tokens; behind the last feed-forward
-    block only at the first token, which the classifier reads. Not tuned are the attention of layer 0, as published,
-    and blocks that one of the two skips. (The authors' code also fits a constant to each attention block and drops it
-    again; that is left out.) Tuning ends early, and keeps what is done, where the solver fails or a scale
-    leaves [-10, 10].
+    Least squares compares the sums of block output and residual stream before LayerNorm, over all tokens. In the last
+    feed-forward block it compares only the first token, which the classifier reads. The attention of layer 0 is not
+    tuned, as published, nor are blocks that the student or the teacher skips. (The authors' code also fits a constant
+    to each attention block and then drops it; this code does not fit it.) If the solver fails or a scale leaves
+    [-10, 10], tuning ends and keeps the scales found so far.
 
     Args:
-        network: the whole network that both are sub-networks of; run in eval mode.
+        network: the full network of which both are sub-networks; runs in eval mode.
+        student: the sub-network to tune.
+        teacher: the sub-network to reproduce.
+        batches: examples to tune on.
         after_batch: called after each batch of each block; may raise to stop.
 
     Returns:
-        ``(n_layers, n_heads)`` and ``(n_layers, n_units)``; 1 where nothing was tuned.
+        ``(n_layers, n_heads)`` and ``(n_layers, n_units)``; 1 where a block was not tuned.
     """
     dims = network.dims
     head_scales, unit_scales = np.ones((dims.n_layers, dims.n_heads)), np.ones((dims.n_layers, dims.n_units))
-    student_parts, teacher_parts = network.slices(student), network.slices(teacher)
+    student_slices, teacher_slices = network.slices(student), network.slices(teacher)
     streams = [_Streams(batch.embedded, batch.embedded, batch.mask, batch.counts) for batch in batches]
     with torch.inference_mode():
         for i in range(dims.n_layers):
-            own, other = (_attention(network, i, slices[i]) for slices in (student_parts, teacher_parts))
+            own, other = (_attention(network, i, slices[i]) for slices in (student_slices, teacher_slices))
             scales = _pass_block(own, other, streams, tuned=i > 0, after_batch=after_batch)
             if scales is None:
                 break
             head_scales[i, student.heads[i]] = scales
             if i + 1 == dims.n_layers:
                 streams = [stream.first_only() for stream in streams]
-            own, other = (_feed_forward(network, i, slices[i]) for slices in (student_parts, teacher_parts))
+            own, other = (_feed_forward(network, i, slices[i]) for slices in (student_slices, teacher_slices))
             scales = _pass_block(own, other, streams, tuned=True, after_batch=after_batch)
             if scales is None:
                 break
@@ -104,9 +107,9 @@ class _Block:
     """One block of one of the two networks.
 
     Attributes:
-        outputs: of heads or units, ``(n, length, m)``, from hidden states and mask.
-        columns: of the output projection, ``(d, m)``, in the network's dtype.
-        width: outputs that share a mask value: the head size, or 1.
+        outputs: function from hidden states and mask to the outputs of heads or units, ``(n, length, m)``.
+        columns: columns of the output projection, ``(d, m)``, in the network's dtype.
+        width: number of consecutive outputs that share a mask value: the head size for heads, 1 for units.
     """
 
     outputs: Callable[[Tensor, Tensor | None], Tensor]
@@ -117,11 +120,11 @@ class _Block:
 
     @property
     def n_values(self) -> int:
-        """Heads or units, hence mask values."""
+        """Number of heads or units, hence of mask values."""
         return self.columns.shape[1] // self.width
 
     def total(self, outputs: Tensor, residual: Tensor) -> Tensor:
-        """Block output plus residual stream, before LayerNorm, fp32."""
+        """Block output plus residual stream, before LayerNorm, in fp32."""
         return functional.linear(outputs, self.columns).float() + self.bias + residual.float()
 
     def normed(self, total: Tensor, like: Tensor) -> Tensor:
@@ -157,11 +160,11 @@ def _pass_block(
     tuned: bool,
     after_batch: Callable[[], None],
 ) -> FloatArray | None:
-    """Carry both streams through one block, the student's with tuned mask values.
+    """Pass both streams through one block, the student's with tuned mask values.
 
     Returns:
-        A value for each head or unit of the student, 1 if the block is not tuned; None if there is no solution, and the
-        streams are then of no further use.
+        A mask value for each head or unit of the student; 1 if the block is not tuned. None if there is no solution;
+        the streams are then invalid.
     """
     equations = NormalEquations(student.columns, student.width) if tuned and student and teacher else None
     outputs = []
@@ -188,14 +191,15 @@ def _pass_block(
 
 
 class NormalEquations:
-    """A^T A x = A^T b for the mask values x of one block, without A.
+    """The equations A^T A x = A^T b for the mask values x of one block, built without A.
 
-    Row (t, i) of A has, for each mask value, what its outputs a add to feature i of token t: A[(t, i), g] = sum over j
-    in g of columns[i, j] a[t, j]. So A^T A = (a^T a) * (columns^T columns), elementwise, summed over pairs of groups.
+    A[(t, i), g] is the contribution of mask value g to feature i of token t: the sum over the outputs j of g of
+    columns[i, j] a[t, j]. So A^T A is the elementwise product (a^T a) * (columns^T columns), summed over the outputs of
+    each pair of mask values.
 
     Args:
-        columns: of the output projection, ``(d, m)``.
-        width: consecutive outputs that share a mask value.
+        columns: columns of the output projection, ``(d, m)``.
+        width: number of consecutive outputs that share a mask value.
     """
 
     def __init__(self, columns: Tensor, width: int) -> None:
@@ -205,12 +209,12 @@ class NormalEquations:
         self._right = torch.zeros(m, dtype=torch.float64, device=columns.device)
 
     def add(self, outputs: Tensor, target: Tensor, counts: Tensor) -> None:
-        """Take tokens in.
+        """Add tokens.
 
         Args:
-            outputs: ``(n, length, m)``.
-            target: what their weighted sum shall be, fp32 ``(n, length, d)``.
-            counts: how often each token counts, ``(n, length)``.
+            outputs: outputs a of heads or units, ``(n, length, m)``.
+            target: b, the block output to reproduce, fp32 ``(n, length, d)``.
+            counts: weight of each token, ``(n, length)``.
         """
         flat = outputs.flatten(0, 1).float()
         weighted = flat * counts.reshape(-1, 1)
@@ -218,7 +222,10 @@ class NormalEquations:
         self._right += ((target.flatten(0, 1) @ self._columns) * weighted).sum(0)
 
     def solve(self) -> FloatArray | None:
-        """The mask values 1 + delta, with delta from LSMR on the normal equations with a damping of 1.
+        """Mask values 1 + delta, where delta is LSMR's solution of the normal equations with a damping of 1.
+
+        LSMR stops at scipy's default tolerance, as published. In directions that hardly change the block's output, the
+        result depends on the last iteration and so on rounding; outputs and objective do not.
 
         Returns:
             ``(m / width,)``; None if the solver fails or a scale leaves [-10, 10].
