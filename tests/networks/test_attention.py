@@ -18,7 +18,7 @@ def _defined(query, key, value, mask):
     return (scores + torch.where(mask, 0.0, -torch.inf)[:, None, None]).softmax(-1) @ value
 
 
-def test_attention_is_softmax_of_scaled_products():
+def test_attention_is_the_softmax_of_scaled_products():
     query, key, value, mask = _tensors()
     torch.testing.assert_close(attend(query, key, value, mask), _defined(query, key, value, mask))
     everything = torch.ones_like(mask)
@@ -26,7 +26,7 @@ def test_attention_is_softmax_of_scaled_products():
     torch.testing.assert_close(attend(query, key, value, mask, Noise(0), 0.0), _defined(query, key, value, mask))
 
 
-def test_dropped_attention_is_right_on_average_and_hides_what_is_masked():
+def test_attention_with_dropout_is_unbiased_and_ignores_masked_tokens():
     query, key, value, mask = _tensors()
     noise = Noise(1)
     draws = torch.stack([attend(query, key, value, mask, noise, 0.3) for _ in range(4000)])
@@ -48,18 +48,18 @@ def test_dropout_zeroes_at_its_rate_and_scales_the_rest(rate):
     n = x.numel()
     assert abs(int((~kept).sum()) - rate * n) < 5 * (rate * (1 - rate) * n) ** 0.5
     torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 1 / (1 - rate)), rtol=1e-4, atol=0)
-    # Independent of place: rows and columns lose alike.
+    # Every column loses the same share, so dropout does not depend on the place.
     assert (~kept).float().mean(0).std() < 1.2 * (rate * (1 - rate) / 1000) ** 0.5
     torch.testing.assert_close(Noise(3).dropout(x, rate), dropped)
     assert not torch.equal(Noise(4).dropout(x, rate), dropped)
 
 
-def test_no_rate_no_dropout():
+def test_dropout_at_rate_zero_returns_its_input():
     x = torch.ones(4)
     assert Noise(0).dropout(x, 0.0) is x
 
 
-def test_gradients_pass_what_was_kept():
+def test_gradients_pass_kept_elements_only():
     x = torch.ones(100, requires_grad=True)
     dropped = Noise(5).dropout(x, 0.4)
     dropped.sum().backward()

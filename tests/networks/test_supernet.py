@@ -1,4 +1,4 @@
-"""Sliced, masked and extracted passes agree: three ways to the same logits, for every space, architecture and head."""
+"""Sliced, masked and extracted passes give the same logits, for every space, architecture and head."""
 
 from functools import cache
 
@@ -8,10 +8,10 @@ import torch
 
 from nasbench.data.batching import collate
 from nasbench.errors import UserError
-from nasbench.networks.adapter import Adapter
+from nasbench.networks.adapter import Adapter, shrink
 from nasbench.networks.space import SPACES, Large, make_space
 from nasbench.networks.subnetwork import SubNetwork
-from nasbench.networks.supernet import SuperNetwork, shrink
+from nasbench.networks.supernet import SuperNetwork
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
@@ -42,14 +42,14 @@ def pair(model):
 
 
 def _subnetworks(space, n, seed=0):
-    """The two ends, the middle and random ones; some with emptied blocks."""
+    """The smallest, middle and largest sub-network and random ones, some with empty blocks."""
     rng = np.random.default_rng(seed)
     configs = [space.smallest, space.midpoint, space.largest, *(space.sample(rng) for _ in range(n))]
     return [space.to_subnetwork(config) for config in configs]
 
 
 def _with_empty_blocks(dims, seed=0):
-    """Masks in which some layers have no head, some no unit, one neither."""
+    """Sub-networks in which some layers have no head, some no unit, and some neither."""
     rng = np.random.default_rng(seed)
     heads = rng.random((dims.n_layers, dims.n_heads)) < 0.6
     units = rng.random((dims.n_layers, dims.n_units)) < 0.6
@@ -83,14 +83,14 @@ def test_sliced_masked_and_extracted_logits_agree(tiny, space):
         all_logits.append(sliced)
     n_logits = {"tiny-pair": 2, "tiny-regression": 1, "tiny-choice": 4}[tiny.task.name]
     assert all_logits[0].shape == (12, n_logits)
-    # Networks that differ in their masks differ in their logits, by far more than the tolerance.
+    # Logits of sub-networks with different masks differ by far more than the tolerance.
     for i, a in enumerate(subnetworks):
         for j in range(i):
             assert a == subnetworks[j] or (all_logits[i] - all_logits[j]).abs().max() > 100 * TOLERANCE
 
 
 @torch.no_grad()
-def test_blocks_that_lose_everything_are_skipped(tiny):
+def test_empty_blocks_are_skipped(tiny):
     network, batch = tiny.network, tiny.batch()
     for subnetwork in _with_empty_blocks(network.dims):
         sliced, extracted = network.forward(batch, subnetwork), network.extract(subnetwork)
@@ -101,7 +101,7 @@ def test_blocks_that_lose_everything_are_skipped(tiny):
 
 
 @torch.no_grad()
-def test_without_layers_only_embeddings_and_classifier_are_left(pair):
+def test_sub_network_without_layers_is_embeddings_and_classifier(pair):
     network, batch = pair.network, pair.batch()
     none = SubNetwork.from_counts([0] * 3, [0] * 3, network.dims)
     expected = network.adapter.classify(network.embed(batch)[:, 0])
@@ -109,7 +109,7 @@ def test_without_layers_only_embeddings_and_classifier_are_left(pair):
 
 
 @torch.no_grad()
-def test_the_full_network_is_the_stock_model(tiny):
+def test_full_network_equals_the_stock_model(tiny):
     batch, network = tiny.batch(), tiny.network
     shape = (12, 4, -1) if tiny.task.kind == "multiple_choice" else (12, -1)
     stock = network.model(
@@ -125,7 +125,7 @@ def test_the_full_network_is_the_stock_model(tiny):
 
 
 @torch.no_grad()
-def test_every_single_head_changes_the_logits(pair):
+def test_every_head_changes_the_logits(pair):
     network, batch = pair.network, pair.batch()
     full = SubNetwork.full(network.dims)
     logits = network.forward(batch)
@@ -137,7 +137,7 @@ def test_every_single_head_changes_the_logits(pair):
 
 
 @torch.no_grad()
-def test_padding_and_company_do_not_change_logits(tiny):
+def test_padding_and_other_examples_do_not_change_logits(tiny):
     network, split = tiny.network, tiny.data.validation
     subnetwork = _subnetworks(make_space("large", network.dims), 1)[-1]
     logits = network.forward(tiny.batch(), subnetwork)
@@ -146,14 +146,14 @@ def test_padding_and_company_do_not_change_logits(tiny):
     alone = [collate(split, np.array([i]), tiny.pad_id) for i in range(12)]
     assert tiny.task.kind == "multiple_choice" or all(batch.attention_mask is None for batch in alone)
     _close(torch.cat([network.forward(batch, subnetwork) for batch in alone]), logits)
-    # The masked places hold padding; what stands there has no say.
+    # Tokens at masked positions do not matter.
     other = tiny.batch(length=40)
     other.input_ids[~other.attention_mask] = 7
     _close(network.forward(other, subnetwork), logits)
 
 
 @torch.no_grad()
-def test_scales_in_the_weights_equal_real_valued_masks(tiny):
+def test_scaled_network_equals_real_valued_masks(tiny):
     network, batch = tiny.network, tiny.batch()
     rng = np.random.default_rng(3)
     dims = network.dims
@@ -173,7 +173,7 @@ def test_gradients_reach_real_valued_masks(pair):
     network, batch = pair.network, pair.batch()
     ones = torch.ones(3, 4, requires_grad=True), torch.ones(3, 48, requires_grad=True)
     gradients = torch.autograd.grad(network.masked(batch, None, *ones).logsumexp(1).sum(), ones)
-    # Against a difference quotient, in one place each.
+    # Compared with a difference quotient at one position of each mask.
     for k, place in enumerate(((1, 2), (2, 5))):
         values = []
         for step in (-1e-2, 1e-2):
@@ -185,7 +185,7 @@ def test_gradients_reach_real_valued_masks(pair):
 
 
 @torch.no_grad()
-def test_depths_of_one_pass_are_the_shallower_networks(tiny):
+def test_encode_depths_equals_the_shallower_networks(tiny):
     network, batch = tiny.network, tiny.batch()
     for subnetwork in _subnetworks(make_space("medium", network.dims), 3) + _with_empty_blocks(network.dims):
         slices = network.slices(subnetwork)
@@ -226,7 +226,7 @@ def test_bf16_copies_follow_the_parameters():
 
 
 @torch.no_grad()
-def test_changes_of_parameters_are_noticed():
+def test_bf16_copies_detect_changed_and_replaced_parameters():
     network = tiny_network(TINY_BERT, TINY_PAIR, "bf16").network
     tiny = _tiny("tiny-bert", "tiny-pair")
     before = network.forward(tiny.batch())
@@ -240,7 +240,7 @@ def test_changes_of_parameters_are_noticed():
     assert torch.equal(network.forward(tiny.batch()), before)
 
 
-def test_other_weights_have_another_fingerprint(pair):
+def test_fingerprint_changes_with_the_weights(pair):
     network, same = pair.network.copy(), pair.network.copy()
     assert network.fingerprint() == same.fingerprint()
     for parameter in network.parameters():
@@ -266,7 +266,7 @@ def test_copies_and_extracted_networks_own_their_weights(pair):
     assert network.renamed("other").model is network.model
 
 
-def test_an_extracted_network_runs_as_itself_only(pair):
+def test_extracted_network_only_runs_its_own_sub_network(pair):
     network = pair.network
     subnetwork = make_space("small", network.dims).to_subnetwork(np.array([2, 20, 2]))
     extracted = network.extract(subnetwork)
@@ -274,7 +274,7 @@ def test_an_extracted_network_runs_as_itself_only(pair):
     assert extracted.copy().is_extracted
     assert network.extract(SubNetwork.full(network.dims)).is_extracted
     assert not network.copy().is_extracted
-    with pytest.raises(ValueError, match="runs only the sub-network it was extracted as"):
+    with pytest.raises(ValueError, match="can only run the sub-network that was extracted"):
         extracted.slices(SubNetwork.full(network.dims))
     with pytest.raises(ValueError, match="extract from the full network"):
         extracted.extract(subnetwork)
@@ -282,12 +282,12 @@ def test_an_extracted_network_runs_as_itself_only(pair):
         network.forward(pair.batch(), SubNetwork(np.ones((2, 4), bool), np.ones((2, 48), bool)))
 
 
-def test_other_models_are_refused():
+def test_adapter_rejects_other_models():
     with pytest.raises(UserError, match="cannot prune a Linear; supported: BertForSequenceClassification"):
         Adapter(torch.nn.Linear(2, 2))
 
 
-def test_masks_leave_the_stock_model_as_it_was(pair):
+def test_masked_pass_does_not_change_the_stock_model(pair):
     network, batch = pair.network, pair.batch()
     before = network.stock_logits(batch)
     for subnetwork in _with_empty_blocks(network.dims):
@@ -295,7 +295,7 @@ def test_masks_leave_the_stock_model_as_it_was(pair):
     _close(network.stock_logits(batch), before, 0)
 
 
-def test_shrinking_in_place_is_what_extract_does(pair):
+def test_shrink_in_place_equals_extract(pair):
     network = pair.network
     subnetwork = _with_empty_blocks(network.dims)[0]
     model = network.copy().model

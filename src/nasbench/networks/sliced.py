@@ -1,8 +1,8 @@
-"""Linear layers on slices of shared weights: viewed, not copied, and with gradients added in place.
+"""Linear layers on slices of shared weights, which use views instead of copies and add gradients in place.
 
-A sub-network of a super-network uses some rows (or columns) of each weight matrix. Autograd's own slicing would
-allocate a full-size zero gradient for every slice of every pass; here a pass adds its gradient straight into the
-slice of ``weight.grad`` that it used, so cost and memory of a step fall with the size of the sub-network.
+A sub-network of a super-network uses some rows or columns of each weight matrix. Autograd's own slicing allocates a
+full-size zero gradient for every slice of every pass. Here a pass adds its gradient directly to the slice of
+``weight.grad`` that it used. So the time and memory of a step fall with the size of the sub-network.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from nasbench.networks.adapter import head_rows
 from nasbench.networks.subnetwork import SubNetwork
 
 Slice = slice | Tensor
-"""Which rows or columns of a matrix are active: a prefix as a slice (a view), anything else as indices (a copy)."""
+"""Active rows or columns of a matrix: a ``slice`` for a prefix, which gives a view; else indices, which give a copy."""
 
 
 @dataclass(frozen=True)
 class LayerSlice:
-    """The active part of one layer; None where the block is skipped."""
+    """The active heads and units of one layer.
+
+    Attributes:
+        head_rows: rows of the active heads in the projections; None if the attention block is skipped.
+        units: active units; None if the feed-forward block is skipped.
+        n_heads: number of active heads.
+    """
 
     head_rows: Slice | None
     units: Slice | None
@@ -32,7 +38,7 @@ class LayerSlice:
 
 
 def layer_slices(subnetwork: SubNetwork, head_size: int, device: torch.device) -> list[LayerSlice]:
-    """The active part of every layer of a sub-network of a full-size network."""
+    """The active heads and units of every layer of a sub-network, as slices of the full-size network."""
     return [
         LayerSlice(_slice(heads, head_size, device), _slice(units, 1, device), int(heads.sum()))
         for heads, units in zip(subnetwork.heads, subnetwork.units, strict=True)
@@ -50,48 +56,52 @@ def _slice(mask: BoolArray, width: int, device: torch.device) -> Slice | None:
 
 
 class _SlicedLinear(torch.autograd.Function):
-    """y = x W[rows, columns]^T + b[rows], see :func:`sliced_linear`."""
+    """y = x W[rows, columns]^T + b[rows]; see :func:`sliced_linear`."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, values: Tensor, shift: Tensor, part: Slice, by_rows: bool
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, values: Tensor, shift: Tensor, kept: Slice, by_rows: bool
     ) -> Tensor:
-        active = _select(values, part, 0 if by_rows else 1)
+        active = _select(values, kept, 0 if by_rows else 1)
         ctx.save_for_backward(x, active)
-        ctx.weight, ctx.bias, ctx.part, ctx.by_rows = weight, bias, part, by_rows
-        return nn.functional.linear(x, active, _select(shift, part, 0) if by_rows else shift)
+        ctx.weight, ctx.bias, ctx.kept, ctx.by_rows = weight, bias, kept, by_rows
+        return nn.functional.linear(x, active, _select(shift, kept, 0) if by_rows else shift)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, active = ctx.saved_tensors
         gradient = gradients[0].reshape(-1, active.shape[0])
         rows = x.reshape(-1, active.shape[1])
-        _accumulate(ctx.weight, gradient.t(), rows, ctx.part, 0 if ctx.by_rows else 1)
-        _accumulate_bias(ctx.bias, gradient.sum(0), ctx.part if ctx.by_rows else None)
+        _accumulate(ctx.weight, gradient.t(), rows, ctx.kept, 0 if ctx.by_rows else 1)
+        _accumulate_bias(ctx.bias, gradient.sum(0), ctx.kept if ctx.by_rows else None)
         return (gradient @ active).view(x.shape), None, None, None, None, None, None
 
 
-def sliced_linear(x: Tensor, layer: nn.Linear, part: Slice, by_rows: bool, values: Tensor, shift: Tensor) -> Tensor:
+def sliced_linear(x: Tensor, layer: nn.Linear, kept: Slice, by_rows: bool, values: Tensor, shift: Tensor) -> Tensor:
     """Apply the active rows (``by_rows``) or columns of a linear layer.
 
     Args:
         x: ``(..., n_in)``, n_in = the number of active columns.
-        layer: owns the parameters whose ``grad`` is added to in the backward pass.
-        part: active rows (outputs) or columns (inputs).
-        values: weight in the dtype to compute in; the parameter itself, or a lower-precision copy.
-        shift: bias, likewise.
+        layer: the layer whose parameters get the gradients: the backward pass adds them to ``grad``.
+        kept: active rows (outputs) or columns (inputs).
+        by_rows: whether ``kept`` selects rows.
+        values: weight in the data type of the computation: the parameter itself or a copy in lower precision.
+        shift: bias in the same data type.
+
+    Returns:
+        ``(..., n_out)``, n_out = the number of active rows.
     """
     if torch.is_grad_enabled():
         apply = cast(Any, _SlicedLinear.apply)
-        return cast(Tensor, apply(x, layer.weight, layer.bias, values, shift, part, by_rows))
-    active = _select(values, part, 0 if by_rows else 1)
-    return nn.functional.linear(x, active, _select(shift, part, 0) if by_rows else shift)
+        return cast(Tensor, apply(x, layer.weight, layer.bias, values, shift, kept, by_rows))
+    active = _select(values, kept, 0 if by_rows else 1)
+    return nn.functional.linear(x, active, _select(shift, kept, 0) if by_rows else shift)
 
 
-def _select(tensor: Tensor, part: Slice, dim: int) -> Tensor:
-    if isinstance(part, slice):
-        return tensor[part] if dim == 0 else tensor[:, part]
-    return tensor.index_select(dim, part)
+def _select(tensor: Tensor, kept: Slice, dim: int) -> Tensor:
+    if isinstance(kept, slice):
+        return tensor[kept] if dim == 0 else tensor[:, kept]
+    return tensor.index_select(dim, kept)
 
 
 def _gradient(parameter: Tensor) -> Tensor:
@@ -100,28 +110,28 @@ def _gradient(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def _accumulate(weight: Tensor, left: Tensor, right: Tensor, part: Slice, dim: int) -> None:
-    """Add ``left @ right`` to the active part of the weight's gradient."""
+def _accumulate(weight: Tensor, left: Tensor, right: Tensor, kept: Slice, dim: int) -> None:
+    """Add ``left @ right`` to the active slice of the weight's gradient."""
     if not weight.requires_grad:
         return
     total = _gradient(weight)
-    if isinstance(part, slice):
-        target = total[part] if dim == 0 else total[:, part]
+    if isinstance(kept, slice):
+        target = total[kept] if dim == 0 else total[:, kept]
         if left.dtype == target.dtype:
             target.addmm_(left, right)
         else:
             target.add_(left @ right)
     else:
-        total.index_add_(dim, part, (left @ right).to(total.dtype))
+        total.index_add_(dim, kept, (left @ right).to(total.dtype))
 
 
-def _accumulate_bias(bias: Tensor, gradient: Tensor, part: Slice | None) -> None:
+def _accumulate_bias(bias: Tensor, gradient: Tensor, kept: Slice | None) -> None:
     if not bias.requires_grad:
         return
     total = _gradient(bias)
-    if part is None:
+    if kept is None:
         total.add_(gradient)
-    elif isinstance(part, slice):
-        total[part].add_(gradient)
+    elif isinstance(kept, slice):
+        total[kept].add_(gradient)
     else:
-        total.index_add_(0, part, gradient.to(total.dtype))
+        total.index_add_(0, kept, gradient.to(total.dtype))

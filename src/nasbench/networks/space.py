@@ -1,8 +1,8 @@
 """The four search spaces (section 3.3 and appendix B of the paper).
 
-A configuration is a vector of integers: dimension i takes every value in ``[0, upper[i]]``. Vectors are what searchers
-mutate, encode and compare; :meth:`SearchSpace.to_subnetwork` is the paper's CREATEMASK. Several vectors may name the
-same sub-network (in SMALL, every one with no layers): identity is that of the masks.
+A configuration is a vector of integers: dimension i takes all values in ``[0, upper[i]]``. Searchers mutate, encode and
+compare configurations. :meth:`SearchSpace.to_subnetwork` is the paper's CREATEMASK. Several configurations may give the
+same sub-network; in the space ``small``, all configurations without layers do. Masks identify a sub-network.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ JsonConfig = dict[str, int | str | list[int]]
 
 
 class SearchSpace(ABC):
-    """A finite set of sub-networks with a vector of integers for each.
+    """A finite set of sub-networks, encoded as vectors of integers.
 
     Attributes:
-        dims: the network that is pruned.
-        names: one name a dimension.
-        upper: the largest value of each dimension, ``(n_dims,)``; the smallest is always 0.
+        dims: dimensions of the network that is pruned.
+        names: names of the space's dimensions.
+        upper: the largest value of each dimension, ``(n_dims,)``. The smallest value is always 0.
     """
 
     name: ClassVar[str]
@@ -41,11 +41,12 @@ class SearchSpace(ABC):
 
     @property
     def n_dims(self) -> int:
+        """Number of dimensions of the space."""
         return len(self.upper)
 
     @abstractmethod
     def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
-        """Heads and units kept in each layer.
+        """Numbers of kept heads and units in each layer.
 
         Args:
             configs: ``(n, n_dims)``.
@@ -56,14 +57,14 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def to_subnetwork(self, config: Config) -> SubNetwork:
-        """The masks that a configuration stands for (appendix B, CREATEMASK)."""
+        """The sub-network of a configuration (appendix B, CREATEMASK)."""
 
     def sample(self, rng: np.random.Generator) -> Config:
-        """A configuration, each dimension drawn uniformly (the binary spaces override this)."""
+        """A random configuration. Each dimension is uniform, except in the binary spaces."""
         return rng.integers(0, self.upper + 1, dtype=np.int64)
 
     def redraw(self, config: Config, rng: np.random.Generator) -> Config:
-        """The same configuration with one random dimension set to another value, uniformly (algorithm 5)."""
+        """A copy of the configuration with one random dimension set to another value, both uniform (algorithm 5)."""
         changed = config.copy()
         i = int(rng.integers(self.n_dims))
         value = int(rng.integers(self.upper[i]))
@@ -71,22 +72,22 @@ class SearchSpace(ABC):
         return changed
 
     def n_params(self, configs: IntArray) -> IntArray:
-        """Parameters of many configurations ``(n, n_dims)`` at once, without building a mask or a network."""
+        """Numbers of parameters ``(n,)`` of configurations ``(n, n_dims)``, without building masks or networks."""
         return self.dims.count_params(*self.counts(np.atleast_2d(configs)))
 
     @property
     def smallest(self) -> Config:
-        """No layer at all: embeddings, pooler and classifier."""
+        """The configuration without layers: embeddings, pooler and classifier only."""
         return np.zeros(self.n_dims, dtype=np.int64)
 
     @property
     def largest(self) -> Config:
-        """The full network."""
+        """The configuration of the full network."""
         return self.upper.copy()
 
     @property
     def midpoint(self) -> Config:
-        """Half of everything; evaluated first by every searcher, with the two ends."""
+        """The middle configuration. Every searcher first evaluates the largest, the smallest and this one."""
         return self.upper // 2
 
     def check(self, config: Config) -> None:
@@ -101,7 +102,7 @@ class SearchSpace(ABC):
             raise ValueError(f"{self.names[i]} = {config[i]} is outside [0, {self.upper[i]}] in space {self.name!r}")
 
     def to_json(self, config: Config) -> JsonConfig:
-        """The configuration as it stands in a record."""
+        """The configuration as records store it."""
         return {name: int(value) for name, value in zip(self.names, config, strict=True)}
 
     def from_json(self, record: JsonConfig) -> Config:
@@ -110,7 +111,7 @@ class SearchSpace(ABC):
 
 
 class Small(SearchSpace):
-    """(h, u, l): the first h heads and u units of the first l layers."""
+    """(h, u, l): keeps the first h heads and u units of the first l layers."""
 
     name = "small"
     names = ("heads", "units", "layers")
@@ -129,7 +130,7 @@ class Small(SearchSpace):
 
 
 class Medium(SearchSpace):
-    """(h_l, u_l) for every layer: its first h_l heads and u_l units."""
+    """(h_l, u_l) for each layer l: keeps its first h_l heads and u_l units."""
 
     name = "medium"
 
@@ -148,7 +149,7 @@ class Medium(SearchSpace):
 
 
 class _Binary(SearchSpace):
-    """One bit a dimension; uniform in the number of ones, then in their places (section 3.3)."""
+    """One bit per dimension. Samples are uniform in the number of ones, then in their places (section 3.3)."""
 
     def sample(self, rng: np.random.Generator) -> Config:
         config = np.zeros(self.n_dims, dtype=np.int64)
@@ -158,7 +159,7 @@ class _Binary(SearchSpace):
 
 
 class Layer(_Binary):
-    """One bit a layer: whole layers kept or dropped."""
+    """One bit per layer: keeps or drops whole layers."""
 
     name = "layer"
 
@@ -169,7 +170,7 @@ class Layer(_Binary):
 
     @property
     def midpoint(self) -> Config:
-        """The lower half of the layers."""
+        """The configuration that keeps the lower half of the layers."""
         return (np.arange(self.n_dims) < self.n_dims // 2).astype(np.int64)
 
     def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
@@ -181,7 +182,7 @@ class Layer(_Binary):
 
 
 class Large(_Binary):
-    """One bit a head and one a unit: any mask. Heads of all layers come first, then units of all layers."""
+    """One bit per head and per unit: any mask. The heads of all layers come first, then the units of all layers."""
 
     name = "large"
 
@@ -194,7 +195,7 @@ class Large(_Binary):
 
     @property
     def midpoint(self) -> Config:
-        """The first half of the heads and units of every layer."""
+        """The configuration that keeps the first half of the heads and units of every layer."""
         heads = np.arange(self.dims.n_heads) < self.dims.n_heads // 2
         units = np.arange(self.dims.n_units) < self.dims.n_units // 2
         repeats = self.dims.n_layers
@@ -214,11 +215,11 @@ class Large(_Binary):
         return SubNetwork(heads[0] > 0, units[0] > 0)
 
     def from_subnetwork(self, subnetwork: SubNetwork) -> Config:
-        """Every mask is a point of this space; pruning baselines report theirs through it."""
+        """The configuration of a sub-network. Every mask is in this space, so baselines report theirs in it."""
         return np.concatenate([subnetwork.heads.ravel(), subnetwork.units.ravel()]).astype(np.int64)
 
     def to_json(self, config: Config) -> JsonConfig:
-        """Packed bits: BERT-base has 37,008 of them."""
+        """The configuration as packed bits, because BERT-base has 37,008 of them."""
         heads, units = self._split(config[None])
         return {
             "heads": np.packbits(heads[0].astype(np.bool_)).tobytes().hex(),
@@ -227,20 +228,24 @@ class Large(_Binary):
 
     def from_json(self, record: JsonConfig) -> Config:
         sizes = (self.dims.n_layers * self.dims.n_heads, self.dims.n_layers * self.dims.n_units)
-        parts = []
+        bits = []
         for name, size in zip(("heads", "units"), sizes, strict=True):
             packed = np.frombuffer(bytes.fromhex(str(record[name])), np.uint8)
             if len(packed) != -(-size // 8):
                 raise ValueError(f"{name!r} has {len(packed)} bytes where {size} bits are due")
-            parts.append(np.unpackbits(packed, count=size))
-        return np.concatenate(parts).astype(np.int64)
+            bits.append(np.unpackbits(packed, count=size))
+        return np.concatenate(bits).astype(np.int64)
 
 
 SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (Small, Medium, Layer, Large)}
 
 
 def make_space(name: str, dims: Dimensions) -> SearchSpace:
-    """The search space of that name over a network of those dimensions."""
+    """The search space of that name for a network with these dimensions.
+
+    Raises:
+        UnknownName: for a name that is not in :data:`SPACES`.
+    """
     if name not in SPACES:
         raise UnknownName("search space", name, SPACES)
     space = SPACES[name](dims)

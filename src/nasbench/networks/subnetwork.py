@@ -1,8 +1,8 @@
-"""Sub-networks of a transformer encoder: which heads and which feed-forward units are kept, and what they weigh.
+"""Sub-networks of a transformer encoder: the kept heads and feed-forward units, and the number of their parameters.
 
 Symbols of the paper (section 3): L layers, H heads of size d_h each, U feed-forward units, model width d. A sub-network
-is the pair of masks M_head in {0,1}^(L x H) and M_neuron in {0,1}^(L x U), 1 = keep. A block with no head (or no unit)
-left is skipped with its bias and LayerNorm, so it weighs nothing.
+is a pair of masks M_head in {0,1}^(L x H) and M_neuron in {0,1}^(L x U), 1 = keep. A block without a kept head or unit
+is skipped together with its bias and LayerNorm, so it has no parameters.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from nasbench.arrays import BoolArray, IntArray
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The sizes of a network that decide what its sub-networks weigh.
+    """The sizes of a network that determine the numbers of parameters of its sub-networks.
 
-    ``n_fixed_params`` counts everything outside the encoder blocks: embeddings, pooler and classifier.
+    ``n_fixed_params`` counts the parameters outside the encoder blocks: embeddings, pooler and classifier.
     """
 
     n_layers: int
@@ -33,27 +33,27 @@ class Dimensions:
 
     @property
     def n_params_per_head(self) -> int:
-        """Query, key and value rows with their biases, and the output columns, of one head."""
+        """Parameters of one head: rows of query, key and value with their biases, and columns of the output."""
         return 3 * (self.hidden_size * self.head_size + self.head_size) + self.head_size * self.hidden_size
 
     @property
     def n_params_per_unit(self) -> int:
-        """One row and one column of the feed-forward block, and one bias."""
+        """Parameters of one unit: a row and a column of the feed-forward block, and a bias."""
         return 2 * self.hidden_size + 1
 
     @property
     def n_params_per_block(self) -> int:
-        """What any non-empty block has beside heads or units: an output bias and a LayerNorm."""
+        """Parameters of a non-empty block beside its heads or units: an output bias and a LayerNorm."""
         return 3 * self.hidden_size
 
     @property
     def n_params(self) -> int:
-        """Parameters of the full network."""
+        """Number of parameters of the full network."""
         block = self.n_heads * self.n_params_per_head + self.n_units * self.n_params_per_unit
         return self.n_fixed_params + self.n_layers * (block + 2 * self.n_params_per_block)
 
     def count_params(self, head_counts: npt.ArrayLike, unit_counts: npt.ArrayLike) -> IntArray:
-        """Parameters of sub-networks, given how many heads and units each layer keeps.
+        """Numbers of parameters of sub-networks, from the numbers of heads and units that each layer keeps.
 
         Args:
             head_counts: integers, shape ``(..., n_layers)``.
@@ -61,6 +61,9 @@ class Dimensions:
 
         Returns:
             Integers, shape ``(...)``: exactly ``sum(p.numel())`` of the extracted networks.
+
+        Raises:
+            ValueError: for other shapes.
         """
         heads, units = np.asarray(head_counts, dtype=np.int64), np.asarray(unit_counts, dtype=np.int64)
         if heads.shape != units.shape or heads.shape[-1] != self.n_layers:
@@ -77,7 +80,7 @@ class Dimensions:
 
 @dataclass(frozen=True, eq=False)
 class SubNetwork:
-    """Which heads and units of each layer are kept. Immutable; equal when the masks are equal.
+    """The kept heads and units of each layer. Immutable. Sub-networks with equal masks are equal.
 
     Attributes:
         heads: ``(n_layers, n_heads)``, True = keep.
@@ -99,38 +102,42 @@ class SubNetwork:
 
     @classmethod
     def full(cls, dims: Dimensions) -> SubNetwork:
-        """Everything kept."""
+        """The sub-network that keeps all heads and units."""
         return cls(np.ones((dims.n_layers, dims.n_heads), np.bool_), np.ones((dims.n_layers, dims.n_units), np.bool_))
 
     @classmethod
     def from_counts(cls, head_counts: npt.ArrayLike, unit_counts: npt.ArrayLike, dims: Dimensions) -> SubNetwork:
-        """The first ``head_counts[l]`` heads and the first ``unit_counts[l]`` units of each layer l."""
+        """The sub-network of the first ``head_counts[l]`` heads and ``unit_counts[l]`` units of each layer l."""
         heads = np.arange(dims.n_heads) < np.asarray(head_counts)[:, None]
         units = np.arange(dims.n_units) < np.asarray(unit_counts)[:, None]
         return cls(heads, units)
 
     @cached_property
     def head_counts(self) -> IntArray:
-        """Heads kept in each layer, ``(n_layers,)``."""
+        """Number of kept heads in each layer, ``(n_layers,)``."""
         return np.asarray(self.heads.sum(axis=1), dtype=np.int64)
 
     @cached_property
     def unit_counts(self) -> IntArray:
-        """Units kept in each layer, ``(n_layers,)``."""
+        """Number of kept units in each layer, ``(n_layers,)``."""
         return np.asarray(self.units.sum(axis=1), dtype=np.int64)
 
     @property
     def n_active_layers(self) -> int:
-        """Layers that do anything at all."""
+        """Number of layers with at least one head or unit."""
         return int(((self.head_counts > 0) | (self.unit_counts > 0)).sum())
 
     def n_params(self, dims: Dimensions) -> int:
-        """Exactly ``sum(p.numel())`` of the extracted network."""
+        """Number of parameters, exactly ``sum(p.numel())`` of the extracted network.
+
+        Raises:
+            ValueError: if the masks do not fit ``dims``.
+        """
         self.check(dims)
         return int(dims.count_params(self.head_counts, self.unit_counts))
 
     def check(self, dims: Dimensions) -> None:
-        """Raise :class:`ValueError` unless the masks have the shapes that ``dims`` asks for."""
+        """Raise :class:`ValueError` unless the masks fit ``dims``."""
         heads, units = (dims.n_layers, dims.n_heads), (dims.n_layers, dims.n_units)
         if self.heads.shape != heads or self.units.shape != units:
             raise ValueError(
@@ -139,7 +146,7 @@ class SubNetwork:
 
     @cached_property
     def key(self) -> str:
-        """A short digest of the masks: the identity of the sub-network in records."""
+        """A short digest of the masks, which identifies the sub-network in records."""
         digest = hashlib.sha256(repr((self.heads.shape, self.units.shape)).encode())
         digest.update(np.packbits(self.heads).tobytes())
         digest.update(np.packbits(self.units).tobytes())

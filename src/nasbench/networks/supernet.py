@@ -1,9 +1,10 @@
-"""A super-network: a stock Hugging Face model and the means to run any of its sub-networks.
+"""A super-network: a stock Hugging Face model that can run any of its sub-networks.
 
-Three ways give the same logits. *Sliced* runs on views of the shared weights: cost falls with the size of the sub-
-network and gradients flow back to the shared weights; it is what training and search use. *Masked* puts masks over
-the full-size stock model, as published code does: slow, written independently, the oracle of the tests. *Extracted*
-is a smaller stock model of its own, for fine-tuning alone, for saving and for use.
+A sub-network can run in three ways, which give the same logits. *Sliced* passes use views of the shared weights: their
+cost falls with the size of the sub-network, and gradients flow back to the shared weights. Training and search use
+them. *Masked* passes run the full-size stock model with masks, as published code does. They are slow; the tests compare
+sliced passes with this independent implementation. *Extracted* networks are smaller stock models with weights of their
+own, for fine-tuning one sub-network, saving it and using it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from torch.nn import functional
 
 from nasbench.arrays import FloatArray
 from nasbench.data.batching import Batch
-from nasbench.networks.adapter import Adapter, head_rows
+from nasbench.networks.adapter import Adapter, shrink
 from nasbench.networks.attention import Noise, attend
-from nasbench.networks.sliced import LayerSlice, layer_slices, sliced_linear
+from nasbench.networks.sliced import LayerSlice, Slice, layer_slices, sliced_linear
 from nasbench.networks.subnetwork import SubNetwork
 
 Precision = Literal["fp32", "bf16"]
@@ -33,12 +34,13 @@ class SuperNetwork:
 
     Attributes:
         model: the stock model; its parameters are the shared weights.
-        subnetwork: what of the original network the model still holds; everything unless :meth:`extract` made it.
-        is_extracted: whether :meth:`extract` made it, so that it runs ``subnetwork`` only.
-        dims: of the original network.
+        subnetwork: the heads and units of the original network that the model holds; all of them unless
+            :meth:`extract` made this network.
+        is_extracted: whether :meth:`extract` made this network. If so, it can only run ``subnetwork``.
+        dims: dimensions of the original network.
         name: the name under which a run saves these weights.
-        precision: what passes compute in. Parameters, gradients and optimizer stay fp32.
-        noise: of the current training step, draws dropout; None in evaluation.
+        precision: precision of the passes. Parameters, gradients and optimizer state are always fp32.
+        noise: draws the dropout of the current training step; None in evaluation.
     """
 
     def __init__(
@@ -62,17 +64,17 @@ class SuperNetwork:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What hidden states are computed in."""
+        """Data type of hidden states."""
         return torch.float32 if self._copies is None else torch.bfloat16
 
     def slices(self, subnetwork: SubNetwork | None = None) -> list[LayerSlice]:
-        """The active part of each layer.
+        """The active heads and units of each layer.
 
         Args:
-            subnetwork: None for everything the model holds.
+            subnetwork: None for all that the model holds.
 
         Raises:
-            ValueError: if the masks do not fit, or the model no longer holds that sub-network.
+            ValueError: if the masks do not fit the network, or for any other sub-network of an extracted network.
         """
         if self._copies is not None and self._copies.are_stale():
             self._copies.refresh()
@@ -82,30 +84,30 @@ class SuperNetwork:
         if not self.is_extracted:
             return layer_slices(subnetwork, self.dims.head_size, self.device)
         if subnetwork != self.subnetwork:
-            raise ValueError("an extracted network runs only the sub-network it was extracted as")
-        # What is left is contiguous: as many heads and units as were kept.
+            raise ValueError("an extracted network can only run the sub-network that was extracted")
+        # The kept heads and units are contiguous in the extracted network.
         packed = SubNetwork.from_counts(subnetwork.head_counts, subnetwork.unit_counts, self.dims)
         return layer_slices(packed, self.dims.head_size, self.device)
 
     # -- the sliced pass ---------------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch, subnetwork: SubNetwork | None = None) -> Tensor:
-        """Logits of a sub-network, ``(n, n_logits)``, or ``(n, n_choices)`` for multiple choice; fp32."""
+        """Logits of a sub-network in fp32: ``(n, n_logits)``, or ``(n, n_choices)`` for multiple choice."""
         return self.classify(self.encode(self.embed(batch), batch.attention_mask, self.slices(subnetwork)))
 
     def refresh(self) -> None:
-        """Make lower-precision copies follow the parameters.
+        """Update the lower-precision copies of the parameters.
 
-        Needed only after a change that autograd does not see, one through ``parameter.data``: others are noticed.
+        Only needed after changes that autograd does not see, through ``parameter.data``. Other changes are detected.
         """
         if self._copies is not None:
             self._copies.refresh()
 
     def embed(self, batch: Batch, words: Tensor | None = None) -> Tensor:
-        """Embeddings ``(n_sequences, length, d)`` before dropout; the same for every sub-network of a step.
+        """Embeddings ``(n_sequences, length, d)`` before dropout. All sub-networks of a step share them.
 
         Args:
-            words: word vectors, where the caller has looked them up.
+            words: word vectors ``(n_sequences, length, d)`` if the caller has already looked them up.
         """
         if words is None:
             words = self.adapter.word_embeddings(batch.input_ids)
@@ -114,99 +116,102 @@ class SuperNetwork:
     def encode(self, hidden: Tensor, mask: Tensor | None, slices: list[LayerSlice]) -> Tensor:
         """Hidden state of the first token after all layers, ``(n_sequences, d)``.
 
-        The classifier reads the first token only, and only attention moves information between tokens. So from the
-        last attention block on, all else is computed for the first token alone; the result is the same.
+        The classifier reads only the first token, and only attention moves information between tokens. So everything
+        after the keys and values of the last attention block is computed for the first token only. The result is the
+        same.
 
         Args:
             hidden: embeddings ``(n_sequences, length, d)``.
             mask: ``(n_sequences, length)``, True = a token; None if nothing is padded.
         """
         hidden = self.dropout(hidden)
-        last_attention = max((i for i, part in enumerate(slices) if part.head_rows is not None), default=-1)
-        for i, part in enumerate(slices):
+        with_heads = [i for i, layer_slice in enumerate(slices) if layer_slice.head_rows is not None]
+        last_attention = max(with_heads, default=-1)
+        for i, layer_slice in enumerate(slices):
             if i > last_attention:
                 hidden = hidden[:, :1]
-            if part.head_rows is not None:
-                hidden = self._attention(i, part, hidden, mask, first_only=i == last_attention)
-            if part.units is not None:
-                hidden = self._feed_forward(i, part, hidden)
+            if layer_slice.head_rows is not None:
+                hidden = self._attention(i, layer_slice, hidden, mask, first_only=i == last_attention)
+            if layer_slice.units is not None:
+                hidden = self._feed_forward(i, layer_slice, hidden)
         return hidden[:, 0]
 
     def encode_depths(self, hidden: Tensor, mask: Tensor | None, slices: list[LayerSlice]) -> Tensor:
-        """Hidden state of the first token at every depth 0, 1, ..., L of one pass: ``(L + 1, n_sequences, d)``.
+        """Hidden states of the first token at all depths 0, 1, ..., L from one pass: ``(L + 1, n_sequences, d)``.
 
-        Entry l is what :meth:`encode` gives for the first l layers of ``slices``.
+        Entry l equals the result of :meth:`encode` for the first l layers of ``slices``.
         """
         hidden = self.dropout(hidden)
         states = [hidden[:, 0]]
-        for i, part in enumerate(slices):
-            if i + 1 == len(slices):
-                hidden = self._layer(i, part, hidden, mask, first_only=True)
-            else:
-                hidden = self._layer(i, part, hidden, mask, first_only=False)
+        for i, layer_slice in enumerate(slices):
+            hidden = self._layer(i, layer_slice, hidden, mask, first_only=i + 1 == len(slices))
             states.append(hidden[:, 0])
         return torch.stack(states)
 
-    def _layer(self, i: int, part: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool) -> Tensor:
-        if part.head_rows is not None:
-            hidden = self._attention(i, part, hidden, mask, first_only)
+    def _layer(self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool) -> Tensor:
+        if layer_slice.head_rows is not None:
+            hidden = self._attention(i, layer_slice, hidden, mask, first_only)
         elif first_only:
             hidden = hidden[:, :1]
-        return hidden if part.units is None else self._feed_forward(i, part, hidden)
+        return hidden if layer_slice.units is None else self._feed_forward(i, layer_slice, hidden)
 
     def classify(self, first_token: Tensor) -> Tensor:
-        """Logits from the last hidden state of the first token; always in fp32."""
+        """Logits in fp32 from the last hidden state of the first token, ``(n_sequences, d)``."""
         logits = self.adapter.classify(first_token.float())
         return logits.view(-1, self.n_choices) if self.adapter.is_multiple_choice else logits
 
-    def _attention(self, i: int, part: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool) -> Tensor:
-        context = self.context(i, part, hidden, mask, first_only)
-        return self.attention_output(i, part, context, hidden[:, :1] if first_only else hidden)
+    def _attention(
+        self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool
+    ) -> Tensor:
+        context = self.context(i, layer_slice, hidden, mask, first_only)
+        return self.attention_output(i, layer_slice, context, hidden[:, :1] if first_only else hidden)
 
-    def _feed_forward(self, i: int, part: LayerSlice, hidden: Tensor) -> Tensor:
-        return self.feed_forward_output(i, part, self.inner(i, part, hidden), hidden)
+    def _feed_forward(self, i: int, layer_slice: LayerSlice, hidden: Tensor) -> Tensor:
+        return self.feed_forward_output(i, layer_slice, self.inner(i, layer_slice, hidden), hidden)
 
     def context(
-        self, i: int, part: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool = False
+        self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool = False
     ) -> Tensor:
-        """What the active heads of layer i put out: ``(n, length, heads * size)``, length 1 if ``first_only``."""
+        """Outputs of the active heads of layer i: ``(n, length, heads * size)``; length is 1 if ``first_only``."""
         block = self.adapter.attention(i)
         assert block is not None
-        assert part.head_rows is not None
-        rows, asking = part.head_rows, hidden[:, :1] if first_only else hidden
-        query = self._heads(self._linear(asking, block.query, rows, by_rows=True), part.n_heads)
-        key = self._heads(self._linear(hidden, block.key, rows, by_rows=True), part.n_heads)
-        value = self._heads(self._linear(hidden, block.value, rows, by_rows=True), part.n_heads)
+        assert layer_slice.head_rows is not None
+        rows, queried = layer_slice.head_rows, hidden[:, :1] if first_only else hidden
+        query = self._heads(self._linear(queried, block.query, rows, by_rows=True), layer_slice.n_heads)
+        key = self._heads(self._linear(hidden, block.key, rows, by_rows=True), layer_slice.n_heads)
+        value = self._heads(self._linear(hidden, block.value, rows, by_rows=True), layer_slice.n_heads)
         context = attend(query, key, value, mask, self.noise, self.adapter.attention_dropout)
         return context.transpose(1, 2).flatten(2)
 
-    def attention_output(self, i: int, part: LayerSlice, context: Tensor, residual: Tensor) -> Tensor:
-        """Hidden states ``(n, length, d)`` behind the attention block of layer i, from :meth:`context`."""
+    def attention_output(self, i: int, layer_slice: LayerSlice, context: Tensor, residual: Tensor) -> Tensor:
+        """Hidden states ``(n, length, d)`` after the attention block of layer i, from the result of :meth:`context`."""
         block = self.adapter.attention(i)
         assert block is not None
-        assert part.head_rows is not None
-        output = self._linear(context, block.output, part.head_rows, by_rows=False)
+        assert layer_slice.head_rows is not None
+        output = self._linear(context, block.output, layer_slice.head_rows, by_rows=False)
         return self._norm(self.dropout(output) + residual, block.norm)
 
-    def inner(self, i: int, part: LayerSlice, hidden: Tensor) -> Tensor:
+    def inner(self, i: int, layer_slice: LayerSlice, hidden: Tensor) -> Tensor:
         """Activations of the active units of layer i: ``(n, length, units)``."""
         block = self.adapter.feed_forward(i)
         assert block is not None
-        assert part.units is not None
-        activations: Tensor = block.activation(self._linear(hidden, block.intermediate, part.units, by_rows=True))
+        assert layer_slice.units is not None
+        activations: Tensor = block.activation(
+            self._linear(hidden, block.intermediate, layer_slice.units, by_rows=True)
+        )
         return activations
 
-    def feed_forward_output(self, i: int, part: LayerSlice, inner: Tensor, residual: Tensor) -> Tensor:
-        """Hidden states ``(n, length, d)`` behind the feed-forward block of layer i, from :meth:`inner`."""
+    def feed_forward_output(self, i: int, layer_slice: LayerSlice, inner: Tensor, residual: Tensor) -> Tensor:
+        """Hidden states ``(n, length, d)`` after the feed-forward block of layer i, from the units of :meth:`inner`."""
         block = self.adapter.feed_forward(i)
         assert block is not None
-        assert part.units is not None
-        output = self._linear(inner, block.output, part.units, by_rows=False)
+        assert layer_slice.units is not None
+        output = self._linear(inner, block.output, layer_slice.units, by_rows=False)
         return self._norm(self.dropout(output) + residual, block.norm)
 
-    def _linear(self, x: Tensor, layer: nn.Linear, part: Any, by_rows: bool) -> Tensor:
+    def _linear(self, x: Tensor, layer: nn.Linear, kept: Slice, by_rows: bool) -> Tensor:
         values, shift = (layer.weight, layer.bias) if self._copies is None else self._copies[layer]
-        return sliced_linear(x, layer, part, by_rows, values, shift)
+        return sliced_linear(x, layer, kept, by_rows, values, shift)
 
     def _heads(self, x: Tensor, n_heads: int) -> Tensor:
         """``(n, length, heads * size)`` to ``(n, heads, length, size)``."""
@@ -217,7 +222,7 @@ class SuperNetwork:
         return functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
 
     def dropout(self, x: Tensor) -> Tensor:
-        """Drop out hidden states in training, by the present step's :attr:`noise`."""
+        """Hidden states after dropout, drawn by :attr:`noise`; unchanged in evaluation."""
         return x if self.noise is None else self.noise.dropout(x, self.adapter.hidden_dropout)
 
     # -- the masked pass ---------------------------------------------------------------------------------------------
@@ -226,10 +231,10 @@ class SuperNetwork:
         self, batch: Batch, subnetwork: SubNetwork | None = None,
         head_mask: Tensor | None = None, unit_mask: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """The same logits from the full-size stock model with masks over heads and units. Always fp32.
+        """The logits of :meth:`forward`, from the full-size stock model with masks over heads and units. Always fp32.
 
         Args:
-            subnetwork: which blocks exist at all; those without a head or unit are skipped.
+            subnetwork: blocks without a kept head or unit are skipped.
             head_mask: ``(n_layers, n_heads)``, real values that multiply head outputs; defaults to the sub-network's
                 own mask. Gradients flow to it.
             unit_mask: ``(n_layers, n_units)``, likewise for unit activations.
@@ -250,7 +255,7 @@ class SuperNetwork:
             return self.stock_logits(batch)
 
     def stock_logits(self, batch: Batch) -> Tensor:
-        """Logits of the stock model as it stands."""
+        """Logits of the stock model, without slices or masks."""
         inputs = {"input_ids": batch.input_ids, "token_type_ids": batch.token_type_ids}
         inputs["attention_mask"] = (
             torch.ones_like(batch.input_ids) if batch.attention_mask is None else batch.attention_mask.long()
@@ -262,9 +267,12 @@ class SuperNetwork:
     # -- the extracted network ---------------------------------------------------------------------------------------
 
     def extract(self, subnetwork: SubNetwork, name: str | None = None) -> SuperNetwork:
-        """A physically smaller copy: a stock model that holds this sub-network only.
+        """A smaller stock model that holds only this sub-network.
 
-        Its parameters are copies; ``sum(p.numel())`` equals ``subnetwork.n_params(dims)``.
+        Its parameters are copies. Their number, ``sum(p.numel())``, equals ``subnetwork.n_params(dims)``.
+
+        Raises:
+            ValueError: if the masks do not fit the network, or if this network is itself extracted.
         """
         subnetwork.check(self.dims)
         if self.is_extracted:
@@ -276,11 +284,12 @@ class SuperNetwork:
         return network
 
     def scaled(self, head_scales: FloatArray, unit_scales: FloatArray, name: str) -> SuperNetwork:
-        """A copy with real-valued masks folded into the output projections, so that pruned networks keep them.
+        """A copy with real-valued masks multiplied into the output projections, so that sub-networks keep the masks.
 
         Args:
-            head_scales: ``(n_layers, n_heads)``, multiplies what each head adds.
-            unit_scales: ``(n_layers, n_units)``, multiplies each unit's activation.
+            head_scales: ``(n_layers, n_heads)``, factors of the outputs of the heads.
+            unit_scales: ``(n_layers, n_units)``, factors of the activations of the units.
+            name: name of the copy.
         """
         network = self.copy(name)
         with torch.no_grad():
@@ -296,14 +305,14 @@ class SuperNetwork:
         return network
 
     def copy(self, name: str | None = None) -> SuperNetwork:
-        """An independent copy of the weights."""
+        """A network with a copy of the weights."""
         held = self.subnetwork if self.is_extracted else None
         network = SuperNetwork(copy.deepcopy(self.model), self.precision, name or self.name, held, self.dims)
         network.n_choices = self.n_choices
         return network
 
     def renamed(self, name: str) -> SuperNetwork:
-        """The same weights under another name, for what is saved of a training that goes on."""
+        """A network that shares these weights under another name, for saving them in the course of a training."""
         network = copy.copy(self)
         network.name = name
         return network
@@ -313,45 +322,17 @@ class SuperNetwork:
         return cast(Iterable[nn.Parameter], self.model.parameters())
 
     def fingerprint(self) -> int:
-        """A sum over the bits of all parameters: other weights give, but for chance, another one."""
+        """A checksum of the bits of all parameters. Different weights have different checksums, except by chance."""
         with torch.no_grad():
             return int(torch.stack([p.contiguous().view(torch.int32).sum() for p in self.parameters()]).sum())
 
     def count_params(self) -> int:
-        """Parameters that the model physically holds."""
+        """Number of parameters that the model holds."""
         return sum(p.numel() for p in self.parameters())
 
 
-def shrink(adapter: Adapter, subnetwork: SubNetwork, head_size: int) -> None:
-    """Cut a stock model down to a sub-network, in place. Works on the meta device too."""
-    for i in range(len(adapter.layers)):
-        attention, feed_forward = adapter.attention(i), adapter.feed_forward(i)
-        heads = torch.from_numpy(np.flatnonzero(subnetwork.heads[i]))
-        units = torch.from_numpy(np.flatnonzero(subnetwork.units[i]))
-        if attention is not None and len(heads) == 0:
-            adapter.skip_attention(i)
-        elif attention is not None:
-            rows = head_rows(heads, head_size)
-            for projection in (attention.query, attention.key, attention.value):
-                _keep(projection, rows, dim=0)
-            _keep(attention.output, rows, dim=1)
-        if feed_forward is not None and len(units) == 0:
-            adapter.skip_feed_forward(i)
-        elif feed_forward is not None:
-            _keep(feed_forward.intermediate, units, dim=0)
-            _keep(feed_forward.output, units, dim=1)
-
-
-def _keep(layer: nn.Linear, indices: Tensor, dim: int) -> None:
-    indices = indices.to(layer.weight.device)
-    layer.weight = nn.Parameter(layer.weight.detach().index_select(dim, indices))
-    if dim == 0:
-        layer.bias = nn.Parameter(layer.bias.detach().index_select(0, indices))
-    layer.out_features, layer.in_features = layer.weight.shape
-
-
 def _mask_block(hooks: ExitStack, block: nn.Module, scale: Tensor, skip: bool) -> None:
-    """Hook a stock output block: scale what enters its projection, or pass its residual input through unchanged."""
+    """Hook a stock output block: scale the input of its projection, or return its residual input unchanged."""
     if skip:
         handle = block.register_forward_hook(lambda _module, inputs, _output: inputs[1])
     else:
@@ -361,7 +342,7 @@ def _mask_block(hooks: ExitStack, block: nn.Module, scale: Tensor, skip: bool) -
 
 
 class _LowPrecisionCopies:
-    """bf16 copies of all linear layers' weights and biases, cast once a step instead of once a pass and slice."""
+    """bf16 copies of the weights and biases of all linear layers, cast once per step instead of once per pass."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -380,7 +361,7 @@ class _LowPrecisionCopies:
         self._seen = self._versions()
 
     def are_stale(self) -> bool:
-        """Whether a parameter was changed or replaced since the last refresh, as far as autograd knows."""
+        """Whether a parameter has been replaced since the last refresh, or changed in a way that autograd sees."""
         return self._versions() != self._seen
 
     def _versions(self) -> list[tuple[int, int]]:

@@ -22,10 +22,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from nasbench.errors import NasbenchError, UserError, first_line
-from nasbench.networks.adapter import Adapter
+from nasbench.networks.adapter import Adapter, shrink
 from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
-from nasbench.networks.supernet import shrink
 from nasbench.records.checkpoints import Checkpoints
 from nasbench.records.record import Evaluation, RecordError, RunFolder, RunRecord, write_atomically
 from nasbench.search.pareto import pareto_mask
