@@ -1,7 +1,7 @@
-"""A results folder as two tidy frames: runs and evaluations, with everything odd about them named.
+"""A results folder as two tidy frames, runs and evaluations, with a finding for every oddity.
 
-Reading never stops at a bad record: what cannot be read or trusted is left out and becomes a :class:`Finding`. Files
-are parsed whole and validated as columns, because a record may have 10^5 lines and a results folder 10^6.
+Reading never stops at a bad record: a record that cannot be read or trusted is left out and becomes a :class:`Finding`.
+Files are parsed and validated by column, because a record may have 10^5 lines and a results folder 10^6.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from nasbench.analysis.reading.entries import name_entries, set_options
 from nasbench.analysis.reading.evaluation_file import empty_table, read_evaluation_file
 from nasbench.arrays import BoolArray
 from nasbench.errors import UserError
@@ -42,8 +39,7 @@ RUN_LEVEL = (
     "options_digest",
     "suite_version",
 )
-"""Text columns of the runs that the evaluations repeat, as categories."""
-
+"""Text columns of the runs that the evaluations repeat as categories."""
 
 _RUN_TYPES = {
     **dict.fromkeys(RUN_LEVEL, "str"),
@@ -67,20 +63,17 @@ _RUN_TYPES = {
     "charged_s": "object",
     "uncharged_s": "object",
 }
-"""Columns of the runs in their order, so that a frame of no runs has them too."""
-
-
-_WORD = re.compile(r"(?!(?:true|false|null|NaN|Infinity)$)[A-Za-z][\w.+-]*")
-"""Text that cannot be taken for another JSON value, nor for a part of a list of options."""
+"""Columns of the runs, in order. A frame without runs has them too."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the results that a reader must know.
+    """A remark on a record that a reader must know.
 
     Attributes:
-        place: the run folder relative to the results folder, with file and line where known.
-        damage: whether a record is broken or contradicts another one; a run that merely failed or has not ended is not.
+        place: the run folder, relative to the results folder.
+        message: the remark, with file and line if known.
+        damage: whether the record is broken or contradicts another record. A failed or unfinished run is no damage.
     """
 
     place: str
@@ -93,25 +86,27 @@ class Finding:
 
 @dataclass(frozen=True)
 class Results:
-    """What a results folder holds.
+    """The contents of a results folder.
 
     Attributes:
-        runs: one row a run, sorted by folder, index 0, 1, 2, ...; columns ``run`` (folder relative to the results
-            folder), ``task, model, track, device_class, space, method, searcher, seed, suite_version, metric,
-            n_params_full, budget_s, max_evaluations, status, reason, started_at`` as recorded; ``algorithm``
-            (``ws-nas/ehvi``); ``scenario`` (``task/model/device_class``: what may be compared); ``entry`` (algorithm,
-            space and whatever tells it apart, see :func:`name_entries`; no two runs share entry, scenario and
-            seed); ``options`` (JSON text, without those that are None), ``options_digest``; ``official`` (bool);
-            ``budget_s`` is NaN where only ``max_evaluations`` ends the run;
-            ``elapsed_s`` (charged, at the last evaluation), ``n_evaluations``, ``n_failed``; and as Python objects
-            ``unofficial`` (list), ``changed_options`` (dict or None) and ``dimensions, provenance, charged_s,
-            uncharged_s`` (dicts).
-        evaluations: one row an evaluation, in the order of runs and of evaluation; ``run_row`` (row of its run in
-            ``runs``), ``index, error, params, n_params, test_error, elapsed_s, status, latency_ms, n_duplicates,
-            epochs, key, weights, reason, config`` (text to show, ``heads=3, units=100, layers=2``), ``metric.<name>``
-            and ``test_metric.<name>``; ``seed``, ``official``, ``budget_s`` and the columns :data:`RUN_LEVEL` of its
-            run. Not every results folder has all metrics; what a run does not have is NaN.
-        findings: everything that was left out, and why; failed and unfinished runs.
+        runs: one row per run, sorted by folder, index 0, 1, 2, .... No two runs share entry, scenario and seed.
+            Columns: ``run`` (folder relative to the results folder);
+            ``task, model, track, device_class, space, method, searcher, seed, suite_version, metric, n_params_full,
+            max_evaluations, status, reason, started_at`` as recorded;
+            ``budget_s``, NaN if only ``max_evaluations`` ends the run;
+            ``algorithm`` (``ws-nas/ehvi``); ``scenario`` (``task/model/device_class``);
+            ``entry``, see :func:`~nasbench.analysis.reading.entries.name_entries`;
+            ``options`` (JSON text, without options that are None) and ``options_digest``; ``official`` (bool);
+            ``elapsed_s`` (charged seconds at the last evaluation), ``n_evaluations``, ``n_failed``;
+            and as Python objects ``unofficial`` (list), ``changed_options`` (dict or None) and ``dimensions,
+            provenance, charged_s, uncharged_s`` (dicts).
+        evaluations: one row per evaluation, in the order of the runs and of their evaluations. Columns:
+            ``run_row`` (row of the run in ``runs``);
+            ``index, error, params, n_params, test_error, elapsed_s, status, latency_ms, n_duplicates, epochs, key,
+            weights, reason`` as recorded; ``config`` as text (``heads=3, units=100, layers=2``);
+            ``metric.<name>`` and ``test_metric.<name>`` for all metrics of the folder, NaN if a run does not have one;
+            and ``seed, official, budget_s`` and the columns :data:`RUN_LEVEL` of the run.
+        findings: records, runs and evaluations that were left out, with the reason; failed and unfinished runs.
     """
 
     runs: pd.DataFrame
@@ -120,7 +115,7 @@ class Results:
 
     @property
     def warnings(self) -> list[str]:
-        """The findings as lines of text."""
+        """The findings, one line of text each."""
         return [str(finding) for finding in self.findings]
 
     @property
@@ -129,10 +124,13 @@ class Results:
         return int(any(finding.damage for finding in self.findings))
 
     def select(self, keep: npt.ArrayLike) -> Results:
-        """The results of some runs only; the findings stay.
+        """The results of the selected runs, with all findings.
 
         Args:
-            keep: ``(n_runs,)`` bool, a row of ``runs`` each.
+            keep: ``(n_runs,)`` bool, in the order of ``runs``.
+
+        Raises:
+            ValueError: if the length of ``keep`` is not the number of runs.
         """
         mask: BoolArray = np.asarray(keep, dtype=np.bool_)
         if mask.shape != (len(self.runs),):
@@ -146,23 +144,28 @@ class Results:
         return Results(self.runs[mask].reset_index(drop=True), evaluations, self.findings)
 
     def finished(self) -> Results:
-        """Without runs that have not ended. Failed ones stay: what they had reported by then counts."""
+        """The results of runs that have ended. Evaluations before a failure count, so failed runs stay."""
         return self.select(self.runs["status"].to_numpy() != "running")
 
     def official(self) -> Results:
-        """The finished official runs: what the leaderboard counts."""
+        """The results of finished official runs, which the leaderboard counts."""
         finished = self.runs["status"].to_numpy() != "running"
         return self.select(finished & self.runs["official"].to_numpy(dtype=np.bool_))
 
 
 def read_results(folder: Path) -> Results:
-    """All runs below a folder.
+    """Read all runs below a folder. A folder without runs gives two empty frames.
+
+    Args:
+        folder: the results folder.
 
     Raises:
-        UserError: if there is no such folder. A folder without runs is no error: both frames are empty.
+        UserError: if there is no such folder.
     """
     if not folder.is_dir():
-        raise UserError(f"no results folder {folder}; make runs with 'nasbench run' or name another with --results")
+        raise UserError(
+            f"no results folder {folder}; make runs with 'nasbench run' or name another folder with --results"
+        )
     findings: list[Finding] = []
     records: list[tuple[str, RunRecord]] = []
     tables: list[pa.Table] = []
@@ -171,12 +174,12 @@ def read_results(folder: Path) -> Results:
         name = _encodable(path.relative_to(folder).as_posix())
         try:
             record = RunFolder(path).read_run()
-            identity = _told_apart(record.identity)
+            identity = _identity_text(record.identity)
             if identity in seen:
                 raise RecordError(f"the same identity as {seen[identity]}; left out")
             table, oddities = read_evaluation_file(path / RunFolder.EVALUATIONS, record)
         except RecordError as error:
-            # RecordError starts with the full path; the place says it already, and the same on every machine.
+            # The message starts with the full path. The place says it already, and is the same on every machine.
             findings.append(Finding(name, _encodable(str(error).removeprefix(f"{path}/")), damage=True))
             continue
         except RecursionError:
@@ -193,7 +196,7 @@ def read_results(folder: Path) -> Results:
 
 
 def _without_collisions(results: Results) -> Results:
-    """The results with one run in every place: names from strangers can coincide where the identities differ."""
+    """The results with one run per entry, scenario and seed. Odd names can coincide although identities differ."""
     runs = results.runs
     place = ["entry", "scenario", "seed"]
     again = runs.duplicated(place).to_numpy(dtype=np.bool_)
@@ -209,15 +212,15 @@ def _without_collisions(results: Results) -> Results:
     return dataclasses.replace(results.select(~again), findings=(*results.findings, *found))
 
 
-def _told_apart(identity: Identity) -> str:
-    """Equal for two records of one run, however they write an option that is not set, or a budget of 100."""
+def _identity_text(identity: Identity) -> str:
+    """Equal text for two records of one run, even if they write unset options or the number 100 differently."""
     budget_s = None if identity.budget_s is None else float(identity.budget_s)
-    fields = dataclasses.asdict(identity) | {"options": _set_options(identity.options), "budget_s": budget_s}
+    fields = dataclasses.asdict(identity) | {"options": set_options(identity.options), "budget_s": budget_s}
     return json.dumps(fields, sort_keys=True)
 
 
 def _encodable(text: str) -> str:
-    """Text that may come from a damaged file or a folder's name, with what has no UTF-8 form escaped."""
+    """Text from a damaged file or a folder's name, with characters escaped that have no UTF-8 form."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -236,7 +239,7 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
     rows = []
     for (name, record), table in zip(records, tables, strict=True):
         identity = record.identity
-        options = json.dumps(_set_options(identity.options), sort_keys=True)
+        options = json.dumps(set_options(identity.options), sort_keys=True)
         elapsed = table["elapsed_s"]
         rows.append(
             {
@@ -279,111 +282,13 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
     return runs
 
 
-def name_entries(runs: pd.DataFrame) -> list[str]:
-    """A name for what competes: equal names are comparable runs of one entry, different ones are not.
-
-    The name is ``algorithm@space``. Differences from the usual run follow in brackets: each changed option (as JSON, or
-    ``name unset``), the budget if it is not the scenario's, and a limit on the evaluations. An option is changed if the
-    record says so in ``changed_options``, or if it differs from the algorithm's default, see :func:`_default_options`.
-
-    Args:
-        runs: columns ``run, algorithm, space, scenario, options, changed_options, budget_s, max_evaluations, seed``.
-    """
-    defaults = {algorithm: _default_options(group) for algorithm, group in runs.groupby("algorithm")}
-    limited = runs[runs["budget_s"].notna()]
-    usual_budget = {scenario: _usual_budget(group) for scenario, group in limited.groupby("scenario")}
-    names = []
-    for row in runs.to_dict("records"):
-        default = defaults[row["algorithm"]]
-        own = _flat(json.loads(row["options"]))
-        changed = _flat(row["changed_options"] or {})
-        marks = [
-            f"{key}={own[key]}" if key in own else f"{key} unset"
-            for key in sorted(default | own | changed)
-            if own.get(key) != default.get(key) or key in changed
-        ]
-        if not pd.isna(row["budget_s"]) and row["budget_s"] != usual_budget[row["scenario"]]:
-            marks.append(f"budget_s={row['budget_s']:.15g}")
-        if not pd.isna(row["max_evaluations"]):
-            marks.append(f"max_evaluations={row['max_evaluations']}")
-        names.append(f"{row['algorithm']}@{row['space']}" + (f" [{', '.join(marks)}]" if marks else ""))
-    return names
-
-
-def _default_options(runs: pd.DataFrame) -> dict[str, str]:
-    """The default options of one algorithm, flat.
-
-    They are the options of the runs whose ``changed_options`` is empty. A record without ``changed_options`` counts as
-    such a run if its folder's name has no digest. Without any such run, the options that most runs have are taken, and
-    those that a run did not change replace them.
-    """
-    changes = [None if changed is None else _flat(changed) for changed in runs["changed_options"]]
-    has_defaults = [
-        plain if changed is None else not changed for changed, plain in zip(changes, _has_no_digest(runs), strict=True)
-    ]
-    if any(has_defaults):
-        return _flat(json.loads(_most_frequent(runs.loc[has_defaults, "options"])))
-    default = _flat(json.loads(_most_frequent(runs["options"])))
-    for text, changed in zip(runs["options"], changes, strict=True):
-        if changed is not None:
-            own = _flat(json.loads(text))
-            default = {key: value for key, value in default.items() if key in own or key in changed}
-            default |= {key: value for key, value in own.items() if key not in changed}
-    return default
-
-
-def _usual_budget(runs: pd.DataFrame) -> Any:
-    """The budget of the runs whose folder's name has no digest, else the most frequent budget."""
-    plain = _has_no_digest(runs)
-    return _most_frequent(runs.loc[plain, "budget_s"] if any(plain) else runs["budget_s"])
-
-
-def _has_no_digest(runs: pd.DataFrame) -> list[bool]:
-    """Whether the name of each run's folder has no digest, which the runner adds for changed options or budget."""
-    names = runs["run"].astype(str)
-    return [str(name).endswith(f"_seed{seed}") for name, seed in zip(names, runs["seed"], strict=True)]
-
-
-def _most_frequent(values: pd.Series[Any]) -> Any:
-    """The most frequent value; of equally frequent ones the smallest."""
-    counts = Counter(values.tolist())
-    return min(counts, key=lambda value: (-counts[value], value))
-
-
-def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Options by ``outer.inner`` name, their values as they are shown."""
-    flat: dict[str, str] = {}
-    for key, value in options.items():
-        if isinstance(value, dict):
-            flat |= _flat(cast("dict[str, Any]", value), f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = _shown(value)
-    return flat
-
-
-def _shown(value: Any) -> str:
-    """A value as JSON, so that 1 and "1" differ; a word that can be nothing else goes without its quotes."""
-    if isinstance(value, str) and _WORD.fullmatch(value):
-        return value
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _set_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that say something.
-
-    None leaves a value as the task or the model declares it, and so does a record that has no such option yet.
-    """
-    kept = {key: _set_options(value) if isinstance(value, dict) else value for key, value in options.items()}
-    return {key: value for key, value in kept.items() if value is not None and value != {}}
-
-
 def _evaluations_frame(runs: pd.DataFrame, tables: list[pa.Table]) -> pd.DataFrame:
-    """The tables one below the other. ``tables`` is emptied: they and the frame would not both fit into memory."""
+    """All evaluations in one frame. Empties ``tables``: the tables and the frame may not both fit into memory."""
     lengths = [len(table) for table in tables]
     rows = np.repeat(np.arange(len(tables), dtype=np.int32), lengths)
     table = pa.concat_tables(tables, promote_options="default") if tables else empty_table()
     tables.clear()
-    # A column at a time: pandas would keep texts as they were parsed, in 1,000 pieces with room to grow.
+    # Combine column by column: otherwise pandas keeps each text column in 1,000 pieces, each with room to grow.
     columns = {}
     for name in table.column_names:
         columns[name] = table[name].combine_chunks()

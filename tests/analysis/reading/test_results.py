@@ -1,4 +1,4 @@
-"""Reading a results folder: what is right in it is read, what is wrong is named."""
+"""Reading a results folder: valid records are read, and every oddity becomes a finding."""
 
 import dataclasses
 import json
@@ -10,59 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.generated_results import DIMENSIONS, Entry, Plan, write_results
+from support.generated_results import DIMENSIONS
+from support.record_edits import copy_run, edit_identity, edit_line, edit_lines, edit_run, first_run, put_bytes
 
-from nasbench.analysis.reading.results import RUN_LEVEL, Results, name_entries, read_results
-from nasbench.analysis.scoring.scores import block_table, score
+from nasbench.analysis.reading.results import RUN_LEVEL, Results, read_results
 from nasbench.errors import UserError
 from nasbench.records.record import Evaluation, RunFolder
 from nasbench.records.schema import SCHEMA_VERSION
 
-PLAN = Plan([Entry("ws-nas", "ehvi"), Entry("rfp", space="large")], tasks=["rte"], seeds=range(3), n_evaluations=8)
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_results(tmp_path, PLAN)
-    return tmp_path
-
-
-def first_run(folder: Path) -> Path:
-    return folder / "rte/bert-base-cased/rfp_large_gpu_seed0"
-
-
-def edit_run(path: Path, **changes: object) -> None:
-    data = json.loads((path / RunFolder.RUN).read_text())
-    (path / RunFolder.RUN).write_text(json.dumps({**data, **changes}))
-
-
-def edit_identity(path: Path, **changes: object) -> None:
-    edit_run(path, identity={**json.loads((path / RunFolder.RUN).read_text())["identity"], **changes})
-
-
-def edit_line(path: Path, line: int, **changes: object) -> None:
-    lines = (path / RunFolder.EVALUATIONS).read_text().splitlines()
-    lines[line] = json.dumps({**json.loads(lines[line]), **changes})
-    (path / RunFolder.EVALUATIONS).write_text("\n".join(lines) + "\n")
-
-
-def edit_lines(path: Path, **changes: object) -> None:
-    for line in range(PLAN.n_evaluations):
-        edit_line(path, line, **changes)
-
-
-def put_bytes(path: Path, old: bytes, new: bytes) -> None:
-    file = path / RunFolder.EVALUATIONS
-    assert old in file.read_bytes()
-    file.write_bytes(file.read_bytes().replace(old, new, 1))
-
-
-def copy_run(source: Path, target: Path) -> Path:
-    shutil.copytree(source, target)
-    return target
-
-
-def test_frames_hold_what_the_records_say(folder: Path) -> None:
+def test_frames_equal_the_records(folder: Path) -> None:
     results = read_results(folder)
     assert results.findings == ()
     assert results.exit_code == 0
@@ -84,36 +41,6 @@ def test_frames_hold_what_the_records_say(folder: Path) -> None:
             assert read["seed"] == record.identity.seed
         assert run["algorithm"] == record.identity.algorithm
         assert run["elapsed_s"] == 7200.0
-
-
-def test_entries_are_told_apart_by_what_differs(tmp_path: Path) -> None:
-    changed = {"strategy": "kd", "searcher": {"n": 3}}
-    usual = {"strategy": "full", "searcher": {"n": 3}}
-    plan = Plan(
-        [
-            Entry("ws-nas", "ehvi", options=usual),
-            Entry("ws-nas", "ehvi", options=changed, changed_options=True),
-            Entry("ws-nas", "ehvi", space="medium", options=usual),
-        ],
-        tasks=["rte"],
-        seeds=[0],
-        n_evaluations=3,
-    )
-    write_results(tmp_path, plan)
-    write_results(tmp_path, dataclasses.replace(plan, tasks=["mrpc"], budget_s=60.0))
-    found = read_results(tmp_path)
-    assert sorted(found.runs["entry"].unique()) == [
-        "ws-nas/ehvi@medium",
-        "ws-nas/ehvi@small",
-        "ws-nas/ehvi@small [strategy=kd]",
-    ]
-    # A budget is unusual within its own scenario only, and a limited number of evaluations always is.
-    runs = found.runs.assign(max_evaluations=pd.array([5] + [None] * 5, dtype="Int64"))
-    runs.loc[runs.index[-1], "budget_s"] = 30.0
-    names = name_entries(runs)
-    assert names[0].endswith("[max_evaluations=5]")
-    assert names[-1].endswith("budget_s=30]")
-    assert len(set(names[1:-1])) == 3
 
 
 Damage = Callable[[Path], object]
@@ -161,13 +88,13 @@ WHOLE_RUN_LOST: dict[str, tuple[Damage, str]] = {
     "nested metrics": (lambda p: edit_lines(p, test_metrics={"f1": {"a": 1}}), "'f1' of 'test_metrics' holds struct"),
     "no metrics": (lambda p: edit_lines(p, metrics="high"), "column 'metrics' holds string instead of objects"),
     "metrics of many types": (lambda p: edit_line(p, 2, metrics=[1]), "column 'metrics' has no type"),
-    # Parsed where it lies, this would end the process.
+    # A parser that recurses into this line would crash the process.
     "deep line": (lambda p: put_bytes(p, b'"config": ', b'"config": ' + b"[" * 99_999), "line 1: not an evaluation"),
 }
 
 
 @pytest.mark.parametrize(("damage", "message"), WHOLE_RUN_LOST.values(), ids=WHOLE_RUN_LOST)
-def test_a_damaged_record_is_named_and_the_rest_reported(folder: Path, damage: Damage, message: str) -> None:
+def test_damaged_record_becomes_a_finding_and_the_others_are_read(folder: Path, damage: Damage, message: str) -> None:
     damage(first_run(folder))
     results = read_results(folder)
     (finding,) = results.findings
@@ -180,7 +107,7 @@ def test_a_damaged_record_is_named_and_the_rest_reported(folder: Path, damage: D
     assert results.evaluations["run_row"].max() == 4
 
 
-def test_a_cut_off_last_line_is_damage_in_a_finished_run_only(folder: Path) -> None:
+def test_cut_off_last_line_is_damage_only_in_a_finished_run(folder: Path) -> None:
     truncate(first_run(folder))
     results = read_results(folder)
     assert results.warnings == [
@@ -197,7 +124,7 @@ def test_a_cut_off_last_line_is_damage_in_a_finished_run_only(folder: Path) -> N
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
-def test_an_error_that_is_no_number_becomes_a_failed_evaluation(folder: Path, value: float | None) -> None:
+def test_error_that_is_not_a_finite_number_becomes_a_failed_evaluation(folder: Path, value: float | None) -> None:
     edit_line(first_run(folder), 4, error=value)
     results = read_results(folder)
     (warning,) = results.warnings
@@ -209,21 +136,21 @@ def test_an_error_that_is_no_number_becomes_a_failed_evaluation(folder: Path, va
     assert results.runs["n_failed"].tolist() == [1, 0, 0, 0, 0, 0]
 
 
-def test_a_test_error_that_is_no_number_is_left_out(folder: Path) -> None:
+def test_test_error_that_is_not_finite_is_left_out(folder: Path) -> None:
     edit_line(first_run(folder), 0, test_error=float("nan"))
     results = read_results(folder)
     assert "line 1: the test error is nan" in results.warnings[0]
     assert np.isnan(results.evaluations["test_error"].iloc[0])
 
 
-def test_a_failed_evaluation_is_no_damage(folder: Path) -> None:
+def test_failed_evaluation_is_no_damage(folder: Path) -> None:
     edit_line(first_run(folder), 4, error=None, status="failed", reason="out of memory")
     results = read_results(folder)
     assert results.findings == ()
     assert results.runs["n_failed"].iloc[0] == 1
 
 
-def test_a_run_without_evaluations_is_named_and_kept(folder: Path) -> None:
+def test_run_without_evaluations_becomes_a_finding_and_is_kept(folder: Path) -> None:
     (first_run(folder) / RunFolder.EVALUATIONS).unlink()
     results = read_results(folder)
     assert results.warnings == ["rte/bert-base-cased/rfp_large_gpu_seed0: the run has no evaluations"]
@@ -232,7 +159,7 @@ def test_a_run_without_evaluations_is_named_and_kept(folder: Path) -> None:
     assert results.runs["n_evaluations"].iloc[0] == 0
 
 
-def test_two_runs_with_one_identity_are_named_and_count_once(folder: Path) -> None:
+def test_second_run_with_the_same_identity_becomes_a_finding(folder: Path) -> None:
     copy_run(first_run(folder), first_run(folder).with_name("rfp_large_gpu_seed0_copy"))
     results = read_results(folder)
     (warning,) = results.warnings
@@ -241,7 +168,7 @@ def test_two_runs_with_one_identity_are_named_and_count_once(folder: Path) -> No
     assert len(results.runs) == 6
 
 
-def test_an_identity_does_not_depend_on_how_it_is_written(folder: Path) -> None:
+def test_unset_options_and_number_types_do_not_change_the_identity(folder: Path) -> None:
     mine, theirs = (copy_run(first_run(folder), folder / owner / "run") for owner in ("mine", "theirs"))
     shutil.rmtree(first_run(folder))
     edit_identity(mine, budget_s=7200, options={"method": {"strategy": "kd"}})
@@ -253,125 +180,8 @@ def test_an_identity_does_not_depend_on_how_it_is_written(folder: Path) -> None:
     assert "strategy" in results.runs["options"].iloc[0]
 
 
-def named(folder: Path, *options: dict[str, object], **identity: object) -> list[str]:
-    """The names of runs that differ in their options."""
-    usual = first_run(folder)
-    for i, own in enumerate(options):
-        edit_identity(copy_run(usual, usual.with_name(f"changed_{i:02}")), options=own, **identity)
-    results = read_results(folder)
-    assert results.findings == ()
-    changed = results.runs["run"].str.contains("changed_")
-    return [name.removeprefix("rfp@large") for name in results.runs.loc[changed, "entry"]]
-
-
-def test_options_that_differ_in_their_type_only_are_told_apart(folder: Path) -> None:
-    for seed in PLAN.seeds:
-        edit_identity(first_run(folder).with_name(f"rfp_large_gpu_seed{seed}"), options={"a": 0, "b": "usual"})
-    values = [1, "1", 1.0, True, "true", None, "None", "null", "unset", [1, "x"], "two words", "é", '1, c="2"']
-    names = named(folder, *({"a": value, "b": "usual"} for value in values))
-    assert names == [
-        " [a=1]",
-        ' [a="1"]',
-        " [a=1.0]",
-        " [a=true]",
-        ' [a="true"]',
-        " [a unset]",
-        " [a=None]",
-        ' [a="null"]',
-        " [a=unset]",
-        ' [a=[1, "x"]]',
-        ' [a="two words"]',
-        ' [a="é"]',
-        ' [a="1, c=\\"2\\""]',
-    ]
-
-
-def test_entry_names_read_changed_options_whatever_the_folder_is_called(tmp_path: Path) -> None:
-    default = {"method": {"strategy": "sandwich", "epochs": 3}, "searcher": {"n": 10}}
-    changes = [
-        {"method": {}, "searcher": {}},
-        {"method": {"epochs": 7}, "searcher": {}},
-        {"method": {}, "searcher": {"n": 5}},
-        {"method": {"strategy": None}, "searcher": {"n": 5}},
-    ]
-    expected = [
-        "ws-nas/ehvi@small",
-        "ws-nas/ehvi@small [method.epochs=7]",
-        "ws-nas/ehvi@small [searcher.n=5]",
-        "ws-nas/ehvi@small [method.strategy unset, searcher.n=5]",
-    ]
-    (plain,) = write_results(tmp_path, Plan([Entry("ws-nas", "ehvi")], tasks=["rte"], seeds=[0], n_evaluations=3))
-    for i, changed in enumerate(changes):
-        options = {owner: {**values, **changed[owner]} for owner, values in default.items()}
-        run = copy_run(plain, plain.with_name(f"run{i}"))
-        edit_identity(run, options=options)
-        edit_run(run, changed_options=changed)
-    shutil.rmtree(plain)
-    assert read_results(tmp_path).runs["entry"].tolist() == expected
-    # Without the run that changed nothing, the names stay as they are.
-    shutil.rmtree(tmp_path / "rte/bert-base-cased/run0")
-    assert read_results(tmp_path).runs["entry"].tolist() == expected[1:]
-
-
-def test_entry_names_of_old_and_new_records_agree(folder: Path) -> None:
-    for seed in PLAN.seeds:
-        edit_identity(first_run(folder).with_name(f"rfp_large_gpu_seed{seed}"), options={"method": {"epochs": 3}})
-    old = copy_run(first_run(folder), folder / "old")
-    edit_identity(old, options={"method": {"epochs": 7}})
-    for name, changed in (("changed", {"epochs": 7}), ("default", {})):
-        new = copy_run(first_run(folder), folder / name)
-        edit_identity(new, options={"method": {"epochs": 3, **changed}}, seed=8)
-        edit_run(new, changed_options={"method": changed})
-    results = read_results(folder)
-    assert results.findings == ()
-    names = dict(zip(results.runs["run"], results.runs["entry"], strict=True))
-    assert names["old"] == names["changed"] == "rfp@large [method.epochs=7]"
-    assert names["default"] == names["rte/bert-base-cased/rfp_large_gpu_seed0"] == "rfp@large"
-
-
-def test_one_hundred_networks_of_differently_trained_super_networks_are_told_apart(folder: Path) -> None:
-    trained = ({"method": {"strategy": "sandwich", "training_space": space}} for space in (None, "small"))
-    assert named(folder, *trained, max_evaluations=103) == [
-        " [method.strategy=sandwich, max_evaluations=103]",
-        " [method.strategy=sandwich, method.training_space=small, max_evaluations=103]",
-    ]
-
-
-def test_budgets_that_differ_in_the_tenth_digit_are_told_apart(folder: Path) -> None:
-    for i, budget_s in enumerate((7200.000001, 7200.000002)):
-        edit_identity(copy_run(first_run(folder), folder / f"copy{i}"), budget_s=budget_s)
-    results = read_results(folder)
-    assert results.findings == ()
-    assert results.runs["entry"].nunique() == 4
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ({"method": "a/b", "searcher": None}, {"method": "a", "searcher": "b"}),
-        ({"options": {"a": {"b": 1}}}, {"options": {"a.b": 1}}),
-        ({"options": {"a": 1, "b": 2}}, {"options": {"a=1, b": 2}}),
-        ({"task": "a/b", "model": "c"}, {"task": "a", "model": "b/c"}),
-    ],
-)
-def test_runs_that_no_name_tells_apart_are_named_and_count_once(
-    folder: Path, first: dict[str, object], second: dict[str, object]
-) -> None:
-    for name, changes in (("x", first), ("y", second)):
-        edit_identity(copy_run(first_run(folder), folder / name), **changes)
-    results = read_results(folder)
-    (finding,) = results.findings
-    assert finding.place == "y"
-    assert finding.message.startswith("cannot be told from x, another run of ")
-    assert finding.damage
-    assert "x" in set(results.runs["run"])
-    assert len(results.runs) == 7
-    assert len(results.evaluations) == 7 * 8
-    block_table(score(results))  # would raise for two runs in one place
-
-
-def test_evaluations_after_the_budget_are_named_and_left_out(folder: Path) -> None:
-    edit_line(first_run(folder), 7, elapsed_s=7200.0 * (1 + 1e-12))  # the last one, as late as it may be
+def test_evaluations_after_the_budget_are_left_out_with_a_finding(folder: Path) -> None:
+    edit_line(first_run(folder), 7, elapsed_s=7200.0 * (1 + 1e-12))  # the latest time that the budget allows
     assert read_results(folder).findings == ()
     lines = (first_run(folder) / RunFolder.EVALUATIONS).read_text().splitlines()
     late = [json.dumps({**json.loads(lines[-1]), "index": 8 + i, "elapsed_s": 7201.0 + i}) for i in range(2)]
@@ -385,7 +195,7 @@ def test_evaluations_after_the_budget_are_named_and_left_out(folder: Path) -> No
     assert results.runs["elapsed_s"].iloc[0] == pytest.approx(7200.0)
 
 
-def test_evaluations_after_the_limit_are_named_and_left_out(folder: Path) -> None:
+def test_evaluations_after_the_limit_are_left_out_with_a_finding(folder: Path) -> None:
     edit_identity(first_run(folder), max_evaluations=5, budget_s=None)
     results = read_results(folder)
     (warning,) = results.warnings
@@ -393,36 +203,36 @@ def test_evaluations_after_the_limit_are_named_and_left_out(folder: Path) -> Non
     assert results.runs["n_evaluations"].tolist() == [5] + [8] * 5
 
 
-def test_values_at_their_bounds_are_read(folder: Path) -> None:
-    edit_line(first_run(folder), 0, error=-1e-16, test_error=2.0)  # a correlation can round to more than 1
+def test_values_at_their_bounds_are_valid(folder: Path) -> None:
+    edit_line(first_run(folder), 0, error=-1e-16, test_error=2.0)  # rounding can raise a correlation above 1
     edit_line(first_run(folder), 1, error=2.0)
     params = json.loads((first_run(folder) / RunFolder.EVALUATIONS).read_text().splitlines()[2])["params"]
     edit_line(first_run(folder), 2, params=round(params, 9))
     assert read_results(folder).findings == ()
 
 
-def test_configurations_may_hold_anything(folder: Path) -> None:
+def test_configurations_may_hold_any_json_value(folder: Path) -> None:
     edit_line(first_run(folder), 0, config={"when": "2024-09-01", "all": ["2024-09-01"], "x": {"y": 1}, "z": None})
     texts = read_results(folder).evaluations["config"]
     assert texts.iloc[0].startswith("when=2024-09-01")
 
 
 @pytest.mark.parametrize("config", [None, {}])
-def test_a_configuration_that_says_nothing_is_empty_text(folder: Path, config: object) -> None:
+def test_empty_configuration_becomes_empty_text(folder: Path, config: object) -> None:
     edit_lines(first_run(folder), config=config)
     results = read_results(folder)
     assert results.findings == ()
     assert results.evaluations["config"].iloc[:8].tolist() == [""] * 8
 
 
-def test_a_folder_whose_name_is_no_text_is_shown_escaped(folder: Path) -> None:
+def test_folder_name_without_utf8_form_is_escaped(folder: Path) -> None:
     (folder / "rte").rename(Path(os.fsdecode(bytes(folder) + b"/caf\xe9")))
     results = read_results(folder)
     assert results.findings == ()
     assert results.runs["run"].iloc[0] == r"caf\udce9/bert-base-cased/rfp_large_gpu_seed0"
 
 
-def test_a_failed_run_is_named_with_its_reason_and_counts(folder: Path) -> None:
+def test_failed_run_becomes_a_finding_with_its_reason_and_counts(folder: Path) -> None:
     edit_run(first_run(folder), status="failed", reason="the method raised")
     results = read_results(folder)
     assert results.warnings == ["rte/bert-base-cased/rfp_large_gpu_seed0: the run failed: the method raised"]
@@ -437,7 +247,7 @@ def test_official_leaves_out_unofficial_runs(folder: Path) -> None:
     assert len(results.finished().runs) == 6
 
 
-def test_selecting_runs_renumbers_and_leaves_the_original(folder: Path) -> None:
+def test_select_renumbers_runs_and_leaves_the_original_unchanged(folder: Path) -> None:
     results = read_results(folder)
     before = results.evaluations.copy()
     chosen = results.select(results.runs["seed"] == 1)
@@ -450,7 +260,7 @@ def test_selecting_runs_renumbers_and_leaves_the_original(folder: Path) -> None:
         results.select([True, False])
 
 
-def test_an_empty_folder_has_the_same_columns(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_empty_folder_has_the_same_columns(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     empty, full = read_results(tmp_path_factory.mktemp("empty")), read_results(folder)
     assert list(empty.runs.columns) == list(full.runs.columns)
     metrics = {"metric.accuracy", "test_metric.accuracy"}
@@ -458,12 +268,12 @@ def test_an_empty_folder_has_the_same_columns(folder: Path, tmp_path_factory: py
     assert set(RUN_LEVEL) < set(empty.evaluations.columns)
 
 
-def test_no_folder_is_a_users_error(tmp_path: Path) -> None:
+def test_read_results_rejects_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no results folder"):
         read_results(tmp_path / "missing")
 
 
-def test_configurations_of_the_large_space_are_cut_short(folder: Path) -> None:
+def test_configurations_of_the_large_space_are_shortened(folder: Path) -> None:
     edit_line(first_run(folder), 0, config={"heads": "ff" * 18, "units": "ab" * 4608})
     for line in range(1, 8):
         edit_line(first_run(folder), line, config={"heads": "ff", "units": "ab"})
@@ -472,16 +282,16 @@ def test_configurations_of_the_large_space_are_cut_short(folder: Path) -> None:
     assert texts.iloc[1] == "heads=ff, units=ab"
 
 
-def test_every_field_of_an_evaluation_is_read_or_left_out_on_purpose(folder: Path) -> None:
+def test_every_field_of_an_evaluation_is_read_or_listed_as_left_out(folder: Path) -> None:
     columns = {name.split(".")[0] for name in read_results(folder).evaluations.columns}
     read = columns | {"metrics", "test_metrics"}
     left_out = {field.name for field in dataclasses.fields(Evaluation)} - read
     assert left_out == {"head_counts", "unit_counts", "charged_s"}
 
 
-def check_runs_are_alike(a: Results, b: Results) -> None:
+def check_runs_are_equal(a: Results, b: Results) -> None:
     pd.testing.assert_frame_equal(a.runs, b.runs)
 
 
-def test_reading_twice_gives_the_same(folder: Path) -> None:
-    check_runs_are_alike(read_results(folder), read_results(folder))
+def test_reading_twice_gives_equal_frames(folder: Path) -> None:
+    check_runs_are_equal(read_results(folder), read_results(folder))
