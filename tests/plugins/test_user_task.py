@@ -1,4 +1,4 @@
-"""A user's own task: what a TOML file may say, and what is said when it is wrong."""
+"""A user's own task: what its TOML file declares, and what its data and model must be like."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from support.user_tasks import BASE, ROWS, changed, load, load_all, toml, write_labels
 
 from nasbench.data.sources import label_name
 from nasbench.data.splits import load_task_data
@@ -22,67 +23,8 @@ from nasbench.testing.models import TINY_BERT, TINY_MODELS, TINY_ROBERTA, save_t
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR, TINY_REGRESSION, TINY_SINGLE
 
-ROWS = [("ba be", "good"), ("bi", "bad"), ("da de", "good"), ("di", "bad"), ("ko", "good")] * 4
 
-BASE = {
-    "data": {"train": "rows.csv", "text": "review", "label": "sentiment"},
-    "model": {"folder": "my model"},
-}
-
-
-def toml(tables: dict[str, Any]) -> str:
-    """Enough of TOML for these tests; JSON's values are valid in it."""
-    top = [f"{key} = {json.dumps(value)}" for key, value in tables.items() if not isinstance(value, dict)]
-    for name, table in tables.items():
-        if isinstance(table, dict):
-            top += [f"[{name}]"]
-            for key, value in table.items():
-                if isinstance(value, dict):
-                    value = "{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + "}"
-                    top += [f"{key} = {value}"]
-                else:
-                    top += [f"{key} = {json.dumps(value)}"]
-    return "\n".join(top) + "\n"
-
-
-def changed(**changes: Any) -> dict[str, Any]:
-    """The base with keys of tables replaced (``data={...}``), None taking a key away."""
-    tables: dict[str, Any] = {name: dict(table) for name, table in BASE.items()}
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            merged = {**tables.get(key, {}), **value}
-            tables[key] = {k: v for k, v in merged.items() if v is not None}
-        else:
-            tables[key] = value
-    return {key: value for key, value in tables.items() if value is not None}
-
-
-def write_labels(folder: Path, labels: list[str]) -> None:
-    (folder / "rows.csv").write_text("review,sentiment\n" + "".join(f"ba {i},{y}\n" for i, y in enumerate(labels)))
-
-
-def load_all(folder: Path, tables: Any) -> None:
-    """As a run does: declaration, network, data."""
-    task, model = load(folder, tables)
-    loaded = load_pretrained(model, task, 0)
-    loaded.check_fits(load_task_data(task, loaded.tokenizer, 0))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    save_tiny(TINY_BERT, TINY_SINGLE, tmp_path / "my model")
-    lines = ["review,sentiment", *(f"{text},{label}" for text, label in ROWS)]
-    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path
-
-
-def load(folder: Path, tables: dict[str, Any]) -> Any:
-    path = folder / "own-task.toml"
-    path.write_text(toml(tables))
-    return load_user_task(path)
-
-
-def test_a_csv_and_a_folder_are_enough(folder: Path) -> None:
+def test_load_needs_only_a_csv_and_a_model_folder(folder: Path) -> None:
     task, model = load(folder, BASE)
     assert (task.name, task.kind, task.n_labels, task.metric) == ("own-task", "classification", 2, "accuracy")
     assert task.data.label_names == ("bad", "good")
@@ -100,7 +42,7 @@ def test_a_csv_and_a_folder_are_enough(folder: Path) -> None:
     assert network.num_labels == 2
 
 
-def test_everything_can_be_said(folder: Path) -> None:
+def test_load_reads_every_key(folder: Path) -> None:
     save_tiny(TINY_ROBERTA, TINY_PAIR, folder / "roberta")
     (folder / "train.jsonl").write_text("".join(json.dumps({"a": t, "b": "ba", "y": len(t)}) + "\n" for t, _ in ROWS))
     fine_tuning = {"learning_rate": 1e-4, "batch_size": 8, "epochs": 1, "warmup": 0, "weight_decay": 0.1}
@@ -126,7 +68,7 @@ def test_everything_can_be_said(folder: Path) -> None:
     assert load_task_data(task, tokenizer, 0).n_rows == (20, 20)
 
 
-def test_a_super_network_has_the_fine_tuning_but_for_what_is_said(folder: Path) -> None:
+def test_super_network_keys_default_to_fine_tuning(folder: Path) -> None:
     declared = {"fine_tuning": {"epochs": 2, "batch_size": 8}, "super_network": {"epochs": 9}}
     _, model = load(folder, {**BASE, "model": {**BASE["model"], **declared}})
     assert model.fine_tuning == TrainingConfiguration(epochs=2, batch_size=8)
@@ -173,7 +115,7 @@ def test_labels_become_classes(labels: list[Any], names: tuple[str, ...], n_labe
         (["none", "some"], None, ("none", "some")),
     ],
 )
-def test_labels_of_a_csv_are_what_is_written_there(
+def test_labels_of_a_csv_are_read_as_text(
     written: list[str], listed: list[str] | None, names: tuple[str, ...], folder: Path
 ) -> None:
     write_labels(folder, written * 8)
@@ -187,7 +129,7 @@ def test_labels_of_a_csv_are_what_is_written_there(
 @pytest.mark.parametrize("missing", ["", " ", "NaN", "nan", "NA", "null"])
 @pytest.mark.parametrize("others", [["good", "bad"], ["0", "1"], ["0.0", "1.0"]])
 @pytest.mark.parametrize("listed", [True, False])
-def test_a_row_without_a_label_is_no_class(missing: str, others: list[str], listed: bool, folder: Path) -> None:
+def test_load_rejects_csv_row_without_label(missing: str, others: list[str], listed: bool, folder: Path) -> None:
     write_labels(folder, [*others * 8, missing])
     labels = {"labels": others} if listed else {}
     with pytest.raises(UserError, match=r"rows\.csv, column 'sentiment': row 16 has no label.*; remove it"):
@@ -195,20 +137,20 @@ def test_a_row_without_a_label_is_no_class(missing: str, others: list[str], list
 
 
 @pytest.mark.parametrize("labels", ["0 1 NaN", "0 1 null", '"good" "bad" ""', '"good" "bad" "NaN"', '"a" "b" null'])
-def test_nor_is_it_in_json(labels: str, folder: Path) -> None:
+def test_load_rejects_json_row_without_label(labels: str, folder: Path) -> None:
     rows = "".join(f'{{"review": "ba", "sentiment": {label}}}\n' for label in labels.split())
     (folder / "rows.jsonl").write_text(rows * 5)
     with pytest.raises(UserError, match=r"rows\.jsonl, column 'sentiment': row 2 has no label.*; remove it"):
         load(folder, changed(data={"train": "rows.jsonl"}))
 
 
-def test_labels_of_the_test_file_are_held_to_the_same(folder: Path) -> None:
+def test_load_rejects_test_row_without_label(folder: Path) -> None:
     (folder / "test.csv").write_text("review,sentiment\nba,good\nbi,\n")
     with pytest.raises(UserError, match=r"test\.csv, column 'sentiment': row 1 has no label; remove it$"):
         load_all(folder, changed(data={"test": "test.csv"}))
 
 
-def test_scores_are_no_classes(folder: Path) -> None:
+def test_load_rejects_scores_as_classes(folder: Path) -> None:
     write_labels(folder, [f"{0.37 * i:.2f}" for i in range(60)])
     with pytest.raises(UserError, match=r"label 0\.37 of row 1 is a number with a fraction; did you mean"):
         load(folder, BASE)
@@ -248,14 +190,14 @@ def test_scores_are_no_classes(folder: Path) -> None:
         ),
     ],
 )
-def test_rows_that_are_no_use(contents: str, changes: dict[str, Any], message: str, folder: Path) -> None:
+def test_load_names_unusable_rows(contents: str, changes: dict[str, Any], message: str, folder: Path) -> None:
     (folder / "rows.csv").write_text(contents)
     with pytest.raises(UserError, match=message) as error:
         load_all(folder, changed(**changes))
     assert "\n" not in str(error.value)
 
 
-def test_letters_name_the_endings_of_a_multiple_choice(folder: Path) -> None:
+def test_labels_name_the_endings_of_a_multiple_choice(folder: Path) -> None:
     (folder / "rows.csv").write_text("a,b,c,y\n" + "ba,be,bi,B\nba,bi,be,A\n" * 9)
     tables = changed(kind="multiple_choice", data={"text": ["a", "b", "c"], "label": "y", "labels": ["A", "B"]})
     task, model = load(folder, tables)
@@ -268,8 +210,8 @@ def test_letters_name_the_endings_of_a_multiple_choice(folder: Path) -> None:
         load(folder, changed(**{**tables, "data": {**tables["data"], "labels": ["A", "B", "C"]}}))
 
 
-def test_max_length_is_what_the_model_takes_at_most(folder: Path) -> None:
-    """The tiny networks have 64 positions, the texts of up to 128 tokens would fit into the default."""
+def test_max_length_is_limited_by_the_model(folder: Path) -> None:
+    """The tiny networks have 64 positions, fewer than the default of 128 tokens."""
     (folder / "rows.csv").write_text("review,sentiment\n" + f"{'ba ' * 200},good\nbi,bad\n" * 9)
     for model in (TINY_BERT, TINY_ROBERTA):
         save_tiny(model, TINY_SINGLE, folder / model.name)
@@ -287,7 +229,7 @@ def test_max_length_is_what_the_model_takes_at_most(folder: Path) -> None:
 
 
 class Looks(Method):
-    """Keeps the output layer that a method is given."""
+    """Records the bias of the output layer that a method gets."""
 
     name, summary = "looks", "for tests"
     biases: ClassVar[list[float]] = []
@@ -301,8 +243,8 @@ class Looks(Method):
 
 @pytest.mark.parametrize("model", TINY_MODELS, ids=lambda model: model.name)
 @pytest.mark.parametrize("trained", [True, False])
-def test_a_trained_regression_keeps_its_bias(model: Model, trained: bool, folder: Path) -> None:
-    """An output layer that is new starts at the mean label, here 2.5; one that was saved is left as it is."""
+def test_trained_regression_keeps_its_bias(model: Model, trained: bool, folder: Path) -> None:
+    """The bias of a new output layer is the mean label, here 2.5. A saved output layer stays as it is."""
     write_labels(folder, ["2", "3"] * 10)
     network, tokenizer, *_ = load_pretrained(model, TINY_REGRESSION if trained else TINY_SINGLE, 0)
     torch.nn.init.constant_(getattr(network.classifier, "out_proj", network.classifier).bias, -7.0)
@@ -316,12 +258,12 @@ def test_a_trained_regression_keeps_its_bias(model: Model, trained: bool, folder
     assert Looks.biases == [-7.0] if trained else 2.3 < Looks.biases[0] < 2.7
 
 
-def test_a_byte_order_mark_is_no_part_of_the_file(folder: Path) -> None:
+def test_byte_order_mark_is_ignored(folder: Path) -> None:
     (folder / "own-task.toml").write_text("\ufeff" + toml(BASE))
     assert load_user_task(folder / "own-task.toml")[0].n_labels == 2
 
 
-def test_a_trained_model_keeps_the_order_of_its_labels(folder: Path) -> None:
+def test_trained_model_keeps_the_order_of_its_labels(folder: Path) -> None:
     path = folder / "my model" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "id2label": {"0": "good", "1": "bad"}}))
@@ -329,7 +271,7 @@ def test_a_trained_model_keeps_the_order_of_its_labels(folder: Path) -> None:
     assert load(folder, changed(data={"labels": ["bad", "good"]}))[0].data.label_names == ("bad", "good")
 
 
-def test_a_data_set_and_a_network_on_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_set_and_network_come_from_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     asked = []
@@ -357,70 +299,6 @@ def test_a_data_set_and_a_network_on_the_hub(folder: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("tables", "message"),
-    [
-        (changed(metrik="f1"), r"unknown key in .*own-task\.toml: 'metrik'; did you mean 'metric'\?$"),
-        (changed(data={"lable": "x"}), r"unknown key in .*\[data\]: 'lable'; did you mean 'label'\?$"),
-        (changed(model={"fine_tuning": {"lr": 1}}), r"unknown key in .*\[model\], \[fine_tuning\]: 'lr'"),
-        (changed(data=None), r"own-task\.toml: data is missing$"),
-        (changed(model=None), r"own-task\.toml: model is missing$"),
-        (changed(data="rows.csv"), r"own-task\.toml: data must be dict, not 'rows\.csv'$"),
-        (changed(data={"label": None}), r"\[data\]: label is missing$"),
-        (changed(data={"text": None}), r"\[data\]: text is missing$"),
-        (changed(data={"text": 3}), r"\[data\]: text must be str or list, not 3$"),
-        (changed(data={"text": ["a", 3]}), r"\[data\]: text must be texts, not \['a', 3\]$"),
-        (changed(data={"text": ["a", "b", "c"]}), r"text must name one column, or two for pairs, not 3$"),
-        (changed(kind="multiple_choice"), r"text must name a start and at least two endings, not 1$"),
-        (changed(data={"train": None}), r"name either train \(a file\) or hub \(a data set\)$"),
-        (changed(data={"hub": "a/b"}), r"name either train \(a file\) or hub \(a data set\)$"),
-        (changed(data={"revision": "a"}), r"revision belongs to a data set on the hub, not to files$"),
-        (changed(data={"labels": ["a"]}), r"labels must be two or more different names$"),
-        (changed(data={"labels": ["good", "worse"]}), r"label 'bad' of row 1 is none of good, worse$"),
-        (changed(model={"hub": "a/b"}), r"\[model\]: name either folder"),
-        (changed(model={"folder": "none"}), r"no saved model in .*none: it has no config\.json$"),
-        (changed(kind="clasification"), r"unknown kind of task 'clasification'; did you mean 'classification'\?$"),
-        (changed(metric="acuracy"), r"unknown metric 'acuracy'; did you mean 'accuracy'\?$"),
-        (changed(metric="accuracy", kind="regression"), r"metric 'accuracy' does not fit a regression$"),
-        (changed(other_metrics=["pearson"]), r"metric 'pearson' does not fit a classification$"),
-        (changed(metric="f1", data={"labels": ["a", "b", "c"]}), r"metric 'f1' needs two classes, the labels have 3"),
-        (changed(budget_s=-1), r"budget_s must be a positive number of seconds, not -1$"),
-        (changed(budget_s="long"), r"budget_s must be int or float, not 'long'$"),
-        (changed(budget_s=True), r"budget_s must be int or float, not True$"),
-        (changed(max_length=0), r"max_length must be 1 to 64, which is what the model takes, not 0$"),
-        (changed(max_length=0.5), r"max_length must be int, not 0\.5$"),
-        (changed(name="demo"), r"there is a task 'demo' already \(nasbench tasks\); give this one another name$"),
-        (changed(data={"text": "sentiment"}), r"text and label must name different columns, not sentiment, sentiment$"),
-        (changed(data={"text": ["review", "review"]}), r"must name different columns, not review, review, sentiment$"),
-        (changed(kind="regression", data={"labels": ["a", "b"]}), r"labels are the names of classes, a regression has"),
-        (
-            changed(model={"fine_tuning": {"warmup": 2.0}}),
-            r"_tuning\]: warmup is a fraction in \[0, 1\), not 2\.0$",
-        ),
-        (changed(model={"fine_tuning": {"learning_rate": 0}}), r"learning_rate must be positive, not 0\.0$"),
-        (changed(model={"fine_tuning": {"weight_decay": -1}}), r"weight_decay must be 0 or more, not -1\.0$"),
-        (changed(model={"fine_tuning": {"epochs": 1.5}}), r"epochs must be int, not 1\.5$"),
-        (changed(model={"fine_tuning": {"epochs": 0}}), r"epochs must be positive, not 0$"),
-        (changed(data={"train": "none.csv"}), r"no data file .*none\.csv$"),
-        (changed(data={"text": "revue"}), r"rows\.csv: no column 'revue'; its columns are review, sentiment$"),
-    ],
-)
-def test_mistakes_are_named_in_one_line(tables: dict[str, Any], message: str, folder: Path) -> None:
-    with pytest.raises(UserError, match=message) as error:
-        load_all(folder, tables)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("contents", ["name = ", "\x00", "name = 1\nname = 2"])
-def test_a_file_that_is_not_toml(contents: str, tmp_path: Path) -> None:
-    (tmp_path / "task.toml").write_text(contents)
-    with pytest.raises(UserError, match=r"task\.toml: cannot be read as TOML \(") as error:
-        load_user_task(tmp_path / "task.toml")
-    assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match=r"no task file .*none\.toml$"):
-        load_user_task(tmp_path / "none.toml")
-
-
-@pytest.mark.parametrize(
     ("contents", "message"),
     [
         ("{", "not the configuration"),
@@ -428,13 +306,13 @@ def test_a_file_that_is_not_toml(contents: str, tmp_path: Path) -> None:
         ('{"model_type": "gpt2"}', "the network is a gpt2"),
     ],
 )
-def test_a_model_that_cannot_be_pruned(contents: str, message: str, folder: Path) -> None:
+def test_load_rejects_model_that_cannot_be_pruned(contents: str, message: str, folder: Path) -> None:
     (folder / "my model" / "config.json").write_text(contents)
     with pytest.raises(UserError, match=message):
         load(folder, BASE)
 
 
-def test_a_single_class_is_no_task(folder: Path) -> None:
+def test_load_rejects_a_single_class(folder: Path) -> None:
     (folder / "rows.csv").write_text("review,sentiment\na,good\nb,good\n")
     with pytest.raises(UserError, match=r"rows\.csv, column 'sentiment': holds fewer than two classes$"):
         load(folder, BASE)
