@@ -1,8 +1,8 @@
-"""Predefined experiments: which runs the paper's figures are made of.
+"""Predefined experiments: the runs that the paper's figures need.
 
-Experiments are data. Each run has its equivalent ``nasbench run`` command; runs that compare searchers, spaces or
-strategies also say which super-network they share, so that it is trained once and its recorded training time charged to
-each.
+Experiments are data. Each run has an equivalent ``nasbench run`` command. Runs that compare searchers, spaces or
+strategies also name the super-network that they share: it is trained once, and each run is charged the recorded
+training time.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from nasbench.plugins import registry
 from nasbench.training.strategies import STRATEGIES
 
 BERT_BASE = Dimensions(n_layers=12, n_heads=12, n_units=3072, hidden_size=768, head_size=64, n_fixed_params=23_257_346)
-"""BERT-base-cased with two labels: what the paper's definitional figures are drawn for."""
+"""BERT-base-cased with two labels, for which figures 2 and 3 are drawn."""
 TASKS = tuple(task.name for task in registry.paper_tasks())
 """Names of the paper's tasks, by size of the training set."""
 ROBERTA = "roberta-base"
 MODELS = ("bert-base-cased", ROBERTA)
-"""The paper's models; ``minilm-l6`` and others are asked for by name."""
+"""The paper's models. Users select other models, such as ``minilm-l6``, by name."""
 SEEDS = tuple(range(10))
 STANDARD_SEARCHERS = ("random", "local", "morea", "ehvi", "moasha")
 WEIGHT_SHARING_SEARCHERS = ("random", "local", "morea", "ehvi")
@@ -39,11 +39,11 @@ FIVE_METHODS = (
 """Method, searcher and space of the five-method comparison (section 4.2)."""
 N_RANDOM = 100
 N_INITIAL = 3
-"""Every searcher first evaluates the full network, the smallest and the middle one."""
+"""Every searcher first evaluates the full network, the smallest network and the middle network."""
 
 
 class MissingRuns(UserError):
-    """A figure has nothing to show; ``experiment`` names the one that makes its runs."""
+    """No run for a figure; ``experiment`` is the name of the experiment that makes its runs."""
 
     def __init__(self, what: str, experiment: str) -> None:
         self.experiment = experiment
@@ -52,9 +52,9 @@ class MissingRuns(UserError):
 
 @dataclass(frozen=True)
 class SuperNetworkKey:
-    """What a trained super-network depends on. Runs with equal keys share one.
+    """Everything that a trained super-network depends on. Runs with equal keys share a super-network.
 
-    It is trained in one space and searched in any: figure 5 compares spaces on the same weights.
+    A super-network is trained in one space and can be searched in any: figure 5 compares spaces on the same weights.
     """
 
     task: str
@@ -69,9 +69,9 @@ class RunSpecification:
     """One run of an experiment.
 
     Attributes:
-        options: fields of the method's options with their texts, as after ``--set``; what is not there is the default.
-        max_evaluations: None for a run that ends with its budget.
-        super_network: what it shares with other runs; None if it trains nothing to share.
+        options: text values by option name, as for ``--set``; other options have their defaults.
+        max_evaluations: limit on the evaluations; None for a run that ends with its budget.
+        super_network: the super-network shared with other runs; None if the run trains none.
     """
 
     task: str
@@ -85,7 +85,7 @@ class RunSpecification:
     super_network: SuperNetworkKey | None = None
 
     def arguments(self) -> list[str]:
-        """What follows ``nasbench run`` to make this run alone."""
+        """The arguments of ``nasbench run`` that make this run alone."""
         words = ["--task", self.task, "--model", self.model, "--method", self.method, "--space", self.space]
         if self.searcher is not None:
             words += ["--searcher", self.searcher]
@@ -97,7 +97,7 @@ class RunSpecification:
         return words
 
     def command(self) -> str:
-        """The line to type into a shell."""
+        """The command to type into a shell."""
         return shlex.join(["nasbench", "run", *self.arguments()])
 
 
@@ -110,8 +110,10 @@ class Experiment:
     """A named list of runs.
 
     Attributes:
-        figures: those that are made of its runs.
-        make: its runs for one (task, model, seed).
+        name: name on the command line.
+        summary: one line for lists.
+        figures: names of the figures made of its runs.
+        make: gives its runs for one task, model and seed.
     """
 
     name: str
@@ -125,7 +127,7 @@ class Experiment:
         models: tuple[str, ...] = MODELS,
         seeds: tuple[int, ...] = SEEDS,
     ) -> list[RunSpecification]:
-        """All runs, restricted as asked; seeds vary slowest, so that a figure has every panel after the first."""
+        """All runs on these tasks, models and seeds. Seeds vary slowest: the first seed alone fills every panel."""
         return [run for seed, model, task in product(seeds, models, tasks) for run in self.make(task, model, seed)]
 
 
@@ -139,7 +141,7 @@ def weight_sharing(
     strategy: str = BEST_STRATEGY,
     max_evaluations: int | None = None,
 ) -> RunSpecification:
-    """A run of ws-nas on the super-network that all runs of its task, model, seed and strategy share."""
+    """A run of ws-nas. Runs with the same task, model, seed and strategy share a super-network."""
     options = {} if strategy == BEST_STRATEGY else {"strategy": strategy}
     shared = SuperNetworkKey(task, model, seed, strategy)
     if space != shared.trained_in:
@@ -198,13 +200,17 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 
 def experiment_of(figure: str) -> Experiment | None:
-    """The smallest experiment that makes all runs of a figure; None for a figure that needs no particular ones."""
+    """The smallest experiment that makes all runs of a figure; None if no experiment belongs to the figure."""
     makers = [experiment for experiment in EXPERIMENTS.values() if figure in experiment.figures]
     return min(makers, key=lambda experiment: len(experiment.figures), default=None)
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment of that name; also by a figure that another experiment's runs make (``fig9``)."""
+    """The experiment with this name, or the experiment that makes the runs of the figure with this name (``fig9``).
+
+    Raises:
+        UnknownName: if there is no such experiment or figure.
+    """
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
     for experiment in EXPERIMENTS.values():

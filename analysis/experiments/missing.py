@@ -1,7 +1,7 @@
-"""Which runs of the paper's figures a results folder lacks, and the command that makes them.
+"""The runs of the paper's figures that a results folder lacks, and the command that makes them.
 
-An experiment is held against the results where they are: for the tasks, models, seeds and device classes that have any
-run. Somebody with one task and one small model is not asked for the paper's 1,600 runs.
+Runs count as missing only for tasks, models, seeds and device classes that have any run. A user with one task and one
+small model is thus not asked for the paper's 1,600 runs.
 """
 
 from __future__ import annotations
@@ -19,32 +19,38 @@ from nasbench.analysis.experiments.selection import option, random_samples, usua
 Place = tuple[str, str, str, int]
 """Device class, task, model and seed."""
 _Key = tuple[Place, str, str, str | None]
-"""Place, algorithm, space and, for 100 random sub-networks, how their super-network was trained."""
+"""Place, algorithm, space and, for runs of 100 random sub-networks, the strategy of their super-network."""
 
-_BEGINNINGS = (("demo", "demo-bert"), ("rte", "roberta-base"))
-"""Task and model to begin with where nothing is there, the quickest first."""
+_FIRST_RUNS = (("demo", "demo-bert"), ("rte", "roberta-base"))
+"""Task and model to suggest if there are no runs, the quickest first."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a results folder holds of the experiments' runs.
+    """The experiments' runs in a results folder.
 
     Attributes:
-        places: where any run has ended, sorted.
-        complete: the complete runs that an experiment could have made.
+        places: places where any run has ended, sorted.
+        complete: complete runs that an experiment can make.
     """
 
     places: tuple[Place, ...]
     complete: frozenset[_Key]
 
     def where(self, shows: Callable[[str], bool]) -> list[Place]:
-        """The places whose model a figure shows."""
+        """The places whose model satisfies ``shows``."""
         return [place for place in self.places if shows(place[2])]
 
 
 @dataclass(frozen=True)
 class Shortfall:
-    """What a figure lacks, in words: ``3 of 9 runs``, a command, and that it ``makes the others``."""
+    """The missing runs of a figure, in words.
+
+    Attributes:
+        has: how many runs there are, such as ``3 of 9 runs``.
+        command: a command that makes missing runs.
+        effect: its effect, such as ``makes the others``.
+    """
 
     has: str
     command: str
@@ -55,7 +61,7 @@ class Shortfall:
 
 
 def take_inventory(runs: pd.DataFrame) -> Inventory:
-    """The inventory of runs that have ended; those on users' own tasks, which no experiment has, are left out."""
+    """The inventory of runs that have ended, without runs on users' own tasks, which no experiment contains."""
     runs = runs[(runs["track"] != "user").to_numpy()].reset_index(drop=True)
     sampled = random_samples(runs)
     plain = usual(runs) & (runs["status"] == "complete").to_numpy()
@@ -67,18 +73,19 @@ def take_inventory(runs: pd.DataFrame) -> Inventory:
 
 
 def beginning(experiment: Experiment, shows: Callable[[str], bool]) -> Shortfall:
-    """What a figure lacks that has no place among the results.
+    """The shortfall of a figure without any place among the results.
 
     Args:
+        experiment: the experiment that makes the figure's runs.
         shows: whether the figure shows a model.
     """
-    task, model = next((task, model) for task, model in _BEGINNINGS if shows(model))
+    task, model = next((task, model) for task, model in _FIRST_RUNS if shows(model))
     n_runs = len(experiment.runs((task,), (model,), (0,)))
     return Shortfall("no run", _command(experiment, (task,), (model,), (0,)), f"makes the first {n_runs}")
 
 
 def shortfall(experiment: Experiment, inventory: Inventory, places: Sequence[Place]) -> Shortfall | None:
-    """What a figure lacks that is made of an experiment's runs at these places; None where it has all of them."""
+    """The shortfall of a figure that needs an experiment's runs at these places; None if it has all of them."""
     wanted = {place: list(experiment.make(*place[1:])) for place in places}
     lacking = {
         place: n
@@ -106,10 +113,10 @@ def _effect(them: str, n_made: int, n_lacking: int) -> str:
 
 
 def _largest_command(experiment: Experiment, lacking: dict[Place, int], names_device: bool) -> tuple[str, int]:
-    """The command that makes most of what is lacking, and how many runs that is.
+    """The command that makes the most missing runs, and their number.
 
-    A command makes all its tasks on all its models, so models share one only where they lack the same tasks and seeds:
-    else it would make runs that nobody asked for, such as the demo's task on a large model.
+    A command makes all its tasks on all its models. Models therefore share a command only if they lack the same tasks
+    and seeds. Otherwise the command would make unwanted runs, such as the demo task on a large model.
     """
     by_model = defaultdict(list)
     for place in lacking:

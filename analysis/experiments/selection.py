@@ -1,4 +1,4 @@
-"""Which runs a figure is made of."""
+"""Selection of the runs that a figure shows."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ from nasbench.arrays import BoolArray
 
 
 def subset(scores: Scores, keep: BoolArray) -> Scores:
-    """The scores of some runs, ``keep`` of shape ``(n_runs,)``, with the normalisation they had among all."""
+    """The scores of the selected runs, normalised as among all runs.
+
+    Args:
+        scores: the scores of all runs.
+        keep: ``(n_runs,)``.
+    """
     runs = scores.runs[keep].reset_index(drop=True)
     return dataclasses.replace(scores, runs=runs, hypervolume=scores.hypervolume[keep])
 
 
 def usual(runs: pd.DataFrame) -> BoolArray:
-    """Runs with default options and the scenario's usual budget, not limited in evaluations; ``(n_runs,)``.
+    """Runs with default options, the scenario's usual budget and no limit on the evaluations, ``(n_runs,)``.
 
-    Their entries' names are plain, see :func:`nasbench.analysis.reading.results.name_entries`.
+    The names of their entries have no brackets, see :func:`nasbench.analysis.reading.entries.name_entries`.
     """
     plain = runs["algorithm"].astype(str) + "@" + runs["space"].astype(str)
     return (runs["entry"].astype(str) == plain).to_numpy(dtype=np.bool_, copy=True)
 
 
 def option(runs: pd.DataFrame, name: str) -> list[Any]:
-    """An option of the method in each run, None where it has no such option."""
+    """The value of an option in each run; None if the run has no such option."""
     return [_find(json.loads(text), name) for text in runs["options"]]
 
 
@@ -42,7 +47,7 @@ def _find(options: dict[str, Any], name: str) -> Any:
 
 
 def differ_only_in(runs: pd.DataFrame, names: Sequence[str]) -> BoolArray:
-    """Runs whose options other than ``names`` are those that most of these runs have; ``(n_runs,)``."""
+    """Runs whose options, apart from ``names``, are the most frequent ones among these runs, ``(n_runs,)``."""
     rest = [json.dumps(_without(json.loads(text), set(names)), sort_keys=True) for text in runs["options"]]
     counts = pd.Series(rest, dtype=str).value_counts()
     most = min(counts.index[counts == counts.max()], default="")
@@ -52,8 +57,8 @@ def differ_only_in(runs: pd.DataFrame, names: Sequence[str]) -> BoolArray:
 def random_samples(runs: pd.DataFrame) -> BoolArray:
     """Runs that evaluated random sub-networks of a super-network trained in SMALL, ``(n_runs,)``.
 
-    Figures 5 and 7 compare spaces and strategies on such runs only, as their experiments make them: a super-network
-    trained elsewhere or a limit on the time makes another entry.
+    Figures 5 and 7 compare spaces and strategies only on such runs, as made by their experiments. Runs with a time
+    limit, or with a super-network trained in another space, belong to other entries.
     """
     trained_in = option(runs, "training_space")
     in_small = [
@@ -81,7 +86,7 @@ def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def five_methods(runs: pd.DataFrame) -> BoolArray:
-    """Usual runs of the five methods of section 4.2, each in its space; ``(n_runs,)``."""
+    """Usual runs of the five methods of section 4.2, each in its space, ``(n_runs,)``."""
     names = {
         f"{method if searcher is None else f'{method}/{searcher}'}@{space}" for method, searcher, space in FIVE_METHODS
     }

@@ -17,7 +17,7 @@ from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
 
 @pytest.fixture
 def make_scores():
-    """Scores written down by hand: one dict a run, with its hypervolume at each step of the budget."""
+    """Makes scores by hand: one dict per run, with its hypervolume at each step of the budget."""
 
     def make(*rows: dict) -> Scores:
         runs = []
@@ -55,7 +55,7 @@ def make_scores():
 
 @pytest.fixture
 def write_run():
-    """Writes one run folder from (params, error, test_error) triples."""
+    """Writes a run folder from (params, error, test_error) triples."""
 
     def write(folder: Path, method: str, searcher: str | None, space: str, points: list, **changes) -> Path:
         identity_fields = {
@@ -102,7 +102,7 @@ def write_run():
 
 @pytest.fixture
 def five_methods(tmp_path, write_run) -> Results:
-    """The five methods on one task with seed 0, three of them with seed 1; every number readable below."""
+    """The five methods on one task with seeds 0 and 1; rfp with seed 0 only."""
     for method, searcher, space, shift in (
         ("head-pruning", None, "large", 0.04),
         ("layer-dropping", None, "layer", 0.02),
@@ -115,7 +115,7 @@ def five_methods(tmp_path, write_run) -> Results:
             points = [
                 (1.0, 0.20 + base, 0.25 + base),
                 (0.6, 0.30 + base, 0.33 + base),
-                (0.7, 0.35 + base, None),  # dominated by the one before
+                (0.7, 0.35 + base, None),  # dominated by the point before
                 (0.3, 0.45 + base, 0.44 + base),
             ]
             write_run(tmp_path, method, searcher, space, points, seed=seed)
@@ -127,7 +127,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 @pytest.fixture(scope="session")
 def report_folder(tmp_path_factory) -> Path:
-    """A report in ``out`` of the runs in ``results``: six methods, one with a hostile name, two tasks, two seeds."""
+    """A report in ``out`` on the runs in ``results``: six entries, one with a hostile name, two tasks, two seeds."""
     folder = tmp_path_factory.mktemp("report")
     entries = [
         Entry("head-pruning", None, "large", shift=0.04),

@@ -14,13 +14,13 @@ def runs(name, **restrictions):
     return EXPERIMENTS[name].runs(**restrictions)
 
 
-def test_numbers_of_runs():
+def test_experiments_have_the_papers_numbers_of_runs():
     # 8 tasks, 2 models, 10 seeds
     per_experiment = {"fig5": 4, "fig6": 9, "fig7": 6, "fig8": 5, "fig11": 5, "fig12": 4}
     assert {name: len(runs(name)) for name in EXPERIMENTS} == {n: 160 * k for n, k in per_experiment.items()}
 
 
-def test_restrictions_keep_what_was_asked_for():
+def test_runs_keeps_only_the_given_tasks_models_and_seeds():
     chosen = runs("fig8", tasks=("stsb",), models=("minilm-l6",), seeds=(3,))
     assert [(run.method, run.searcher, run.space) for run in chosen] == [
         ("head-pruning", None, "large"),
@@ -39,18 +39,18 @@ def test_seeds_vary_slowest():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_no_run_twice(name):
+def test_experiment_has_no_run_twice(name):
     assert max(Counter(run.command() for run in runs(name)).values()) == 1
 
 
-def test_spaces_are_compared_on_one_super_network_a_seed():
+def test_fig5_compares_spaces_on_one_super_network_per_seed():
     shared = Counter(run.super_network for run in runs("fig5", tasks=("rte",), models=("bert-base-cased",)))
     assert len(shared) == 10
     assert set(shared.values()) == {4}
     assert {run.max_evaluations for run in runs("fig5")} == {103}
 
 
-def test_strategies_are_compared_on_six_super_networks_and_equal_samples():
+def test_fig7_compares_strategies_on_six_super_networks_and_equal_samples():
     chosen = runs("fig7", tasks=("rte",), models=("bert-base-cased",), seeds=(0,))
     assert [run.super_network.strategy for run in chosen] == [
         "standard", "random", "random-linear", "sandwich", "kd", "full",
@@ -66,12 +66,12 @@ def test_runs_of_different_experiments_share_super_networks():
     assert networks("fig8") < networks("fig7")
 
 
-def test_figure_6_is_the_two_searches_together():
+def test_fig6_contains_the_runs_of_fig11_and_fig12():
     together = {run.command() for run in runs("fig6")}
     assert together == {run.command() for run in runs("fig11")} | {run.command() for run in runs("fig12")}
 
 
-def test_commands():
+def test_command_makes_one_run():
     first = runs("fig7", tasks=("rte",), models=("bert-base-cased",), seeds=(2,))[0]
     assert first.command() == (
         "nasbench run --task rte --model bert-base-cased --method ws-nas --space small --searcher random "
@@ -79,7 +79,7 @@ def test_commands():
     )
 
 
-def test_the_command_line_knows_every_option_that_is_used():
+def test_commands_only_use_options_of_the_command_line():
     known = CliRunner().invoke(cli.cli, ["run", "--help"]).output
     words = {word for name in EXPERIMENTS for run in runs(name) for word in shlex.split(run.command())}
     assert {word for word in words if word.startswith("--")} <= set(known.replace(",", " ").split())
@@ -97,7 +97,7 @@ def test_methods_searchers_and_options_exist(name):
             registry.find("searcher", run.searcher, registry.searchers())
 
 
-def test_an_experiment_is_found_by_any_figure_it_makes():
+def test_find_experiment_accepts_any_figure_of_an_experiment():
     assert find_experiment("fig8") is find_experiment("fig9") is find_experiment("fig10") is find_experiment("front")
     assert find_experiment("fig11").name == "fig11"
     with pytest.raises(UnknownName, match="did you mean 'fig5'"):

@@ -1,4 +1,4 @@
-"""What the figures lack, and the command that makes it."""
+"""Missing runs of the figures, and the command that makes them."""
 
 import shlex
 from pathlib import Path
@@ -22,7 +22,7 @@ def row(algorithm="ws-nas/random", task="stsb", model="minilm-l6", seed=0, **cha
 
 @pytest.fixture
 def lacks(make_scores):
-    """What an experiment lacks, given rows of runs."""
+    """Returns the shortfall of an experiment, given rows of runs."""
 
     def find(experiment, *rows, shows=lambda _: True):
         inventory = take_inventory(make_scores(*rows).runs)
@@ -36,18 +36,18 @@ SEARCHERS += [f"ws-nas/{name}" for name in ("random", "local", "morea", "ehvi")]
 SAMPLED = {"max_evaluations": 103, "budget_s": None, "marks": " [max_evaluations=103]"}
 
 
-def test_a_part_of_the_searchers(lacks):
+def test_shortfall_counts_missing_searchers(lacks):
     found = lacks("fig6", row("ws-nas/random"), row("ws-nas/ehvi"), row("s-nas/random"), row("rfp", space="large"))
     assert str(found) == (
         "3 of 9 runs; `nasbench experiment fig6 --task stsb --model minilm-l6 --seed 0` makes the others"
     )
 
 
-def test_nothing_is_lacking(lacks):
-    assert lacks("fig6", *(row(label) for label in SEARCHERS)) is None
+def test_complete_experiment_has_no_shortfall(lacks):
+    assert lacks("fig6", *(row(name) for name in SEARCHERS)) is None
 
 
-def test_none_of_its_runs(lacks):
+def test_shortfall_of_an_experiment_without_runs(lacks):
     found = lacks("fig5", row("rfp", space="large", seed=3))
     assert str(found) == "none of 4 runs; `nasbench experiment fig5 --task stsb --model minilm-l6 --seed 3` makes them"
 
@@ -57,12 +57,12 @@ def test_none_of_its_runs(lacks):
     [{"status": "failed"}, {"marks": " [budget_s=7]"}, {"space": "large"}, SAMPLED, {"algorithm": "ws-nas/nsga2"}],
     ids=lambda change: next(iter(change)),
 )
-def test_only_complete_runs_of_the_experiment_count(lacks, change):
+def test_shortfall_ignores_incomplete_and_other_runs(lacks, change):
     assert lacks("fig12", row(), row("ws-nas/ehvi")).has == "2 of 4 runs"
     assert lacks("fig12", row(), row(**{"algorithm": "ws-nas/ehvi", **change})).has == "1 of 4 runs"
 
 
-def test_spaces_and_strategies_are_told_apart(lacks):
+def test_shortfall_distinguishes_spaces_and_strategies(lacks):
     full = {**SAMPLED, "options": {"strategy": "full"}}
     rows = [
         row(**full),
@@ -73,29 +73,29 @@ def test_spaces_and_strategies_are_told_apart(lacks):
     assert lacks("fig7", *rows).has == "2 of 6 runs"
 
 
-def test_a_command_is_restricted_to_what_lacks_runs(lacks):
-    complete = [row(label, task="rte") for label in SEARCHERS]
+def test_command_is_restricted_to_tasks_and_seeds_with_missing_runs(lacks):
+    complete = [row(name, task="rte") for name in SEARCHERS]
     found = lacks("fig6", *complete, row(task="cola", seed=1), row(task="mrpc", seed=1))
     assert found.has == "11 of 27 runs"
     assert found.command == "nasbench experiment fig6 --task mrpc --task cola --model minilm-l6 --seed 1"
     assert found.effect == "makes the others"
 
 
-def test_models_with_tasks_of_their_own_are_not_made_on_each_others(lacks):
+def test_command_does_not_mix_models_with_different_tasks(lacks):
     found = lacks("fig12", row(), row(task="rte"), row(task="demo", model="demo-bert", track="demo"))
     assert found.has == "3 of 12 runs"
     assert found.command == "nasbench experiment fig12 --task rte --task stsb --model minilm-l6 --seed 0"
     assert found.effect == "makes 6 of the others"
 
 
-def test_a_device_is_named_where_there_are_two(lacks):
-    on_gpu = [row(label, device_class="gpu") for label in SEARCHERS[5:]]
+def test_command_names_the_device_if_there_are_two(lacks):
+    on_gpu = [row(name, device_class="gpu") for name in SEARCHERS[5:]]
     found = lacks("fig12", *on_gpu, row())
     assert found.has == "5 of 8 runs"
     assert found.command == "nasbench experiment fig12 --task stsb --model minilm-l6 --seed 0 --device cpu"
 
 
-def test_the_whole_of_an_experiment_needs_no_restriction(tmp_path: Path):
+def test_command_for_a_whole_experiment_has_no_options(tmp_path: Path):
     tasks = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2", "swag", "qnli")
     models = ("bert-base-cased", "roberta-base")
     write_results(tmp_path, Plan([Entry("rfp", None, "large")], tasks, models, n_evaluations=3))
@@ -105,12 +105,12 @@ def test_the_whole_of_an_experiment_needs_no_restriction(tmp_path: Path):
     )
 
 
-def test_tasks_of_users_are_in_no_experiment(lacks, make_scores):
+def test_inventory_leaves_out_users_own_tasks(lacks, make_scores):
     assert take_inventory(make_scores(row(task="films", track="user")).runs).places == ()
     assert lacks("fig12", row(), row(task="films", track="user")).has == "1 of 4 runs"
 
 
-def test_no_runs_at_all(tmp_path: Path):
+def test_beginning_suggests_the_quickest_runs(tmp_path: Path):
     inventory = take_inventory(read_results(tmp_path).runs)
     assert inventory.places == ()
     found = beginning(EXPERIMENTS["fig5"], FIGURES["5"].shows)
@@ -120,23 +120,23 @@ def test_no_runs_at_all(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["fig5", "fig6", "fig7", "fig8", "fig11", "fig12"])
-def test_the_command_makes_what_is_lacking(name: str, make_scores):
-    """Its runs, made into rows as a results folder would hold them, leave nothing lacking."""
-    places = take_inventory(make_scores(row("rfp", space="large", model="bert-base-cased")).runs)
-    command = shlex.split(shortfall(EXPERIMENTS[name], places, places.places).command)
+def test_command_makes_the_missing_runs(name: str, make_scores):
+    """With the command's runs in the results folder, the experiment has no shortfall."""
+    inventory = take_inventory(make_scores(row("rfp", space="large", model="bert-base-cased")).runs)
+    command = shlex.split(shortfall(EXPERIMENTS[name], inventory, inventory.places).command)
     assert command[:3] == ["nasbench", "experiment", name]
     asked = dict(zip(command[3::2], command[4::2], strict=True))
     rows = []
     for run in runs_of(name, [asked["--task"]], [asked["--model"]], [int(asked["--seed"])]):
-        label = run.method if run.searcher is None else f"{run.method}/{run.searcher}"
+        algorithm = run.method if run.searcher is None else f"{run.method}/{run.searcher}"
         options = {"strategy": "full", **run.options} if run.method == "ws-nas" else {}
         limit = SAMPLED if run.max_evaluations else {}
-        rows.append(row(label, run.task, run.model, run.seed, space=run.space, options=options, **limit))
+        rows.append(row(algorithm, run.task, run.model, run.seed, space=run.space, options=options, **limit))
     made = take_inventory(make_scores(*rows).runs)
     assert shortfall(EXPERIMENTS[name], made, made.places) is None
 
 
-def test_every_figure_of_runs_has_the_smallest_experiment_that_makes_it():
+def test_experiment_of_finds_the_smallest_experiment():
     found = {name: experiment_of(name) for name in FIGURES}
     assert {name: experiment.name for name, experiment in found.items() if experiment} == {
         "front": "fig8", "5": "fig5", "6": "fig6", "7": "fig7", "8": "fig8", "9": "fig8", "10": "fig8",
@@ -144,7 +144,7 @@ def test_every_figure_of_runs_has_the_smallest_experiment_that_makes_it():
     }  # fmt: skip
 
 
-def test_the_runs_stay_as_they_are(make_scores):
+def test_take_inventory_leaves_the_runs_unchanged(make_scores):
     runs = make_scores(row(), row("rfp", space="large")).runs
     before = runs.copy(deep=True)
     take_inventory(runs)
