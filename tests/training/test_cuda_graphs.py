@@ -1,4 +1,4 @@
-"""Passes under masks, as a GPU records them, against passes as slices; recording itself where there is a GPU."""
+"""Masked passes, as a GPU records them, against sliced passes; recordings themselves if there is a GPU."""
 
 import copy
 import dataclasses
@@ -30,33 +30,33 @@ def _tiny(model="tiny-bert", task="tiny-pair", precision="fp32", dropout=0.0):
     return tiny_network(MODELS[model], TASKS[task], precision, dropout)
 
 
-def _trainer(tiny, how=None, device="cpu", network=None, plan=None):
+def _trainer(tiny, strategy=None, device="cpu", network=None):
     network = network or tiny.network.copy()
     network.model.to(device)
     network.refresh()
-    how = how or TrainingStrategy()
+    strategy = strategy or TrainingStrategy()
     space = make_space("small", network.dims)
 
-    def planned(step, n_steps, rng):
-        return plan or how.step(step, n_steps, space, rng)
+    def schedule(step, n_steps, rng):
+        return strategy.step(step, n_steps, space, rng)
 
-    return Trainer(network, tiny.data.train, tiny.task.kind, FINE_TUNING, planned, how, tiny.pad_id, seed=5)
+    return Trainer(network, tiny.data.train, tiny.task.kind, FINE_TUNING, schedule, strategy, tiny.pad_id, seed=5)
 
 
-def _graphed(trainer, how=None):
+def _graphed(trainer):
     longest = int(trainer._split.lengths.max())
-    return GraphedPasses(trainer.network, trainer._kind, how or trainer._strategy, N_EXAMPLES, longest)
+    return GraphedPasses(trainer.network, trainer._kind, trainer._strategy, N_EXAMPLES, longest)
 
 
-def _gradients(tiny, step, how=None, graphed=True, device="cpu", network=None, n_replays=1):
-    """Gradients of one step by parameter name, that of the active word vectors under 'words'."""
-    trainer = _trainer(tiny, how, device, network)
+def _gradients(tiny, step, strategy=None, graphed=True, device="cpu", network=None, n_replays=1):
+    """Gradients of one step by parameter name; those of the active word vectors under 'words'."""
+    trainer = _trainer(tiny, strategy, device, network)
     passes = _graphed(trainer) if graphed else None
     length = int(tiny.data.train.lengths[: N_EXAMPLES * tiny.data.train.n_choices].max())
     batch = tiny.batch(N_EXAMPLES, tiny.data.train, passes.padded_length(length) if passes else None).to(
         trainer.network.device
     )
-    for _ in range(n_replays):  # the last one counts
+    for _ in range(n_replays):  # the gradients of the last replay are returned
         for parameter in trainer._parameters:
             parameter.grad.zero_()
         if passes is not None:
@@ -76,15 +76,15 @@ def _assert_close(found, expected, atol=2e-6):
 @pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("task", sorted(TASKS))
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_gradients_under_masks_are_those_of_slices(model, task, strategy):
-    tiny, how = _tiny(model, task), TrainingStrategy(strategy, temperature=2.0)
+def test_gradients_of_masked_passes_equal_those_of_sliced_passes(model, task, strategy):
+    tiny, strategy = _tiny(model, task), TrainingStrategy(strategy, temperature=2.0)
     for space in ("small", "large"):
-        step = how.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(1))
-        expected = _gradients(tiny, step, how, graphed=False)
-        _assert_close(_gradients(tiny, step, how, n_replays=2), expected)
+        step = strategy.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(1))
+        expected = _gradients(tiny, step, strategy, graphed=False)
+        _assert_close(_gradients(tiny, step, strategy, n_replays=2), expected)
 
 
-def test_every_block_can_be_absent():
+def test_gradients_with_each_block_missing():
     tiny, dims = _tiny(), _tiny().network.dims
     for i in range(dims.n_layers):
         heads, units = np.ones((dims.n_layers, dims.n_heads), bool), np.ones((dims.n_layers, dims.n_units), bool)
@@ -96,7 +96,7 @@ def test_every_block_can_be_absent():
         assert not found[f"bert.encoder.layer.{i}.attention.output.LayerNorm.weight"].any()
 
 
-def test_an_extracted_network_needs_no_masks():
+def test_gradients_of_an_extracted_network():
     tiny = _tiny()
     heads, units = tiny.network.subnetwork.heads.copy(), tiny.network.subnetwork.units.copy()
     heads[0], heads[1, 2:], units[2], units[0, 5:] = False, False, False, False
@@ -105,7 +105,7 @@ def test_an_extracted_network_needs_no_masks():
     _assert_close(_gradients(tiny, FINE_TUNING_STEP, network=network.copy()), expected)
 
 
-def test_low_precision_agrees_to_its_rounding():
+def test_gradients_in_bf16_agree_up_to_rounding():
     tiny = _tiny(precision="bf16")
     step = TrainingStrategy().step(5, 10, make_space("small", tiny.network.dims), np.random.default_rng(1))
     found, expected = _gradients(tiny, step), _gradients(tiny, step, graphed=False)
@@ -114,23 +114,23 @@ def test_low_precision_agrees_to_its_rounding():
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_training_of_recorded_passes_is_the_training_of_slices(strategy):
-    tiny, how = _tiny(), TrainingStrategy(strategy)
-    sliced, graphed = _trainer(tiny, how), _trainer(tiny, how)
+def test_training_with_recorded_passes_equals_training_with_slices(strategy):
+    tiny, strategy = _tiny(), TrainingStrategy(strategy)
+    sliced, graphed = _trainer(tiny, strategy), _trainer(tiny, strategy)
     graphed._graphed = _graphed(graphed)
     assert len(tiny.data.train) % N_EXAMPLES != 0  # so that the last batch is not covered
     sliced.run()
     graphed.run()
     found, start = dict(graphed.network.model.named_parameters()), dict(tiny.network.model.named_parameters())
     for name, expected in sliced.network.model.named_parameters():
-        # AdamW blows up rounding noise in gradients that are 0 in theory.
+        # AdamW amplifies rounding noise in gradients that are 0 in theory.
         if "embeddings" in name or "classifier" in name:
             torch.testing.assert_close(found[name], expected, rtol=0, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
             assert (expected - start[name]).abs().max() > 1e-5
 
 
 @pytest.mark.parametrize("longest", [5, 8, 60, 128, 250, 300, 512])
-def test_few_lengths_hold_every_batch(longest):
+def test_every_batch_is_padded_to_one_of_a_few_lengths(longest):
     network = _tiny().network
     passes = GraphedPasses(network, "classification", TrainingStrategy(), N_EXAMPLES, longest)
     lengths = range(1, longest + 1)
@@ -142,14 +142,14 @@ def test_few_lengths_hold_every_batch(longest):
     assert not passes.covers(N_EXAMPLES - 1)
 
 
-def test_a_step_records_nothing_that_an_earlier_one_did(monkeypatch):
+def test_each_pass_is_recorded_once(monkeypatch):
     tiny, recorded = _tiny(), []
     monkeypatch.setattr(GraphedPasses, "_recorded", lambda _, work: recorded.append(work) or work)
     trainer = _trainer(tiny)
     trainer._graphed = _graphed(trainer)
     lengths = {trainer._graphed.padded_length(int(length)) for length in tiny.data.train.lengths}
     trainer.run()
-    # The full network learns from labels, the others from it too.
+    # The full network learns from labels, the others also from the full network.
     assert 2 <= len(recorded) <= 2 * len(lengths)
     n = len(recorded)
     trainer._order, trainer.step = (-1, []), 0
@@ -157,8 +157,8 @@ def test_a_step_records_nothing_that_an_earlier_one_did(monkeypatch):
     assert len(recorded) == n
 
 
-def test_nothing_in_a_pass_depends_on_a_value():
-    """Tensors on the meta device have no values: asking for one, as waiting for a device would, raises."""
+def test_no_operation_of_a_pass_depends_on_a_value():
+    """Tensors on the meta device have no values: an operation that reads a value raises."""
     tiny = _tiny(precision="bf16", dropout=0.1)
     model = copy.deepcopy(tiny.network.model).to("meta")
     network = SuperNetwork(model, "bf16")
@@ -179,7 +179,7 @@ def test_nothing_in_a_pass_depends_on_a_value():
         inputs.logits.sum().item()
 
 
-def test_a_device_that_cannot_record_trains_on_with_slices(monkeypatch):
+def test_training_continues_with_slices_if_recording_fails(monkeypatch):
     tiny = _tiny()
     expected, trainer = _trainer(tiny), _trainer(tiny)
     expected.run(3)
@@ -202,22 +202,22 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA dev
 @pytest.mark.gpu
 @gpu
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_replays_give_the_gradients_of_slices(strategy):
-    tiny, how = _tiny(), TrainingStrategy(strategy, temperature=2.0)
+def test_gradients_of_replays_equal_those_of_slices(strategy):
+    tiny, strategy = _tiny(), TrainingStrategy(strategy, temperature=2.0)
     for space in ("small", "large"):
-        step = how.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(1))
-        expected = _gradients(tiny, step, how, graphed=False, device="cuda")
-        _assert_close(_gradients(tiny, step, how, device="cuda", n_replays=3), expected, atol=1e-4)
+        step = strategy.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(1))
+        expected = _gradients(tiny, step, strategy, graphed=False, device="cuda")
+        _assert_close(_gradients(tiny, step, strategy, device="cuda", n_replays=3), expected, atol=1e-4)
 
 
 @pytest.mark.gpu
 @gpu
-def test_replayed_dropout_depends_on_the_seed_alone():
+def test_replayed_dropout_depends_only_on_the_seed():
     outcomes = []
     for stops in ([9], [4, 9]):
         trainer = _trainer(_tiny(dropout=0.1), device="cuda")
         assert trainer._graphed is not None
-        for stop in stops:  # a new trainer records again; the random numbers are the same
+        for stop in stops:  # a new trainer records again but draws the same random numbers
             state = trainer.state()
             trainer = _trainer(_tiny(dropout=0.1), device="cuda")
             trainer.restore(state)

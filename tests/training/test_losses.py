@@ -17,36 +17,36 @@ def _tensor(x):
 
 
 @pytest.mark.parametrize("kind", ["classification", "multiple_choice"])
-def test_cross_entropy(kind):
+def test_cross_entropy_equals_numpy(kind):
     expected = -log_softmax(STUDENT, axis=1)[np.arange(7), LABELS].mean()
     assert float(label_loss(kind, _tensor(STUDENT), _tensor(LABELS))) == pytest.approx(expected)
 
 
-def test_squared_error():
+def test_squared_error_equals_numpy():
     labels = RNG.normal(size=7).astype(np.float32)
     expected = ((STUDENT[:, 0] - labels) ** 2).mean()
     assert float(label_loss("regression", _tensor(STUDENT[:, :1]), _tensor(labels))) == pytest.approx(expected)
-    # Not the mean over all pairs that broadcasting (n, 1) against (n,) would give.
+    # Broadcasting (n, 1) against (n,) would give another number: the mean over all pairs.
     assert expected != pytest.approx(((STUDENT[:, :1] - labels) ** 2).mean())
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 10.0])
-def test_divergence_from_the_teacher(temperature):
+def test_distillation_equals_the_divergence_in_numpy(temperature):
     log_t, log_s = log_softmax(TEACHER / temperature, axis=1), log_softmax(STUDENT / temperature, axis=1)
     expected = (np.exp(log_t) * (log_t - log_s)).sum(axis=1).mean()
     arguments = "classification", _tensor(STUDENT), _tensor(TEACHER), temperature
     assert float(distillation_loss(*arguments, t_squared=False)) == pytest.approx(expected)
     assert float(distillation_loss(*arguments, t_squared=True)) == pytest.approx(temperature**2 * expected)
-    # The other direction is another number.
+    # The divergence in the other direction is another number.
     assert expected != pytest.approx((np.exp(log_s) * (log_s - log_t)).sum(axis=1).mean(), rel=1e-3)
 
 
-def test_a_student_like_its_teacher_has_nothing_to_learn():
+def test_distillation_is_zero_if_student_and_teacher_agree():
     shifted, teacher = _tensor(TEACHER + 5), _tensor(TEACHER)
     assert float(distillation_loss("classification", shifted, teacher, 3.0, False)) == pytest.approx(0, abs=1e-9)
 
 
-def test_regression_distils_by_squared_error():
+def test_regression_distils_with_squared_error():
     expected = ((STUDENT[:, :1] - TEACHER[:, :1]) ** 2).mean()
     for t_squared in (False, True):
         loss = distillation_loss("regression", _tensor(STUDENT[:, :1]), _tensor(TEACHER[:, :1]), 10.0, t_squared)

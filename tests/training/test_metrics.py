@@ -18,7 +18,7 @@ def _case(n, n_logits, signal):
 
 
 @pytest.mark.parametrize("signal", [-1.0, 0.0, 2.0])
-def test_two_classes(signal):
+def test_metrics_of_two_classes_equal_scikit_learn(signal):
     logits, labels = _case(200, 2, signal)
     found = compute(("accuracy", "f1", "matthews"), "classification", logits, labels)
     predictions = logits.argmax(axis=1)
@@ -30,7 +30,7 @@ def test_two_classes(signal):
 
 @pytest.mark.parametrize("signal", [-1.0, 0.0, 2.0])
 @pytest.mark.parametrize("n_classes", [3, 5])
-def test_more_classes_than_two(signal, n_classes):
+def test_matthews_of_several_classes_equals_scikit_learn(signal, n_classes):
     logits, labels = _case(200, n_classes, signal)
     predictions = logits.argmax(axis=1)
     found = compute(("matthews",), "classification", logits, labels)["matthews"]
@@ -39,13 +39,13 @@ def test_more_classes_than_two(signal, n_classes):
     assert compute(("matthews",), "classification", logits, np.full(200, 2)) == {"matthews": 0.0}
 
 
-def test_four_choices():
+def test_accuracy_of_four_choices_equals_scikit_learn():
     logits, labels = _case(300, 4, 1.0)
     expected = sklearn_metrics.accuracy_score(labels, logits.argmax(axis=1))
     assert compute(("accuracy",), "multiple_choice", logits, labels) == {"accuracy": pytest.approx(expected)}
 
 
-def test_regression_with_ties():
+def test_correlations_with_ties_equal_scipy():
     labels = RNG.integers(6, size=250).astype(np.float32)
     logits = (np.round(labels + RNG.normal(size=250), 1) / 3)[:, None].astype(np.float32)
     found = compute(("spearman", "pearson"), "regression", logits, labels)
@@ -56,7 +56,7 @@ def test_regression_with_ties():
 
 @pytest.mark.parametrize("predicted", [0, 1])
 @pytest.mark.parametrize("actual", [0, 1])
-def test_one_class_only(predicted, actual):
+def test_metrics_if_all_predictions_and_labels_are_of_one_class(predicted, actual):
     logits = np.tile([1.0 - predicted, float(predicted)], (9, 1))
     labels = np.full(9, actual)
     found = compute(("accuracy", "f1", "matthews"), "classification", logits, labels)
@@ -65,24 +65,24 @@ def test_one_class_only(predicted, actual):
     assert found["matthews"] == 0.0
 
 
-def test_constant_predictions_correlate_with_nothing():
+def test_correlation_of_constant_predictions_is_zero():
     found = compute(("spearman", "pearson"), "regression", np.full((8, 1), 2.5), np.arange(8.0))
     assert found == {"spearman": 0.0, "pearson": 0.0}
 
 
-def test_perfect_and_inverted():
+def test_correlations_of_perfect_and_inverted_predictions():
     labels = np.arange(10.0)
     names = ("spearman", "pearson")
     assert compute(names, "regression", labels[:, None], labels) == pytest.approx(dict.fromkeys(names, 1.0))
     assert compute(names, "regression", -labels[:, None], labels) == pytest.approx(dict.fromkeys(names, -1.0))
-    # A monotone curve has all of the rank correlation and not all of the linear one.
+    # A monotone curve has rank correlation 1 and a lower linear correlation.
     found = compute(names, "regression", np.exp(labels)[:, None], labels)
     assert found["spearman"] == pytest.approx(1.0)
     assert found["pearson"] < 0.9
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_outputs_that_are_not_finite_have_no_metric(bad):
+def test_logits_that_are_not_finite_are_rejected(bad):
     logits, labels = _case(5, 2, 1.0)
     logits[3, 1] = bad
     with pytest.raises(FloatingPointError, match="not finite"):

@@ -1,6 +1,6 @@
-"""The fast ways of the benchmarks give what the slow one gives: masks, padding to one length, fp32, batches of 8.
+"""The fast implementations give the results of slow ones with masks, padding to one length, fp32 and batches of 8.
 
-One test for each row of BENCHMARKS.md, on networks small enough for every day.
+There is one test for each row of BENCHMARKS.md, on small networks.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def examples() -> Split:
 
 @cache
 def trained() -> SuperNetwork:
-    """A super-network that has learnt something, so that its errors mean something."""
+    """A super-network that has learnt something, so that the errors of its sub-networks differ."""
     network = SuperNetwork(load_pretrained(TINY_BERT, TINY_PAIR, seed=0).network)
     space = Small(network.dims)
     one_random = TrainingStrategy("full", n_random=1)
@@ -81,7 +81,7 @@ def trained() -> SuperNetwork:
 
 
 def masked_logits(network: SuperNetwork, subnetwork: SubNetwork, split: Split) -> np.ndarray:
-    """Logits ``(n_examples, 2)`` the slow way."""
+    """Logits ``(n_examples, 2)`` of the slow implementation."""
     batches = [
         collate(split, np.arange(start, min(start + BATCH, len(split))), tiny().pad_id, LENGTH)
         for start in range(0, len(split), BATCH)
@@ -99,7 +99,7 @@ def evaluator(split: Split) -> Evaluator:
     return Evaluator(split, TINY_PAIR, tiny().pad_id, torch.device("cpu"))
 
 
-def test_evaluation() -> None:
+def test_evaluation_equals_masked_logits() -> None:
     split = examples().take(np.arange(100))
     fast = evaluator(split)
     for subnetwork in subnetworks(8):
@@ -107,7 +107,7 @@ def test_evaluation() -> None:
         np.testing.assert_allclose(fast.logits(tiny().network, subnetwork), slow, rtol=0, atol=TOLERANCE)
 
 
-def test_evaluation_of_all_depths() -> None:
+def test_evaluation_of_all_depths_equals_masked_logits() -> None:
     split = examples().take(np.arange(50))
     network, fast = tiny().network, evaluator(split)
     dims = network.dims
@@ -120,8 +120,8 @@ def test_evaluation_of_all_depths() -> None:
 
 
 @pytest.mark.parametrize("all_depths", [False, True])
-def test_evaluation_in_bf16(all_depths: bool) -> None:
-    """The same error to one example in a hundred, and the same Pareto order up to that."""
+def test_evaluation_in_bf16_keeps_errors_and_pareto_order(all_depths: bool) -> None:
+    """Errors agree to one example in a hundred, and the Pareto order up to that difference."""
     split = examples()
     slow_network, network, fast = trained(), SuperNetwork(trained().model, "bf16"), evaluator(split)
     errors, params = [], []
@@ -144,13 +144,13 @@ def test_evaluation_in_bf16(all_depths: bool) -> None:
     assert areas[0] == pytest.approx(areas[1], abs=0.01)
 
 
-def slow_step(network: SuperNetwork, optimizer: Any, batch: Any, plan: Step) -> None:
+def slow_step(network: SuperNetwork, optimizer: Any, batch: Any, step: Step) -> None:
     optimizer.zero_grad()
     teacher: Any = None
-    for one in plan.passes:
-        logits = network.masked(batch, one.subnetwork)
+    for training_pass in step.passes:
+        logits = network.masked(batch, training_pass.subnetwork)
         loss = label_loss("classification", logits, batch.labels)
-        if one.distilled:
+        if training_pass.distilled:
             loss = loss + distillation_loss("classification", logits, teacher, FULL.temperature, False)
         else:
             teacher = logits.detach()
@@ -159,29 +159,28 @@ def slow_step(network: SuperNetwork, optimizer: Any, batch: Any, plan: Step) -> 
 
 
 @pytest.mark.parametrize("strategy", ["full", "fine-tuning of an extracted network"])
-def test_training_step(strategy: str) -> None:
-    """After a few steps the weights are those of autograd through masks and a plain AdamW."""
+def test_training_steps_equal_masked_autograd_and_plain_adamw(strategy: str) -> None:
     split, tiny_ = examples().take(np.arange(40)), tiny()
     subnetwork = subnetworks(3)[-1]
     if strategy == "full":
         space = Small(tiny_.network.dims)
         network, slow = tiny_.network.copy(), tiny_.network.copy()
 
-        def plan(step: int, n_steps: int, rng: np.random.Generator) -> Step:
+        def schedule(step: int, n_steps: int, rng: np.random.Generator) -> Step:
             return FULL.step(step, n_steps, space, rng)
     else:
         network, slow = tiny_.network.extract(subnetwork), tiny_.network.extract(subnetwork)
 
-        def plan(*_: Any) -> Step:
+        def schedule(*_: Any) -> Step:
             return FINE_TUNING_STEP
 
     seen: list[tuple[Any, Step]] = []
 
-    def noted(step: int, n_steps: int, rng: np.random.Generator) -> Step:
-        seen.append((trainer._batch_index(), plan(step, n_steps, rng)))
+    def recording(step: int, n_steps: int, rng: np.random.Generator) -> Step:
+        seen.append((trainer._batch_index(), schedule(step, n_steps, rng)))
         return seen[-1][1]
 
-    trainer = Trainer(network, split, "classification", TUNING, noted, FULL, tiny_.pad_id, seed=0)
+    trainer = Trainer(network, split, "classification", TUNING, recording, FULL, tiny_.pad_id, seed=0)
     trainer.run(3)
     optimizer = torch.optim.AdamW(slow.parameters(), lr=TUNING.learning_rate, weight_decay=TUNING.weight_decay)
     slow.model.train()
@@ -192,20 +191,19 @@ def test_training_step(strategy: str) -> None:
     moved = 0.0
     for (name, ours), (_, theirs) in zip(network.model.named_parameters(), slow.model.named_parameters(), strict=True):
         if name.endswith("key.bias"):
-            continue  # Its gradient is zero but for rounding, and Adam makes a full step of that.
+            continue  # its gradient is rounding noise around zero, which AdamW amplifies to a full step
         moved = max(moved, float((ours - before[name]).detach().abs().max()))
         torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
     assert moved > 100 * TOLERANCE
 
 
-def test_fisher_information_of_all_masks() -> None:
-    """Gradients of each batch's mean loss with respect to the masks, as autograd through the masks gives them."""
+def test_mask_gradients_of_drawn_batches_equal_masked_autograd() -> None:
     network, split = tiny().network, examples().take(np.arange(60))
     dims, drawn = network.dims, np.random.default_rng(0).integers(60, size=(3, BATCH))
     heads, units = Sample.of(split, drawn).gradients(network, "classification", tiny().pad_id)
-    for index, of_heads, of_units in zip(drawn, heads, units, strict=True):
+    for index, head_gradients, unit_gradients in zip(drawn, heads, units, strict=True):
         masks = [torch.ones(dims.n_layers, n, requires_grad=True) for n in (dims.n_heads, dims.n_units)]
         batch = collate(split, index, tiny().pad_id, LENGTH)
         loss = label_loss("classification", network.masked(batch, None, *masks), batch.labels)
-        for ours, theirs in zip((of_heads, of_units), torch.autograd.grad(loss, masks), strict=True):
+        for ours, theirs in zip((head_gradients, unit_gradients), torch.autograd.grad(loss, masks), strict=True):
             np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=TOLERANCE)

@@ -1,4 +1,4 @@
-"""What each training strategy runs in a step."""
+"""The passes that each training strategy runs in a step."""
 
 import numpy as np
 import pytest
@@ -18,27 +18,27 @@ def _steps(strategy, n_steps=300, space=SPACE, **options):
     return [training.step(i, n_steps, space, rng) for i in range(n_steps)]
 
 
-def _assert_drawn_from_the_space(subnetworks):
-    """As often as the space itself draws them: a two-sample test of their sizes."""
+def _assert_distributed_as_in_the_space(subnetworks):
+    """Compare the sizes with those of samples of the space by a two-sample test."""
     rng = np.random.default_rng(9)
     expected = SPACE.n_params(np.array([SPACE.sample(rng) for _ in range(3000)]))
     assert stats.ks_2samp([s.n_params(DIMS) for s in subnetworks], expected).pvalue > 1e-3
 
 
-def test_standard_is_the_full_network():
+def test_standard_trains_the_full_network():
     for step in _steps("standard", 20):
         assert [(p.subnetwork, p.distilled) for p in step.passes] == [(FULL, False)]
         assert not step.frozen_teacher
 
 
-def test_random_is_one_random_sub_network():
+def test_random_trains_one_random_sub_network():
     steps = _steps("random")
     assert all(len(step.passes) == 1 and not step.passes[0].distilled for step in steps)
     assert not any(step.frozen_teacher for step in steps)
-    _assert_drawn_from_the_space([step.passes[0].subnetwork for step in steps])
+    _assert_distributed_as_in_the_space([step.passes[0].subnetwork for step in steps])
 
 
-def test_random_linear_turns_from_the_full_network_to_random_ones():
+def test_random_linear_moves_from_the_full_network_to_random_sub_networks():
     n_steps, training, rng = 11, TrainingStrategy("random-linear"), np.random.default_rng(1)
     probabilities = np.linspace(0, 1, n_steps)
     drawn = []
@@ -46,16 +46,16 @@ def test_random_linear_turns_from_the_full_network_to_random_ones():
         steps = [training.step(i, n_steps, SPACE, rng) for _ in range(200)]
         assert all(len(step.passes) == 1 and not step.passes[0].distilled for step in steps)
         others = [step.passes[0].subnetwork for step in steps if step.passes[0].subnetwork != FULL]
-        # A random draw is the full network itself once in a while.
+        # A random draw can also be the full network.
         p_other = probability * (1 - 1 / np.prod(SPACE.upper + 1))
         assert stats.binomtest(len(others), 200, p_other).pvalue > 1e-3
         drawn += others
-    _assert_drawn_from_the_space(drawn)
+    _assert_distributed_as_in_the_space(drawn)
     assert training.step(0, 1, SPACE, rng).passes[0].subnetwork == FULL
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
-def test_sandwich_is_full_random_and_smallest_on_labels(k):
+def test_sandwich_trains_full_random_and_smallest_networks_on_labels(k):
     steps = _steps("sandwich", n_random=k)
     for step in steps:
         assert step.passes[0].subnetwork == FULL
@@ -63,27 +63,27 @@ def test_sandwich_is_full_random_and_smallest_on_labels(k):
         assert len(step.passes) == k + 2
         assert not any(p.distilled for p in step.passes)
         assert not step.frozen_teacher
-    _assert_drawn_from_the_space([p.subnetwork for step in steps for p in step.passes[1:-1]])
+    _assert_distributed_as_in_the_space([p.subnetwork for step in steps for p in step.passes[1:-1]])
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
-def test_kd_is_random_ones_taught_by_a_full_network_that_does_not_learn(k):
+def test_kd_distils_random_sub_networks_from_a_frozen_full_network(k):
     steps = _steps("kd", n_random=k)
     for step in steps:
         assert len(step.passes) == k
         assert all(p.distilled for p in step.passes)
         assert step.frozen_teacher
-    _assert_drawn_from_the_space([p.subnetwork for step in steps for p in step.passes])
+    _assert_distributed_as_in_the_space([p.subnetwork for step in steps for p in step.passes])
 
 
-def test_full_is_the_sandwich_distilled_in_place():
+def test_full_is_the_sandwich_with_in_place_distillation():
     for step, sandwich in zip(_steps("full", 50), _steps("sandwich", 50), strict=True):
         assert [p.subnetwork for p in step.passes] == [p.subnetwork for p in sandwich.passes]
         assert [p.distilled for p in step.passes] == [False, True, True, True]
         assert not step.frozen_teacher
 
 
-def test_random_sub_networks_are_drawn_afresh_and_independently():
+def test_random_sub_networks_are_independent_between_and_within_steps():
     passes = [step.passes[1:3] for step in _steps("full", 300)]
     assert len({p.subnetwork.key for pair in passes for p in pair}) > 100
     sizes = np.array([[p.subnetwork.n_params(DIMS) for p in pair] for pair in passes])
@@ -92,18 +92,18 @@ def test_random_sub_networks_are_drawn_afresh_and_independently():
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("space", ["small", "medium", "layer", "large"])
-def test_steps_depend_on_the_generator_alone(strategy, space):
+def test_steps_depend_only_on_the_generator(strategy, space):
     space = make_space(space, DIMS)
     first, second = _steps(strategy, 20, space), _steps(strategy, 20, space)
     assert first == second
 
 
-def test_fine_tuning_runs_what_there_is_on_the_labels():
+def test_fine_tuning_runs_the_whole_network_on_labels():
     assert [(p.subnetwork, p.distilled) for p in FINE_TUNING_STEP.passes] == [(None, False)]
     assert not FINE_TUNING_STEP.frozen_teacher
 
 
-def test_defaults_are_those_of_the_paper():
+def test_defaults_equal_the_paper():
     assert TrainingStrategy() == TrainingStrategy("full", n_random=2, temperature=10.0, t_squared=False)
 
 
@@ -116,6 +116,6 @@ def test_defaults_are_those_of_the_paper():
         ({"temperature": float("nan")}, "temperature must be positive, not nan"),
     ],
 )
-def test_bad_options_are_named(options, message):
+def test_options_out_of_range_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         TrainingStrategy(**options)

@@ -1,4 +1,4 @@
-"""Training steps against plain autograd on the masked stock model, AdamW on the whole table, and themselves resumed."""
+"""Training against autograd on the masked stock model, AdamW on the whole table, and uninterrupted training."""
 
 import dataclasses
 import io
@@ -31,21 +31,21 @@ def _tiny(model="tiny-bert", task="tiny-pair", precision="fp32", dropout=0.0):
     return tiny_network(MODELS[model], TASKS[task], precision, dropout)
 
 
-def _trainer(tiny, how=None, plan=None, fine_tuning=FINE_TUNING, space="small", seed=5):
-    """A trainer of a fresh copy of the network."""
+def _trainer(tiny, strategy=None, step=None, fine_tuning=FINE_TUNING, space="small", seed=5):
+    """A trainer of a fresh copy of the network. Every step is ``step`` if given."""
     network = tiny.network.copy()
-    how = how or TrainingStrategy()
+    strategy = strategy or TrainingStrategy()
     the_space = make_space(space, network.dims)
 
-    def planned(step, n_steps, rng):
-        return plan if plan is not None else how.step(step, n_steps, the_space, rng)
+    def schedule(number, n_steps, rng):
+        return step if step is not None else strategy.step(number, n_steps, the_space, rng)
 
-    return Trainer(network, tiny.data.train, tiny.task.kind, fine_tuning, planned, how, tiny.pad_id, seed)
+    return Trainer(network, tiny.data.train, tiny.task.kind, fine_tuning, schedule, strategy, tiny.pad_id, seed)
 
 
-def _step_gradients(tiny, step, how):
-    """Gradients that a trainer adds up for one step, by parameter name; word vectors as the whole table."""
-    trainer = _trainer(tiny, how)
+def _step_gradients(tiny, step, strategy):
+    """Gradients that a trainer adds up in one step, by parameter name; word vectors as the whole table."""
+    trainer = _trainer(tiny, strategy)
     trainer._accumulate_gradients(tiny.batch(8, tiny.data.train), step, None)
     network, vocabulary = trainer.network, trainer._vocabulary
     table = network.adapter.word_embeddings.weight
@@ -58,26 +58,26 @@ def _table_name(network):
     return next(n for n, p in network.model.named_parameters() if p is network.adapter.word_embeddings.weight)
 
 
-def _own_losses(kind, logits, teacher, labels, how, distilled):
+def _own_losses(kind, logits, teacher, labels, strategy, distilled):
     """The losses of section 3.2.1, written out."""
     if kind == "regression":
         loss = ((logits[:, 0] - labels) ** 2).mean()
         return loss + ((logits - teacher) ** 2).mean() if distilled else loss
     loss = -logits.log_softmax(1)[torch.arange(len(labels)), labels].mean()
     if distilled:
-        p, q = (teacher / how.temperature).softmax(1), (logits / how.temperature).softmax(1)
+        p, q = (teacher / strategy.temperature).softmax(1), (logits / strategy.temperature).softmax(1)
         divergence = (p * (p / q).log()).sum(1).mean()
-        loss = loss + divergence * (how.temperature**2 if how.t_squared else 1)
+        loss = loss + divergence * (strategy.temperature**2 if strategy.t_squared else 1)
     return loss
 
 
-def _oracle_gradients(tiny, step, how):
-    """The same from the masked stock model and autograd."""
+def _oracle_gradients(tiny, step, strategy):
+    """The same gradients from the masked stock model and autograd."""
     network, batch = tiny.network.copy(), tiny.batch(8, tiny.data.train)
     with torch.no_grad():
         full = network.masked(batch)
     total = sum(
-        _own_losses(tiny.task.kind, network.masked(batch, p.subnetwork), full, batch.labels, how, p.distilled)
+        _own_losses(tiny.task.kind, network.masked(batch, p.subnetwork), full, batch.labels, strategy, p.distilled)
         for p in step.passes
     )
     total.backward()
@@ -93,13 +93,13 @@ def _assert_same_gradients(found, expected):
 @pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("task", sorted(TASKS))
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_gradients_of_a_step_are_those_of_the_masked_oracle(model, task, strategy):
-    tiny, how = _tiny(model, task), TrainingStrategy(strategy, temperature=2.0)
+def test_gradients_of_a_step_equal_autograd_on_the_masked_model(model, task, strategy):
+    tiny, strategy = _tiny(model, task), TrainingStrategy(strategy, temperature=2.0)
     for space in ("small", "large"):
-        step = how.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(1))
-        expected = _oracle_gradients(tiny, step, how)
-        _assert_same_gradients(_step_gradients(tiny, step, how), expected)
-        # Without layers all choices look the same, and nothing can be learnt.
+        step = strategy.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(1))
+        expected = _oracle_gradients(tiny, step, strategy)
+        _assert_same_gradients(_step_gradients(tiny, step, strategy), expected)
+        # Without layers all choices have equal logits, so the gradient is zero.
         if task != "tiny-choice" or any(p.subnetwork.n_active_layers for p in step.passes):
             assert max(float(g.abs().max()) for g in expected.values()) > 1e-2
 
@@ -114,32 +114,32 @@ def _flat(gradients):
 
 
 @pytest.mark.parametrize("strategy", ["kd", "full"])
-def test_temperature_changes_the_distillation_gradient_and_its_factor_multiplies_it(strategy):
+def test_temperature_changes_the_distillation_gradient_and_t_squared_scales_it(strategy):
     tiny, step = _tiny(), _distilled_step(strategy)
     on_labels = dataclasses.replace(step, passes=tuple(Pass(p.subnetwork) for p in step.passes))
-    of_labels = _flat(_step_gradients(tiny, on_labels, TrainingStrategy()))
+    label_gradients = _flat(_step_gradients(tiny, on_labels, TrainingStrategy()))
 
-    def of_distillation(temperature, t_squared=False):
+    def distillation_gradients(temperature, t_squared=False):
         how = TrainingStrategy(strategy, temperature=temperature, t_squared=t_squared)
-        return _flat(_step_gradients(tiny, step, how)) - of_labels
+        return _flat(_step_gradients(tiny, step, how)) - label_gradients
 
-    cold, warm = of_distillation(1.0), of_distillation(3.0)
+    cold, warm = distillation_gradients(1.0), distillation_gradients(3.0)
     assert cold.abs().max() > 1e-2
     assert (warm - cold).norm() > 0.5 * cold.norm()
-    torch.testing.assert_close(of_distillation(1.0, True), cold)
-    torch.testing.assert_close(of_distillation(3.0, True), 9 * warm, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(distillation_gradients(1.0, True), cold)
+    torch.testing.assert_close(distillation_gradients(3.0, True), 9 * warm, rtol=1e-3, atol=1e-5)
 
 
-def test_kd_leaves_the_full_networks_own_loss_out():
+def test_kd_does_not_train_the_full_network_on_labels():
     tiny, dims = _tiny(), _tiny().network.dims
     small = make_space("small", dims).to_subnetwork(np.array([2, 20, 2]))
     found = _step_gradients(tiny, Step((Pass(small, distilled=True),), frozen_teacher=True), TrainingStrategy("kd"))
-    # What the student does not have learns nothing, though the teacher runs it.
+    # Layers that the student lacks get no gradient, although the teacher runs them.
     layers = tiny.network.adapter.base.encoder.layer
     for name, _ in layers[2].named_parameters():
         assert not found[f"bert.encoder.layer.2.{name}"].any(), name
     assert found["bert.encoder.layer.1.output.dense.bias"].any()
-    # The teacher still teaches: other weights of the last layer, another gradient.
+    # The teacher matters: changing its last layer changes the gradient.
     changed = dataclasses.replace(tiny, network=tiny.network.copy())
     with torch.no_grad():
         changed.network.adapter.layers[2].output.LayerNorm.weight *= 3
@@ -150,7 +150,7 @@ def test_kd_leaves_the_full_networks_own_loss_out():
 
 
 @pytest.mark.parametrize("space", ["small", "large"])
-def test_gradients_reach_active_slices_only(space):
+def test_gradients_are_zero_outside_the_active_slices(space):
     tiny, dims = _tiny(), _tiny().network.dims
     rng = np.random.default_rng(3)
     if space == "small":
@@ -176,7 +176,7 @@ def test_gradients_reach_active_slices_only(space):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_step_runs_the_planned_sub_networks_and_no_others(strategy, monkeypatch):
+def test_a_step_runs_exactly_the_scheduled_sub_networks(strategy, monkeypatch):
     tiny, run = _tiny(), []
     slices = SuperNetwork.slices
 
@@ -185,24 +185,24 @@ def test_a_step_runs_the_planned_sub_networks_and_no_others(strategy, monkeypatc
         return slices(self, subnetwork)
 
     monkeypatch.setattr(SuperNetwork, "slices", spied)
-    how, planned = TrainingStrategy(strategy), []
-    trainer = _trainer(tiny, how)
+    scheduled = []
+    trainer = _trainer(tiny, TrainingStrategy(strategy))
     schedule = trainer._schedule
-    trainer._schedule = lambda *arguments: planned.append(schedule(*arguments)) or planned[-1]
+    trainer._schedule = lambda *arguments: scheduled.append(schedule(*arguments)) or scheduled[-1]
     trainer.run(6)
     expected = []
-    for step in planned:
+    for step in scheduled:
         if strategy == "kd":
             expected.append((SubNetwork.full(tiny.network.dims), False))
         expected += [(p.subnetwork, True) for p in step.passes]
-    assert len(planned) == 6
+    assert len(scheduled) == 6
     assert run == expected
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_adamw_on_the_active_vocabulary_is_adamw_on_the_whole_table(model):
+def test_adamw_on_the_active_vocabulary_equals_adamw_on_the_whole_table(model):
     tiny, fine_tuning = _tiny(model), dataclasses.replace(FINE_TUNING, learning_rate=1e-4)
-    trainer = _trainer(tiny, plan=FINE_TUNING_STEP, fine_tuning=fine_tuning)
+    trainer = _trainer(tiny, step=FINE_TUNING_STEP, fine_tuning=fine_tuning)
     trainer.run()
     assert trainer.step == trainer.n_steps == 2 * 9
 
@@ -221,11 +221,11 @@ def test_adamw_on_the_active_vocabulary_is_adamw_on_the_whole_table(model):
     unused = np.setdiff1d(np.arange(len(table)), np.union1d(tiny.data.train.tokens, [tiny.pad_id]))
     assert len(unused) > 0
     for name, expected in network.model.named_parameters():
-        # Elsewhere some gradients are rounding noise around 0, which AdamW blows up: key biases, units that are off.
+        # Other gradients can be rounding noise around 0, which AdamW amplifies: key biases, inactive units.
         if "embeddings" in name or "classifier" in name:
             torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
             assert (expected - start[name]).abs().max() > 1e-5
-    # Rows that no example has are decayed and nothing else.
+    # Rows that occur in no example are only decayed.
     rates = [trainer.learning_rate(step) for step in range(trainer.n_steps)]
     decay = float(np.prod([1 - 0.1 * rate for rate in rates]))
     name = _table_name(network)
@@ -233,7 +233,7 @@ def test_adamw_on_the_active_vocabulary_is_adamw_on_the_whole_table(model):
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
-def test_learning_rate_is_that_of_the_usual_schedule(warmup):
+def test_learning_rate_equals_the_linear_schedule_of_transformers(warmup):
     fine_tuning = dataclasses.replace(FINE_TUNING, warmup=warmup, epochs=4)
     trainer = _trainer(_tiny(), fine_tuning=fine_tuning)
     n_steps = trainer.n_steps
@@ -262,13 +262,13 @@ def _assert_bitwise(a, b):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stops", [[1], [9], [4, 5, 13]])
-def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(precision, stops):
+def test_resumed_training_equals_uninterrupted_training_bit_for_bit(precision, stops):
     tiny = _tiny(precision=precision, dropout=0.1)
     whole = _trainer(tiny)
     whole.run()
     state = None
     for stop in [*stops, whole.n_steps]:
-        # Each part in a trainer of its own, from a state that went through a file; killed after the state was taken.
+        # A new trainer continues each part from a saved file. The old trainer goes on after saving, as if killed later.
         trainer = _trainer(tiny)
         if state is not None:
             trainer.restore(torch.load(io.BytesIO(state), weights_only=True))
@@ -284,7 +284,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(precision, stop
     _assert_bitwise(_weights(trainer), _weights(whole))
 
 
-def test_the_outcome_depends_on_the_seed_alone_and_global_generators_are_left_alone():
+def test_training_depends_only_on_the_seed_and_restores_global_generators():
     tiny = _tiny(dropout=0.1)
     outcomes = []
     for disturbance in (1, 2):
@@ -303,10 +303,10 @@ def test_the_outcome_depends_on_the_seed_alone_and_global_generators_are_left_al
     assert not torch.equal(_weights(other)["classifier.weight"], outcomes[0]["classifier.weight"])
 
 
-def test_dropout_is_on_in_training_and_off_after_it():
+def test_dropout_is_on_during_training_and_off_afterwards():
     outcomes = []
     for rate in (0.0, 0.1):
-        trainer = _trainer(_tiny(dropout=rate), plan=FINE_TUNING_STEP)
+        trainer = _trainer(_tiny(dropout=rate), step=FINE_TUNING_STEP)
         trainer.run(1)
         assert trainer.network.noise is None
         assert not trainer.network.model.training
@@ -314,7 +314,7 @@ def test_dropout_is_on_in_training_and_off_after_it():
     assert not torch.equal(*outcomes)
 
 
-def test_training_can_be_stopped_by_what_is_called_after_a_step():
+def test_an_exception_from_after_step_stops_the_training():
     class Stop(Exception):
         pass
 
@@ -334,7 +334,7 @@ def test_training_can_be_stopped_by_what_is_called_after_a_step():
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
-def test_an_extracted_network_trains_alone(task):
+def test_an_extracted_network_can_be_trained(task):
     tiny = _tiny(task=task)
     subnetwork = make_space("small", tiny.network.dims).to_subnetwork(np.array([2, 20, 2]))
     network = tiny.network.extract(subnetwork)
