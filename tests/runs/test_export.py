@@ -189,7 +189,7 @@ def _cut_config(run):
         (_damage_weights, "super-network.safetensors is damaged"),
         (_swap_weights, "super-network.safetensors is damaged"),
         (_drop_config, "config.json is missing or damaged"),
-        (_other_config, "of another network"),
+        (_other_config, "configuration and masks are of different networks"),
         (_other_key, "configuration and key of evaluation .* do not agree"),
         (_cut_config, "has no valid configuration"),
     ],

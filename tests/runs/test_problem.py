@@ -285,7 +285,7 @@ def _bloated(problem):
 def test_what_is_not_in_the_space_fails_the_run_and_is_not_recorded(run, function, message):
     outcome = run(function)
     assert outcome.record.status == "failed"
-    assert "evaluate() was given what is not in the space" in outcome.record.reason
+    assert "evaluate() got a network or a configuration outside the space" in outcome.record.reason
     assert outcome.evaluations == []
     assert re.search(message, outcome.record.reason)
 

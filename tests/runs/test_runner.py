@@ -19,7 +19,7 @@ from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.plugins.method import Method
 from nasbench.records.record import RunFolder
 from nasbench.records.schema import RecordError
-from nasbench.runs import runner
+from nasbench.runs import loading
 from nasbench.runs.observer import Observer
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA, save_tiny
 from nasbench.testing.subject import Killed, KillingObserver, MethodSubject, SteppingClock
@@ -501,7 +501,7 @@ def test_roberta_runs_too(subject, results):
 
 
 def test_precision_follows_the_device():
-    assert runner.default_precision(torch.device("cpu")) in ("fp32", "bf16")
+    assert loading.default_precision(torch.device("cpu")) in ("fp32", "bf16")
 
 
 def test_ten_seeds_count(subject, results):

@@ -97,7 +97,7 @@ class GivesUp(Honest):
 
 class Peeks(Honest):
     def consider(self, problem: Problem, network: Any, config: Config) -> None:
-        config[0] = int(problem._recorder.test.labels.sum()) % (problem.space.upper[0] + 1)
+        config[0] = int(problem._context.test.labels.sum()) % (problem.space.upper[0] + 1)
         problem.evaluate(network, config)
 
 
@@ -105,7 +105,7 @@ class SelectsByTest(Honest):
     """Reports what a look at the test data says is best of what it drew."""
 
     def run(self, problem: Problem) -> None:
-        network, evaluator = problem.pretrained(), problem._recorder.test
+        network, evaluator = problem.pretrained(), problem._context.test
         drawn = [problem.space.sample(problem.rng) for _ in range(8)]
 
         def test_error(config: Config) -> float:
@@ -161,7 +161,7 @@ class TestHonest(MethodContract):
     ("method", "name", "reason"),
     [
         (GlobalRandom, "is deterministic", "a second run with the same seed differs"),
-        (Outside, "reports only configurations inside the space", "evaluate() was given what is not in the space"),
+        (Outside, "reports only configurations inside the space", "evaluate() got a network or a configuration outside the space"),
         (Swallows, "obeys the budget", "let BudgetExhausted pass"),
         (SwallowsEverything, "can be stopped anywhere", "never catch BaseException"),
         (Relabels, "leaves the given weights alone", "it changed train labels"),
@@ -249,7 +249,7 @@ class TestFair(SearcherContract):
     [
         (OutsideSearcher, "proposes only points of its spaces", "in space 'small': heads = 5 is outside [0, 4]"),
         (GlobalSearcher, "is deterministic", "the same generator gave other proposals"),
-        (GlobalSearcher, "leaves global random state alone", "it moved the global generator of numpy"),
+        (GlobalSearcher, "leaves global random state alone", "it changed the state of the global generator of numpy"),
         (WritingSearcher, "leaves what it is told alone", "tell() changed an array"),
         (WaitingSearcher, "copes with failed evaluations", "tell me first"),
         (Undecided, "decides at rungs", "at rung 3 of (1, 3)"),

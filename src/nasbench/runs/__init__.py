@@ -1,4 +1,4 @@
-"""One run: the request, the budget, the problem that a method sees, the harness behind it, the runner, the export.
+"""One run: its request, its budget, the problem that a method sees, the harness behind it, the runner, the export.
 
 May import: every other package of the engine except ``testing`` and ``cli``.
 """

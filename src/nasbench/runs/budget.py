@@ -1,7 +1,8 @@
-"""The only owner of time. A run's charged seconds are its budget; uncharged ones are measured too.
+"""The clock of a run. No other module reads the time.
 
-Everything a method does is charged, except what the harness does for its own sake: loading, test evaluation, writing
-records and checkpoints. Charged time belongs to a phase (training, search, validation); what is left over is idle.
+Charged seconds count against the budget; uncharged seconds are only measured. All work of a method is charged. Work of
+the harness is not: loading, test evaluation, writing records and checkpoints. Each charged second belongs to a phase:
+training, validation, search, or idle outside these.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from nasbench.errors import BudgetExhausted, WillNotEnd
 
 CHARGED_PHASES = ("training", "validation", "search", "idle")
 MAX_REFUSALS = 1000
-"""Times that a method may ask for more after its budget is spent."""
+"""Number of times that a method may continue after :class:`BudgetExhausted` before its run fails."""
 
 
 class Budget:
-    """A wall-clock allowance that can be paused and divided into phases.
+    """A wall-clock budget that can be paused and is divided into phases.
 
     Args:
-        seconds: the allowance; may be infinite.
-        charged_s: seconds by phase already spent by an earlier attempt at the same run.
-        uncharged_s: likewise, off the clock.
-        clock: seconds from any origin; tests give a fake one.
+        seconds: the budget; may be infinite.
+        charged_s: charged seconds by phase of an earlier attempt at the same run.
+        uncharged_s: uncharged seconds by phase of that attempt.
+        clock: gives seconds from any origin. Tests pass a fake clock.
         synchronise: waits for the device, so that queued work is charged to the phase that queued it.
     """
 
@@ -48,18 +49,18 @@ class Budget:
         self._n_refusals = 0
 
     def now(self) -> float:
-        """Seconds from some origin, after all queued work is done; differences are durations."""
+        """Seconds from an arbitrary origin, after all queued work of the device is done."""
         self._synchronise()
         return self._clock()
 
     @property
     def phase_name(self) -> str:
-        """The phase that time is counted to now."""
+        """The current phase."""
         return self._phase
 
     @property
     def elapsed_s(self) -> float:
-        """Charged seconds so far; does not wait for the device."""
+        """Charged seconds so far. Does not wait for the device."""
         self._count()
         return sum(self._charged.values())
 
@@ -76,44 +77,49 @@ class Budget:
         return dict(self._uncharged)
 
     def check(self) -> None:
-        """Raise :class:`BudgetExhausted` once the allowance is spent; not while suspended."""
+        """Raise :class:`BudgetExhausted` if the budget is spent and the clock is not suspended."""
         if not self.is_suspended and self.elapsed_s >= self.seconds:
             self.refuse(f"the budget of {self.seconds:g} s is spent")
 
     def refuse(self, reason: str) -> NoReturn:
-        """Raise :class:`BudgetExhausted`; to a method that will not hear, :class:`WillNotEnd`."""
+        """End the run.
+
+        Raises:
+            BudgetExhausted: says the reason.
+            WillNotEnd: if the method has continued after :data:`MAX_REFUSALS` such errors.
+        """
         self._n_refusals += 1
         if self._n_refusals > MAX_REFUSALS:
             raise WillNotEnd(f"the method went on although {reason}; let BudgetExhausted pass")
         raise BudgetExhausted(reason)
 
     def suspend(self) -> None:
-        """Charge nothing until :meth:`proceed`: a resumed run repeats what was charged when it was first done."""
+        """Charge nothing until :meth:`proceed`. A resumed run repeats work that was charged in the earlier attempt."""
         self._count()
         self.is_suspended = True
 
     def proceed(self) -> None:
-        """Charge again after :meth:`suspend`."""
+        """Charge again, after :meth:`suspend`."""
         self._synchronise()
         self._count()
         self.is_suspended = False
 
     def charge(self, phase: str, seconds: float) -> None:
-        """Count seconds that were spent elsewhere: the training of weights that several runs share."""
+        """Charge seconds that another run spent, on the training of weights that both runs share."""
         self._charged[phase] += seconds
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Start the clock: time inside is charged, as idle where no phase is named."""
+        """Charge the time inside, as idle unless a phase is named."""
         with self._switched("idle", True):
             yield
 
     @contextmanager
     def charged(self, phase: str) -> Iterator[None]:
-        """Count the time inside to a charged phase, unless the clock is stopped around it.
+        """Count the time inside towards a phase. It is charged unless an outer :meth:`uncharged` stops the clock.
 
         Raises:
-            ValueError: for a phase that records have no place for.
+            ValueError: if ``phase`` is not one of :data:`CHARGED_PHASES`.
         """
         if phase not in CHARGED_PHASES:
             raise ValueError(f"phase is one of {', '.join(CHARGED_PHASES)}, not {phase!r}")
@@ -122,7 +128,7 @@ class Budget:
 
     @contextmanager
     def uncharged(self, phase: str) -> Iterator[None]:
-        """Stop the clock inside; the time is recorded under ``phase`` but costs nothing."""
+        """Stop the clock inside. The time is recorded under ``phase`` but not charged."""
         with self._switched(phase, False):
             yield
 

@@ -1,4 +1,4 @@
-"""The harness side of a problem: what a method must not reach, and every part of a problem needs."""
+"""The harness side of a problem: the parts that a problem needs and a method must not reach."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from nasbench.training.evaluation import Evaluator
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where a run's results go, and who watches.
+    """The record, the clock and the test split of a run.
 
     Attributes:
-        limit: end the run after so many evaluations.
-        recorded: evaluations of an earlier attempt, to be answered again.
-        note: puts what a reader of the record should know into it.
-        shared: super-networks of other runs of an experiment; None where each run trains its own.
+        folder: the files of the record.
+        checkpoints: the saved weights and the checkpoint of the current training.
+        budget: the clock.
+        observer: receives the events of the run.
+        test: evaluates on the test split.
+        limit: largest number of evaluations, None for no limit.
+        recorded: evaluations of an earlier attempt. The harness answers the method from them.
+        note: appends a remark for readers to the record.
+        shared: super-networks that the runs of an experiment share, None if the run trains its own.
     """
 
     folder: RunFolder

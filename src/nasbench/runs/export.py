@@ -1,11 +1,12 @@
-"""Pruned networks of a run as models of their own: stock transformers modules with fewer heads, units and layers.
+"""Export a pruned network of a run as a stock transformers module with fewer heads, units and layers, and load it.
 
-An exported folder holds ``config.json`` and the tokenizer as transformers writes them, ``model.safetensors`` with the
-pruned shapes, and ``nasbench.json``: the masks, and where the network comes from. Transformers cannot build the pruned
+An exported folder has ``config.json`` and the tokenizer as transformers writes them, ``model.safetensors`` with the
+pruned shapes, and ``nasbench.json`` with the masks and the origin of the network. Transformers cannot build the pruned
 shapes from the configuration; :func:`load` can.
 
-Outputs are those that were measured where the run computed in fp32. A run in bf16 (``precision`` in ``nasbench.json``)
-rounded what the loaded fp32 module does not: its logits agree to about two digits, its error to a few examples.
+The loaded module computes in fp32. If the run did so too, its outputs are the measured ones. If the run computed in
+bf16 (``precision`` in ``nasbench.json``), its rounding is missing: logits agree to about two digits, and the error
+differs by a few examples.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from nasbench.networks.adapter import Adapter, shrink
 from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.records.checkpoints import Checkpoints
-from nasbench.records.record import Evaluation, RecordError, RunFolder, RunRecord, write_atomically
+from nasbench.records.record import Evaluation, RunFolder, RunRecord, write_atomically
+from nasbench.records.schema import RecordError
 from nasbench.search.pareto import pareto_mask
 
 DESCRIPTION = "nasbench.json"
@@ -35,19 +37,20 @@ FORMAT_VERSION = 1
 
 
 def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
-    """Save the network of a run's front with the best validation error among those that are small enough.
+    """Save the network with the lowest validation error among the small enough ones on a run's Pareto front.
 
     Args:
-        run_folder: holds ``run.json``; a run that was interrupted or failed has a front too.
-        out: must not exist or be empty.
+        run_folder: the folder with ``run.json``. Interrupted and failed runs have a front, too.
+        out: a folder that is empty or does not exist.
         max_params: largest fraction of the full network's parameters.
 
     Returns:
-        The evaluation of the network that was saved.
+        The evaluation of the saved network.
 
     Raises:
-        UserError: one line, if ``max_params`` is no fraction, there is no such run or network, its weights are missing
-            or damaged, or ``out`` has something in it.
+        UserError: if ``max_params`` is not in (0, 1], there is no such run or network, its weights are missing or
+            damaged, or ``out`` is not empty.
+        NasbenchError: if ``out`` cannot be written.
     """
     if not 0 < max_params <= 1:
         raise UserError(f"--max-params is a fraction of the parameters, 0.5 for half of them, not {max_params:g}")
@@ -75,7 +78,11 @@ def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
 
 
 def choose(evaluations: list[Evaluation], max_params: float, run_folder: Path) -> Evaluation:
-    """The member of the Pareto front with the best validation error among those with at most ``max_params``."""
+    """The network with the lowest validation error among those on the Pareto front with at most ``max_params``.
+
+    Raises:
+        UserError: if there is no such network.
+    """
     measured = [e for e in evaluations if e.error is not None]
     if not measured:
         raise UserError(f"{run_folder} has no evaluated network")
@@ -92,10 +99,13 @@ def choose(evaluations: list[Evaluation], max_params: float, run_folder: Path) -
 
 
 def load(folder: Path | str) -> nn.Module:
-    """A network saved by :func:`export`: a stock transformers module in eval mode, physically pruned, fp32.
+    """Load a network saved by :func:`export`.
+
+    Returns:
+        A stock transformers module with pruned parameters, in fp32 and eval mode.
 
     Raises:
-        UserError: one line, if the folder holds no exported network or a damaged one.
+        UserError: if the folder has no exported network, or if the network is damaged.
     """
     folder = Path(folder)
     try:
@@ -113,7 +123,7 @@ def load(folder: Path | str) -> nn.Module:
 
 
 def _rebuild(checkpoints: Checkpoints, evaluation: Evaluation, subnetwork: SubNetwork) -> nn.Module:
-    """The pruned network of an evaluation, from the weights that its run kept."""
+    """The pruned network of an evaluation, from the weights that its run saved."""
     path = checkpoints.weights_file(evaluation.weights or "none")
     if evaluation.weights is None or not path.exists():
         raise UserError(
@@ -123,7 +133,7 @@ def _rebuild(checkpoints: Checkpoints, evaluation: Evaluation, subnetwork: SubNe
     tensors = _read(path, "run it again")
     model = _empty(checkpoints.architecture)
     dims = Adapter(model).dimensions()
-    # Shared weights have the shapes of the full network, those of a network trained alone have its own.
+    # Shared weights have the shapes of the full network. A network that was trained alone has its pruned shapes.
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     is_shared = shapes == {name: value.shape for name, value in tensors.items()}
     if is_shared:
@@ -179,7 +189,7 @@ def _describe(record: RunRecord, evaluation: Evaluation, subnetwork: SubNetwork)
 
 
 def _empty(folder: Path) -> nn.Module:
-    """The full network of a saved configuration, in eval mode, without memory for its parameters."""
+    """The full network of a saved configuration, in eval mode, with parameters that take no memory."""
     import transformers
 
     path = folder / "config.json"
@@ -197,7 +207,7 @@ def _empty(folder: Path) -> nn.Module:
 
 
 def _make_buffers(model: nn.Module) -> None:
-    """Give the buffers that no file holds their values: positions count up, default token types are 0."""
+    """Fill the buffers that are in no file: positions count up, token types are 0."""
     values = {"position_ids": lambda n: torch.arange(n)[None], "token_type_ids": lambda n: torch.zeros(1, n).long()}
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
@@ -209,7 +219,7 @@ def _make_buffers(model: nn.Module) -> None:
 def _shrink(model: nn.Module, subnetwork: SubNetwork, dims: Dimensions, folder: Path) -> None:
     adapter = Adapter(model)
     if adapter.dimensions() != dims:
-        raise UserError(f"{folder}: the configuration is that of another network than the masks; export it again")
+        raise UserError(f"{folder}: configuration and masks are of different networks; export it again")
     shrink(adapter, subnetwork, dims.head_size)
 
 

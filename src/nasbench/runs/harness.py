@@ -1,6 +1,6 @@
-"""The harness behind a problem: it measures sub-networks, records them, and answers a resumed method from the record.
+"""The harness behind a problem. It measures sub-networks, records them, and answers a resumed method from the record.
 
-A method never reaches the harness. See :mod:`nasbench.runs.problem` for the side that a method sees.
+A method never reaches the harness. :mod:`nasbench.runs.problem` is the side that a method sees.
 """
 
 from __future__ import annotations
@@ -63,11 +63,19 @@ class Harness:
         epochs: float | None = None,
         is_shared: bool = False,
     ) -> list[Evaluation]:
-        """Record the sub-networks that one pass measures.
+        """Measure sub-networks in one pass and record them. Recorded evaluations of an earlier attempt are returned.
 
         Args:
             run: gives their logits on a split, ``(len(configs), n_examples, n_logits)``.
-            is_shared: whether the pass is one of several networks, so that its time is no single one's.
+            epochs: epochs of training so far, see :class:`Evaluation`.
+            is_shared: whether the pass runs several networks, so that no network has a latency of its own.
+
+        Returns:
+            The evaluations without test results, in the order of ``configs``.
+
+        Raises:
+            BudgetExhausted: if the budget was spent before the pass ended; nothing is recorded.
+            CannotResume: if a sub-network is not the recorded one.
         """
         subnetworks = [self._space.to_subnetwork(config) for config in configs]
         done: list[Evaluation] = []
@@ -103,7 +111,7 @@ class Harness:
         self._note(evaluation)
         if not self.is_repeating:
             self._budget.proceed()
-        # A run killed right after its last evaluation has reached the limit already.
+        # A run that was killed right after its last evaluation has already reached the limit.
         self._check_limit()
         return evaluation
 
@@ -115,7 +123,7 @@ class Harness:
         epochs: float | None,
         is_shared: bool,
     ) -> list[Evaluation]:
-        """Validate on the clock; raises :class:`BudgetExhausted` if that ended too late to count."""
+        """Run a charged validation pass. Raises :class:`BudgetExhausted` if the budget was spent before its end."""
         with self._budget.charged("validation"):
             started = self._budget.now()
             outcomes = self._outcomes(run, len(configs))
@@ -147,7 +155,7 @@ class Harness:
         return measured
 
     def _outcomes(self, run: Callable[[Evaluator], Logits], n: int) -> list[tuple[dict[str, float], str | None]]:
-        """Metrics, or no metrics and the reason, of each sub-network of a pass."""
+        """The metrics of each sub-network of a pass, or no metrics and the reason of the failure."""
         try:
             logits = run(self.validator)
         except torch.OutOfMemoryError as error:
@@ -161,7 +169,7 @@ class Harness:
         return outcomes
 
     def _with_test(self, network: SuperNetwork, logits: Logits, evaluation: Evaluation) -> Evaluation:
-        """Add test results and save the weights, off the clock and out of the method's sight."""
+        """Add test results and save the weights, uncharged and hidden from the method."""
         try:
             metrics = self._context.test.metrics(logits)
         except FloatingPointError:
@@ -187,7 +195,7 @@ class Harness:
             self._budget.refuse(f"the limit of {limit} evaluations is reached")
 
     def _note(self, evaluation: Evaluation) -> None:
-        """Remember an evaluation; weights of a sub-network trained alone go when it leaves the front."""
+        """Remember an evaluation. Delete the weights of extracted networks that it drives off the front."""
         self._evaluations.append(evaluation)
         self._keys.add(evaluation.key)
         self._n_duplicates = 0

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it. The base class watches nothing."""
+"""The events of a run. The base class ignores them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from nasbench.records.record import Evaluation, RunRecord
 
 
 class Observer:
-    """Receives the events of a run in order; overridden by the terminal views in :mod:`nasbench.cli.terminal`."""
+    """Receives the events of a run in order. The terminal views in :mod:`nasbench.cli.terminal` override it."""
 
     def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
-        """The method is about to start; ``n_resumed`` evaluations come from an earlier attempt."""
+        """The method is about to start.
+
+        Args:
+            folder: the run's folder.
+            n_resumed: number of evaluations from an earlier attempt.
+            budget_s: the budget in charged seconds; infinite if only the number of evaluations ends the run.
+        """
 
     def phase(self, name: str, elapsed_s: float) -> None:
-        """A phase begins: loading, training or search. ``elapsed_s`` of the budget are spent."""
+        """A phase begins: loading, training or search. ``elapsed_s`` seconds of the budget are spent."""
 
     def training(self, done: int, total: int, elapsed_s: float) -> None:
-        """``done`` of ``total`` optimizer steps of the current training are made."""
+        """The current training has made ``done`` of its ``total`` optimizer steps."""
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """An evaluation is on disk."""
+        """An evaluation has been written to disk."""
 
     def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
-        """The run has ended, well or not; ``record.status`` says which."""
+        """The run has ended. ``record.status`` says whether it is complete or has failed."""

@@ -1,4 +1,4 @@
-"""The picture of one run: error against size, everything evaluated, and the Pareto front."""
+"""Plot one run: all its evaluated networks and their Pareto front, error against size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nasbench.records.front import front_of, full_network
 from nasbench.records.record import Evaluation, RunRecord
 
 BLUE, GREY, RED = "#0072B2", "#9A9A9A", "#D55E00"
-"""Of Okabe and Ito's colours, which stay apart for colour-blind readers."""
+"""Colours that colour-blind readers can tell apart; blue and red are from the palette of Okabe and Ito."""
 
 
 class Picture(Figure):
@@ -60,14 +60,17 @@ def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
 
 
 def save_front(record: RunRecord, evaluations: Sequence[Evaluation], folder: Path) -> Path:
-    """Write ``front.png`` and ``front.svg`` into the run's folder and say where the first one is.
+    """Write ``front.png`` and ``front.svg`` into the run's folder.
+
+    Returns:
+        The path of ``front.png``.
 
     Raises:
         NasbenchError: if they cannot be written.
     """
     figure = draw_front(record, evaluations)
     try:
-        # Without a date and with ids that do not change, the same front gives the same file.
+        # Without a date and with fixed ids, the same front always gives the same file.
         with rc_context({"svg.hashsalt": "nasbench"}):
             figure.savefig(folder / "front.svg", metadata={"Date": None})
         figure.savefig(folder / "front.png", dpi=160)
@@ -77,6 +80,6 @@ def save_front(record: RunRecord, evaluations: Sequence[Evaluation], folder: Pat
 
 
 def _points(evaluations: Sequence[Evaluation]) -> tuple[FloatArray, FloatArray]:
-    """Size in per cent and validation error, each ``(n,)``; NaN where an evaluation failed."""
+    """Sizes in per cent and validation errors, ``(n,)`` each. The error of a failed evaluation is NaN."""
     sizes = np.array([100 * evaluation.params for evaluation in evaluations], dtype=np.float64)
     return sizes, np.array([evaluation.error for evaluation in evaluations], dtype=np.float64)

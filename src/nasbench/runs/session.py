@@ -1,4 +1,4 @@
-"""A training as a run sees it: on the clock, in parts, checkpointed, left out on resuming, shared in an experiment."""
+"""Run a training inside a run: charge it to the budget, checkpoint it, skip it on resuming, share its outcome."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from nasbench.runs.context import RunContext
 from nasbench.training.trainer import Trainer
 
 CHECKPOINT_INTERVAL_S = 60.0
-"""Charged seconds of training that a kill costs at most."""
+"""Charged seconds between two checkpoints. A kill loses at most this much training."""
 
 
 class _ShareSpent(Exception):
-    """A training has used the share of the budget that it was given."""
+    """A training has used up its share of the budget."""
 
 
 class TrainingSession:
-    """One training of one network, run in parts, checkpointed by the harness. Made by ``Problem.training``.
+    """One training of one network, in one or several calls of :meth:`run`. ``Problem.training`` makes it.
 
     Args:
-        make_trainer: makes what does the steps, on the clock.
-        is_repeating: whether the run is being resumed and has not come to anything new yet.
-        key: what tells this training from others on the same data, if other runs may use its outcome.
+        make_trainer: makes the trainer. The call is charged.
+        is_repeating: whether a resumed run still repeats its earlier attempt.
+        key: JSON values that tell this training from others on the same data. None if its outcome is not shared.
     """
 
     def __init__(
@@ -46,14 +46,15 @@ class TrainingSession:
         self._share_s = float("inf")
 
     def run(self, until_epoch: int | None = None, budget_share: float = 1.0) -> None:
-        """Train up to the end of an epoch counted from 1 (default: the last).
+        """Train to the end of an epoch.
 
         Args:
-            budget_share: end the training early, for good, where this share of the whole budget is spent; so that on
-                a slow machine a method that first trains and then searches still has something to report.
+            until_epoch: the epoch, counted from 1; None for the last epoch.
+            budget_share: end the training for good once this share of the whole budget is spent. So a method that
+                first trains and then searches has time to search on a slow machine, too.
 
         Raises:
-            BudgetExhausted: the network is left as the last step made it.
+            BudgetExhausted: if the budget is spent. The network keeps the weights of the last step.
         """
         until = until_epoch or self._fine_tuning.epochs
         self._share_s = budget_share * self._budget.seconds
@@ -67,7 +68,7 @@ class TrainingSession:
                 trainer.run(until * trainer.steps_per_epoch, self._after_step)
             except _ShareSpent:
                 pass
-            except KeyboardInterrupt:  # unlike a kill it leaves time to keep all that was done
+            except KeyboardInterrupt:  # unlike a kill, an interrupt leaves time for a checkpoint
                 if trainer.is_between_steps and not self._is_repeating():
                     self._save()
                 raise
@@ -84,13 +85,13 @@ class TrainingSession:
             self._save()
 
     def _restore_skipped(self, until: int, budget_share: float) -> bool:
-        """Leave a training out whose outcome is in the record of an earlier attempt; True if so."""
+        """Skip a training that an earlier attempt has finished, and load its weights. Returns whether it is skipped."""
         if not self._is_repeating():
             return False
         if not self._network.is_extracted:
-            # Weights that later evaluations share are needed; without the file they are trained again, off the clock.
+            # Later evaluations need shared weights. If the file is lost, they are trained again, uncharged.
             if not self._checkpoints.has_weights(self._network.name):
-                if budget_share < 1:  # off the clock, nothing says where the budget cut it
+                if budget_share < 1:  # uncharged training cannot tell where the budget ended the first one
                     raise CannotResume(
                         f"cannot resume {self._context.folder.path}: the weights of {self._network.name!r} are "
                         "missing; remove the folder to start again"
@@ -101,7 +102,7 @@ class TrainingSession:
         return True
 
     def _take_shared(self, until: int) -> bool:
-        """Take over what another run of the experiment trained, and be charged for it; True if there is such."""
+        """Load the weights that another run of the experiment trained, and charge for them. Returns whether it did."""
         shared, key = self._context.shared, self._key
         if shared is None or key is None or self._trainer is not None or until < self._fine_tuning.epochs:
             return False
@@ -109,7 +110,7 @@ class TrainingSession:
             state = self._checkpoints.load_training()
             charged_s = shared.charged_s(key)
             has_begun_its_own = state is not None and state["name"] == self._network.name
-            # A training that this run's budget would have cut short is not the same training.
+            # If this run's budget would have ended the training early, the outcome is another one.
             if has_begun_its_own or charged_s is None or self._budget.elapsed_s + charged_s >= self._share_s:
                 return False
             shared.load_weights(self._network, key)
@@ -123,7 +124,7 @@ class TrainingSession:
         return True
 
     def _keep_outcome(self, is_cut: bool) -> None:
-        """Save weights that many evaluations share."""
+        """Save the weights of a super-network, for resuming and for other runs."""
         if self._network.is_extracted:
             return
         with self._budget.uncharged("recording"):

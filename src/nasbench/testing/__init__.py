@@ -15,7 +15,7 @@ __all__ = ["MethodContract", "SearcherContract"]
 
 
 def __getattr__(name: str) -> Any:
-    # The contracts need torch; whoever imports a tiny task for its declaration does not.
+    # The contracts import torch, which a tiny task's declaration does not need.
     if name == "MethodContract":
         from nasbench.testing import contract
 

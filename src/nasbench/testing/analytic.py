@@ -1,7 +1,7 @@
-"""Two-objective problems over SMALL with the dimensions of BERT-base, whose best fronts are known.
+"""Two-objective problems over SMALL with the dimensions of BERT-base, whose true Pareto fronts are known.
 
-The parameter fraction is that of the real network; the error is a formula, so a searcher is judged in milliseconds.
-Every formula depends on the masks alone: configurations without layers, or without heads and units, are worth the same.
+The parameter fraction is exact, and the error is a formula. So a test of a searcher takes milliseconds. The formulas
+depend only on the masks: configurations without layers, or without heads and units, have the same error.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from nasbench.search.searcher import Searcher
 
 BERT_BASE = Dimensions(n_layers=12, n_heads=12, n_units=3072, hidden_size=768, head_size=64, n_fixed_params=23_257_346)
 REFERENCE = np.array([0.6, 1.0])
-"""(error, params): a little worse than no layers at all, and the full network."""
+"""Reference point (error, params): an error a little above that without layers, and the full network's size."""
 
 _NO_LAYERS = 0.55
-"""Error of a network that predicts the majority class."""
+"""Error without layers: the network predicts the majority class."""
 
 
 def _saturating(x: FloatArray, rate: float) -> FloatArray:
-    """Concave from 0 to 1 over [0, 1]."""
+    """A concave function that rises from 0 to 1 over [0, 1]."""
     return np.asarray(np.expm1(-rate * x) / np.expm1(-rate))
 
 
 def _ability(heads: FloatArray, units: FloatArray, layers: FloatArray) -> FloatArray:
-    """Fraction of what the full network learns; arguments are fractions of the full counts, ``(n,)`` each.
+    """Ability relative to the full network, ``(n,)``. Arguments are fractions of the full counts, ``(n,)`` each.
 
-    More of everything helps, with falling returns; but heads without units, or width without depth, learn less.
+    More heads, units and layers help, with diminishing returns. Heads without units, or width without depth, help less.
     """
     width = 0.4 * _saturating(heads, 2.0) + 0.6 * _saturating(units, 2.0)
     imbalance = 0.7 * (heads - units) ** 2 + 0.5 * (layers - (heads + units) / 2) ** 2
@@ -46,14 +46,15 @@ def _ability(heads: FloatArray, units: FloatArray, layers: FloatArray) -> FloatA
 
 
 def smooth_error(heads: FloatArray, units: FloatArray, layers: FloatArray) -> FloatArray:
-    """The best networks are balanced, and a step away from them costs little."""
+    """Error with a smooth optimum: balanced networks are best, and a step away costs little. ``(n,)`` each."""
     return _NO_LAYERS - 0.4 * _ability(heads, units, layers)
 
 
 def deceptive_error(heads: FloatArray, units: FloatArray, layers: FloatArray) -> FloatArray:
-    """As the smooth one, but deep networks with an eighth of the units learn better than their neighbours suggest.
+    """Error with an island: deep networks with an eighth of the units are better than their neighbours suggest.
 
-    With a third of the units all networks learn worse: from the region of wide networks the way there leads uphill.
+    All networks with a third of the units are worse than in :func:`smooth_error`. So a search that comes from wide
+    networks has to go uphill first. Shapes ``(n,)`` each.
     """
     ability = _ability(heads, units, layers)
     trench = 0.4 * np.exp(-(((units - 0.32) / 0.08) ** 2))
@@ -63,11 +64,11 @@ def deceptive_error(heads: FloatArray, units: FloatArray, layers: FloatArray) ->
 
 @dataclass(frozen=True)
 class AnalyticProblem:
-    """An error formula, and how noisily it is observed.
+    """An error formula with observation noise.
 
     Attributes:
-        error: of fractions of heads, units and layers, ``(n,)`` each; exact.
-        noise: standard deviation of the observed error.
+        error: the exact error as a function of the fractions of heads, units and layers, ``(n,)`` each.
+        noise: standard deviation of the noise on the observed error.
     """
 
     name: str
@@ -76,25 +77,26 @@ class AnalyticProblem:
 
     @property
     def space(self) -> Small:
+        """The search space SMALL with the dimensions of BERT-base."""
         return Small(BERT_BASE)
 
     def values(self, configs: IntArray) -> FloatArray:
-        """Exact ``(error, params)`` of configurations ``(n, 3)``; shape ``(n, 2)``."""
+        """The exact ``(error, params)`` of configurations ``(n, 3)``, as ``(n, 2)``."""
         fractions = configs / self.space.upper
         params = self.space.n_params(configs) / BERT_BASE.n_params
         return np.stack([self.error(*fractions.T), params], axis=1)
 
     @cached_property
     def optimum(self) -> float:
-        """Hypervolume of the true front: of all half a million configurations."""
+        """Hypervolume of the true front, from all of the half million configurations."""
         axes = np.meshgrid(*(np.arange(bound + 1) for bound in self.space.upper), indexing="ij")
         return hypervolume(self.values(np.stack([axis.ravel() for axis in axes], axis=1)), REFERENCE)
 
     def run(self, searcher: Searcher, n_evaluations: int, rng: np.random.Generator) -> AnalyticRun:
-        """Let a searcher evaluate ``n_evaluations`` networks, the three first ones included.
+        """Let a searcher evaluate ``n_evaluations`` networks, including the three initial ones.
 
         Args:
-            rng: of the noise; another one than the searcher's.
+            rng: generator of the noise, not the searcher's.
         """
         run = AnalyticRun(self, n_evaluations, rng)
         with suppress(BudgetExhausted):
@@ -103,12 +105,12 @@ class AnalyticProblem:
 
 
 class AnalyticRun:
-    """One search: the part of a :class:`~nasbench.runs.problem.Problem` that the search loop needs, and what it evaluated.
+    """One search. It has the part of a :class:`~nasbench.runs.problem.Problem` that the search loop needs.
 
     Attributes:
-        configs: in order of evaluation, ``(3,)`` each.
-        observed: ``(error, params)`` as told to the searcher, noise included.
-        n_duplicates: proposals that named a network already evaluated.
+        configs: the evaluated configurations in order, ``(3,)`` each.
+        observed: ``(error, params)`` as told to the searcher, with noise.
+        n_duplicates: number of proposals whose network had been evaluated before.
     """
 
     def __init__(self, problem: AnalyticProblem, n_evaluations: int, rng: np.random.Generator) -> None:
@@ -121,10 +123,11 @@ class AnalyticRun:
         self.n_duplicates = 0
 
     def note_duplicate(self) -> None:
+        """Count a proposal whose network has been evaluated before."""
         self.n_duplicates += 1
 
     def evaluate(self, config: Config, subnetwork: SubNetwork) -> Evaluation:
-        """Raises :class:`BudgetExhausted` when all evaluations are spent."""
+        """Evaluate the formula. Raises :class:`BudgetExhausted` after ``n_evaluations`` evaluations."""
         if len(self.configs) >= self.n_evaluations:
             raise BudgetExhausted
         error, params = self.problem.values(config[None])[0]
@@ -146,7 +149,7 @@ class AnalyticRun:
 
     @property
     def hypervolume(self) -> float:
-        """Of the exact values of the networks on the observed front: noise may mislead, but not flatter."""
+        """Hypervolume of the observed front's networks at their exact values, so that lucky noise does not help."""
         on_front = pareto_mask(self.observed)
         return hypervolume(self.problem.values(np.array(self.configs)[on_front]), REFERENCE)
 
@@ -159,4 +162,4 @@ PROBLEMS = {
         AnalyticProblem("deceptive", deceptive_error),
     )
 }
-"""By name."""
+"""The analytic problems by name."""

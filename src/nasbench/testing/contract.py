@@ -1,13 +1,13 @@
-"""What every method must hold to, as checks that run in seconds on a tiny network.
+"""The contract of methods: checks that run in seconds on a tiny network.
 
-The same checks serve ``nasbench check`` and, as the pytest class :class:`MethodContract`, a plugin's own tests::
+``nasbench check`` runs these checks. A plugin's own tests run them through the pytest class :class:`MethodContract`::
 
     from nasbench.testing import MethodContract
 
     class TestMine(MethodContract):
         method = Mine
 
-How such a run is made, and under which clock, is in :mod:`nasbench.testing.subject`.
+See :mod:`nasbench.testing.subject` for the runs and their fake clock.
 """
 
 from __future__ import annotations
@@ -43,17 +43,18 @@ from nasbench.testing.subject import (
 from nasbench.training.evaluation import Evaluator
 
 N_STOPS = 4
-"""How many points of a run it is killed at."""
+"""Number of points at which a run is killed."""
 SLACK_READINGS = 50
-"""Readings of the clock that a run may make after its budget is spent: those that close what is open."""
+"""Readings of the clock that a run may make after its budget is spent, while it leaves its phases."""
 OF_TEST = ("test_error", "test_metrics")
+"""Fields of an evaluation that depend on the test split."""
 
 MethodCheck = Callable[[MethodSubject], str]
-"""Says what was seen, or raises :class:`Broken`."""
+"""Returns its observation, or raises :class:`Broken`."""
 
 
 def runs(subject: MethodSubject) -> str:
-    """It ends by itself or with its budget, and has reported something."""
+    """The method ends by itself or with its budget, and reports at least one successful evaluation."""
     outcome = subject.usual[0]
     require(outcome.record.status == "complete", f"the run failed: {outcome.record.reason}")
     n_failed = sum(evaluation.status == "failed" for evaluation in outcome.evaluations)
@@ -62,7 +63,7 @@ def runs(subject: MethodSubject) -> str:
 
 
 def deterministic(subject: MethodSubject) -> str:
-    """The same seed gives the same evaluations, whatever the global random generators hold."""
+    """The same seed gives the same evaluations, whatever the state of the global random generators."""
     with disturbed_random_state():
         again = subject.run()
     require_equal(subject.usual[0], again, "a second run with the same seed differs")
@@ -70,7 +71,7 @@ def deterministic(subject: MethodSubject) -> str:
 
 
 def inside_the_space(subject: MethodSubject) -> str:
-    """What is reported are points of the space, and they are the networks that were measured."""
+    """Each reported configuration is in the space and describes the network that was measured."""
     outcome = subject.usual[0]
     reason = outcome.record.reason or ""
     require("evaluate()" not in reason and "proposed" not in reason, reason)
@@ -80,12 +81,12 @@ def inside_the_space(subject: MethodSubject) -> str:
         space.check(config)
         subnetwork = space.to_subnetwork(config)
         same = subnetwork.key == evaluation.key and subnetwork.n_params(space.dims) == evaluation.n_params
-        require(same, f"evaluation {evaluation.index} is not of the network that its configuration names")
-    return f"all {len(outcome.evaluations)} are points of {space.name!r}"
+        require(same, f"evaluation {evaluation.index} measured another network than its configuration describes")
+    return f"all {len(outcome.evaluations)} configurations are in {space.name!r}"
 
 
 def obeys_the_budget(subject: MethodSubject) -> str:
-    """It lets the end of the budget pass, wherever it comes."""
+    """The method lets ``BudgetExhausted`` pass, whenever it is raised."""
     total_s = sum(subject.usual[0].record.charged_s.values())
     for share in (0.3, 0.9):
         budget_s = share * total_s
@@ -94,7 +95,7 @@ def obeys_the_budget(subject: MethodSubject) -> str:
             outcome = subject.run(clock=clock, budget_s=budget_s, max_evaluations=None)
         except Killed:
             raise Broken("it went on after the budget was spent; let BudgetExhausted pass") from None
-        # Too little time to evaluate anything is a failure too, and none of the method's.
+        # A run whose budget is too small for any evaluation has failed, but not because of the method.
         require("went on" not in (outcome.record.reason or ""), str(outcome.record.reason))
         spent_s = sum(outcome.record.charged_s.values())
         require(
@@ -108,7 +109,7 @@ def obeys_the_budget(subject: MethodSubject) -> str:
 
 
 def stopped_anywhere(subject: MethodSubject) -> str:
-    """Killed at any point and run again, it ends with the evaluations of an undisturbed run."""
+    """A run that is killed at any point and resumed ends with the evaluations of an undisturbed run."""
     usual, n_events, _ = subject.usual
     stops = sorted({max(1, round(n_events * i / N_STOPS)) for i in range(1, N_STOPS + 1)})
     for stop in stops:
@@ -126,7 +127,7 @@ def stopped_anywhere(subject: MethodSubject) -> str:
 
 
 def leaves_given_weights_alone(subject: MethodSubject) -> str:
-    """What the problem hands out is the same after the run as before."""
+    """The run does not change the data and the pre-trained weights of the problem."""
     changed: list[str] = []
 
     def before_and_after(run: Callable[[Method, Problem], None], method: Method, problem: Problem) -> None:
@@ -143,9 +144,9 @@ def leaves_given_weights_alone(subject: MethodSubject) -> str:
 
 
 def survives_a_failed_evaluation(subject: MethodSubject) -> str:
-    """A network whose outputs are not finite costs an evaluation, not the run."""
+    """The method continues after a failed evaluation, of a network whose outputs are not finite."""
     if len(subject.usual[0].evaluations) < 2:
-        return "not applicable: it evaluates once"
+        return "not applicable: it makes one evaluation"
 
     def failing(run: Callable[[Method, Problem], None], method: Method, problem: Problem) -> None:
         evaluator = Evaluator(problem.validation, problem.task, problem.pad_id, torch.device("cpu"))
@@ -161,7 +162,7 @@ def survives_a_failed_evaluation(subject: MethodSubject) -> str:
 
 
 def sees_no_test_data(subject: MethodSubject) -> str:
-    """Other test labels change test results and nothing else."""
+    """Other test labels change only test results."""
     source = dataclasses.replace(subject.task.data, generator=f"{__name__}:pair_with_other_test_labels")
     other = subject.run(task=dataclasses.replace(subject.task, data=source))
     require_equal(subject.usual[0], other, "with other test labels it differs", (*NOT_REPEATABLE, *OF_TEST))
@@ -183,7 +184,7 @@ METHOD_CHECKS: Mapping[str, MethodCheck] = {
 
 
 class MethodContract:
-    """All checks of a method as pytest tests: subclass it, name the subclass ``Test...`` and set :attr:`method`.
+    """All checks of a method as pytest tests. Name a subclass ``Test...`` and set :attr:`method`.
 
     Attributes:
         method: the class under test.
@@ -232,9 +233,10 @@ class MethodContract:
 
 
 def pair_with_other_test_labels(part: SplitName) -> dict[str, Any]:
-    """The rows of :data:`TINY_PAIR`, with all test labels but one turned round: what was best by test is then worst.
+    """The rows of :data:`TINY_PAIR` with all test labels but the first inverted. The best network becomes the worst.
 
-    That one keeps a network of one answer, right in half of all cases, from being right in half of them again.
+    The first label stays because half of all labels are 1: a network that always gives the same answer would have the
+    same test error before and after inverting all of them.
     """
     rows = tasks.pair(part)
     if part == "test":
@@ -243,7 +245,7 @@ def pair_with_other_test_labels(part: SplitName) -> dict[str, Any]:
 
 
 class _FailsOnce:
-    """An evaluator whose second measurement is not finite."""
+    """An evaluator whose second measurement fails."""
 
     def __init__(self, evaluator: Any) -> None:
         self._evaluator, self._n_measured = evaluator, 0
@@ -254,12 +256,12 @@ class _FailsOnce:
     def metrics(self, logits: Any) -> Any:
         self._n_measured += 1
         if self._n_measured == 2:
-            raise FloatingPointError("not finite, for the sake of the contract")
+            raise FloatingPointError("not finite, to test the contract")
         return self._evaluator.metrics(logits)
 
 
 def _wrapped(method: type[Method], around: Callable[..., None]) -> type[Method]:
-    """The method with something done around its ``run``."""
+    """A subclass of the method whose ``run`` calls ``around(run, method, problem)``."""
 
     def run(self: Method, problem: Problem) -> None:
         around(method.run, self, problem)
@@ -268,7 +270,7 @@ def _wrapped(method: type[Method], around: Callable[..., None]) -> type[Method]:
 
 
 def _given(problem: Problem) -> dict[str, Any]:
-    """Copies of all that a method is handed."""
+    """Copies of the weights and the arrays that a method is given."""
     weights = problem.pretrained("contract").model.state_dict()
     found = {f"weights {name}": value.numpy().copy() for name, value in weights.items()}
     for part, split in (("train", problem.train), ("validation", problem.validation)):
@@ -280,7 +282,7 @@ def _given(problem: Problem) -> dict[str, Any]:
 
 @contextmanager
 def disturbed_random_state() -> Iterator[None]:
-    """A scope in which all global generators hold something else; they are restored behind it."""
+    """Reseed all global random generators inside, and restore them afterwards."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     random.seed(987)
     np.random.seed(987)  # noqa: NPY002
@@ -294,13 +296,18 @@ def disturbed_random_state() -> Iterator[None]:
 
 
 def require(holds: bool, reason: str) -> None:
-    """Raise :class:`Broken` unless it holds."""
+    """Raise :class:`Broken` with the reason unless the condition holds."""
     if not holds:
         raise Broken(reason)
 
 
 def require_equal(a: Outcome, b: Outcome, what: str, without: tuple[str, ...] = NOT_REPEATABLE) -> None:
-    """Raise :class:`Broken` with the first difference of two runs' evaluations."""
+    """Raise :class:`Broken` with the first difference between the evaluations of two runs.
+
+    Args:
+        what: begins the message.
+        without: fields that are not compared.
+    """
     left, right = a.comparable(without), b.comparable(without)
     if left == right:
         return

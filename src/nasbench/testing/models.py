@@ -1,4 +1,4 @@
-"""Tiny BERT and RoBERTa networks with tokenizers, made on the spot from a seed: real architectures in milliseconds."""
+"""Tiny BERT and RoBERTa networks with tokenizers, generated from a seed: real architectures in milliseconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIZES: dict[str, Any] = {
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 48,
-    # Wide enough that every head and unit shows in the logits of an untrained network.
+    # Large enough that every head and unit changes the logits of an untrained network.
     "initializer_range": 0.2,
 }
 _FINE_TUNING = TrainingConfiguration(learning_rate=2e-3, batch_size=8, epochs=2)
@@ -57,7 +57,7 @@ def tiny_roberta() -> tuple[Any, Any]:
     letters = sorted({letter for word in WORDS for letter in word})
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "Ġ", *letters]
     tokenizer = RobertaTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, merges=[], model_max_length=64)
-    # Positions start behind the padding index, hence two more of them.
+    # Positions start after the padding index, so there are two more of them.
     config = RobertaConfig(
         vocab_size=len(vocabulary),
         max_position_embeddings=66,
@@ -71,7 +71,11 @@ def tiny_roberta() -> tuple[Any, Any]:
 
 
 def save_tiny(model: Model, task: Task, folder: Path, seed: int = 0) -> Model:
-    """Save a tiny network and its tokenizer as a user would, and declare the folder as a model of its own."""
+    """Save a tiny network and its tokenizer to a folder, as a user would.
+
+    Returns:
+        A declaration of the folder as a model.
+    """
     network, tokenizer, *_ = load_pretrained(model, task, seed)
     with quiet():
         network.save_pretrained(folder)

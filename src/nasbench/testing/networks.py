@@ -1,4 +1,4 @@
-"""Tiny super-networks with their data, loud enough that every head, unit, bias and LayerNorm shows in the logits."""
+"""Tiny super-networks with their data. Every head, unit, bias and LayerNorm changes their logits clearly."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.supernet import Precision, SuperNetwork
 
 NOISE = 0.2
-"""Standard deviation of what is added to every parameter: stock initialisation has zero biases and equal LayerNorms."""
+"""Standard deviation of the noise on every parameter. Stock initialisation has zero biases and equal LayerNorms."""
 
 
 @dataclass(frozen=True)
 class TinyNetwork:
-    """A super-network, its task and the task's data."""
+    """A super-network with a task and its data."""
 
     network: SuperNetwork
     task: Task
@@ -29,15 +29,20 @@ class TinyNetwork:
     pad_id: int
 
     def batch(self, n: int = 12, split: Split | None = None, length: int | None = None) -> Batch:
-        """The first ``n`` examples of a split (default: validation), padded to ``length`` or their longest."""
+        """The first ``n`` examples of a split.
+
+        Args:
+            split: None for the validation split.
+            length: the padded length, None for the length of the longest example.
+        """
         return collate(split or self.data.validation, np.arange(n), self.pad_id, length)
 
 
 def tiny_network(model: Model, task: Task, precision: Precision = "fp32", dropout: float = 0.0) -> TinyNetwork:
-    """A tiny network in eval mode, the same at every call.
+    """A tiny network in eval mode. All calls give equal networks.
 
     Args:
-        dropout: rate of every dropout of the network; 0 makes training a function that autograd can be asked about too.
+        dropout: rate of every dropout layer. With 0, training is deterministic and can be compared with autograd.
     """
     stock, tokenizer, *_ = load_pretrained(model, task, seed=0)
     stock.config.hidden_dropout_prob = stock.config.attention_probs_dropout_prob = dropout

@@ -1,4 +1,4 @@
-"""What every searcher must hold to, as checks on a formula instead of a network; and through a method on a tiny one."""
+"""The contract of searchers: checks on a formula, and one check with a method on a tiny network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SearcherSubject:
     """A searcher under test.
 
     Attributes:
-        options: None for the defaults.
+        options: an instance of the searcher's ``Options``, None for the defaults.
         folder: an empty folder for runs on a tiny network.
     """
 
@@ -40,18 +40,21 @@ class SearcherSubject:
 
     @property
     def space(self) -> SearchSpace:
-        """The first of those it works in, over a small network."""
+        """The first of the searcher's spaces, over a small network."""
         return make_space(self.searcher.spaces[0], DIMENSIONS)
 
     def make(self, space: SearchSpace) -> Searcher:
-        """A fresh one, always with the same seed."""
+        """A new searcher, always with the same seed."""
         return self.searcher(space, np.random.default_rng(SEED), self.options)
 
     def proposals(self, space: SearchSpace, tell_every: int = 1) -> list[Config]:
-        """What it proposes after the three first networks and what it is told about its own proposals.
+        """The proposals of a new searcher that knows the three initial networks and is told about its own proposals.
 
         Args:
-            tell_every: tell only every so many-th proposal's values, as if the others had failed.
+            tell_every: tell only the values of every ``tell_every``-th proposal, as if the others had failed.
+
+        Raises:
+            ValueError: if a proposal is not in the space.
         """
         searcher = self.make(space)
         for config in (space.largest, space.smallest, space.midpoint):
@@ -67,11 +70,11 @@ class SearcherSubject:
 
 
 SearcherCheck = Callable[[SearcherSubject], str]
-"""Says what was seen, or raises :class:`~nasbench.testing.contract.Broken`."""
+"""Returns its observation, or raises :class:`~nasbench.testing.subject.Broken`."""
 
 
 def inside_its_spaces(subject: SearcherSubject) -> str:
-    """In each of its spaces it proposes points of it."""
+    """Each proposal is in the searcher's space, for all of its spaces."""
     for name in subject.searcher.spaces:
         try:
             subject.proposals(make_space(name, DIMENSIONS))
@@ -81,7 +84,7 @@ def inside_its_spaces(subject: SearcherSubject) -> str:
 
 
 def deterministic(subject: SearcherSubject) -> str:
-    """All its randomness is that of the generator it is given."""
+    """All randomness comes from the given generator."""
     for name in subject.searcher.spaces:
         space = make_space(name, DIMENSIONS)
         first = subject.proposals(space)
@@ -92,24 +95,26 @@ def deterministic(subject: SearcherSubject) -> str:
 
 
 def leaves_random_state_alone(subject: SearcherSubject) -> str:
-    """Global random generators are after it as they were before."""
+    """The searcher does not change the state of the global random generators."""
     before = _global_state()
     subject.proposals(subject.space)
     changed = [name for name, state in _global_state().items() if state != before[name]]
-    require(not changed, f"it moved the global generator of {' and '.join(changed)}; use the one it is given")
+    require(
+        not changed, f"it changed the state of the global generator of {' and '.join(changed)}; use the given generator"
+    )
     return "global random generators are untouched"
 
 
 def copes_with_failures(subject: SearcherSubject) -> str:
-    """It goes on if it is never told what became of a proposal."""
+    """The searcher continues if it is not told the values of its proposals."""
     space = subject.space
     subject.proposals(space, tell_every=3)
     subject.proposals(space, tell_every=N_PROPOSALS + 1)
-    return "goes on when two of three evaluations, or all, are never told"
+    return "continues when it is told one of three evaluations, or none"
 
 
 def leaves_arguments_alone(subject: SearcherSubject) -> str:
-    """Arrays that it is told are read, not written."""
+    """``tell`` does not write to its arguments."""
     space = subject.space
     searcher = subject.make(space)
     for config in (space.largest, space.smallest, space.midpoint):
@@ -117,10 +122,10 @@ def leaves_arguments_alone(subject: SearcherSubject) -> str:
         told, known = config.copy(), values.copy()
         searcher.tell(told, values)
         proposal = searcher.ask()
-        proposal[:] = 0  # its proposals are ours
+        proposal[:] = 0  # a caller may write to a proposal
         same = np.array_equal(told, config) and np.array_equal(values, known)
         require(same, "tell() changed an array that it was given; work on copies")
-    return "arrays it is told are unchanged"
+    return "tell() leaves its arguments unchanged"
 
 
 def decides_at_rungs(subject: SearcherSubject) -> str:
@@ -147,7 +152,7 @@ def decides_at_rungs(subject: SearcherSubject) -> str:
 
 
 def survives_a_kill(subject: SearcherSubject) -> str:
-    """Driven by a method that is killed and resumed, it ends with the same evaluations."""
+    """A run that uses the searcher can be killed and resumed, and ends with the same evaluations."""
     method = _driver(subject.searcher)
     space = subject.searcher.spaces[0]
     driven = MethodSubject(method, subject.folder, searcher=subject.searcher, space=space)
@@ -166,7 +171,7 @@ SEARCHER_CHECKS: Mapping[str, SearcherCheck] = {
 
 
 class SearcherContract:
-    """All checks of a searcher as pytest tests: subclass it, name the subclass ``Test...`` and set :attr:`searcher`.
+    """All checks of a searcher as pytest tests. Name a subclass ``Test...`` and set :attr:`searcher`.
 
     Attributes:
         searcher: the class under test.
@@ -210,7 +215,7 @@ class SearcherContract:
 
 
 def _driver(searcher: type[Searcher]) -> type[Method]:
-    """A method of the suite that can drive the searcher."""
+    """A method of the suite that works with the searcher."""
     name = "ws-nas"
     if issubclass(searcher, MultiFidelitySearcher):
         name = "s-nas"
@@ -220,7 +225,7 @@ def _driver(searcher: type[Searcher]) -> type[Method]:
 
 
 def _values(space: SearchSpace, config: Config) -> FloatArray:
-    """A smooth front: the larger, the better, with falling returns. Read-only, as in a run."""
+    """Values ``(2,)`` on a smooth front: larger networks have lower errors. Read-only, as in a run."""
     params = space.n_params(config)[0] / space.dims.n_params
     values = np.array([0.6 - 0.4 * np.sqrt(params) + 0.01 * np.cos(config.sum()), params])
     values.setflags(write=False)

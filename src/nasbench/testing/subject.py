@@ -1,6 +1,6 @@
-"""A method as tests run it: on a tiny network, by a clock that knows no machine, killed wherever they like.
+"""Run a method under test: on a tiny network, with a fake clock, killed at any point.
 
-The clock advances by one second whenever it is read, so nothing here depends on how fast a machine is.
+The fake clock advances by one second at every reading, so no result depends on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from nasbench.testing.tasks import TINY_PAIR
 
 N_EVALUATIONS = 6
 MOST_READINGS = 20_000
-"""Readings of the clock after which a run that ought to have ended is ended by force."""
+"""Readings of the clock after which a run that does not end is killed."""
 SEED = 3
 NOT_REPEATABLE = ("elapsed_s", "charged_s", "latency_ms")
 """Fields of an evaluation that differ between equal runs."""
 
 
 class Broken(AssertionError):
-    """A check that failed, and why."""
+    """A check of a contract failed. The message says why."""
 
 
 class Killed(BaseException):
-    """Ends a run as a kill would; no ``except Exception`` of a method catches it."""
+    """Ends a run as a kill would. ``except Exception`` in a method does not catch it."""
 
 
 class SteppingClock:
     """A clock that advances by one second at every reading.
 
     Args:
-        limit: readings after which it raises :class:`Killed`.
+        limit: number of readings after which the clock raises :class:`Killed`, None for no limit.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -58,7 +58,7 @@ class SteppingClock:
 
 
 class KillingObserver(Observer):
-    """Counts the steps and evaluations of a run, and kills it at one of them."""
+    """Counts the training steps and evaluations of a run, and kills the run at event number ``kill_at``."""
 
     def __init__(self, kill_at: int | None = None) -> None:
         self.n_events, self.kill_at = 0, kill_at
@@ -77,26 +77,28 @@ class KillingObserver(Observer):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's record as it was left on disk."""
+    """The record and the evaluations of a run."""
 
     record: RunRecord
     evaluations: list[Evaluation]
 
     def comparable(self, without: tuple[str, ...] = NOT_REPEATABLE) -> list[dict[str, Any]]:
-        """The evaluations, without the fields in which equal runs differ."""
+        """The evaluations as dictionaries, without the fields in which equal runs differ."""
         found = [dataclasses.asdict(evaluation) for evaluation in self.evaluations]
         return [{key: value for key, value in line.items() if key not in without} for line in found]
 
 
 @dataclass
 class MethodSubject:
-    """A method under test, and how it is run.
+    """A method under test, with the settings of its runs.
 
     Attributes:
-        options: of the method, None for its defaults.
-        searcher: None for the method's default one.
+        method: the class under test.
         folder: an empty folder for the runs.
-        space: None for the one that a run would choose.
+        options: an instance of the method's ``Options``, None for the defaults.
+        searcher: a searcher class, None for the method's default.
+        n_evaluations: largest number of evaluations, None for no limit.
+        space: name of the search space, None for the space that ``nasbench run`` would choose.
     """
 
     method: type[Method]
@@ -110,11 +112,16 @@ class MethodSubject:
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def new_folder(self) -> Path:
-        """Another empty results folder."""
+        """The path of a new results folder."""
         return self.folder / f"run{next(self._numbers)}"
 
     def request(self, results: Path, **changes: Any) -> RunRequest:
-        """What is run; ends after :attr:`n_evaluations` unless told otherwise."""
+        """The request of a run.
+
+        Args:
+            results: the results folder.
+            changes: fields of the request that differ from the subject's settings.
+        """
         searcher = self.searcher or choose_searcher(self.method)
         usual: dict[str, Any] = {
             "task": self.task,
@@ -139,14 +146,28 @@ class MethodSubject:
         clock: Callable[[], float] | None = None,
         **changes: Any,
     ) -> Outcome:
-        """Run the method once. Raises :class:`Killed` where the observer or the clock does."""
+        """Run the method once.
+
+        Args:
+            results: the results folder, None for a new one.
+            observer: receives the events of the run.
+            clock: None for a :class:`SteppingClock`.
+            changes: as for :meth:`request`.
+
+        Raises:
+            Killed: if the observer or the clock raises it.
+        """
         request = self.request(results or self.new_folder(), **changes)
         record = runner.run(request, observer, clock or SteppingClock())
         return Outcome(record, RunFolder(request.folder).read_evaluations())
 
     @property
     def usual(self) -> tuple[Outcome, int, int]:
-        """An undisturbed run, its number of events, and its number of clock readings."""
+        """An undisturbed run, its number of events, and its number of clock readings.
+
+        Raises:
+            Broken: if the run does not end.
+        """
         found = self._usual
         if isinstance(found, Broken):
             raise found

@@ -20,7 +20,7 @@ _DEFAULT_MODELS: Mapping[DeviceClass, str] = {"cpu": "tiny-bert", "gpu": "tiny-b
 
 
 def single(part: SplitName) -> dict[str, Any]:
-    """Label 1 if the sentence has more words with ``a`` than with ``o``, which is so for about half of them."""
+    """Label 1 if the sentence has more words with ``a`` than with ``o``, which holds for about half of them."""
     sentences = _sentences(part, "single")
     labels = [int(sum("a" in word for word in s) > sum("o" in word for word in s)) for s in sentences]
     return {"text": [" ".join(s) for s in sentences], "label": labels}
@@ -36,7 +36,7 @@ def pair(part: SplitName) -> dict[str, Any]:
 
 
 def regression(part: SplitName) -> dict[str, Any]:
-    """The share of the first sentence's words that the second has too, from 0 to 5."""
+    """Label: the share of the first sentence's words that are in the second sentence, too, from 0 to 5."""
     first, second = _sentences(part, "regression"), _sentences(part, "regression second")
     labels = []
     for i, (a, b) in enumerate(zip(first, second, strict=True)):
@@ -56,7 +56,7 @@ def multiple_choice(part: SplitName) -> dict[str, Any]:
 
 
 def _sentences(part: SplitName, stream: str) -> list[list[str]]:
-    """Random sentences of 3 to 6 words; each stream has its own."""
+    """Random sentences of 3 to 6 words, independent between streams."""
     rng = np.random.default_rng([len(part), *stream.encode()])
     lengths = rng.integers(3, 7, size=_N_ROWS[part])
     return [[WORDS[w] for w in rng.integers(len(WORDS), size=length)] for length in lengths]
