@@ -134,7 +134,7 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
             if own is None:
                 continue  # all evaluations failed
             warnings.append(
-                f"{scenario}: no frozen quantiles; normalised by the runs at hand, so new runs may move scores"
+                f"{scenario}: no frozen quantiles; normalised by the runs at hand, so a new run may change the scores"
             )
         elif frozen:
             others = sorted(set(group["suite_version"].astype(str).unique()) - set(own.suite_version.split(", ")))
