@@ -1,9 +1,9 @@
-"""The paper's claims, each held against the results (``nasbench claims``).
+"""The paper's claims, each tested on the results (``nasbench claims``).
 
-A claim is an inequality between two methods, measured as a mean difference over the blocks (task, model, seed) that
-both have, with a 95 % interval. What "as good as" allows is stated as a margin. Two blocks have no interval, and leave
-a claim undecided. Each track and device class is judged on its own. Intervals are not corrected for the number of
-claims: each is judged as if it were the only one.
+A claim is an inequality between two algorithms, spaces or training strategies. It is measured as a mean difference
+over the blocks (scenario and seed) that both have, with a 95 % interval. "As good as" allows for a margin. Fewer than
+three blocks have no interval and leave a claim undecided. Each track and device class is judged separately. Intervals
+are not corrected for the number of claims: each claim is judged as if it were the only one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tabulate import tabulate
 from nasbench.analysis.experiments.definitions import BEST_STRATEGY
 from nasbench.analysis.experiments.selection import five_methods, option, random_samples, subset, usual
 from nasbench.analysis.reading.results import Results, read_results
-from nasbench.analysis.report.leaderboard import interval, number
+from nasbench.analysis.report.formatting import interval, number, printable
 from nasbench.analysis.scoring.comparison import compare
 from nasbench.analysis.scoring.intervals import MIN_VALUES
 from nasbench.analysis.scoring.quantiles import Quantiles
@@ -34,16 +34,22 @@ Verdict = Literal["confirmed", "refuted", "undecided", "not run"]
 Relation = Literal["better than", "at least as good as", "as good as", "not better than"]
 
 HYPERVOLUME_MARGIN = 0.05
-"""Hypervolumes closer than this, of at most 4, count as equally good."""
+"""Hypervolumes that differ by less count as equally good; the largest possible hypervolume is 4."""
 RELATIVE_MARGIN = 0.05
-"""Of the unpruned network's test metric: the 95 % line of the paper's figure 8."""
+"""Fraction of the full network's test metric: the 95 % line of the paper's figure 8."""
 EARLY = 0.25
-"""Part of the search time that is "early": a quarter of what is left of the budget once both methods search."""
+"""Early means after this fraction of the search time, which is the rest of the budget once all methods search."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One inequality: ``a`` is ``relation`` ``b``, as far as ``where`` reaches."""
+    """One inequality: ``a`` is ``relation`` ``b``.
+
+    Attributes:
+        text: the claim, as printed.
+        measure: the quantity that is compared.
+        experiment: the experiment that makes its runs; empty if the suite has none.
+    """
 
     text: str
     relation: Relation
@@ -53,12 +59,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """What the results say about a claim.
+    """A claim with its verdict.
 
     Attributes:
-        difference: a - b, with its interval; NaN where nothing was run, and the interval for fewer than three blocks.
-        n: blocks compared.
-        n_scenarios: scenarios these are from.
+        difference: mean of a - b; NaN if there are no runs.
+        low, high: 95 % interval of the difference; NaN for fewer than three blocks.
+        n: number of blocks compared.
+        n_scenarios: number of scenarios that the blocks come from.
     """
 
     claim: Claim
@@ -71,7 +78,7 @@ class ClaimResult:
 
 
 def judge(relation: Relation, low: float, high: float, margin: float) -> Verdict:
-    """The verdict on ``a relation b`` from the interval of a - b.
+    """The verdict on ``a relation b`` from the interval of a - b; "undecided" if neither condition holds.
 
     =====================  ===================  ===================
     relation               confirmed            refuted
@@ -94,7 +101,7 @@ def judge(relation: Relation, low: float, high: float, margin: float) -> Verdict
 
 
 def claims(results: Path, quantiles: Quantiles | None = None) -> str:
-    """The text of ``nasbench claims``: a table for each track and device class with runs."""
+    """The text of ``nasbench claims``: one table for each track and device class with runs."""
     found = read_results(results)
     finished = found.finished()
     groups = [
@@ -112,20 +119,21 @@ def claims(results: Path, quantiles: Quantiles | None = None) -> str:
     if not groups:
         parts.append(_table("No runs", check_claims(finished, quantiles)))
     parts.append(
-        f"a is as good as b: the interval of a - b stays within {HYPERVOLUME_MARGIN:g} hypervolume (of 4) or "
-        f"{RELATIVE_MARGIN:.0%} of the unpruned network's test metric.\n"
-        f"Fewer than {MIN_VALUES} blocks decide nothing."
+        f"a is as good as b: the interval of a - b is within {HYPERVOLUME_MARGIN:g} hypervolume (of at most 4) or "
+        f"{RELATIVE_MARGIN:.0%} of the full network's test metric.\n"
+        f"Claims with fewer than {MIN_VALUES} blocks are undecided."
     )
     if found.findings:
-        parts.append("Warnings:\n" + "\n".join(f"  {_one_line(text)}" for text in found.warnings))
+        parts.append("Warnings:\n" + "\n".join(f"  {printable(text)}" for text in found.warnings))
     return "\n\n".join(parts) + "\n"
 
 
 def check_claims(results: Results, quantiles: Quantiles | None = None) -> list[ClaimResult]:
-    """All claims, in the order of the paper.
+    """All claims with their verdicts, in the order of the paper.
 
     Args:
-        results: of one track and device class, see :func:`claims`.
+        results: runs of one track and device class; :func:`claims` separates them.
+        quantiles: the normaliser; None for the frozen quantiles of the suite.
     """
     scores = score(results, quantiles)
     found = [
@@ -148,7 +156,7 @@ def _spaces(scores: Scores) -> Iterator[ClaimResult]:
     on_cola = _of_task(blocks, "cola")
     for other in SPACES:
         if other != "small":
-            claim = Claim(f"SMALL beats {other.upper()}, CoLA apart", "better than", "hypervolume", "fig5")
+            claim = Claim(f"SMALL beats {other.upper()}, except on CoLA", "better than", "hypervolume", "fig5")
             yield _compared(claim, blocks, "small", other, ~on_cola)
     for other in SPACES:
         if other != "small":
@@ -211,7 +219,7 @@ def _against_pruning(results: Results) -> Iterator[ClaimResult]:
 
 
 def _searchers(scores: Scores, method: str) -> Blocks:
-    """Usual runs of one method in SMALL, by ``method/searcher``."""
+    """Blocks of one method's algorithms in SMALL, from runs with default options and the usual budget."""
     keep = _usual_in_small(scores.runs) & (scores.runs["method"] == method).to_numpy(dtype=np.bool_)
     return block_table(subset(scores, keep), by="algorithm")
 
@@ -223,7 +231,7 @@ def _usual_in_small(runs: pd.DataFrame) -> BoolArray:
 def _at_early_time(blocks: Blocks, scores: Scores, results: Results) -> FloatArray:
     """Hypervolumes early in the search, ``(n_methods, n_blocks)``.
 
-    The search of a block begins when all its methods have evaluated something; before, some are still training.
+    The search of a block begins when each of its methods has evaluated a network. Before that, some still train.
     """
     evaluations = results.finished().evaluations
     first = evaluations.groupby("run_row")["elapsed_s"].min().reindex(range(len(scores.runs))).to_numpy()
@@ -245,7 +253,12 @@ def _compared(
     where: BoolArray | None = None,
     values: FloatArray | None = None,
 ) -> ClaimResult:
-    """A claim about two methods of a table, by their final hypervolumes unless ``values`` are given."""
+    """The result of a claim about two methods of a table.
+
+    Args:
+        where: ``(n_blocks,)``, mask of the blocks to compare; None for all.
+        values: ``(n_methods, n_blocks)``, the hypervolumes to compare; None for the final hypervolumes.
+    """
     if a not in blocks.names or b not in blocks.names:
         return _not_run(claim)
     table = blocks.final if values is None else values
@@ -255,11 +268,11 @@ def _compared(
 
 
 def _pruned(claim: Claim, table: pd.DataFrame, a: str, b: str, aggregate: Literal["first", "mean"]) -> ClaimResult:
-    """A claim by relative test metrics at the thresholds that both methods reach in a block.
+    """The result of a claim about relative test metrics, at the thresholds that both algorithms reach in a block.
 
     Args:
-        table: index ``scenario, seed, threshold``, a column an algorithm.
-        aggregate: ``first`` takes the lowest threshold, ``mean`` all.
+        table: relative test metrics; index ``scenario, seed, threshold``, one column for each algorithm.
+        aggregate: ``first`` compares at the lowest threshold, ``mean`` compares means over the thresholds.
     """
     if a not in table or b not in table:
         return _not_run(claim)
@@ -300,21 +313,16 @@ def _table(title: str, results: Sequence[ClaimResult]) -> str:
     for result in results:
         digits = 3
         effect = "" if result.n == 0 else interval(result.difference, result.low, result.high, digits)
-        command = (
-            f"nasbench experiment {result.claim.experiment}" if result.claim.experiment else "nothing in the suite"
-        )
+        experiment = result.claim.experiment
+        needed = f"needs: nasbench experiment {experiment}" if experiment else "not in the suite"
         rows.append(
             {
                 "claim": result.claim.text,
                 "verdict": result.verdict,
                 "difference [95 %]": effect if effect else "-",
-                "of": result.claim.measure if result.n else f"made by: {command}",
+                "measure": result.claim.measure if result.n else needed,
                 "blocks": number(result.n, 0),
                 "scenarios": number(result.n_scenarios, 0),
             }
         )
     return f"{title}\n\n" + tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
-
-
-def _one_line(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)

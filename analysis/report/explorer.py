@@ -1,4 +1,4 @@
-"""What the script of the page reads: points, curves and ranks of all runs, short enough to be sent to a browser."""
+"""The data that the page's script reads: points, curves and ranks of all runs, small enough for a browser."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nasbench.analysis.figures import style
 from nasbench.analysis.figures.pareto_fronts import front_mask
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring.ranks import bootstrap_ranks
-from nasbench.analysis.scoring.relative_performance import unpruned_metric
+from nasbench.analysis.scoring.relative_performance import full_metric
 from nasbench.analysis.scoring.scores import Scores, block_table, horizon_s
 from nasbench.analysis.scoring.tracks import TRACKS, section_title
 from nasbench.arrays import BoolArray
 
 MAX_POINTS = 12_000
-"""Dominated sub-networks on the page, shared out among its runs; fronts are always whole."""
+"""Maximum number of dominated sub-networks on the page, divided among its runs. Fronts are always complete."""
 _N_TIMES = 50
 _SEED = 0
 _NAME = r"\w+="
@@ -50,16 +50,16 @@ _DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 
 
 def n_dominated(n_runs: int) -> int:
-    """Dominated sub-networks of a run that the page shows at most."""
+    """Maximum number of dominated sub-networks of one run on the page."""
     return min(max(MAX_POINTS // max(n_runs, 1), 5), 500)
 
 
 def script_data(results: Results, scores: Scores, entries: list[str], n_per_run: int) -> dict[str, Any]:
-    """Everything that ``report.js`` reads, as JSON values: entries, scenarios, runs with their points, ranks over time.
+    """The data for ``report.js`` as JSON values: entries, scenarios, runs with their points, ranks over time.
 
     Args:
-        entries: names that the rest of the page refers to by their place in this list.
-        n_per_run: dominated sub-networks of a run, see :func:`n_dominated`.
+        entries: names of the entries; the page refers to an entry by its index in this list.
+        n_per_run: maximum number of dominated sub-networks of a run, see :func:`n_dominated`.
     """
     runs = scores.runs
     titles = style.panel_titles(runs)
@@ -71,7 +71,7 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
     finished = results.finished()
     points = _points(finished.evaluations, len(runs), n_per_run)
     horizons = horizon_s(runs)
-    unpruned = {split: _unpruned(finished, column) for split, column in _SPLITS.items()}
+    full_errors = {split: _full_errors(finished, column) for split, column in _SPLITS.items()}
     listed = []
     for i, run in enumerate(runs.to_dict("records")):
         origin = json.dumps(_plain(run["provenance"]), sort_keys=True)
@@ -95,7 +95,7 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
                     for name in ("options", "budget_s", "suite_version", "charged_s", "uncharged_s", "dimensions")
                 },
                 "horizon_s": _short(horizons[i]),
-                # A set of evaluated networks has a hypervolume above 0; before the first one there is no set.
+                # Hypervolume 0 means that nothing was evaluated yet.
                 "hypervolume": [_short(value) if value > 0 else None for value in scores.hypervolume[i, steps]],
                 "points": points[i],
             }
@@ -109,7 +109,7 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
                 "model": first.loc[scenario, "model"],
                 "device": first.loc[scenario, "device_class"],
                 "metric": first.loc[scenario, "metric"],
-                "unpruned": {split: _short(errors.get(scenario, math.nan)) for split, errors in unpruned.items()},
+                "full_error": {split: _short(errors.get(scenario, math.nan)) for split, errors in full_errors.items()},
             }
             for scenario in scenarios
         ],
@@ -120,12 +120,15 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
     }
 
 
-def _unpruned(results: Results, column: str) -> dict[Any, float]:
-    """The unpruned network's error by scenario, as in figures 8 and 9: of usual runs where any of a scenario's has it."""
-    # Selecting runs copies their evaluations: only the columns that count.
+def _full_errors(results: Results, column: str) -> dict[Any, float]:
+    """The full network's error in each scenario, as in figures 8 and 9.
+
+    Runs with default options and the usual budget decide. A scenario in which no such run has it takes all its runs.
+    """
+    # Selecting runs copies their evaluations. Keep only the columns that are needed.
     slim = dataclasses.replace(results, evaluations=results.evaluations[["run_row", "n_params", column]])
     of_usual, of_all = (
-        pd.Series(1.0 - unpruned_metric(kept, column)).groupby(kept.runs["scenario"].to_numpy()).mean()
+        pd.Series(1.0 - full_metric(kept, column)).groupby(kept.runs["scenario"].to_numpy()).mean()
         for kept in (slim.select(usual(results.runs)), slim)
     )
     return of_usual.combine_first(of_all).to_dict()
@@ -143,7 +146,10 @@ def _look(entry: str) -> dict[str, Any]:
 
 
 def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict[str, list[Any]]]:
-    """The fronts of all runs and a part of the rest, in columns, by run; ``names`` of their configurations."""
+    """For each run the points to show: its whole front and some dominated points.
+
+    Each run has a list for each column, ordered by parameters; ``names`` has the names in its configurations.
+    """
     names = ["run_row", "index", "params", "error", "test_error", "elapsed_s", "config"]
     on_front = front_mask(evaluations)
     dominated = evaluations["error"].notna().to_numpy() & ~on_front
@@ -157,7 +163,7 @@ def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict
         "test": [_short(value) for value in shown["test_error"].astype(float)],
         "elapsed": [_short(value) for value in shown["elapsed_s"]],
         "front": [int(value) for value in shown["front"]],
-        # The names of a configuration are those of its run's space: once a run instead of once a point.
+        # All configurations of a run have the same names, so ``names`` has them once for each run.
         "config": shown["config"].astype(str).str.replace(_NAME, "", regex=True).str.slice(0, 400).tolist(),
     }
     configs = shown["config"].astype(str).to_numpy()
@@ -170,10 +176,11 @@ def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict
 
 
 def spread(runs: npt.NDArray[Any], candidates: BoolArray, n_per_run: int) -> BoolArray:
-    """At most ``n_per_run`` of each run's candidates, evenly spaced in the order they stand; ``(n,)``.
+    """Mask of at most ``n_per_run`` candidates of each run, evenly spaced in the given order; ``(n,)``.
 
     Args:
-        runs: ``(n,)`` ascending.
+        runs: ``(n,)``, the run of each row, ascending.
+        candidates: ``(n,)``, mask of the rows to choose from.
     """
     rows = np.flatnonzero(candidates)
     _, start, count = np.unique(runs[rows], return_index=True, return_counts=True)
@@ -187,7 +194,7 @@ def spread(runs: npt.NDArray[Any], candidates: BoolArray, n_per_run: int) -> Boo
 
 
 def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Average ranks over time of the usual entries, for each track and device class."""
+    """Average ranks over time for each track and device class; runs with default options and the usual budget."""
     found = []
     runs = scores.runs
     keep = usual(runs)
@@ -211,12 +218,12 @@ def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> 
 
 
 def _short(value: float) -> float | None:
-    """Five significant digits are more than a screen shows; NaN has no JSON."""
+    """A number with five significant digits, more than a screen shows; None for NaN, which JSON lacks."""
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def _plain(value: Any) -> Any:
-    """A value out of a record, which may hold NaN, as JSON allows it."""
+    """A value of a record as a JSON value; None for NaN."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,8 +1,9 @@
 """The HTML page of a report: one file that works without a network.
 
-``report.html`` is the template, ``report.css`` and ``report.js`` are written into it with Plotly's script. Names come
-from strangers' files: the template escapes all text, the embedded data are JSON without a ``<``, and a content security
-policy lets the browser run these scripts, known by their hashes, and load nothing.
+``report.html`` is the template. ``report.css``, ``report.js`` and Plotly's script are written into it. Names on the
+page may come from untrusted files. Therefore the template escapes all text, the embedded data are JSON without a
+``<``, and a content security policy makes the browser run only these scripts, identified by their hashes, and load
+nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
@@ -25,7 +25,8 @@ from nasbench.analysis.experiments.missing import Shortfall
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.explorer import n_dominated, script_data
-from nasbench.analysis.report.leaderboard import PARAMETER_LIMITS, Section, interval, number
+from nasbench.analysis.report.formatting import count, interval, number, percent, place
+from nasbench.analysis.report.sections import PARAMETER_LIMITS, Section
 from nasbench.analysis.scoring.scores import Scores
 
 
@@ -34,8 +35,10 @@ class PageFigure:
     """A figure on the page.
 
     Attributes:
+        name: key of the figure in the catalogue.
+        heading, title: ``Figure 6`` and its title.
         image: the file to embed, SVG or PNG; None if there is nothing to show.
-        lacks: the runs that it lacks.
+        lacks: the runs that the figure lacks; None if it lacks none.
     """
 
     name: str
@@ -55,10 +58,11 @@ def write_page(
     warnings: list[str],
     suite_version: str,
 ) -> None:
-    """Write the page; everything it shows is inside it.
+    """Write the page as one self-contained file.
 
     Args:
-        boards: the leaderboard's sections, the first ``n_official`` of them official; the others are folded.
+        boards: the leaderboard's sections. The first ``n_official`` are official; the others are collapsed.
+        figures: all figures of the catalogue, also those without an image.
     """
     runs = scores.runs
     entries = sorted(runs["entry"].unique()) if len(runs) else []
@@ -86,12 +90,12 @@ def write_page(
         leaderboards=[_board(board, entries, i >= n_official) for i, board in enumerate(boards)],
         leaderboard_note=_LEADERBOARD_NOTE,
         points_note=(
-            "Test errors are known for members of the validation front only. Of the other sub-networks the page holds "
-            f"at most {n_per_run} a run, evenly spread over it; the records and the tables hold all."
+            "Only sub-networks on the validation front have a test error. Of the dominated sub-networks, the page "
+            f"contains at most {n_per_run} per run, spread evenly over the run. The records contain all of them."
         ),
         ranks_note=(
-            "Mean rank by hypervolume over all blocks of task, model and seed, with 95 % bootstrap bands from "
-            "resampling tasks and repetitions. Runs with default options and the usual budget."
+            "Average rank by hypervolume over blocks (one scenario and one seed each). The bands are 95 % bootstrap "
+            "intervals from resampling tasks and seeds. Only runs with default options and the usual budget count."
         ),
         coverage=coverage,
         figures=[_figure(figure) for figure in figures],
@@ -101,29 +105,31 @@ def write_page(
 
 
 _LEADERBOARD_NOTE = (
-    "Hypervolume of validation error and parameter count, both quantile-normalised per task and model, with reference "
-    "point (2, 2); at most 4. Only tasks and models count on which two methods have run with one seed; hypervolumes, "
-    "test metrics and places are those of methods that have run on all of them. Brackets hold 95 % intervals; an "
-    "asterisk marks one from the differences between tasks and models, for want of repetitions. Test metrics under a "
-    "limit on the parameters are relative to the unpruned network's."
+    "An entry is an algorithm with its search space and changed options. A scenario is one task with one model on one "
+    "device class. Hypervolume is that of validation error and parameter count, both quantile-normalised within the "
+    "scenario, with reference point (2, 2); the largest possible value is 4. Only scenarios in which at least two "
+    "entries share a seed are counted. An entry has a hypervolume, test metrics and a place once it has run in all of "
+    "them. Test metrics under a limit on the parameters are relative to the full network's. Brackets contain 95 % "
+    "intervals. An asterisk means that several scenarios had only one seed, so the interval includes the variation "
+    "between scenarios."
 )
 
 
 def embed(data: Any) -> Markup:
-    """JSON that can stand inside a script element whatever the strings in it are."""
+    """JSON that is safe inside a script element, whatever strings it contains."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
 def _verbatim(text: str) -> Markup:
-    """One of the project's own scripts or styles, which the template must not escape."""
+    """A script or style of the project, which the template must not escape."""
     if "</" in text and ("</script" in text.lower() or "</style" in text.lower()):
         raise ValueError("a script or style that closes its own element cannot be embedded")
     return Markup(text)
 
 
 def _policy(scripts: list[str]) -> str:
-    """A content security policy: these scripts and nothing from any network."""
+    """A content security policy that allows these scripts and no network access."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
@@ -132,29 +138,33 @@ def _policy(scripts: list[str]) -> str:
 def _facts(results: Results, scores: Scores, suite_version: str) -> list[tuple[str, str]]:
     runs = scores.runs
     return [
-        (f"{len(runs):,}", "finished runs"),
-        (f"{len(results.evaluations):,}", "evaluations"),
-        (str(runs["entry"].nunique()), "entries"),
-        (str(runs["task"].nunique()), "tasks"),
-        (str(runs["model"].nunique()), "models"),
+        _fact(len(runs), "finished run"),
+        _fact(len(results.evaluations), "evaluation"),
+        _fact(runs["entry"].nunique(), "entry", "entries"),
+        _fact(runs["task"].nunique(), "task"),
+        _fact(runs["model"].nunique(), "model"),
         (suite_version, "suite version"),
     ]
+
+
+def _fact(n: int, singular: str, plural: str | None = None) -> tuple[str, str]:
+    return f"{n:,}", count(n, singular, plural).partition(" ")[2]
 
 
 def _board(board: Section, entries: list[str], folded: bool) -> dict[str, Any]:
     rows = []
     for row in board.table.to_dict("records"):
-        scenarios = [
-            _place(row["place"], row["place_low"], row["place_high"]),
+        cells = [
+            place(row["place"], row["place_low"], row["place_high"]),
             interval(row["hypervolume"], row["hypervolume_low"], row["hypervolume_high"], 3)
             + ("*" if row["between_scenarios"] else ""),
             interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         ]
-        scenarios += [_percent(row[f"relative_{limit}"]) for limit in PARAMETER_LIMITS]
-        scenarios += [str(row["n_runs"]), f"{row['n_scenarios']} of {board.n_scenarios}"]
-        rows.append({"name": row["entry"], "entry": entries.index(row["entry"]), "scenarios": scenarios})
+        cells += [percent(row[f"relative_{limit}"]) for limit in PARAMETER_LIMITS]
+        cells += [str(row["n_runs"]), f"{row['n_scenarios']} of {board.n_scenarios}"]
+        rows.append({"name": row["entry"], "entry": entries.index(row["entry"]), "cells": cells})
     limits = [f"At {100 * limit:.0f} % params" for limit in PARAMETER_LIMITS]
-    columns = ["Method", "Place", "Hypervolume", "Average rank", *limits, "Runs", "Tasks x models"]
+    columns = ["Entry", "Place", "Hypervolume", "Average rank", *limits, "Runs", "Scenarios"]
     return {
         "title": board.title,
         "columns": columns,
@@ -173,25 +183,15 @@ def _by_scenario(board: Section, entries: list[str]) -> dict[str, Any]:
         {
             "name": name,
             "entry": entries.index(name),
-            "scenarios": [number(means.get((name, scenario), math.nan), 3) for scenario in scenarios],
+            "cells": [number(means.get((name, scenario), math.nan), 3) for scenario in scenarios],
         }
         for name in board.table["entry"]
     ]
-    return {"columns": [scenario.rpartition("/")[0] for scenario in scenarios], "rows": rows}
-
-
-def _place(place: float, low: float, high: float) -> str:
-    if np.isnan(place):
-        return "-"
-    return f"{place:.0f}" if np.isnan(low) else f"{place:.0f} [{low:.0f}, {high:.0f}]"
-
-
-def _percent(value: float) -> str:
-    return "-" if np.isnan(value) else f"{number(100 * value, 1)} %"
+    return {"columns": scenarios, "rows": rows}
 
 
 def _coverage(runs: pd.DataFrame, entries: list[str]) -> dict[str, Any]:
-    """Finished runs of each entry in each scenario, with a shade by their share of the most any has."""
+    """Finished runs of each entry in each scenario, with a shade from 0 to 4."""
     if not len(runs):
         return {"columns": [], "rows": []}
     titles = style.panel_titles(runs)
@@ -200,12 +200,12 @@ def _coverage(runs: pd.DataFrame, entries: list[str]) -> dict[str, Any]:
     most = int(counts.max())
     rows = []
     for i, name in enumerate(entries):
-        scenarios = []
+        cells = []
         for scenario in titles:
             n, n_failed = int(counts.get((name, scenario), 0)), int(failed.get((name, scenario), 0))
             text = f"{n} ({n_failed})" if n_failed else str(n) if n else "-"
-            scenarios.append({"text": text, "level": -(-4 * n // most)})
-        rows.append({"name": name, "entry": i, "scenarios": scenarios})
+            cells.append({"text": text, "level": -(-4 * n // most)})
+        rows.append({"name": name, "entry": i, "cells": cells})
     places = runs.drop_duplicates("scenario").set_index("scenario")
     columns = [
         {

@@ -4,17 +4,17 @@
   const byId = (id) => document.getElementById(id);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const PAGE_OF_RUNS = 100;
-  const CROWDED = 25; // points of a front above which its markers are drawn smaller, as in the figures
+  const CROWDED = 25; // fronts with more points have smaller markers, as in the figures
   const hidden = new Set();
   let nShown = PAGE_OF_RUNS;
 
-  // Plotly reads a subset of HTML in every text; names come from strangers and must show as they are.
+  // Plotly interprets some HTML in every text. Names are untrusted and must show literally.
   const asText = (value) =>
     String(value).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  // On a dark ground the darkest colours of the palette are mixed with white until they can be seen.
+  // On a dark background, dark colours are mixed with white until they are visible.
   function readable(colour) {
     let rgb = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
     if (dark.matches) {
@@ -58,7 +58,7 @@
     const seeds = unique(data.runs.map((run) => run.seed)).sort((a, b) => a - b);
     fill(byId("filter-seed"), [["all", "all"], ...seeds.map((seed) => [String(seed), String(seed)])]);
     byId("filter-dominated").checked = data.runs.length <= 5;
-    // Many runs at once are a tangle: begin with the usual variant of each method, where there is one, and one seed.
+    // Many runs at once are unreadable. Begin with entries with default options, if there are any, and one seed.
     const isUsual = (run) => data.entries[run.entry].usual && run.n_evaluations > 0;
     const usualScenarios = new Set(data.runs.filter(isUsual).map((run) => run.scenario));
     data.entries.forEach((entry, i) => {
@@ -96,7 +96,7 @@
     const task = byId("filter-task").value;
     const model = byId("filter-model").value;
     const seed = byId("filter-seed").value;
-    const scenario = data.scenarios.findIndex((one) => one.task === task && key(one) === model);
+    const scenario = data.scenarios.findIndex((scenario) => scenario.task === task && key(scenario) === model);
     const inScenario = data.runs.filter((run) => run.scenario === scenario);
     return {
       task, model, scenario, inScenario,
@@ -121,7 +121,7 @@
     };
   }
 
-  // Instead of axes from -1 to 4, which say nothing.
+  // Replace meaningless axes by a text.
   function emptied(shape) {
     shape.xaxis.visible = shape.yaxis.visible = false;
     shape.annotations = [{ xref: "paper", yref: "paper", x: 0.5, y: 0.5, text: "nothing to show", showarrow: false, font: { color: variable("--soft") } }];
@@ -181,23 +181,23 @@
       }));
     }
     const scenario = data.scenarios[chosen.scenario];
-    const full = scenario ? scenario.unpruned[onTest ? "test" : "validation"] : null;
+    const full = scenario ? scenario.full_error[onTest ? "test" : "validation"] : null;
     const metric = scenario ? scenario.metric : "metric";
     const shape = layout("parameters, fraction of the full network", `${onTest ? "test" : "validation"} error (1 − ${asText(metric)})`);
     if (full !== null) {
       shape.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: full, y1: full, line: { color: variable("--soft"), width: 1, dash: "dot" } }];
-      shape.annotations = [{ xref: "paper", x: 0, y: full, text: "unpruned", showarrow: false, xanchor: "left", yanchor: "bottom", font: { color: variable("--soft"), size: 11.5 } }];
+      shape.annotations = [{ xref: "paper", x: 0, y: full, text: "full network", showarrow: false, xanchor: "left", yanchor: "bottom", font: { color: variable("--soft"), size: 11.5 } }];
     }
-    const nPoints = over.reduce((sum, one) => sum + one.x.length, 0);
+    const nPoints = over.reduce((sum, line) => sum + line.x.length, 0);
     Plotly.react("pareto", [...under, ...over], nPoints ? shape : emptied(shape), config);
     byId("pareto-status").textContent = chosen.inScenario.length === 0
-      ? `no run of ${chosen.task} on ${chosen.model}`
-      : `${chosen.runs.length} run${chosen.runs.length === 1 ? "" : "s"}, ${nPoints} sub-networks on their fronts`;
+      ? `no run of ${chosen.task} with ${chosen.model}`
+      : `${chosen.runs.length} run${chosen.runs.length === 1 ? "" : "s"}, ${nPoints} sub-networks on the fronts`;
   }
 
-  // Runs on one axis of time, up to the end of the longest. One that has ended keeps what it has; null is before the
-  // first evaluation.
-  function onOneAxis(runs) {
+  // Hypervolumes of several runs at common times, up to the end of the longest run. A run that has ended keeps its last
+  // value. Before its first evaluation the value is null.
+  function atCommonTimes(runs) {
     const longest = Math.max(...runs.map((run) => run.horizon_s));
     const times = data.grid.map((part) => part * longest);
     const at = (run, time) => run.hypervolume[data.grid.findLastIndex((part) => part * run.horizon_s <= time)] ?? null;
@@ -213,8 +213,8 @@
     const scale = hours ? 3600 : 1;
     for (const entry of unique(runs.map((run) => run.entry))) {
       const look = data.entries[entry];
-      const own = onOneAxis(runs.filter((run) => run.entry === entry));
-      // A mean begins when every run of it has evaluated something; before that it would jump with each that begins.
+      const own = atCommonTimes(runs.filter((run) => run.entry === entry));
+      // The mean begins when every run has evaluated a network. Otherwise it would jump whenever a run begins.
       const begun = own.times.map((_, i) => i).filter((i) => own.curves.every((curve) => curve[i] !== null));
       const times = begun.map((i) => own.times[i] / scale);
       const over = (summary) => begun.map((i) => summary(own.curves.map((curve) => curve[i])));
@@ -237,7 +237,7 @@
     const shape = layout(hours ? "charged hours" : "charged seconds", "hypervolume (at most 4)");
     const drawn = lines.filter((line) => line.y.length);
     if (drawn.length) {
-      // Each line's first evaluations would flatten everything that follows; a double click shows them.
+      // The first evaluations of each line would flatten the rest. A double click on the plot shows them.
       const low = Math.min(...drawn.map((line) => line.y[Math.floor(line.y.length / 5)]));
       const high = Math.max(...drawn.map((line) => line.y.at(-1)));
       const margin = Math.max(high - low, 0.02) * 0.1;
@@ -245,7 +245,7 @@
       shape.xaxis.range = [0, 1.01 * longest / scale];
     }
     Plotly.react("hypervolume", [...bands, ...lines], drawn.length ? shape : emptied(shape), config);
-    byId("hypervolume-status").textContent = bands.length > 0 && byId("filter-seed").value === "all" ? "mean; band from the lowest to the highest seed" : "";
+    byId("hypervolume-status").textContent = bands.length > 0 && byId("filter-seed").value === "all" ? "mean over seeds; the band spans the lowest to the highest seed" : "";
   }
 
   function drawRanks() {
@@ -253,18 +253,18 @@
     const ranks = data.ranks[Number(byId("filter-track").value)];
     const traces = [];
     const times = data.grid.map((part) => 100 * part);
-    const visible = ranks.lines.filter((one) => !hidden.has(one.entry));
+    const visible = ranks.lines.filter((line) => !hidden.has(line.entry));
     const strength = Math.min(0.12, 0.6 / visible.length);
-    for (const one of visible) {
-      const look = data.entries[one.entry];
+    for (const line of visible) {
+      const look = data.entries[line.entry];
       traces.push({
-        type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...one.high, ...[...one.low].reverse()], fill: "toself",
+        type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...line.high, ...[...line.low].reverse()], fill: "toself",
         fillcolor: faint(look.colour, strength), line: { width: 0 }, hoverinfo: "skip",
       });
       traces.push({
-        type: "scatter", mode: "lines", name: asText(look.name), x: times, y: one.mean,
+        type: "scatter", mode: "lines", name: asText(look.name), x: times, y: line.mean,
         line: { color: solid(look.colour), width: 2, dash: look.dash },
-        text: one.mean.map((value, i) => `<b>${asText(look.name)}</b><br>rank ${value.toFixed(2)} [${one.low[i].toFixed(2)}, ${one.high[i].toFixed(2)}]<br>at ${times[i].toFixed(0)} % of the budget`),
+        text: line.mean.map((value, i) => `<b>${asText(look.name)}</b><br>rank ${value.toFixed(2)} [${line.low[i].toFixed(2)}, ${line.high[i].toFixed(2)}]<br>at ${times[i].toFixed(0)} % of the budget`),
         hoverinfo: "text",
       });
     }

@@ -14,8 +14,8 @@ from nasbench.analysis.experiments.missing import Inventory, Shortfall, beginnin
 from nasbench.analysis.figures import style
 from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import Results, read_results
-from nasbench.analysis.report.leaderboard import Section, sections
 from nasbench.analysis.report.page import PageFigure, write_page
+from nasbench.analysis.report.sections import Section, sections
 from nasbench.analysis.report.tables import make_tables, write_tables
 from nasbench.analysis.scoring.quantiles import Quantiles, fit_quantiles, load_quantiles
 from nasbench.analysis.scoring.scores import Scores, score
@@ -28,12 +28,11 @@ _UNUSED = ("key", "weights", "reason", "latency_ms", "n_duplicates", "epochs")
 
 @dataclass(frozen=True)
 class ReportOutcome:
-    """What a report leaves behind.
+    """The warnings and files of a report.
 
     Attributes:
-        warnings: what a reader must know: records left out, runs that failed, scenarios without frozen quantiles, figures
-            that lack runs.
-        files: everything written, the page last if there is one.
+        warnings: about records left out, failed runs, scenarios without frozen quantiles, and figures that lack runs.
+        files: all files written; the page, if there is one, is the last.
         exit_code: 1 if a record is damaged, else 0.
     """
 
@@ -46,15 +45,15 @@ def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, ref
     """Write the report of a results folder.
 
     Args:
-        results: the results folder; may hold no run.
-        out: where to write: ``report.html``, ``tables/`` and ``figures/``; made if missing.
-        figures: names of :data:`nasbench.analysis.figures.catalogue.FIGURES` to make instead of everything; then there is no page
-            and there are no tables.
-        refit: normalise by all runs at hand, the paper's way, instead of by the frozen quantiles.
+        results: the results folder; it may contain no run.
+        out: the folder for ``report.html``, ``tables/`` and ``figures/``; created if missing.
+        figures: names in :data:`nasbench.analysis.figures.catalogue.FIGURES`. Only these figures are made, without page
+            and tables. None for the whole report.
+        refit: normalise by all runs of the folder, as the paper does, instead of by the frozen quantiles.
 
     Raises:
-        UserError: if there is no such folder, or nothing to show in any figure asked for by name.
-        UnknownName: for a figure that does not exist.
+        UserError: if there is no such folder, or if none of the named figures has anything to show.
+        UnknownName: if a named figure does not exist.
     """
     for name in figures or ():
         if name not in FIGURES:
@@ -82,14 +81,14 @@ def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, ref
 
 
 def _without_unused(results: Results) -> Results:
-    """Without columns of the evaluations that no report shows: with millions of rows they are a third of the memory."""
+    """Drop the columns of the evaluations that no report uses: with millions of rows, a third of the memory."""
     names = results.evaluations.columns
     unused = [name for name in names if name in _UNUSED or name.startswith(("metric.", "test_metric."))]
     return dataclasses.replace(results, evaluations=results.evaluations.drop(columns=unused))
 
 
 def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd.DataFrame:
-    """Every warning with its place: a record, a scenario, a figure."""
+    """All warnings, each with its place: a record, a scenario or a figure."""
     others = [*scores.warnings, *(made.warning for made in drawn if made.warning)]
     rows = [(finding.place, finding.message, finding.damage) for finding in results.findings]
     rows += [(place, message, False) for place, _, message in (warning.partition(": ") for warning in others)]
@@ -97,7 +96,7 @@ def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd
 
 
 def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Section]:
-    """The leaderboard's sections again with the unofficial runs, where there are any; users' own tasks, too."""
+    """The sections that have unofficial runs, with these runs; also for users' own tasks."""
     runs = results.runs
     unofficial = runs[~runs["official"].astype(bool)]
     concerned = runs["track"].isin(unofficial["track"]) & runs["device_class"].isin(unofficial["device_class"])
@@ -116,16 +115,16 @@ class _Drawn:
 
     @property
     def warning(self) -> str:
-        """What it lacks, one line; empty if it lacks nothing."""
+        """One line about the runs that the figure lacks; empty if it lacks none."""
         heading = FIGURES[self.name].heading
         name = heading[0].lower() + heading[1:]
         if self.lacks is None:
-            return "" if self.files else f"{name}: nothing to show in its runs"
+            return "" if self.files else f"{name}: the runs contain nothing to show"
         return f"{name}: {self.lacks}"
 
     def on_page(self) -> PageFigure:
         entry = FIGURES[self.name]
-        # SVG is sharp at any size, but many lines can make it larger than its picture.
+        # Prefer SVG, unless so many lines make it larger than the PNG.
         pictures = [path for path in self.files if path.suffix != ".pdf"]
         image = min(pictures, key=lambda path: path.stat().st_size, default=None)
         return PageFigure(self.name, entry.heading, entry.title, image, self.lacks)

@@ -1,4 +1,4 @@
-"""The tables of a report, as CSV for programs and Markdown for people."""
+"""The tables of a report, as CSV for programs and Markdown for readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tabulate import tabulate
 
 from nasbench.analysis.experiments.selection import subset, usual
 from nasbench.analysis.reading.results import Results
-from nasbench.analysis.report.leaderboard import Section, escape
+from nasbench.analysis.report.formatting import escape
+from nasbench.analysis.report.sections import Section
 from nasbench.analysis.scoring.comparison import compare_all
 from nasbench.analysis.scoring.relative_performance import relative_performance
 from nasbench.analysis.scoring.scores import Scores, block_table
@@ -20,10 +21,10 @@ def make_tables(results: Results, scores: Scores, boards: list[Section]) -> dict
     """All tables by name.
 
     Returns:
-        ``leaderboard``: the sections below each other. ``runs``: a row a run that has ended, with its hypervolume.
-        ``hypervolume``: mean and standard deviation by entry and scenario. ``comparison``: every pair of usual
-        entries of a track and device class. ``relative``: test metric relative to the unpruned network by
-        entry, scenario and limit on the parameters.
+        ``leaderboard``: the rows of all sections. ``runs``: one row for each finished run, with its hypervolume.
+        ``hypervolume``: mean and standard deviation for each entry and scenario. ``comparison``: every pair of entries
+        with default options and the usual budget, within a track and device class. ``relative``: test metric relative
+        to the full network for each entry, scenario and limit on the parameters.
     """
     runs = scores.runs
     columns = ["run", "entry", "task", "model", "track", "device_class", "seed", "official", "status"]
@@ -56,7 +57,7 @@ def _comparison(scores: Scores) -> pd.DataFrame:
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write ``<name>.csv`` and ``<name>.md`` for each table; the bytes depend on the data only."""
+    """Write ``<name>.csv`` and ``<name>.md`` for each table; return the paths. The same data give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, table in tables.items():

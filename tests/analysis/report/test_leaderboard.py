@@ -1,4 +1,4 @@
-"""The leaderboard says what the official runs say, in the same bytes everywhere."""
+"""The leaderboard agrees with the official runs and has the same bytes on every machine."""
 
 import dataclasses
 import json
@@ -13,15 +13,9 @@ from scipy import stats
 from support.generated_results import Entry, Plan, write_results
 
 from nasbench.analysis.reading.results import read_results
-from nasbench.analysis.report.leaderboard import (
-    check_leaderboard,
-    escape,
-    interval,
-    leaderboard,
-    number,
-    render,
-    sections,
-)
+from nasbench.analysis.report.formatting import escape
+from nasbench.analysis.report.leaderboard import check_leaderboard, leaderboard, render
+from nasbench.analysis.report.sections import sections
 from nasbench.analysis.scoring.quantiles import Quantiles, freeze, load_quantiles
 from nasbench.analysis.scoring.scores import score
 from nasbench.analysis.scoring.tracks import EVERY_TRACK
@@ -32,35 +26,12 @@ GOOD, BAD = Entry("ws-nas", "ehvi", shift=-0.05), Entry("rfp", space="large", sh
 NONE_FROZEN = Quantiles()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte", "mrpc"], seeds=range(4), n_evaluations=30))
-    return tmp_path
-
-
-def test_places_follow_the_truth(folder: Path) -> None:
-    (section,) = sections(read_results(folder), NONE_FROZEN)
-    assert section.title == "Paper models, GPU"
-    table = section.table
-    assert table["entry"].tolist() == ["ws-nas/ehvi@small", "rfp@large"]
-    assert table["place"].tolist() == [1, 2]
-    assert table[["place_low", "place_high"]].to_numpy().tolist() == [[1, 1], [2, 2]]
-    assert table["rank"].tolist() == [1.0, 2.0]
-    assert (table["hypervolume_low"] < table["hypervolume"]).all()
-    assert (table["hypervolume"] < table["hypervolume_high"]).all()
-    assert table["n_runs"].tolist() == [8, 8]
-    assert table["n_scenarios"].tolist() == [2, 2]
-    assert (table["relative_0.3"] < table["relative_0.5"]).all()
-    assert table["relative_0.5"].is_monotonic_decreasing
-    assert (table["relative_0.5"] < 1).all()
-
-
-def test_without_every_task_there_is_no_place_and_no_mean(folder: Path) -> None:
+def test_entry_without_all_scenarios_has_no_place_and_no_mean(folder: Path) -> None:
     write_results(folder, Plan([Entry("s-nas", "random", shift=-0.2)], tasks=["rte"], seeds=range(4)))
     (section,) = sections(read_results(folder), NONE_FROZEN)
     last = section.table.iloc[-1]
     assert last["entry"] == "s-nas/random@small"
-    # Best where it ran; a mean over one task would stand above means over two.
+    # It is the best entry on its task, so a mean over this task alone would top the means over two tasks.
     assert last[["place", "hypervolume", "relative_0.5"]].isna().all()
     assert (last["rank"], last["n_scenarios"], section.n_scenarios) == (1.0, 1, 2)
     assert section.table["place"].tolist()[:2] == [1, 2]
@@ -70,11 +41,11 @@ def test_without_every_task_there_is_no_place_and_no_mean(folder: Path) -> None:
     assert "1 of 2" in first
     scores = score(read_results(folder), NONE_FROZEN)
     own = (scores.runs["method"] == "s-nas").to_numpy()
-    assert [scenario.strip() for scenario in second.split("|")[2:4]] == ["-", f"{scores.final[own].mean():.3f} (4)"]
-    assert any("2 of 3 methods have a place" in line for line in lines)
+    assert [cell.strip() for cell in second.split("|")[2:4]] == ["-", f"{scores.final[own].mean():.3f} (4)"]
+    assert any("2 of 3 entries have a place" in line for line in lines)
 
 
-def test_a_task_that_one_method_has_alone_changes_nobodys_place(folder: Path) -> None:
+def test_scenario_of_a_single_entry_does_not_change_the_ranking(folder: Path) -> None:
     shown = [
         "entry",
         "place",
@@ -93,26 +64,26 @@ def test_a_task_that_one_method_has_alone_changes_nobodys_place(folder: Path) ->
     assert after.scenarios == ("mrpc/bert-base-cased", "rte/bert-base-cased")
     assert (before.lone_scenarios, after.lone_scenarios) == ((), ("cola/bert-base-cased",))
     text = leaderboard(folder, NONE_FROZEN)
-    assert "Not compared, for no two methods share a seed there: cola/bert-base-cased." in text
-    # Nor do runs of another method there on other seeds, that is on other data splits.
+    assert "Not compared, because no two entries share a seed there: cola/bert-base-cased." in text
+    # Runs of another entry with other seeds do not count either: these have other data splits.
     write_results(folder, Plan([GOOD], tasks=["cola"], seeds=[7], n_evaluations=9))
     assert sections(read_results(folder), NONE_FROZEN)[0].lone_scenarios == ("cola/bert-base-cased",)
     write_results(folder, Plan([GOOD], tasks=["cola"], seeds=[0], n_evaluations=9))
     assert sections(read_results(folder), NONE_FROZEN)[0].lone_scenarios == ()
 
 
-def test_nobody_is_first_of_one(tmp_path: Path) -> None:
-    # Only GOOD has both tasks; on each of them it met somebody who has only that one.
+def test_single_entry_with_all_scenarios_has_no_place(tmp_path: Path) -> None:
+    # Only GOOD ran on both tasks. On each task, another entry ran that lacks the other task.
     write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte"], seeds=range(3), n_evaluations=9))
     write_results(tmp_path, Plan([GOOD, Entry("new")], tasks=["mrpc"], seeds=range(3), n_evaluations=9))
     (section,) = sections(read_results(tmp_path), NONE_FROZEN)
     assert section.table["place"].isna().all()
     assert section.table["n_scenarios"].tolist() == [2, 1, 1]
     assert section.table["hypervolume"].notna().tolist() == [True, False, False]
-    assert "0 of 3 methods have a place" in leaderboard(tmp_path, NONE_FROZEN)
+    assert "0 of 3 entries have a place" in leaderboard(tmp_path, NONE_FROZEN)
 
 
-def test_a_method_alone_has_a_mean_and_no_place(tmp_path: Path) -> None:
+def test_only_entry_of_a_section_has_a_mean_and_no_place(tmp_path: Path) -> None:
     write_results(tmp_path, Plan([GOOD], tasks=["rte"], seeds=range(3), n_evaluations=9))
     (section,) = sections(read_results(tmp_path), NONE_FROZEN)
     (row,) = section.table.to_dict("records")
@@ -121,16 +92,7 @@ def test_a_method_alone_has_a_mean_and_no_place(tmp_path: Path) -> None:
     assert "Nothing to compare yet" in leaderboard(tmp_path, NONE_FROZEN)
 
 
-@pytest.mark.parametrize(("tasks", "n_seeds"), [(["rte"], 1), (["rte"], 2), (["rte", "mrpc"], 1)])
-def test_one_or_two_blocks_claim_nothing(tmp_path: Path, tasks: list[str], n_seeds: int) -> None:
-    write_results(tmp_path, Plan([GOOD, BAD], tasks=tasks, seeds=range(n_seeds), n_evaluations=9))
-    (section,) = sections(read_results(tmp_path), NONE_FROZEN)
-    assert section.table["place"].tolist() == [1, 2]
-    bounds = [f"{name}_{end}" for name in ("place", "rank", "hypervolume") for end in ("low", "high")]
-    assert section.table[bounds].isna().all(axis=None)
-
-
-def test_intervals_between_tasks_are_marked(tmp_path: Path) -> None:
+def test_intervals_between_scenarios_have_an_asterisk(tmp_path: Path) -> None:
     write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte", "mrpc", "cola"], seeds=[0], n_evaluations=30))
     results = read_results(tmp_path)
     (section,) = sections(results, NONE_FROZEN)
@@ -142,21 +104,12 @@ def test_intervals_between_tasks_are_marked(tmp_path: Path) -> None:
     assert (best["hypervolume_low"], best["hypervolume_high"]) == pytest.approx(tuple(expected))
     row = next(line for line in leaderboard(tmp_path, NONE_FROZEN).splitlines() if line.startswith("| 1 "))
     assert "]\\* |" in row
-    # With repetitions the interval is theirs.
+    # With several seeds the interval comes from the seeds.
     write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte", "mrpc", "cola"], seeds=range(2), n_evaluations=30))
     assert not sections(read_results(tmp_path), NONE_FROZEN)[0].table["between_scenarios"].any()
 
 
-def test_tracks_and_device_classes_never_mix(folder: Path) -> None:
-    write_results(folder, Plan([GOOD], tasks=["rte"], seeds=[0], device_class="cpu", track="compact", n_evaluations=9))
-    write_results(folder, Plan([GOOD], tasks=["rte"], seeds=[0], device_class="cpu", n_evaluations=9))
-    found = sections(read_results(folder), NONE_FROZEN)
-    assert [section.title for section in found] == ["Paper models, GPU", "Paper models, CPU"]
-    # The compact run has the identity of the paper one that followed, which replaced it.
-    assert [len(section.table) for section in found] == [2, 1]
-
-
-def test_own_data_and_unknown_devices_have_no_section_and_are_counted(folder: Path) -> None:
+def test_runs_on_own_data_or_unknown_devices_are_counted_without_a_section(folder: Path) -> None:
     plan = Plan([GOOD, BAD], tasks=["my-task"], seeds=range(3), track="user", n_evaluations=9)
     write_results(folder, plan)
     write_results(folder, dataclasses.replace(plan, tasks=["rte"], seeds=[0], track="paper", device_class="tpu"))
@@ -164,14 +117,14 @@ def test_own_data_and_unknown_devices_have_no_section_and_are_counted(folder: Pa
     assert [section.title for section in sections(results, NONE_FROZEN)] == ["Paper models, GPU"]
     text = leaderboard(folder, NONE_FROZEN)
     assert "my-task" not in text
-    assert text.endswith("8 of a track or device class without a section (paper/tpu, user/gpu).\n")
-    # Whoever asks for them has them.
+    assert text.endswith("8 runs whose track or device class has no section (paper/tpu, user/gpu).\n")
+    # All tracks can be asked for.
     own = sections(results, NONE_FROZEN, EVERY_TRACK)[-1]
     assert own.title == "User's own tasks and models, GPU"
     assert own.table["place"].tolist() == [1, 2]
 
 
-def test_only_official_runs_count_and_the_others_are_counted(folder: Path) -> None:
+def test_unofficial_and_unfinished_runs_are_counted_but_not_ranked(folder: Path) -> None:
     before = sections(read_results(folder), NONE_FROZEN)[0].table
     plan = Plan([GOOD], tasks=["cola"], seeds=range(3), unofficial=("another budget",), n_evaluations=5)
     write_results(folder, plan)
@@ -179,10 +132,10 @@ def test_only_official_runs_count_and_the_others_are_counted(folder: Path) -> No
     results = read_results(folder)
     after = sections(results, NONE_FROZEN)[0].table
     assert after.equals(before)
-    assert "Not counted: 3 unofficial runs, 3 runs that have not ended." in leaderboard(folder, NONE_FROZEN)
+    assert "Not counted: 3 unofficial runs, 3 unfinished runs." in leaderboard(folder, NONE_FROZEN)
 
 
-def test_failed_and_damaged_runs_show(folder: Path) -> None:
+def test_failed_runs_and_damaged_records_are_shown(folder: Path) -> None:
     write_results(folder, Plan([BAD], tasks=["rte"], seeds=[0], status="failed", n_evaluations=5))
     (folder / "mrpc/bert-base-cased/rfp_large_gpu_seed0/run.json").write_text("{")
     text = leaderboard(folder, NONE_FROZEN)
@@ -191,7 +144,7 @@ def test_failed_and_damaged_runs_show(folder: Path) -> None:
     assert "mrpc/bert-base-cased/rfp" in text
 
 
-def test_runs_without_such_small_networks_are_counted(folder: Path) -> None:
+def test_relative_metric_names_the_number_of_runs_with_small_networks(folder: Path) -> None:
     for seed in range(4):
         path = folder / f"rte/bert-base-cased/rfp_large_gpu_seed{seed}" / RunFolder.EVALUATIONS
         lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -201,30 +154,7 @@ def test_runs_without_such_small_networks_are_counted(folder: Path) -> None:
     assert "(4 of 8 runs)" in row
 
 
-def test_provenance_decides_what_is_verified(folder: Path) -> None:
-    def verified() -> list[str]:
-        (section,) = sections(read_results(folder), NONE_FROZEN)
-        return section.table["verified"].tolist()
-
-    assert verified() == ["unknown revision, no hashes"] * 2
-    paths = sorted(folder.rglob(RunFolder.RUN))
-    for path in paths:
-        record = json.loads(path.read_text())
-        seed = record["identity"]["seed"]
-        record["provenance"] = {"git_revision": "abc", "data_sha256": f"{path.parts[-4]}{seed}", "weights_sha256": "w"}
-        path.write_text(json.dumps(record))
-    assert verified() == ["clean", "clean"]
-    one = next(path for path in paths if "rfp" in str(path))
-    record = json.loads(one.read_text())
-    record["provenance"]["git_revision"] = "abc+changes"
-    one.write_text(json.dumps(record))
-    assert verified() == ["clean", "changed checkout; clean"]
-    record["provenance"] |= {"git_revision": "abc", "data_sha256": "something else"}
-    one.write_text(json.dumps(record))
-    assert verified() == ["clean; hashes differ", "clean; hashes differ"]
-
-
-def test_names_of_strangers_cannot_break_the_table(folder: Path) -> None:
+def test_hostile_names_do_not_break_the_tables(folder: Path) -> None:
     write_results(folder, Plan([Entry("<script>", "a|b\n# *x*")], tasks=["rte", "mrpc"], seeds=[0], n_evaluations=5))
     text = leaderboard(folder, NONE_FROZEN)
     rows = [line for line in text.splitlines() if line.startswith("|")]
@@ -235,13 +165,15 @@ def test_names_of_strangers_cannot_break_the_table(folder: Path) -> None:
     assert escape("a_b`c`") == "a\\_b\\`c\\`"
 
 
-def test_frozen_quantiles_are_used_and_named(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_frozen_quantiles_keep_hypervolumes_when_runs_are_added(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     frozen = load_quantiles(freeze(folder, tmp_path_factory.mktemp("benchmark")).path)
     text = leaderboard(folder, frozen)
     assert "no frozen quantiles" not in text
     assert "no frozen quantiles" in leaderboard(folder, NONE_FROZEN)
 
-    # A new submission leaves the hypervolumes of the others alone.
+    # A new submission does not change the hypervolumes of other entries.
     def hypervolumes() -> list[float]:
         table = sections(read_results(folder), frozen)[0].table.set_index("entry")
         return table.loc[["rfp@large", "ws-nas/ehvi@small"], "hypervolume"].tolist()
@@ -252,7 +184,7 @@ def test_frozen_quantiles_are_used_and_named(folder: Path, tmp_path_factory: pyt
     assert "runs of suite version 2 scored with quantiles v1" in leaderboard(folder, frozen)
 
 
-def test_the_same_bytes_from_another_process_place_and_order(folder: Path, tmp_path: Path) -> None:
+def test_another_process_folder_and_file_order_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     text = leaderboard(folder, NONE_FROZEN)
     other = tmp_path / "elsewhere" / "results"
     for path in sorted(folder.rglob("*.json*"), reverse=True):
@@ -270,7 +202,7 @@ def test_the_same_bytes_from_another_process_place_and_order(folder: Path, tmp_p
     assert done.stdout.decode() == text
 
 
-def test_last_bits_do_not_show(folder: Path) -> None:
+def test_last_bits_of_values_do_not_change_the_text(folder: Path) -> None:
     results = read_results(folder)
     nudged = dataclasses.replace(results, evaluations=results.evaluations.copy())
     sign = np.where(np.arange(len(results.evaluations)) % 2, 1, -1)
@@ -279,7 +211,7 @@ def test_last_bits_do_not_show(folder: Path) -> None:
     assert render(nudged, NONE_FROZEN) == render(results, NONE_FROZEN)
 
 
-def test_check_says_what_differs_and_how_to_mend_it(folder: Path) -> None:
+def test_check_names_the_difference_and_the_remedy(folder: Path) -> None:
     path = folder / "leaderboard.md"
     with pytest.raises(NasbenchError, match="nasbench leaderboard"):
         check_leaderboard(folder, path, NONE_FROZEN)
@@ -290,13 +222,5 @@ def test_check_says_what_differs_and_how_to_mend_it(folder: Path) -> None:
         check_leaderboard(folder, path, NONE_FROZEN)
 
 
-def test_no_runs_at_all(tmp_path: Path) -> None:
+def test_empty_folder_has_no_official_run(tmp_path: Path) -> None:
     assert "No official run yet." in leaderboard(tmp_path, NONE_FROZEN)
-
-
-def test_numbers_have_fixed_decimals() -> None:
-    assert number(0.0005, 3) == number(0.0005 + 1e-16, 3) == number(0.0005 - 1e-16, 3)
-    assert number(-0.0001, 2) == "0.00"
-    assert number(float("nan"), 2) == "-"
-    assert interval(1.0, 0.5, 1.5, 1) == "1.0 [0.5, 1.5]"
-    assert interval(1.0, float("nan"), float("nan"), 1) == "1.0"

@@ -1,4 +1,4 @@
-"""The report's page in a real browser, opened from a file."""
+"""The page of the report in a real browser, opened as a file."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def browser(report_folder):
 
 @pytest.fixture
 def page(browser):
-    """The page as it is after loading."""
+    """The page in its state after loading."""
     select(browser, "filter-task", "rte")
     select(browser, "filter-seed", "all")
     select(browser, "filter-split", "validation")
@@ -69,7 +69,7 @@ def select(browser, element_id, value):
 
 
 def fronts(browser):
-    """Points of each front drawn, by method."""
+    """Number of points of each drawn front, by entry."""
     drawn = browser.execute_script(f"return {FRONTS}.map(t => [t.name, t.x.length])")
     found = {}
     for name, n in drawn:
@@ -79,10 +79,10 @@ def fronts(browser):
 
 def chip(browser, name):
     chips = browser.find_elements("css selector", ".chip")
-    return next(one for one in chips if one.text == name)
+    return next(chip for chip in chips if chip.text == name)
 
 
-def test_loading_sends_no_request_and_logs_no_error(browser):
+def test_loading_the_page_sends_no_request_and_logs_no_error(browser):
     sent = [
         entry["params"]["request"]["url"]
         for entry in (json.loads(line["message"])["message"] for line in browser.get_log("performance"))
@@ -93,7 +93,7 @@ def test_loading_sends_no_request_and_logs_no_error(browser):
     assert browser.get_log("browser") == []
 
 
-def test_the_plots_are_drawn(page):
+def test_plots_are_drawn(page):
     for name in ("pareto", "hypervolume", "rank-plot"):
         assert page.execute_script(
             "return document.querySelectorAll(`#${arguments[0]} .scatterlayer .trace`).length", name
@@ -101,7 +101,7 @@ def test_the_plots_are_drawn(page):
     assert "12 runs" in page.find_element("id", "pareto-status").text
 
 
-def test_a_hostile_name_shows_as_text_everywhere(page):
+def test_hostile_name_shows_as_text(page):
     from selenium.common.exceptions import NoAlertPresentException
 
     assert chip(page, f"{HOSTILE}@small").is_displayed()
@@ -111,7 +111,7 @@ def test_a_hostile_name_shows_as_text_everywhere(page):
     number = next(i for i, (mode, name) in enumerate(traces) if mode == "lines+markers" and "script" in name)
     page.execute_script("Plotly.Fx.hover('pareto', [{curveNumber: arguments[0], pointNumber: 0}])", number)
     shown = ""
-    for _ in range(50):  # Plotly draws the label a moment later
+    for _ in range(50):  # Plotly draws the label after a moment
         shown = page.execute_script("return document.querySelector('#pareto .hoverlayer').textContent")
         if shown:
             break
@@ -122,7 +122,7 @@ def test_a_hostile_name_shows_as_text_everywhere(page):
     assert page.execute_script("return document.scripts.length") == 3
 
 
-def test_hovering_tells_configuration_errors_and_parameters(page):
+def test_hover_text_has_configuration_errors_and_parameters(page):
     text = page.execute_script(f"return {FRONTS}[0].text[0]")
     for part in (
         "seed 0",
@@ -137,7 +137,7 @@ def test_hovering_tells_configuration_errors_and_parameters(page):
         assert part in text
 
 
-def test_filters_by_task_seed_and_split(page):
+def test_filters_select_task_seed_and_split(page):
     both = fronts(page)
     assert len(both) == 6
     assert all(len(runs) == 2 for runs in both.values())
@@ -155,7 +155,7 @@ def test_filters_by_task_seed_and_split(page):
 
 @pytest.fixture
 def odd_page(browser, tmp_path, write_run, monkeypatch):
-    """RTE: one run each with a budget of 100 s, one of 10 s and four evaluations; MRPC: two methods, two seeds."""
+    """RTE: runs with a budget of 100 s, of 10 s and of four evaluations. MRPC: four entries, one with two seeds."""
     monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
     points = [(1.0, 0.2, 0.2), (0.7, 0.3, 0.3), (0.5, 0.4, 0.4), (0.3, 0.5, 0.5)]
     results = tmp_path / "results"
@@ -172,27 +172,27 @@ def odd_page(browser, tmp_path, write_run, monkeypatch):
     browser.get(back)
 
 
-def test_the_page_opens_where_most_methods_met(odd_page):
+def test_page_opens_with_the_scenario_that_has_most_entries(odd_page):
     assert odd_page.find_element("id", "filter-task").get_attribute("value") == "mrpc"
     assert len(fronts(odd_page)) == 4
 
 
-def test_each_line_has_the_time_axis_of_its_runs(odd_page):
-    """All evaluate after 1, 2, 3 and 4 s, whatever their budget is."""
+def test_each_line_ends_with_the_budget_of_its_runs(odd_page):
+    """All runs evaluate a network after 1, 2, 3 and 4 s."""
     select(odd_page, "filter-task", "rte")
     odd_page.execute_script("document.getElementById('chips-all').click()")
     ends = {}
     for name in ("rfp@large", "ws-nas/random@small", "ws-nas/ehvi@small"):
         (line,) = [one for one in odd_page.execute_script(HYPERVOLUMES) if one["name"].startswith(name)]
-        assert line["x"][0] >= 1  # nothing before the first evaluation
+        assert line["x"][0] >= 1  # no value before the first evaluation
         assert line["x"][0] < 4
         assert all(value > 0 for value in line["y"])
         ends[name] = line["x"][-1]
     assert ends == {"rfp@large": 100, "ws-nas/random@small": 10, "ws-nas/ehvi@small": 4}
 
 
-def test_runs_of_unequal_length_are_averaged_at_equal_times(odd_page):
-    """The run that ends after 2 s keeps what it has while the other goes on to 4 s."""
+def test_runs_of_different_length_are_averaged_at_common_times(odd_page):
+    """A run that ends after 2 s keeps its last value while the other run continues to 4 s."""
     script = "return JSON.parse(document.getElementById('report-data').textContent)"
     runs = [
         run
@@ -207,7 +207,7 @@ def test_runs_of_unequal_length_are_averaged_at_equal_times(odd_page):
     assert soon_after_2_s == pytest.approx(min(run["hypervolume"][-1] for run in runs))
 
 
-def test_the_range_of_the_hypervolume_is_that_of_the_lines(page):
+def test_hypervolume_axis_fits_the_lines(page):
     low, high = page.execute_script("return document.getElementById('hypervolume').layout.yaxis.range")
     lines = [one["y"] for one in page.execute_script(HYPERVOLUMES)]
     ends = [line[-1] for line in lines]
@@ -216,7 +216,7 @@ def test_the_range_of_the_hypervolume_is_that_of_the_lines(page):
     assert low > 0.9 * min(line[len(line) // 5] for line in lines)
 
 
-def test_the_unpruned_line_does_not_move_with_the_filters(page):
+def test_line_of_the_full_network_depends_on_the_split_only(page):
     def drawn():
         return page.execute_script("return document.getElementById('pareto').layout.shapes.map(one => one.y0)")
 
@@ -229,13 +229,13 @@ def test_the_unpruned_line_does_not_move_with_the_filters(page):
     assert drawn() != before
 
 
-def test_no_axes_around_nothing(page):
+def test_empty_plots_have_no_axes(page):
     page.execute_script("document.getElementById('chips-none').click()")
     for name in ("pareto", "hypervolume", "rank-plot"):
         assert page.execute_script("return document.getElementById(arguments[0]).layout.xaxis.visible", name) is False
 
 
-def test_a_click_on_a_method_hides_it_and_another_shows_it(page):
+def test_clicks_on_an_entry_hide_and_show_it(page):
     name = "ws-nas/ehvi@small"
     assert name in fronts(page)
     chip(page, name).click()
@@ -247,7 +247,7 @@ def test_a_click_on_a_method_hides_it_and_another_shows_it(page):
     assert name in fronts(page)
 
 
-def test_methods_can_be_hidden_from_the_keyboard(page):
+def test_entries_can_be_hidden_from_the_keyboard(page):
     from selenium.webdriver.common.keys import Keys
 
     chip(page, "rfp@large").send_keys(Keys.SPACE)
@@ -256,7 +256,7 @@ def test_methods_can_be_hidden_from_the_keyboard(page):
     assert fronts(page) == {}
 
 
-def test_runs_are_found_and_tell_where_they_come_from(page):
+def test_runs_can_be_found_and_show_their_provenance(page):
     from selenium.webdriver.common.by import By
 
     def rows():
@@ -277,9 +277,9 @@ def test_runs_are_found_and_tell_where_they_come_from(page):
 
 
 @pytest.mark.parametrize("width", [380, 800, 1600])
-def test_nothing_sticks_out_of_the_window(page, width):
+def test_page_fits_the_width_of_the_window(page, width):
     page.set_window_size(width, 1000)
-    for _ in range(50):  # Plotly fits its plots to the window a moment later
+    for _ in range(50):  # Plotly fits its plots to the window after a moment
         root = "document.documentElement"
         shown, needed = page.execute_script(f"return [{root}.clientWidth, {root}.scrollWidth]")
         if needed <= shown:

@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 class Page(HTMLParser):
-    """What a browser would see of a page: elements, their text, and everything they refer to."""
+    """The parts of a page: scripts, texts, references, event handlers and the content security policy."""
 
     def __init__(self, text):
         super().__init__()
@@ -44,7 +44,7 @@ class Page(HTMLParser):
         elif self._inside != "style":
             self.text.append(data)
 
-    def handle_endtag(self, tag):  # noqa: ARG002 - the base class calls it with one
+    def handle_endtag(self, tag):  # noqa: ARG002 - the base class passes it
         self._inside = None
 
 
@@ -58,7 +58,7 @@ def payload(page):
     return json.loads(next(text for kind, text in page.scripts if kind == "application/json"))
 
 
-def test_what_is_written(report_folder):
+def test_report_writes_page_tables_and_figures(report_folder):
     out = report_folder / "out"
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     tables = ("leaderboard", "runs", "hypervolume", "comparison", "relative", "warnings")
@@ -81,7 +81,7 @@ def test_what_is_written(report_folder):
     )
 
 
-def test_figures_say_what_they_lack(report_folder, page):
+def test_figures_name_the_missing_runs_and_their_command(report_folder, page):
     text = " ".join(" ".join(page.text).split())
     restricted = "--task rte --task mrpc --model bert-base-cased --seed 0 --seed 1"
     lacking = (
@@ -100,7 +100,7 @@ def test_figures_say_what_they_lack(report_folder, page):
     ]
 
 
-def test_the_table_of_warnings_holds_all_of_them(tmp_path, write_run):
+def test_table_of_warnings_has_all_warnings(tmp_path, write_run):
     results = tmp_path / "results"
     points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
     write_run(results, "rfp", None, "large", points, status="failed", reason="out of memory")
@@ -113,12 +113,12 @@ def test_the_table_of_warnings_holds_all_of_them(tmp_path, write_run):
         assert place in set(table["place"])
 
 
-def test_the_page_refers_to_nothing_outside_itself(page):
+def test_page_refers_to_nothing_outside_itself(page):
     assert all(source.startswith(("#", "data:image/")) for source in page.sources)
     assert page.handlers == []
 
 
-def test_only_the_known_scripts_may_run(page):
+def test_policy_allows_only_the_embedded_scripts(page):
     running = [text for kind, text in page.scripts if kind is None]
     assert len(page.scripts) == 3
     assert len(running) == 2
@@ -127,7 +127,7 @@ def test_only_the_known_scripts_may_run(page):
     assert page.policy.startswith("default-src 'none';")
 
 
-def test_a_hostile_name_is_text(report_folder, page):
+def test_hostile_name_is_escaped_in_page_and_tables(report_folder, page):
     text = (report_folder / "out" / "report.html").read_text(encoding="utf-8")
     assert HOSTILE not in text
     assert sum(HOSTILE in part for part in page.text) >= 2  # leaderboard and coverage
@@ -136,13 +136,13 @@ def test_a_hostile_name_is_text(report_folder, page):
 
 
 @pytest.mark.parametrize("text", ["</script><script>x", "<!--<script>", "]]>", "&lt;", "\u2028", "\\u003c", "\"'`"])
-def test_embedded_data_survive_whatever_they_hold(text):
+def test_embedded_data_survive_any_text(text):
     embedded = str(embed({"name": text, text: [1.5, None]}))
     assert json.loads(embedded) == {"name": text, text: [1.5, None]}
     assert not set(embedded) & set("<>&")
 
 
-def test_fronts_are_whole_on_the_page(report_folder, payload):
+def test_page_has_complete_fronts(report_folder, payload):
     results = read_results(report_folder / "results")
     assert len(payload["runs"]) == len(results.runs) == 24
     for run in payload["runs"]:
@@ -159,19 +159,19 @@ def test_fronts_are_whole_on_the_page(report_folder, payload):
             assert by_index[evaluation.index] == expected
 
 
-def test_the_page_holds_the_hypervolume_on_each_task_and_model(report_folder, page):
+def test_page_has_the_hypervolume_in_each_scenario(report_folder, page):
     means = pd.read_csv(report_folder / "out" / "tables" / "hypervolume.csv").set_index(["entry", "scenario"])["mean"]
     text = [part.strip() for part in page.text if part.strip()]
-    rows = text[text.index("Hypervolume on each task and model") :]
+    rows = text[text.index("Hypervolume in each scenario") :]
     rows = rows[: rows.index("Explore")]
-    assert rows[1:4] == ["Method", "mrpc/bert-base-cased", "rte/bert-base-cased"]
+    assert rows[1:4] == ["Entry", "mrpc/bert-base-cased", "rte/bert-base-cased"]
     for name in ("rfp@large", HOSTILE + "@small"):
         i = rows.index(name)
         scenarios = ("mrpc/bert-base-cased/gpu", "rte/bert-base-cased/gpu")
         assert rows[i + 1 : i + 3] == [f"{means[name, scenario]:.3f}" for scenario in scenarios]
 
 
-def test_tables_hold_the_numbers(report_folder):
+def test_tables_agree_with_each_other(report_folder):
     runs = pd.read_csv(report_folder / "out" / "tables" / "runs.csv")
     by_scenario = pd.read_csv(report_folder / "out" / "tables" / "hypervolume.csv")
     assert len(runs) == 24
@@ -184,19 +184,19 @@ def test_tables_hold_the_numbers(report_folder):
     assert len(comparison) == 6 * 5 / 2
 
 
-def test_the_same_results_give_the_same_bytes(report_folder, tmp_path):
+def test_same_results_give_same_bytes(report_folder, tmp_path):
     report(report_folder / "results", tmp_path, figures=("6", "8"))
     for path in tmp_path.rglob("*.*"):
         assert path.read_bytes() == (report_folder / "out" / path.relative_to(tmp_path)).read_bytes(), path
 
 
-def test_one_figure_alone(report_folder, tmp_path):
+def test_single_figure_can_be_made(report_folder, tmp_path):
     outcome = report(report_folder / "results", tmp_path, figures=("3",))
     assert [path.name for path in outcome.files] == ["figure_3.svg", "figure_3.pdf", "figure_3.png"]
     assert outcome.exit_code == 0
 
 
-def test_a_figure_that_cannot_be(report_folder, tmp_path):
+def test_unknown_figure_missing_runs_and_missing_folder_raise(report_folder, tmp_path):
     with pytest.raises(UnknownName, match="unknown figure 'figure6'"):
         report(report_folder / "results", tmp_path, figures=("figure6",))
     with pytest.raises(UserError, match="figure 5: none of 16 runs; `nasbench experiment fig5 --task rte"):
@@ -207,12 +207,12 @@ def test_a_figure_that_cannot_be(report_folder, tmp_path):
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    """Reports whose subject is not the figures draw the cheapest one only."""
+    """Draw only the cheapest figure in tests that are not about figures."""
     monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {"4": FIGURES["4"]})
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_an_empty_results_folder(tmp_path):
+def test_empty_results_folder_has_a_page(tmp_path):
     (tmp_path / "results").mkdir()
     outcome = report(tmp_path / "results", tmp_path / "out")
     page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
@@ -223,7 +223,7 @@ def test_an_empty_results_folder(tmp_path):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_one_run(tmp_path, write_run):
+def test_single_unofficial_run_has_a_section(tmp_path, write_run):
     write_run(
         tmp_path / "results", "my-method", None, "small", [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)], unofficial=["plugin"]
     )
@@ -238,7 +238,7 @@ def payload_of(page_path):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_tasks_of_users_are_shown_and_not_asked_for_again(tmp_path, write_run):
+def test_users_tasks_have_a_section(tmp_path, write_run):
     points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
     write_run(tmp_path / "results", "rfp", None, "large", points, task="films", track="user", unofficial=["own task"])
     report(tmp_path / "results", tmp_path / "out")
@@ -249,7 +249,7 @@ def test_tasks_of_users_are_shown_and_not_asked_for_again(tmp_path, write_run):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_each_run_has_its_own_time_axis(tmp_path, write_run):
+def test_each_run_has_its_own_horizon(tmp_path, write_run):
     results = tmp_path / "results"
     points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3), (0.3, 0.4, 0.4)]  # evaluated after 1, 2 and 3 seconds
     write_run(results, "rfp", None, "large", points)
@@ -267,7 +267,7 @@ def test_each_run_has_its_own_time_axis(tmp_path, write_run):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_the_unpruned_network_is_the_one_fine_tuned_alone(tmp_path, write_run):
+def test_error_of_the_full_network_comes_from_the_pruning_methods(tmp_path, write_run):
     results = tmp_path / "results"
     for seed, error in ((0, 0.2), (1, 0.3)):
         write_run(results, "rfp", None, "large", [(1.0, error, error + 0.02), (0.5, 0.5, 0.5)], seed=seed)
@@ -275,11 +275,11 @@ def test_the_unpruned_network_is_the_one_fine_tuned_alone(tmp_path, write_run):
         write_run(results, "ws-nas", "ehvi", "small", [(1.0, 0.4, 0.45), (0.5, 0.5, 0.5)], seed=seed, task="mrpc")
         for task in ("cola", "sst2"):
             write_run(results, "ws-nas", "ehvi", "small", [(0.5, 0.5, 0.5)], seed=seed, task=task)
-    for task in ("mrpc", "sst2"):  # another budget: counts where no usual run tells of the unpruned network
+    for task in ("mrpc", "sst2"):  # another budget: counts only if no usual run has the full network
         write_run(results, "rfp", None, "large", [(1.0, 0.1, 0.15)], task=task, budget_s=7.0)
     report(results, tmp_path / "out")
     scenarios = payload_of(tmp_path / "out" / "report.html")["scenarios"]
-    assert {scenario["task"]: scenario["unpruned"] for scenario in scenarios} == {
+    assert {scenario["task"]: scenario["full_error"] for scenario in scenarios} == {
         "rte": {"validation": 0.25, "test": 0.27},
         "mrpc": {"validation": 0.4, "test": 0.45},
         "cola": {"validation": None, "test": None},
@@ -288,7 +288,7 @@ def test_the_unpruned_network_is_the_one_fine_tuned_alone(tmp_path, write_run):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_what_is_wrong_with_the_records_is_said_and_the_rest_reported(tmp_path, write_run):
+def test_bad_records_are_named_and_the_others_reported(tmp_path, write_run):
     results = tmp_path / "results"
     points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
     write_run(results, "rfp", None, "large", points)
@@ -299,19 +299,19 @@ def test_what_is_wrong_with_the_records_is_said_and_the_rest_reported(tmp_path, 
     outcome = report(results, tmp_path / "out")
     assert outcome.exit_code == 1
     text = "\n".join(outcome.warnings)
-    for expected in ("not a run record", "no evaluations", "out of <b>memory</b>"):
+    for expected in ("not JSON", "no evaluations", "out of <b>memory</b>"):
         assert expected in text
     raw = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     shown = " ".join(Page(raw).text)
     assert "<b>memory" not in raw.split("<script")[0]
-    for expected in ("not a run record", "no evaluations", "out of <b>memory</b>", "rfp@large"):
+    for expected in ("not JSON", "no evaluations", "out of <b>memory</b>", "rfp@large"):
         assert expected in shown
 
 
-def test_points_are_spread_evenly():
+def test_spread_keeps_evenly_spaced_candidates():
     runs = np.array([0] * 10 + [1] * 3 + [2])
     candidates = np.ones(14, dtype=bool)
     candidates[[0, 13]] = False
     kept = spread(runs, candidates, 3)
-    # of the nine candidates of run 0 every third, of run 1 all, of run 2 none
+    # every third of the nine candidates of run 0, all of run 1, none of run 2
     assert np.flatnonzero(kept).tolist() == [1, 4, 7, 10, 11, 12]

@@ -5,7 +5,7 @@ from nasbench.analysis.report.tables import make_tables
 from nasbench.analysis.scoring.scores import score
 
 
-def test_comparisons_stay_within_a_track_and_a_device_class(tmp_path) -> None:
+def test_comparison_table_pairs_entries_within_track_and_device_class(tmp_path) -> None:
     a, b = Entry("rfp", space="large", shift=0.05), Entry("ws-nas", "ehvi")
     for device, n_seeds in (("gpu", 4), ("cpu", 2)):
         for track, task in (("paper", "rte"), ("demo", "demo")):
@@ -18,5 +18,5 @@ def test_comparisons_stay_within_a_track_and_a_device_class(tmp_path) -> None:
     assert found == [
         [track, device, *names, n, 0] for track in ("demo", "paper") for device, n in (("cpu", 2), ("gpu", 4))
     ]
-    # One comparison in its group needs no correction for others.
+    # A group with a single comparison needs no correction.
     assert comparison["p_holm"].tolist() == comparison["p"].tolist()

@@ -1,0 +1,51 @@
+"""Numbers, intervals and names as the leaderboard, the page, the tables and the claims print them."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+DIGITS = 9
+"""Decimals to which values are rounded before they are compared or printed; later digits differ between machines."""
+
+
+def number(value: float, digits: int) -> str:
+    """A number with fixed decimals, the same on every machine; ``-`` for NaN."""
+    if np.isnan(value):
+        return "-"
+    # Rounding can leave a negative zero; adding 0 removes its sign.
+    return f"{round(round(value, DIGITS), digits) + 0.0:.{digits}f}"
+
+
+def interval(value: float, low: float, high: float, digits: int) -> str:
+    """``3.562 [3.540, 3.584]``; the value alone if a bound is NaN."""
+    if np.isnan(low) or np.isnan(high):
+        return number(value, digits)
+    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def place(value: float, low: float, high: float) -> str:
+    """``2 [1, 3]``; the place alone if its bounds are NaN; ``-`` if the place is NaN."""
+    return interval(value, low, high, 0)
+
+
+def percent(value: float) -> str:
+    """A fraction in per cent, ``93.5 %``; ``-`` for NaN."""
+    return "-" if np.isnan(value) else f"{number(100 * value, 1)} %"
+
+
+def count(n: int, singular: str, plural: str | None = None) -> str:
+    """``1 entry``, ``2 entries``; the plural is the singular with an s unless given."""
+    return f"{n} {singular if n == 1 else plural or singular + 's'}"
+
+
+def printable(text: str) -> str:
+    """An arbitrary text on one line without control characters."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def escape(text: str) -> str:
+    """An arbitrary text made safe for a Markdown table: one line, no markup, no HTML."""
+    one_line = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|!#])", r"\\\1", one_line)

@@ -1,0 +1,27 @@
+from nasbench.analysis.report.formatting import count, escape, interval, number, percent, place, printable
+
+NAN = float("nan")
+
+
+def test_numbers_have_fixed_decimals() -> None:
+    assert number(0.0005, 3) == number(0.0005 + 1e-16, 3) == number(0.0005 - 1e-16, 3)
+    assert number(-0.0001, 2) == "0.00"
+    assert number(NAN, 2) == "-"
+    assert interval(1.0, 0.5, 1.5, 1) == "1.0 [0.5, 1.5]"
+    assert interval(1.0, NAN, NAN, 1) == "1.0"
+
+
+def test_places_and_percentages() -> None:
+    assert [place(2.0, 1.0, 3.0), place(2.0, NAN, NAN), place(NAN, NAN, NAN)] == ["2 [1, 3]", "2", "-"]
+    assert [percent(0.9346), percent(NAN)] == ["93.5 %", "-"]
+
+
+def test_count_uses_the_plural_except_for_one() -> None:
+    assert [count(n, "entry", "entries") for n in (0, 1, 2)] == ["0 entries", "1 entry", "2 entries"]
+    assert count(2, "run") == "2 runs"
+
+
+def test_escape_removes_markup_and_line_breaks() -> None:
+    assert escape("a_b`c`") == "a\\_b\\`c\\`"
+    assert escape("a|b\n<i>") == "a\\|b &lt;i&gt;"
+    assert printable("a\nb\x1b") == "a b "
