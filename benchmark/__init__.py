@@ -7,6 +7,7 @@ if __name__ != "nasbench.benchmark":
     raise ImportError("import nasbench.benchmark, not the bare folder: it would make a second registry")
 
 from .models import MODELS
+from .sections import SECTIONS
 from .tasks import PAPER_TASKS, TASKS
 
-__all__ = ["MODELS", "PAPER_TASKS", "TASKS"]
+__all__ = ["MODELS", "PAPER_TASKS", "SECTIONS", "TASKS"]
