@@ -202,7 +202,7 @@ class SuperNetwork:
         return activations
 
     def feed_forward_output(self, i: int, layer_slice: LayerSlice, inner: Tensor, residual: Tensor) -> Tensor:
-        """Hidden states ``(n, length, d)`` after the feed-forward block of layer i, from its activations (:meth:`inner`)."""
+        """Hidden states ``(n, length, d)`` after the feed-forward block of layer i, given :meth:`inner` activations."""
         block = self.adapter.feed_forward(i)
         assert block is not None
         assert layer_slice.units is not None
