@@ -1,4 +1,4 @@
-"""Head pruning: importance against one example at a time, the order of removal, and where its curve ends."""
+"""Head pruning: importance against one example at a time, the order of removal, and the end of the curve."""
 
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ from nasbench.training.losses import label_loss
 
 
 @pytest.mark.parametrize(("model", "task"), [(TINY_BERT, TINY_PAIR), (TINY_ROBERTA, TINY_CHOICE)])
-def test_importance_is_that_of_one_example_at_a_time(model, task):
+def test_importance_equals_the_sum_over_single_examples(model, task):
     tiny = tiny_network(model, task)
     split, full = tiny.data.validation, SubNetwork.full(tiny.network.dims)
     total = np.zeros((3, 4))
@@ -43,8 +43,8 @@ def test_importance_is_that_of_one_example_at_a_time(model, task):
     np.testing.assert_allclose((per_token**2).sum(axis=1), 1)
 
 
-def test_importance_of_what_is_left():
-    """Pruned heads count nothing, a block without heads is no reason to divide by zero."""
+def test_importance_of_pruned_heads_is_zero():
+    """A block without heads does not cause a division by zero."""
     tiny = tiny_network(TINY_BERT, TINY_PAIR)
     full = SubNetwork.full(tiny.network.dims)
     heads = full.heads.copy()
@@ -56,13 +56,13 @@ def test_importance_of_what_is_left():
     np.testing.assert_allclose((found[:2] ** 2).sum(axis=1), 1)
 
 
-def test_heads_go_in_ascending_order_and_stay_gone():
+def test_heads_are_removed_by_ascending_importance_and_stay_removed():
     importance = np.array([[0.5, 0.1, 0.3], [0.2, 0.9, 0.4]])
     heads = np.ones((2, 3), dtype=bool)
     for n, gone in [(1, [1]), (3, [1, 3, 2]), (4, [1, 3, 2, 5]), (6, range(6))]:
         left = without_least_important(heads, importance, n)
         np.testing.assert_array_equal(np.flatnonzero(~left), sorted(gone))
-    # Measured again, what is gone has importance 0 but is not counted twice, and what is left may have changed places.
+    # If measured again, removed heads have importance 0 but are not counted twice; the others may change places.
     heads = np.array([[True, False, True], [False, True, True]])
     again = np.array([[0.1, 0.0, 0.8], [0.0, 0.05, 0.7]])
     np.testing.assert_array_equal(np.flatnonzero(~without_least_important(heads, again, 3)), [1, 3, 4])
@@ -87,8 +87,8 @@ def _base(config, model):
     ],
     ids=["bert-base", "roberta-base"],
 )
-def test_the_curve_of_base_models(dims, pruned):
-    """From their configurations: 20 steps, falling, and 26.2 % and 22.8 % of the parameters pruned at the end."""
+def test_curve_of_base_models_has_20_steps_and_the_known_end(dims, pruned):
+    """The parameters fall at each step; at the end 26.2 % (BERT) and 22.8 % (RoBERTa) are pruned."""
     dims = dims()
     counts = removal_counts(dims)
     assert counts == [int(144 * p / 100) for p in range(5, 101, 5)]
@@ -104,7 +104,7 @@ def test_a_network_with_few_heads_has_few_steps():
 
 
 @pytest.mark.parametrize("options", [HeadPruningOptions(), HeadPruningOptions(importance="per-token", exact=True)])
-def test_its_record(options, tmp_path):
+def test_record_of_a_run(options, tmp_path):
     outcome = MethodSubject(HeadPruning, tmp_path, options, n_evaluations=30).usual[0]
     assert outcome.record.status == "complete"
     n_heads = [sum(e.head_counts) for e in outcome.evaluations]

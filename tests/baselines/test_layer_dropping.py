@@ -1,4 +1,4 @@
-"""Layer dropping: which layers go, and that each network is the right one, trained on its own."""
+"""Layer dropping: the order of the layers, and networks trained separately from the pre-trained weights."""
 
 import dataclasses
 
@@ -30,13 +30,13 @@ DROPPED = {  # of six layers, for n = 1, 2, ..., 5
 
 
 @pytest.mark.parametrize("strategy", DROPPED)
-def test_which_layers_go(strategy):
+def test_layers_are_dropped_in_the_order_of_the_strategy(strategy):
     for n, dropped in enumerate(DROPPED[strategy], start=1):
         kept = kept_layers(strategy, 6, n, SIMILARITY)
         np.testing.assert_array_equal(np.flatnonzero(~kept), dropped)
 
 
-def test_similarity_is_the_cosine_of_stock_hidden_states():
+def test_similarity_equals_the_cosine_of_stock_hidden_states():
     tiny = tiny_network(TINY_ROBERTA, TINY_PAIR)
 
     class Problem:
@@ -57,7 +57,7 @@ def test_similarity_is_the_cosine_of_stock_hidden_states():
 
 
 @pytest.mark.parametrize("strategy", DROPPED)
-def test_one_point_less_than_layers_each_with_the_count_of_a_network_of_so_many_layers(strategy, tmp_path):
+def test_parameter_counts_equal_stock_networks_with_fewer_layers(strategy, tmp_path):
     outcome = MethodSubject(LayerDropping, tmp_path, LayerDroppingOptions(strategy=strategy), n_evaluations=30).usual[0]
     assert outcome.record.status == "complete"
     assert len(outcome.evaluations) == 2
@@ -72,7 +72,7 @@ def test_one_point_less_than_layers_each_with_the_count_of_a_network_of_so_many_
 
 
 def test_each_network_starts_from_the_pretrained_weights(tmp_path):
-    """With a learning rate of nothing all that is left of the training is the pre-trained network without layers."""
+    """With a learning rate near zero, each network equals the pre-trained network without its top layers."""
     model = dataclasses.replace(TINY_BERT, fine_tuning=dataclasses.replace(TINY_BERT.fine_tuning, learning_rate=1e-30))
     subject = MethodSubject(LayerDropping, tmp_path, model=model, n_evaluations=30)
     outcome = subject.usual[0]

@@ -1,4 +1,4 @@
-"""Proposals for all depths at once: curves, in SMALL only, and fewer of them for the same hypervolume."""
+"""The searcher for passes that evaluate all depths: curves, prices, and a search against ``ehvi-exact``."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SMOOTH = PROBLEMS["smooth"]
 
 
 def _tell_curve(searcher, width):
-    """Every depth of a pass; their exact values ``(l + 1, 2)``."""
+    """Tell all depths of a pass; returns their exact values ``(l + 1, 2)``."""
     curve = np.repeat(width[None], width[2] + 1, axis=0)
     curve[:, 2] = np.arange(width[2] + 1)
     values = SMOOTH.values(curve)
@@ -23,8 +23,8 @@ def _tell_curve(searcher, width):
     return values
 
 
-def test_half_the_time_reaches_what_single_depths_reach():
-    """60 evaluations of ehvi-exact against passes that take half as long together (in layers and parameters)."""
+def test_passes_reach_the_hypervolume_of_ehvi_exact_in_half_the_time():
+    """60 evaluations of ehvi-exact against passes with half of their total price (by parameters and layers)."""
 
     def price(config):
         least = SMOOTH.space.n_params(SMOOTH.space.smallest[None])[0]
@@ -41,7 +41,7 @@ def test_half_the_time_reaches_what_single_depths_reach():
     assert hypervolume(np.concatenate(values), REFERENCE) >= outcome.hypervolume
 
 
-def test_proposals_have_all_layers_without_a_model_and_those_that_pay_with_one():
+def test_proposals_have_all_layers_before_the_model_and_distinct_networks_with_it():
     searcher = DepthSearcher(SMOOTH.space, np.random.default_rng(0), DepthOptions(n_candidates=90))
     assert searcher.ask()[2] == 12
     _tell_curve(searcher, SMOOTH.space.largest)
@@ -52,7 +52,7 @@ def test_proposals_have_all_layers_without_a_model_and_those_that_pay_with_one()
         assert config[2] > 0
 
 
-def test_a_width_whose_depths_are_all_known_promises_less_than_a_new_one():
+def test_a_width_with_known_depths_scores_less_than_a_new_width():
     searcher = DepthSearcher(SMOOTH.space, np.random.default_rng(0))
     for width in (SMOOTH.space.largest, np.array([6, 1536, 12])):
         _tell_curve(searcher, width)
@@ -60,8 +60,8 @@ def test_a_width_whose_depths_are_all_known_promises_less_than_a_new_one():
     assert 0 <= scores[0] < 0.2 * scores[1]
 
 
-def test_layers_that_promise_nothing_are_not_paid_for():
-    """Beyond eight layers of this width nothing is left to learn: the pass stops there."""
+def test_layers_that_lead_only_to_known_networks_lower_the_score():
+    """All networks of this width with eight or more layers are known, so further layers only raise the price."""
     searcher = DepthSearcher(SMOOTH.space, np.random.default_rng(0))
     for config in (SMOOTH.space.largest, SMOOTH.space.midpoint, np.array([6, 1536, 12])):
         _tell_curve(searcher, config)
@@ -73,11 +73,11 @@ def test_layers_that_promise_nothing_are_not_paid_for():
     assert (np.diff(scores[7:]) < 0).all()
 
 
-def test_other_spaces_are_refused():
+def test_other_spaces_are_rejected():
     with pytest.raises(UserError, match="'depth' works in space 'small', not in 'medium'"):
         DepthSearcher(make_space("medium", BERT_BASE), np.random.default_rng(0))
 
 
-def test_options_out_of_range_are_named():
+def test_options_out_of_range_are_rejected():
     with pytest.raises(ValueError, match="n_samples"):
         DepthOptions(n_samples=0)

@@ -1,4 +1,4 @@
-"""EHVI on BoTorch: signs, reference and alignment right, so that it finds what is known to be best."""
+"""EHVI on BoTorch: signs, reference point, alignment of rows, and a search against random search."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def _means_and_deviations(model, inputs):
     return -posterior.mean.numpy(), posterior.variance.sqrt().numpy()
 
 
-def test_the_model_is_in_double_precision_and_predicts_both_objectives(fitted):
+def test_model_predicts_both_objectives_in_double_precision(fitted):
     model, _, _ = fitted
     configs = np.array([SMOOTH.space.sample(np.random.default_rng(i)) for i in range(100, 200)])
     means, _ = _means_and_deviations(model, configs / SMOOTH.space.upper)
@@ -37,8 +37,8 @@ def test_the_model_is_in_double_precision_and_predicts_both_objectives(fitted):
     np.testing.assert_allclose(means, SMOOTH.values(configs), atol=0.08)
 
 
-def test_scores_equal_our_closed_form_where_the_parameters_are_certain(fitted):
-    """Integrating the closed form of the error over the model's parameters gives BoTorch's number."""
+def test_scores_equal_our_closed_form_integrated_over_the_parameters(fitted):
+    """Our closed form knows the parameters; its expectation over the model's parameters is BoTorch's score."""
     model, inputs, _ = fitted
     candidates = np.random.default_rng(1).random((30, 3))
     scores = ehvi.expected_improvement(model, inputs, candidates)
@@ -57,8 +57,8 @@ def test_scores_equal_our_closed_form_where_the_parameters_are_certain(fitted):
     assert scores.max() > 5e-4
 
 
-def test_the_front_and_its_reference_lie_on_the_same_side(fitted):
-    """With a sign mixed up no observation is inside the reference and every candidate promises as much as any other."""
+def test_front_and_reference_have_the_same_sign(fitted):
+    """With a wrong sign, no observation would be inside the reference and all candidates would score alike."""
     model, inputs, values = fitted
     good, bad = np.array([[0.5, 0.5, 0.5]]), np.array([[1.0, 0.0, 1.0]])
     scores = ehvi.expected_improvement(model, inputs, np.vstack([good, bad]))
@@ -66,7 +66,7 @@ def test_the_front_and_its_reference_lie_on_the_same_side(fitted):
     assert scores[1] < scores[0] < 0.2 * area
 
 
-def test_evaluations_are_worth_more_than_random_ones():
+def test_search_beats_random_search():
     searcher = Ehvi(SMOOTH.space, np.random.default_rng(0), EhviOptions(n_candidates=400))
     ours = SMOOTH.run(searcher, 25, np.random.default_rng(9))
     uniform = [
@@ -76,7 +76,7 @@ def test_evaluations_are_worth_more_than_random_ones():
     assert ours.hypervolume > max(uniform)
 
 
-def test_duplicates_and_their_order_do_not_misalign_rows():
+def test_duplicates_do_not_misalign_inputs_and_values():
     searcher = Ehvi(SMOOTH.space, np.random.default_rng(0), EhviOptions())
     configs = [np.array([3, 500, 0]), np.array([6, 1000, 6]), np.array([9, 100, 0]), np.array([12, 3000, 12])]
     for config in configs:
@@ -85,7 +85,7 @@ def test_duplicates_and_their_order_do_not_misalign_rows():
     np.testing.assert_allclose(searcher.values, SMOOTH.values(np.array([configs[0], configs[1], configs[3]])))
 
 
-def test_threads_are_as_many_afterwards():
+def test_one_thread_restores_the_number_of_threads():
     before = torch.get_num_threads()
     with ehvi._one_thread():
         assert torch.get_num_threads() == 1

@@ -1,4 +1,4 @@
-"""Every method on every architecture and kind of task runs to a valid record."""
+"""Every method writes a valid record on every architecture and kind of task."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_TASKS
 
 METHODS, SEARCHERS = registry.methods(), registry.searchers()
-# One epoch: what is trained matters here, not how well.
+# One epoch is enough: the quality of the networks does not matter here.
 MODELS = [
     dataclasses.replace(model, fine_tuning=dataclasses.replace(model.fine_tuning, epochs=1)) for model in TINY_MODELS
 ]
@@ -27,7 +27,7 @@ ENTRIES = [(name, None) for name in METHODS] + [
 @pytest.mark.parametrize("task", TINY_TASKS, ids=lambda task: task.name)
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 @pytest.mark.parametrize(("method", "searcher"), ENTRIES)
-def test_runs_to_a_valid_record(method, searcher, model, task, tmp_path):
+def test_run_writes_a_valid_record(method, searcher, model, task, tmp_path):
     searcher = None if searcher is None else SEARCHERS[searcher]
     subject = MethodSubject(METHODS[method], tmp_path, None, searcher, task, model, n_evaluations=4)
     record = subject.run(tmp_path).record

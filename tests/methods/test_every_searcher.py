@@ -1,4 +1,4 @@
-"""What holds for every searcher: determinism, spaces, global random state, no proposal outside the space."""
+"""Properties of every searcher: determinism, proposals inside the space, untouched global random state."""
 
 import dataclasses
 import pickle
@@ -23,7 +23,7 @@ def _error(space, config):
 
 
 def _make(name, space, seed):
-    """A searcher with its default options, but that a model scores few candidates."""
+    """A searcher with default options, except for a small number of candidates."""
     options = SEARCHERS[name].Options()
     if hasattr(options, "n_candidates"):
         options = dataclasses.replace(options, n_candidates=90)
@@ -31,7 +31,7 @@ def _make(name, space, seed):
 
 
 def _proposals(name, space, n, seed):
-    """What a searcher asks for on a simple problem, every proposal told, duplicates included."""
+    """Proposals of a searcher on a simple problem; every proposal is told, even duplicates."""
     searcher = _make(name, space, seed)
     asked = []
     for config in (space.largest, space.smallest, space.midpoint):
@@ -50,7 +50,7 @@ def _global_state():
 
 @pytest.mark.parametrize("name", sorted(SEARCHERS))
 @pytest.mark.parametrize("space", sorted(SPACES))
-def test_same_seed_same_proposals_inside_the_space_and_no_global_random_state(name, space):
+def test_proposals_depend_only_on_the_seed_and_leave_global_generators_alone(name, space):
     if name == "depth" and space != "small":
         pytest.skip("works in SMALL only, see its own tests")
     space = make_space(space, TINY)
@@ -65,7 +65,7 @@ def test_same_seed_same_proposals_inside_the_space_and_no_global_random_state(na
 
 
 @pytest.mark.parametrize("name", sorted(SEARCHERS))
-def test_asking_without_having_been_told_anything_works(name):
+def test_a_searcher_can_propose_before_it_is_told_anything(name):
     space = make_space("small", TINY)
     searcher = SEARCHERS[name](space, np.random.default_rng(0))
     for _ in range(12):
@@ -73,7 +73,7 @@ def test_asking_without_having_been_told_anything_works(name):
 
 
 @pytest.mark.parametrize("name", sorted(SEARCHERS))
-def test_a_search_survives_failed_evaluations_which_are_never_told(name):
+def test_a_searcher_continues_if_failed_evaluations_are_not_told(name):
     problem = PROBLEMS["smooth"]
     searcher = _make(name, problem.space, 0)
     for i in range(20):
@@ -84,6 +84,6 @@ def test_a_search_survives_failed_evaluations_which_are_never_told(name):
 
 
 @pytest.mark.parametrize("name", sorted(SEARCHERS))
-def test_name_and_summary(name):
+def test_every_searcher_has_its_registered_name_and_a_summary(name):
     assert SEARCHERS[name].name == name
     assert SEARCHERS[name].summary

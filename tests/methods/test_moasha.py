@@ -1,4 +1,4 @@
-"""MO-ASHA: rungs, decisions worked out by hand, and who is stopped among a thousand trials."""
+"""MO-ASHA: rungs, decisions worked out by hand, and the stopped ones among a thousand trials."""
 
 import numpy as np
 import pytest
@@ -30,58 +30,58 @@ def _decisions(searcher, reports, epoch=1):
         ({"r_min": 2, "r_max": 2}, (2,)),
     ],
 )
-def test_rungs(options, rungs):
+def test_rungs_follow_from_the_options(options, rungs):
     assert _searcher(**options).rungs == rungs
 
 
-def test_decisions_by_hand():
-    # On a chain (one point a front) a trial passes if fewer than n / 3 of the n so far are better.
+def test_decisions_equal_those_worked_out_by_hand():
+    # On a chain (one point per front), a trial passes if fewer than n / 3 of the n trials so far are better.
     reports = [(5, 5), (6, 6), (4, 4), (4.5, 4.5), (4.2, 4.2), (3, 3)]
     # n = 1: first of 1; n = 2: 1 better of 2; n = 3: best; n = 4: 1 < 4/3; n = 5: 1 < 5/3; n = 6: best.
     assert _decisions(_searcher(), reports) == [CONTINUE, STOP, CONTINUE, CONTINUE, CONTINUE, CONTINUE]
     assert _decisions(_searcher(), [(1, 1), (2, 2), (3, 3), (4, 4)]) == [CONTINUE, STOP, STOP, STOP]
 
 
-def test_on_one_front_the_loneliest_pass():
+def test_on_one_front_the_largest_crowding_distances_pass():
     searcher = _searcher()
     _decisions(searcher, [(0, 10), (10, 0), (1, 9), (2, 8)])
-    # Five on the front and 5/3 pass: both ends are lonelier than anything between them.
+    # Five trials on the front, 5/3 pass: both ends have larger crowding distances than the points between.
     assert searcher.report(4, 1, np.array([5.0, 5.0])) is STOP
-    # A new end is infinitely lonely, but came after the other one; 1 < 6/3.
+    # The crowding distance of a new end is infinite, but the other end came first; 1 < 6/3.
     assert searcher.report(5, 1, np.array([-1.0, 11.0])) is CONTINUE
 
 
-def test_an_equal_copy_comes_after_the_first():
+def test_equal_trials_are_ordered_by_arrival():
     assert _decisions(_searcher(), [(1, 1), (1, 1), (1, 1)]) == [CONTINUE, STOP, STOP]
 
 
-def test_rungs_are_ranked_apart():
+def test_each_rung_has_its_own_ranking():
     searcher = _searcher()
     _decisions(searcher, [(1, 1), (2, 2)], epoch=1)
     assert searcher.report(1, 3, np.array([2.0, 2.0])) is CONTINUE  # the first on its rung
     assert searcher.report(2, 3, np.array([3.0, 3.0])) is STOP
 
 
-def test_finished_is_not_stopped_however_bad():
+def test_a_trial_at_the_last_rung_finishes_even_if_it_is_bad():
     searcher = _searcher()
     assert _decisions(searcher, [(1, 1), (9, 9)], epoch=5) == [FINISHED, FINISHED]
 
 
-def test_a_report_between_rungs_is_refused():
+def test_a_report_between_rungs_is_rejected():
     with pytest.raises(ValueError, match=r"after 2 epochs; the rungs are \(1, 3, 5\)"):
         _searcher().report(0, 2, np.array([1.0, 1.0]))
 
 
 def _simulated(seed, n=1000):
-    """Half of the trials, in turn, near a perfect trade-off and the rest clearly worse: (n, 2)."""
+    """Values ``(n, 2)``: about half of the trials near a perfect trade-off, the others clearly worse."""
     rng = np.random.default_rng(seed)
     params = rng.random(n)
     worse = rng.random(n) < 0.55
     return np.stack([1 - params + worse * rng.uniform(0.1, 0.5, n), params], axis=1)
 
 
-def test_a_thousand_trials_at_factor_two():
-    """True ranks: who is on the front goes on while the front fits, and being stopped means being dominated."""
+def test_trials_on_the_front_continue_and_stopped_trials_are_dominated():
+    """Among a thousand trials with eta 2, as long as the front fits into the half that continues."""
     for seed in range(2):
         reports = _simulated(seed)
         decisions = np.array([decision is STOP for decision in _decisions(_searcher(eta=2), reports)])
@@ -97,7 +97,7 @@ def test_a_thousand_trials_at_factor_two():
         assert np.corrcoef(decisions, dominated)[0, 1] > 0.8
 
 
-def test_the_worse_half_by_rank_is_stopped_whatever_the_front():
+def test_the_worse_half_by_rank_is_stopped():
     reports = np.random.default_rng(0).random((1000, 2))
     stopped = np.array([decision is STOP for decision in _decisions(_searcher(eta=2), reports)])
     final = nondominated_ranks(reports)
@@ -106,7 +106,7 @@ def test_the_worse_half_by_rank_is_stopped_whatever_the_front():
     assert np.corrcoef(stopped[late], final[late] > np.median(final))[0, 1] > 0.8
 
 
-def test_a_driven_trial_runs_until_stop_or_finish():
+def test_trials_end_at_stop_or_finished():
     searcher = _searcher()
     rng = np.random.default_rng(1)
     ends = {STOP: [], FINISHED: []}
@@ -125,6 +125,6 @@ def test_a_driven_trial_runs_until_stop_or_finish():
 
 
 @pytest.mark.parametrize("options", [{"eta": 1}, {"r_min": 0}, {"r_min": 6}])
-def test_options_out_of_range_are_named(options):
+def test_options_out_of_range_are_rejected(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         MoashaOptions(**options)

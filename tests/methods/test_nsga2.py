@@ -1,4 +1,4 @@
-"""NSGA-II: survivors by rank and crowding, whole numbers inside the space, generations that survive failures."""
+"""NSGA-II: survivors by rank and crowding distance, integer proposals, generations with failed evaluations."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def _generation(searcher, values_of, n):
     return np.array(asked)
 
 
-def test_the_first_generation_fills_up_what_the_three_first_points_leave():
+def test_uniform_samples_complete_the_first_generation():
     searcher = Nsga2(SPACE, np.random.default_rng(0), Nsga2Options(population_size=8))
     values_of = lambda config: PROBLEMS["smooth"].values(config[None])[0]  # noqa: E731
     for config in (SPACE.largest, SPACE.smallest, SPACE.midpoint):
@@ -32,8 +32,8 @@ def test_the_first_generation_fills_up_what_the_three_first_points_leave():
     assert len(np.unique(offspring, axis=0)) == 8
 
 
-def test_offspring_come_from_the_survivors_of_rank_and_crowding():
-    """With a large eta offspring stay near their parents, so they show who survived."""
+def test_parents_are_the_survivors_by_rank_and_crowding_distance():
+    """With a large eta, offspring stay near their parents and show which members survived."""
     options = Nsga2Options(population_size=4, crossover_eta=300.0, mutation_eta=300.0)
     searcher = Nsga2(SPACE, np.random.default_rng(0), options)
     units = {
@@ -52,7 +52,7 @@ def test_offspring_come_from_the_survivors_of_rank_and_crowding():
         assert np.abs(survivors - config[1]).min() < 100
 
 
-def test_failures_leave_gaps_but_do_not_stop_the_generations():
+def test_generations_continue_if_evaluations_fail():
     searcher = Nsga2(SPACE, np.random.default_rng(0), Nsga2Options(population_size=6))
     for i in range(60):
         config = searcher.ask()
@@ -61,7 +61,7 @@ def test_failures_leave_gaps_but_do_not_stop_the_generations():
     assert [searcher.ask() for _ in range(6)]
 
 
-def test_many_names_of_one_network_count_as_one_member():
+def test_configurations_with_equal_values_count_as_one_member():
     searcher = Nsga2(SPACE, np.random.default_rng(0), Nsga2Options(population_size=4))
     for i in range(10):
         searcher.tell(np.array([i, i, 0]), np.array([0.55, 0.2]))
@@ -69,13 +69,13 @@ def test_many_names_of_one_network_count_as_one_member():
     assert len(np.unique(proposals[:, 1])) == 3  # three more uniform samples, not offspring of ten copies
 
 
-def test_generations_improve_on_the_first_one():
+def test_later_generations_improve_on_the_first():
     run = PROBLEMS["smooth"].run(Nsga2(SPACE, np.random.default_rng(1)), 200, np.random.default_rng(2))
     parts = [hypervolume(run.observed[i : i + 40], REFERENCE) for i in (0, 160)]
     assert parts[1] > parts[0]
 
 
-def test_bits_are_bred_as_well_as_counts():
+def test_proposals_in_a_space_of_bits_are_valid():
     space = make_space("layer", BERT_BASE)
     searcher = Nsga2(space, np.random.default_rng(0), Nsga2Options(population_size=4))
     for _ in range(30):
@@ -87,6 +87,6 @@ def test_bits_are_bred_as_well_as_counts():
 @pytest.mark.parametrize(
     "options", [{"population_size": 3}, {"crossover_probability": 0}, {"crossover_eta": 0}, {"mutation_eta": -1.0}]
 )
-def test_options_out_of_range_are_named(options):
+def test_options_out_of_range_are_rejected(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Nsga2Options(**options)

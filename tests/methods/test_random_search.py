@@ -1,4 +1,4 @@
-"""Random search draws every dimension of SMALL uniformly, whatever it is told."""
+"""Random search draws every dimension of SMALL uniformly and ignores the values it is told."""
 
 import numpy as np
 from scipy.stats import chisquare
@@ -7,7 +7,7 @@ from nasbench.methods.random_search import RandomSearch
 from nasbench.testing.analytic import PROBLEMS
 
 
-def test_proposals_are_uniform_and_do_not_depend_on_what_was_told():
+def test_proposals_are_uniform_and_ignore_the_values_told():
     problem = PROBLEMS["smooth"]
     told, untold = (RandomSearch(problem.space, np.random.default_rng(5)) for _ in range(2))
     configs = []

@@ -1,4 +1,4 @@
-"""Standard NAS: each network is one of its own, from the pre-trained weights; rungs are what a searcher asks for."""
+"""Standard NAS: each network is trained alone from the pre-trained weights, up to the rungs of the searcher."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def _run(tmp_path, searcher, n=6):
 
 
 def _test_error(path, evaluation, space):
-    """Of saved weights, in a network extracted from scratch."""
+    """Test error of saved weights, loaded into a newly extracted network."""
     from safetensors.torch import load_file
 
     stock, tokenizer, *_ = load_pretrained(TINY_BERT, TINY_PAIR, SEED)
@@ -39,20 +39,20 @@ def _test_error(path, evaluation, space):
     return 1 - evaluator.metrics(evaluator.logits(network))["accuracy"]
 
 
-def test_each_network_is_extracted_trained_alone_and_of_the_size_it_says(tmp_path, monkeypatch):
+def test_each_network_is_extracted_trained_alone_and_has_the_recorded_size(tmp_path, monkeypatch):
     trained, evaluated = [], []
     run, evaluate = TrainingSession.run, Problem.evaluate
 
-    def noting_run(self, until_epoch=None):
+    def recording_run(self, until_epoch=None):
         trained.append({name: value.clone() for name, value in self._network.model.state_dict().items()})
         run(self, until_epoch)
 
-    def noting_evaluate(self, network, config, epochs=None):
+    def recording_evaluate(self, network, config, epochs=None):
         evaluated.append((network, {name: value.clone() for name, value in network.model.state_dict().items()}))
         return evaluate(self, network, config, epochs)
 
-    monkeypatch.setattr(TrainingSession, "run", noting_run)
-    monkeypatch.setattr(Problem, "evaluate", noting_evaluate)
+    monkeypatch.setattr(TrainingSession, "run", recording_run)
+    monkeypatch.setattr(Problem, "evaluate", recording_evaluate)
     outcome, _ = _run(tmp_path, RandomSearch, 5)
     assert [e.n_params for e in outcome.evaluations] == [network.count_params() for network, _ in evaluated]
     stock, *_ = load_pretrained(TINY_BERT, TINY_PAIR, SEED)
@@ -65,7 +65,7 @@ def test_each_network_is_extracted_trained_alone_and_of_the_size_it_says(tmp_pat
         assert all(not torch.equal(before[name], after[name]) for name in fresh if name.startswith("classifier.w"))
 
 
-def test_starts_with_the_three_and_a_network_is_worth_the_same_to_every_searcher(tmp_path):
+def test_first_three_networks_are_fixed_and_have_the_same_values_for_every_searcher(tmp_path):
     first, _ = _run(tmp_path / "a", RandomSearch)
     second, _ = _run(tmp_path / "b", LocalSearch)
     space = make_space("small", SuperNetwork(load_pretrained(TINY_BERT, TINY_PAIR, SEED).network).dims)
@@ -76,7 +76,7 @@ def test_starts_with_the_three_and_a_network_is_worth_the_same_to_every_searcher
 
 
 class Scripted(MultiFidelitySearcher):
-    """Stops the third trial at its first rung, and asks for known networks every other time."""
+    """Stops the third trial at its first rung; every second proposal is a known network."""
 
     name, summary = "scripted", "for tests"
     told, reported, asked = [], [], 0
@@ -108,11 +108,11 @@ class AtOnce(Scripted):
     name, script = "at-once", (2,)
 
 
-def test_rungs_are_evaluated_reported_and_told_once_a_trial(tmp_path):
+def test_each_rung_is_evaluated_and_reported_and_each_trial_is_told_once(tmp_path):
     outcome, folder = _run(tmp_path, Scripted, n=7)
     evaluations = outcome.evaluations
     assert [e.epochs for e in evaluations] == [1, 2, 1, 2, 1, 1, 2]
-    # The last report is not made: the limit of evaluations ends the run before.
+    # The limit of evaluations ends the run before the last report.
     assert [(trial, epoch) for trial, epoch, *_ in Scripted.reported] == [
         (0, 1),
         (0, 2),
@@ -137,7 +137,7 @@ def test_a_known_network_is_not_trained_again(tmp_path):
     assert Scripted.told[4] == Scripted.told[2]
 
 
-def test_training_in_parts_is_training_at_once(tmp_path):
+def test_training_rung_by_rung_equals_training_at_once(tmp_path):
     in_parts, _ = _run(tmp_path / "a", Scripted, n=4)
     at_once, _ = _run(tmp_path / "b", AtOnce, n=2)
     assert [e.metrics for e in in_parts.evaluations[1::2]] == [e.metrics for e in at_once.evaluations]

@@ -1,4 +1,4 @@
-"""Weight-sharing NAS: what is particular to it."""
+"""Weight-sharing NAS: training spaces, the share of training in the budget, and evaluation of all depths."""
 
 import time
 from itertools import count
@@ -45,8 +45,8 @@ def _run(
     return record, RunFolder(request.folder)
 
 
-def test_spaces_can_be_searched_on_the_same_super_network(tmp_path):
-    """Trained in SMALL, the weights are the same bytes whatever space is searched; trained in LAYER, they are not."""
+def test_training_space_decides_the_weights_of_the_super_network(tmp_path):
+    """Trained in SMALL, the weights are the same bytes for any searched space; trained in LAYER, they differ."""
     weights = [
         (_run(tmp_path, space=space, training_space=trained)[1].path / "weights/super-network.safetensors").read_bytes()
         for space, trained in (("small", None), ("layer", "small"), ("layer", None))
@@ -55,8 +55,8 @@ def test_spaces_can_be_searched_on_the_same_super_network(tmp_path):
     assert weights[0] != weights[2]
 
 
-def test_a_slow_machine_still_gets_to_search(tmp_path):
-    """A training that would take all of the budget ends at four fifths of it, and the record says so."""
+def test_training_ends_at_four_fifths_of_the_budget(tmp_path):
+    """A training that would take the whole budget is cut, and the record has a note."""
     readings = count()
     record, folder = _run(
         tmp_path, max_evaluations=3, budget_s=500.0, epochs=100_000, clock=lambda: float(next(readings))
@@ -66,8 +66,8 @@ def test_a_slow_machine_still_gets_to_search(tmp_path):
     assert 390 <= record.charged_s["training"] <= 410
 
 
-def test_one_pass_reports_every_depth_as_if_each_were_run_alone(tmp_path):
-    """ws-nas-depth finds for each (h, u, l) the error that ws-nas finds for it on the same super-network."""
+def test_errors_of_depths_equal_errors_of_single_networks(tmp_path):
+    """ws-nas-depth and ws-nas record the same error for a network of the same super-network."""
     _, by_depth = _run(tmp_path, "ws-nas-depth", max_evaluations=9)
     _, alone = _run(tmp_path, max_evaluations=3)
     errors = {evaluation.key: evaluation.error for evaluation in by_depth.read_evaluations()}

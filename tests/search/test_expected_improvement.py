@@ -1,4 +1,4 @@
-"""Expected hypervolume improvement against Monte Carlo with moocore, and against BoTorch's."""
+"""Expected hypervolume improvement against Monte Carlo with moocore, and against BoTorch."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from nasbench.search.pareto import hypervolume
 
 FRONT = np.array([[0.5, 0.2], [0.3, 0.4], [0.25, 0.7], [0.1, 0.9]])
 REFERENCE = np.array([0.6, 1.0])
-DOMINATED = np.array([[0.5, 0.5], [0.3, 0.4], [0.7, 0.1], [0.2, 1.1]])  # one a copy, two outside the reference
+# One of these points is a copy of a front point, two are outside the reference.
+DOMINATED = np.array([[0.5, 0.5], [0.3, 0.4], [0.7, 0.1], [0.2, 1.1]])
 
 
 def _gain(points, front=FRONT):
@@ -37,7 +38,7 @@ def test_closed_form_equals_monte_carlo():
         assert values[i] == pytest.approx(gains.mean(), abs=4 * gains.std() / np.sqrt(len(gains)) + 1e-12)
 
 
-def test_closed_form_equals_botorchs_with_parameters_that_hardly_vary():
+def test_closed_form_equals_botorch_with_almost_certain_parameters():
     mean, deviation, params = _candidates()
     means = torch.tensor(np.stack([-mean, -params], axis=1))[:, None]
     variances = torch.tensor(np.stack([deviation**2, np.full_like(params, 1e-9)], axis=1))[:, None]
@@ -50,21 +51,21 @@ def test_closed_form_equals_botorchs_with_parameters_that_hardly_vary():
     assert values.max() > 0.01
 
 
-def test_a_certain_candidate_improves_by_exactly_its_area():
+def test_improvement_of_a_certain_candidate_is_its_area():
     mean, _, params = _candidates(200)
     values = expected_hypervolume_improvement(mean, np.zeros(200), params, FRONT, REFERENCE)
     expected = [_gain([[error, p]]) for error, p in zip(mean, params, strict=True)]
     np.testing.assert_allclose(values, expected, atol=1e-12)
 
 
-def test_dominated_points_copies_and_points_outside_the_reference_change_nothing():
+def test_dominated_points_copies_and_points_outside_the_reference_are_ignored():
     mean, deviation, params = _candidates()
     clean = expected_hypervolume_improvement(mean, deviation, params, FRONT, REFERENCE)
     messy = np.vstack([DOMINATED, FRONT, FRONT])
     np.testing.assert_allclose(expected_hypervolume_improvement(mean, deviation, params, messy, REFERENCE), clean)
 
 
-def test_without_a_front_the_improvement_is_that_over_the_reference():
+def test_improvement_over_an_empty_front_is_the_area_to_the_reference():
     values = expected_hypervolume_improvement(
         np.array([0.2]), np.array([0.0]), np.array([0.25]), np.empty((0, 2)), REFERENCE
     )
@@ -78,7 +79,7 @@ def _curves(n_curves=6, n_points=5):
     return mean, factors @ np.swapaxes(factors, 1, 2), np.sort(rng.uniform(0.1, 1.1, (n_curves, n_points)), axis=1)
 
 
-def test_a_curves_improvement_is_the_joint_area_of_its_samples():
+def test_improvement_of_a_curve_is_the_joint_area_of_its_samples():
     mean, covariance, params = _curves()
     normals = np.random.default_rng(3).standard_normal((50, 5))
     values = expected_improvement_of_curves(mean, covariance, params, FRONT, REFERENCE, normals)
@@ -90,7 +91,7 @@ def test_a_curves_improvement_is_the_joint_area_of_its_samples():
     assert values.min() > 0
 
 
-def test_a_curve_of_one_point_is_the_closed_form():
+def test_improvement_of_a_curve_of_one_point_equals_the_closed_form():
     mean, deviation, params = _candidates()
     normals = np.random.default_rng(4).standard_normal((40_000, 1))
     values = expected_improvement_of_curves(
@@ -101,7 +102,7 @@ def test_a_curve_of_one_point_is_the_closed_form():
     )
 
 
-def test_a_curve_promises_no_less_than_its_best_point_and_no_more_than_all_points_one_by_one():
+def test_improvement_of_a_curve_lies_between_its_best_point_and_the_sum_of_its_points():
     mean, covariance, params = _curves()
     normals = np.random.default_rng(5).standard_normal((20_000, 5))
     joint = expected_improvement_of_curves(mean, covariance, params, FRONT, REFERENCE, normals)[:, -1]
@@ -113,6 +114,6 @@ def test_a_curve_promises_no_less_than_its_best_point_and_no_more_than_all_point
     assert (joint <= 1.03 * single.sum(axis=1)).all()
 
 
-def test_the_reference_is_beyond_the_front_and_the_full_network():
+def test_reference_point_is_beyond_the_front_and_the_full_network():
     np.testing.assert_allclose(reference_point(FRONT), [0.5 + 0.04, 1 + 0.08])
     assert (reference_point(np.array([[0.3, 1.0]])) > [0.3, 1.0]).all()

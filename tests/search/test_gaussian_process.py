@@ -1,4 +1,4 @@
-"""The Gaussian process against scikit-learn's with the same hyper-parameters, and against finite differences."""
+"""The Gaussian process against scikit-learn with the same hyper-parameters, and against finite differences."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ def _data(n, seed=0, noise=0.1):
 
 
 def _sklearn(inputs, targets, hyperparameters):
-    """On standardised targets; the noise is in the kernel of the observations alone."""
+    """scikit-learn's process on standardised targets. The noise is added to the observations only."""
     kernel = ConstantKernel(hyperparameters.signal_variance) * Matern(hyperparameters.length_scales, nu=2.5)
     noise = hyperparameters.noise_variance + gaussian_process._JITTER
     model = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
     return model.fit(inputs, (targets - targets.mean()) / targets.std())
 
 
-def test_predictions_equal_scikit_learns():
+def test_predictions_equal_scikit_learn():
     inputs, targets = _data(30)
     points = np.random.default_rng(1).random((50, 3))
     mean, deviation = GaussianProcess(inputs, targets, HYPERPARAMETERS).predict(points)
@@ -35,7 +35,7 @@ def test_predictions_equal_scikit_learns():
     np.testing.assert_allclose(deviation, targets.std() * expected_deviation, rtol=1e-6)
 
 
-def test_joint_predictions_equal_scikit_learns_curve_by_curve():
+def test_joint_predictions_equal_scikit_learn_for_each_curve():
     inputs, targets = _data(30)
     curves = np.random.default_rng(1).random((4, 6, 3))
     mean, covariance = GaussianProcess(inputs, targets, HYPERPARAMETERS).predict_jointly(curves)
@@ -46,7 +46,7 @@ def test_joint_predictions_equal_scikit_learns_curve_by_curve():
         np.testing.assert_allclose(covariance[i], targets.std() ** 2 * expected_covariance, rtol=1e-6, atol=1e-9)
 
 
-def test_the_objective_of_the_fit_is_the_likelihood_of_scikit_learn_and_the_log_normal_priors():
+def test_objective_of_the_fit_is_scikit_learns_likelihood_plus_log_normal_priors():
     inputs, targets = _data(25)
     standardised = (targets - targets.mean()) / targets.std()
     squared = np.square(inputs.T[:, :, None] - inputs.T[:, None, :])
@@ -64,7 +64,7 @@ def test_the_objective_of_the_fit_is_the_likelihood_of_scikit_learn_and_the_log_
     assert value - other_value == pytest.approx(expected(HYPERPARAMETERS) - expected(other), abs=1e-6)
 
 
-def test_the_gradient_is_that_of_finite_differences():
+def test_gradient_equals_finite_differences():
     inputs, targets = _data(20)
     squared = np.square(inputs.T[:, :, None] - inputs.T[:, None, :])
 
@@ -75,17 +75,17 @@ def test_the_gradient_is_that_of_finite_differences():
     assert error < 1e-4
 
 
-def test_a_fit_is_better_than_where_it_started_and_finds_scikit_learns_noise():
+def test_fit_finds_the_noise_that_scikit_learn_finds():
     inputs, targets = _data(150, noise=0.2)
     fitted = fit(inputs, targets).hyperparameters
     kernel = ConstantKernel(1.0) * Matern(np.ones(3), nu=2.5) + WhiteKernel(0.1)
     reference = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(inputs, targets)
     assert fitted.noise_variance == pytest.approx(reference.kernel_.k2.noise_level, rel=0.15)
     assert fitted.noise_variance * targets.var() == pytest.approx(0.04, rel=0.3)
-    assert fitted.length_scales[2] > 2 * fitted.length_scales[0]  # the third input does nothing
+    assert fitted.length_scales[2] > 2 * fitted.length_scales[0]  # the third input has no effect
 
 
-def test_without_noise_observations_are_reproduced():
+def test_noise_free_observations_are_interpolated():
     inputs, targets = _data(40, noise=0.0)
     model = fit(inputs, targets)
     mean, deviation = model.predict(inputs)
@@ -94,14 +94,14 @@ def test_without_noise_observations_are_reproduced():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_few_or_equal_observations_are_no_trouble(n):
+def test_fit_works_with_few_or_equal_observations(n):
     mean, deviation = fit(np.full((n, 2), 0.5), np.full(n, 0.7)).predict(np.array([[0.5, 0.5], [0.0, 1.0]]))
     np.testing.assert_allclose(mean, 0.7)
     assert np.isfinite(deviation).all()
     assert deviation[1] > deviation[0]
 
 
-def test_many_observations_are_fitted_in_part_and_used_in_whole():
+def test_hyperparameters_are_fitted_to_a_part_and_predictions_use_all_observations():
     inputs, targets = _data(gaussian_process.MAX_FIT_POINTS + 100, noise=0.05)
     model = fit(inputs, targets)
     assert len(model.inputs) == len(inputs)
@@ -110,6 +110,6 @@ def test_many_observations_are_fitted_in_part_and_used_in_whole():
     assert model.predict(points)[1].mean() < part.predict(points)[1].mean()
 
 
-def test_shapes_that_do_not_fit_are_named():
+def test_shapes_that_do_not_match_are_rejected():
     with pytest.raises(ValueError, match=r"\(3, 2\) and targets \(2,\)"):
         GaussianProcess(np.zeros((3, 2)), np.zeros(2), Hyperparameters.default(2))

@@ -1,4 +1,4 @@
-"""The search loop: what is evaluated first, what counts as a duplicate, what is told, what is an error."""
+"""The search loop: first evaluations, duplicates, values that are told, and errors of searchers."""
 
 import re
 
@@ -17,7 +17,7 @@ DIMS = Dimensions(n_layers=2, n_heads=2, n_units=3, hidden_size=8, head_size=4, 
 
 
 class Problem:
-    """Evaluates with a counter as the error, up to a limit; fails what it is told to fail."""
+    """Evaluations whose error is a counter, up to a limit; those of ``failing`` fail."""
 
     def __init__(self, space="small", limit=100, failing=()):
         self.space = make_space(space, DIMS)
@@ -49,7 +49,7 @@ class Problem:
 
 
 class Scripted(Searcher):
-    """Proposes a fixed list, then the last of it for ever; remembers what it was told."""
+    """Proposes a fixed list and then repeats its last item; remembers the values it was told."""
 
     name = "scripted"
     summary = ""
@@ -66,7 +66,7 @@ class Scripted(Searcher):
         self.told.append((tuple(config.tolist()), tuple(values.tolist())))
 
 
-def test_largest_smallest_and_midpoint_come_first_and_are_told():
+def test_largest_smallest_and_middle_networks_are_evaluated_and_told_first():
     problem = Problem(limit=4)
     with pytest.raises(BudgetExhausted):
         search(problem, Scripted(problem.space, [np.array([1, i, 2]) for i in range(4)]), problem.evaluate)
@@ -82,7 +82,7 @@ def test_largest_smallest_and_midpoint_come_first_and_are_told():
     ]
 
 
-def test_a_network_under_another_name_is_told_its_old_values_and_not_evaluated_again():
+def test_a_known_network_is_not_evaluated_again_but_its_old_values_are_told():
     problem = Problem()
     no_layers, again = np.array([2, 3, 0]), np.array([1, 1, 1])
     searcher = Scripted(problem.space, [no_layers, again, np.array([2, 2, 2]), again])
@@ -92,7 +92,7 @@ def test_a_network_under_another_name_is_told_its_old_values_and_not_evaluated_a
     assert problem.n_duplicates == 2 + MAX_CONSECUTIVE_DUPLICATES
 
 
-def test_a_failed_evaluation_is_not_told_and_not_repeated():
+def test_a_failed_evaluation_is_neither_told_nor_repeated():
     problem = Problem(failing=[(2, 1, 1)])
     searcher = Scripted(problem.space, [np.array([2, 1, 1]), np.array([2, 1, 1]), np.array([2, 2, 2])])
     search(problem, searcher, problem.evaluate)
@@ -102,7 +102,7 @@ def test_a_failed_evaluation_is_not_told_and_not_repeated():
 
 
 @pytest.mark.parametrize(("space", "n_networks"), [("small", 1 + 2 * (3 * 4 - 1)), ("layer", 4)])
-def test_an_exhausted_space_ends_the_search_after_every_network_was_evaluated_once(space, n_networks):
+def test_the_search_ends_after_every_network_of_a_small_space_was_evaluated_once(space, n_networks):
     problem = Problem(space)
     search(problem, RandomSearch(problem.space, np.random.default_rng(0)), problem.evaluate)
     keys = {problem.space.to_subnetwork(np.array(config)).key for config in problem.evaluated}
@@ -120,7 +120,7 @@ def test_an_exhausted_space_ends_the_search_after_every_network_was_evaluated_on
         (None, "it is a NoneType"),
     ],
 )
-def test_a_proposal_that_is_no_configuration_is_the_searchers_fault(proposal, complaint):
+def test_a_proposal_outside_the_space_raises_method_error(proposal, complaint):
     problem = Problem()
     with pytest.raises(MethodError, match=f"'scripted' proposed .*{re.escape(complaint)}") as caught:
         search(problem, Scripted(problem.space, [proposal]), problem.evaluate)
@@ -128,21 +128,21 @@ def test_a_proposal_that_is_no_configuration_is_the_searchers_fault(proposal, co
     assert len(problem.evaluated) == 3
 
 
-def test_a_searcher_that_changes_its_proposal_afterwards_does_not_change_the_record():
+def test_changing_a_proposal_afterwards_does_not_change_the_record():
     problem = Problem(limit=5)
 
-    class Sly(Scripted):
+    class Changing(Scripted):
         def ask(self):
             self.proposals[0][1] = (self.proposals[0][1] + 1) % 4
             return self.proposals[0]
 
     with pytest.raises(BudgetExhausted):
-        search(problem, Sly(problem.space, [np.array([2, 0, 2])]), problem.evaluate)
+        search(problem, Changing(problem.space, [np.array([2, 0, 2])]), problem.evaluate)
     assert problem.evaluated[3:] == [(2, 1, 2), (2, 2, 2)]
 
 
 class Rungs(MultiFidelitySearcher, RandomSearch):
-    """Answers every report with the same."""
+    """Answers every report with ``answer``."""
 
     rungs = (1, 2)
     answer = Decision.CONTINUE
@@ -152,7 +152,7 @@ class Rungs(MultiFidelitySearcher, RandomSearch):
 
 
 @pytest.mark.parametrize("answer", [True, None, "continue"])
-def test_a_report_is_answered_with_a_decision(answer):
+def test_an_answer_to_a_report_must_be_a_decision(answer):
     problem = Problem()
     searcher = Rungs(problem.space, np.random.default_rng(0))
     config = problem.space.largest

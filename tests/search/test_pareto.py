@@ -3,7 +3,7 @@
 import moocore
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
@@ -21,6 +21,9 @@ from nasbench.search.pareto import (
 TIED = st.tuples(st.integers(0, 5), st.integers(0, 5)).map(lambda p: (float(p[0]), float(p[1])))
 RANDOM = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
 POINTS = st.lists(TIED, max_size=40) | st.lists(RANDOM, max_size=20) | st.lists(TIED | RANDOM, max_size=30)
+
+# The same examples at every run, and no time limit: tests share the machine.
+same_examples = settings(derandomize=True, deadline=None)
 
 
 def _beats(a, b):
@@ -40,6 +43,7 @@ def _front_of(points):
     return front, left_at
 
 
+@same_examples
 @given(POINTS)
 def test_front_holds_the_points_of_the_definition_and_of_moocore(points):
     front, _ = _front_of(points)
@@ -50,6 +54,7 @@ def test_front_holds_the_points_of_the_definition_and_of_moocore(points):
         np.testing.assert_array_equal(front.values[np.argsort(front.values[:, 0])], by_moocore)
 
 
+@same_examples
 @given(POINTS)
 def test_front_is_sorted_and_has_no_repetitions(points):
     values = _front_of(points)[0].values
@@ -58,6 +63,7 @@ def test_front_is_sorted_and_has_no_repetitions(points):
     assert (np.diff(values[:, 0]) < 0).all()
 
 
+@same_examples
 @given(POINTS)
 def test_front_would_hold_exactly_the_points_that_no_earlier_point_dominates(points):
     front = Front()
@@ -67,6 +73,7 @@ def test_front_would_hold_exactly_the_points_that_no_earlier_point_dominates(poi
         assert front.would_hold(*point) == (i in _on_front(points[: i + 1]))
 
 
+@same_examples
 @given(POINTS)
 def test_front_returns_the_indices_that_a_new_point_drives_out(points):
     _, left_at = _front_of(points)
@@ -81,6 +88,7 @@ def test_front_returns_the_indices_that_a_new_point_drives_out(points):
         assert members == set(np.flatnonzero(mask).tolist())
 
 
+@same_examples
 @given(st.data())
 def test_front_does_not_depend_on_the_order_of_insertion(data):
     points = data.draw(POINTS)
@@ -109,6 +117,7 @@ def test_front_of_a_worked_example():
     np.testing.assert_array_equal(front.values, [[0.1, 0.1]])
 
 
+@same_examples
 @given(POINTS, POINTS)
 def test_dominance_of_arrays_equals_the_definition(first, second):
     if first and second:
@@ -181,6 +190,7 @@ def test_crowding_distances_of_equal_points_are_zero_or_infinite():
     assert sorted(distances) == [0, np.inf, np.inf]
 
 
+@same_examples
 @given(st.lists(TIED, max_size=20))
 def test_hypervolume_counts_the_dominated_unit_squares(points):
     """With whole coordinates, the hypervolume is the number of unit squares above and right of any point."""

@@ -1,4 +1,4 @@
-"""Gradients of masks, against autograd through the masked oracle, one example at a time."""
+"""Gradients of masks against autograd through the masked stock model, one example at a time."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def _subnetworks(network):
 
 
 def _by_autograd(tiny, subnetwork):
-    """Per example, from the stock model under masks."""
+    """Gradients of each example, from the stock model under masks."""
     heads, units = [], []
     for i in range(N):
         batch = collate(tiny.data.validation, np.array([i]), tiny.pad_id)
@@ -46,7 +46,7 @@ def _close(a, b):
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_all_examples_of_a_batch_at_once_as_each_alone(tiny):
+def test_gradients_of_a_batch_equal_those_of_single_examples(tiny):
     for subnetwork in _subnetworks(tiny.network):
         heads, units = mask_gradients(tiny.network, tiny.batch(N), tiny.task.kind, subnetwork)
         expected_heads, expected_units = _by_autograd(tiny, subnetwork)
@@ -56,8 +56,8 @@ def test_all_examples_of_a_batch_at_once_as_each_alone(tiny):
         _close(head_gradients(tiny.network, tiny.batch(N), tiny.task.kind, subnetwork), expected_heads)
 
 
-def test_masks_over_single_tokens(tiny):
-    """|<context, gradient>| for each token, from hooks on the stock model, full padding."""
+def test_per_token_gradients_equal_hooks_on_the_stock_model(tiny):
+    """The hooks collect |<context, gradient>| of each token, with full padding."""
     full, dims, batch = SubNetwork.full(tiny.network.dims), tiny.network.dims, tiny.batch(N)
     contexts = {}
 
@@ -86,13 +86,13 @@ def test_masks_over_single_tokens(tiny):
     _close(head_gradients(tiny.network, batch, tiny.task.kind, full, per_token=True), expected)
 
 
-def test_weights_are_left_as_they_were(tiny):
+def test_weights_still_require_gradients_and_have_none(tiny):
     mask_gradients(tiny.network, tiny.batch(N), tiny.task.kind, SubNetwork.full(tiny.network.dims))
     assert all(p.requires_grad for p in tiny.network.parameters())
     assert all(p.grad is None or not p.grad.any() for p in tiny.network.parameters())
 
 
-def test_bf16_is_close_to_fp32():
+def test_gradients_in_bf16_are_close_to_fp32():
     fp32, bf16 = (tiny_network(TINY_MODELS[0], TINY_PAIR, precision) for precision in ("fp32", "bf16"))
     full = SubNetwork.full(fp32.network.dims)
     for a, b in zip(

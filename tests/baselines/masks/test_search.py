@@ -22,8 +22,8 @@ def _kept(subnetwork, heads, units):
     return heads[subnetwork.heads].sum() + units[subnetwork.units].sum()
 
 
-def test_costs_of_bert_base():
-    # 64.59 tokens are RTE's mean; multiplications counted one matrix product at a time.
+def test_costs_of_bert_base_equal_a_count_by_hand():
+    # 64.59 tokens is the mean length in RTE. The multiplications of each matrix product are counted.
     s, d, d_h = 64.59, 768, 64
     costs = MacCosts.of(BERT_BASE, s)
     projections, scores, values, output = 3 * (s * d * d_h), s * s * d_h, s * s * d_h, s * d_h * d
@@ -37,7 +37,7 @@ def test_costs_of_bert_base():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_search_equals_exhaustive_search(seed):
-    """Over all 2^12 masks that keep a head, or over all if no head fits."""
+    """Over all 2^12 masks that keep a head; over all masks if no head fits."""
     rng = np.random.default_rng(seed)
     heads, units = _fisher(rng, SMALL)
     costs = MacCosts.of(SMALL, float(rng.uniform(3, 30)))
@@ -56,7 +56,7 @@ def test_search_equals_exhaustive_search(seed):
     "dims", [SMALL, BERT_BASE, Dimensions(6, 12, 1536, 384, 32, 0)], ids=["small", "base", "minilm"]
 )
 def test_search_never_exceeds_its_budget(dims):
-    """Nor wastes a unit's worth of it, where units are left. Heads that matter much tempt it to keep them all."""
+    """It also leaves less than one unit unspent if units are left, even if the heads are far more important."""
     rng = np.random.default_rng(0)
     for length in (5.0, 11.67, 64.59, 128.0):
         costs = MacCosts.of(dims, length)
@@ -70,7 +70,7 @@ def test_search_never_exceeds_its_budget(dims):
                 assert unspent < costs.unit or found.units.all() or alpha * costs.full < costs.unit
 
 
-def test_search_equals_the_published_one():
+def test_search_equals_the_published_procedure():
     rng = np.random.default_rng(1)
     heads, units = _fisher(rng, BERT_BASE)
     costs = MacCosts.of(BERT_BASE, 50.0)
@@ -84,7 +84,7 @@ def _cost(gradients, kept):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rearrangement_never_costs_more_and_equals_the_plain_one(seed):
+def test_rearrangement_never_raises_the_cost_and_equals_the_plain_implementation(seed):
     rng = np.random.default_rng(seed)
     gradients = rng.normal(size=(16, 40)) * rng.exponential(size=40)
     order = np.argsort((gradients**2).sum(axis=0))
@@ -100,16 +100,16 @@ def test_rearrangement_never_costs_more_and_equals_the_plain_one(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_rearranging_a_single_pruned_one_is_exact(seed):
-    """The greedy exchange considers every other index once, so with one pruned it finds the best of all."""
+def test_rearrangement_with_one_pruned_index_is_optimal(seed):
+    """The greedy exchange considers every index once, so with one pruned index it finds the best."""
     gradients = np.random.default_rng(seed).normal(size=(5, 7))
     (mask,) = rearrange(gradients, [6])
     best = min(_cost(gradients, ~np.isin(np.arange(7), pruned)) for pruned in combinations(range(7), 1))
     assert _cost(gradients, mask) == pytest.approx(best)
 
 
-def test_rearrangement_pairs_opposite_gradients():
-    """Two that cancel go together, though each alone costs more than the third."""
+def test_rearrangement_removes_opposite_gradients_together():
+    """Two gradients that cancel are removed together, although each alone costs more than the third."""
     gradients = np.array([[2.0, -2.0, 1.0, 9.0], [3.0, -3.0, 1.0, 9.0]])
     (mask,) = rearrange(gradients, [2])
     np.testing.assert_array_equal(mask, [False, False, True, True])
