@@ -1,11 +1,13 @@
-"""Results folders with a known truth, for tests of everything that reads results.
+"""Results folders with known differences between entries, for tests of code that reads results.
 
-Every simulated run evaluates sub-networks of the SMALL space of a BERT-base-shaped network. A run's errors are a curve
-that falls with the number of parameters, plus noise that is never negative, plus one shift for the whole run: the
-entry's ``shift`` and a draw of mean 0. All points lie inside the unit square and the smallest network is always
-among them, so lowering every error of a run by ``d`` adds exactly ``d * (2 - p_min)`` to its hypervolume with reference
-(2, 2), ``p_min`` the fraction of the smallest network. Two entries that differ in ``shift`` only therefore differ
-by a hypervolume known in advance, as long as the errors are not normalised any further.
+Every simulated run evaluates sub-networks in the space SMALL of a network with the shape of BERT-base. The error of a
+sub-network is the sum of a curve that falls with the number of parameters, noise that is never negative, and a shift of
+the run. The shift of the run is the ``shift`` of its entry plus a draw with mean 0.
+
+All points lie inside the unit square, and the smallest network is always among them. So lowering every error of a run
+by ``d`` adds exactly ``d * (2 - p_min)`` to its hypervolume with reference (2, 2), where ``p_min`` is the fraction of
+parameters in the smallest network. The difference in hypervolume of two entries with different ``shift`` is therefore
+known in advance, as long as the errors are not normalised further.
 """
 
 from __future__ import annotations
@@ -23,22 +25,24 @@ from nasbench.arrays import BoolArray, FloatArray
 from nasbench.networks.space import Small
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, RunStatus
+from nasbench.search.pareto import dominates
 
 DIMENSIONS = Dimensions(n_layers=12, n_heads=12, n_units=3072, hidden_size=768, head_size=64, n_fixed_params=23_257_346)
 """BERT-base with two labels."""
 
 P_MIN = DIMENSIONS.n_fixed_params / DIMENSIONS.n_params
-"""Fraction of parameters of the smallest network, which every simulated run evaluates."""
+"""Fraction of parameters in the smallest network, which every simulated run evaluates."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One simulated method.
+    """One simulated entry.
 
     Attributes:
-        shift: added to all its validation and test errors; the lower the better. Between -0.1 and 0.1, so that errors
+        shift: added to all validation and test errors; lower is better. Must be between -0.1 and 0.1, so that errors
             stay inside (0, 1).
-        options: as in a record; ``changed_options`` puts the digest into the folder's name, as the runner does.
+        options: options as in a record.
+        changed_options: whether the folder's name gets the digest of the options, as the runner does for changed ones.
     """
 
     method: str
@@ -51,11 +55,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is simulated: every entry on every task, model and seed.
+    """The runs to simulate: every entry on every task, model and seed.
 
     Attributes:
-        noise: standard deviation of a run's own shift, see the module's text.
-        budget_s: evaluations are spread uniformly over it, the last one at its end.
+        noise: standard deviation of the random part of a run's shift.
+        budget_s: time over which evaluations are spread uniformly; the last evaluation is at its end.
     """
 
     entries: Sequence[Entry]
@@ -73,7 +77,7 @@ class Plan:
 
 
 def hypervolume_difference(a: Entry, b: Entry) -> float:
-    """The expected hypervolume of ``a`` minus that of ``b``, errors and parameters taken as they are."""
+    """Expected hypervolume of ``a`` minus that of ``b``, without normalisation of errors and parameters."""
     return (b.shift - a.shift) * (2.0 - P_MIN)
 
 
@@ -81,11 +85,11 @@ def write_results(folder: Path, plan: Plan, seed: int = 0) -> list[Path]:
     """Write one run folder for every combination of the plan.
 
     Args:
-        folder: the results folder, made if missing.
+        folder: the results folder; created if missing.
         seed: the same seed writes the same bytes.
 
     Returns:
-        The run folders in the order of writing: task, model, entry, seed.
+        The run folders in the order of writing: by task, model, entry and seed.
     """
     rng = np.random.default_rng(seed)
     paths = []
@@ -127,7 +131,7 @@ def _write_run(
         uncharged_s={"loading": 3.0, "test": 5.0},
         started_at="2024-09-01T00:00:00+00:00",
     )
-    # Written plainly: RunFolder waits for the disk at every write, which thousands of simulated runs need not do.
+    # RunFolder would wait for the disk at every write, which takes too long for thousands of simulated runs.
     path.mkdir(parents=True, exist_ok=True)
     (path / RunFolder.RUN).write_text(json.dumps(dataclasses.asdict(record), indent=1) + "\n", encoding="utf-8")
     lines = [json.dumps(dataclasses.asdict(evaluation)) + "\n" for evaluation in evaluations]
@@ -136,12 +140,12 @@ def _write_run(
 
 
 def simulate(n: int, shift: float, noise: float, budget_s: float, rng: np.random.Generator) -> list[Evaluation]:
-    """The evaluations of one run: the largest, the smallest and the middle network, then random ones.
+    """The evaluations of one run: the largest, the smallest and the middle network, then random networks.
 
     Args:
         n: number of evaluations, at least 3.
-        shift: the entry's, see :class:`Entry`.
-        noise: standard deviation of the run's own shift, added to ``shift``.
+        shift: shift of the entry, see :class:`Entry`.
+        noise: standard deviation of the random part of the run's shift.
     """
     space = Small(DIMENSIONS)
     configs = np.stack(
@@ -182,13 +186,12 @@ def simulate(n: int, shift: float, noise: float, budget_s: float, rng: np.random
 
 
 def error_curve(params: FloatArray) -> FloatArray:
-    """The least error at a fraction of parameters, before any shift: 0.55 with no layers, 0.2 for all of them."""
+    """Lowest error at a fraction of parameters, before any shift: 0.55 without layers, 0.2 for the full network."""
     depth = (params - P_MIN) / (1.0 - P_MIN)
     return 0.2 + 0.35 * (1.0 - depth) ** 2
 
 
 def _on_front_when_evaluated(values: FloatArray) -> BoolArray:
-    """Whether each point ``(n, 2)`` is on the front of itself and the points before it, as the harness decides."""
-    before, after = values[:, None], values[None]
-    dominates = (before <= after).all(axis=2) & (before < after).any(axis=2)
-    return np.asarray(~np.triu(dominates).any(axis=0))
+    """Mask of the points ``(n, 2)`` that no earlier point dominates; only these get test metrics."""
+    by_earlier = np.triu(dominates(values[:, None], values))
+    return np.asarray(~by_earlier.any(axis=0))

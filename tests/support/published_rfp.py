@@ -1,8 +1,8 @@
-"""Retraining-free pruning as its authors' code does it: one budget at a time, the full-size network under masks.
+"""Retraining-free pruning as in its authors' code: one budget at a time, the full-size network under masks.
 
-Written after the description in Kwon et al. 2022, one step after the other, with none of the suite's own machinery for
-sub-networks: what the tests compare with, and what the benchmark measures against. Two things follow the suite: the
-search skips numbers of heads that do not fit, and a block without heads (or units) is skipped with its LayerNorm.
+The code follows the description in Kwon et al. 2022 step by step and uses none of the suite's sub-networks. Tests and
+benchmarks compare the suite with it. Two details follow the suite: the search skips numbers of heads that do not fit,
+and a block without heads (or units) is skipped with its LayerNorm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nasbench.training.losses import Kind, label_loss
 def prune(
     network: SuperNetwork, split: Split, kind: Kind, pad_id: int, drawn: IntArray, alpha: float
 ) -> tuple[SubNetwork, FloatArray, FloatArray]:
-    """Masks and tuned mask values for a fraction ``alpha`` of the operations.
+    """The sub-network for a fraction ``alpha`` of the operations, and its tuned mask values.
 
     Args:
         drawn: indices of examples, ``(n_batches, batch_size)``.
@@ -45,7 +45,7 @@ def prune(
 
 
 def mask_gradients(network: SuperNetwork, batches: list[Batch], kind: Kind) -> tuple[FloatArray, FloatArray]:
-    """Of each batch's mean loss, by autograd: ``(n_batches, n_layers, n)`` for heads and for units."""
+    """Gradients of each batch's mean loss by autograd: ``(n_batches, n_layers, n)`` for heads and for units."""
     full = SubNetwork.full(network.dims)
     found = []
     for parameter in network.parameters():
@@ -61,7 +61,7 @@ def mask_gradients(network: SuperNetwork, batches: list[Batch], kind: Kind) -> t
 
 
 def search(heads: FloatArray, units: FloatArray, costs: MacCosts, alpha: float) -> SubNetwork:
-    """The best number of heads, one after the other."""
+    """Try all numbers of heads, one after the other."""
     budget = alpha * costs.full
     best, found = -np.inf, None
     for n_heads in range(1, heads.size + 1):
@@ -78,7 +78,7 @@ def search(heads: FloatArray, units: FloatArray, costs: MacCosts, alpha: float) 
 
 
 def rearrange(mask: BoolArray, gradients: FloatArray) -> BoolArray:
-    """Greedy exchange in one layer; ``gradients`` is ``(n_batches, n)``."""
+    """Greedy exchange in one layer; ``gradients`` are ``(n_batches, n)``."""
     order = np.argsort((gradients**2).sum(axis=0)).tolist()
     n_pruned = int((~mask).sum())
     pruned = order[:n_pruned]
@@ -94,7 +94,7 @@ def rearrange(mask: BoolArray, gradients: FloatArray) -> BoolArray:
 
 @dataclass
 class _Network:
-    """One of the two networks: its masks, and the hidden states of all batches in front of the current layer."""
+    """One of the two networks: its masks, and the hidden states of all batches before the current layer."""
 
     heads: Tensor
     units: Tensor
@@ -104,7 +104,7 @@ class _Network:
 def tune(
     network: SuperNetwork, student: SubNetwork, teacher: SubNetwork, batches: list[Batch]
 ) -> tuple[FloatArray, FloatArray]:
-    """Least squares over the mask values of one block after the other; see :func:`nasbench.baselines.masks.tuning.tune_masks`."""
+    """Least squares over the mask values, block by block; see :func:`nasbench.baselines.masks.tuning.tune_masks`."""
     with torch.inference_mode():
         embedded = [network.model.base_model.embeddings(b.input_ids, b.token_type_ids) for b in batches]
         tokens = [b.input_ids >= 0 if b.attention_mask is None else b.attention_mask for b in batches]
@@ -123,10 +123,10 @@ def tune(
                 if scales is None:
                     break
                 own.units[i, own.units[i] != 0] *= scales
-            for one in (own, other):
-                one.hidden = [
-                    _feed_forward(layer, _attention(layer, hidden, where, one.heads[i]), one.units[i])
-                    for hidden, where in zip(one.hidden, tokens, strict=True)
+            for state in (own, other):
+                state.hidden = [
+                    _feed_forward(layer, _attention(layer, hidden, where, state.heads[i]), state.units[i])
+                    for hidden, where in zip(state.hidden, tokens, strict=True)
                 ]
     return own.heads.double().numpy(), own.units.double().numpy()
 

@@ -23,7 +23,7 @@ ROWS = (
     ("nsga2", 200),
     ("random", 1000),
 )
-"""Searcher, and its number of evaluations."""
+"""Rows of the table: searcher and number of evaluations."""
 
 _TEXT = """# Searchers on problems with known answers
 
@@ -42,7 +42,7 @@ look best. The reference point is error {reference_error:g}, parameters {referen
 
 
 def run(problem: str, searcher: str, n_evaluations: int, seed: int) -> float:
-    """The hypervolume that one search reaches."""
+    """Hypervolume of one search."""
     analytic = PROBLEMS[problem]
     search_rng, noise_rng = (np.random.default_rng([seed, stream]) for stream in range(2))
     cls = registry.searchers()[searcher]
@@ -50,7 +50,7 @@ def run(problem: str, searcher: str, n_evaluations: int, seed: int) -> float:
 
 
 def interval(values: FloatArray) -> tuple[float, float, float]:
-    """Median of 20 values, and order statistics 6 and 15, which enclose the true median with probability 95.9 %."""
+    """Median of 20 values and order statistics 6 and 15, which enclose the true median with probability 95.9 %."""
     ordered = np.sort(values)
     low, high = _INTERVAL
     return float(np.median(ordered)), float(ordered[low - 1]), float(ordered[high - 1])

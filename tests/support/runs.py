@@ -1,0 +1,83 @@
+"""Small methods, and helpers that run, kill and inspect them."""
+
+import pytest
+
+from nasbench.plugins.method import Method
+from nasbench.runs.observer import Observer
+from nasbench.testing.subject import Killed, KillingObserver
+from nasbench.training.configuration import SuperNetworkOptions
+from nasbench.training.strategies import TrainingStrategy
+
+QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)
+CONFIGS = ([4, 48, 3], [0, 0, 0], [2, 24, 1], [3, 10, 2], [1, 40, 3])
+
+
+class Evaluates(Method):
+    """Evaluates a few sub-networks of the untrained network."""
+
+    name, summary = "evaluates", "for tests"
+
+    def run(self, problem):
+        network = problem.pretrained()
+        for config in CONFIGS:
+            problem.evaluate(network, config)
+
+
+class FineTunes(Method):
+    """Fine-tunes a network, drives it off the front, and evaluates more of its sub-networks."""
+
+    name, summary = "fine-tunes", "for tests"
+
+    def run(self, problem):
+        network = problem.pretrained("fine-tuned")
+        problem.training(network).run()
+        problem.evaluate(network, CONFIGS[0])
+        # A smaller network that is as good pushes the fine-tuned one off the front.
+        better = network.copy("better")
+        problem.evaluate(better, CONFIGS[3])
+        for config in CONFIGS[1:3]:
+            problem.evaluate(network, config)
+
+
+class Trains(Method):
+    """Trains a super-network and evaluates it once."""
+
+    name, summary = "trains", "for tests"
+
+    def run(self, problem):
+        network = problem.pretrained("trained")
+        problem.training(network, TrainingStrategy("standard")).run()
+        problem.evaluate(network, CONFIGS[0])
+
+
+class Steps(Observer):
+    """Notes every training step with the budget spent by then."""
+
+    def __init__(self):
+        self.seen = []
+
+    def training(self, done, total, elapsed_s):  # noqa: ARG002
+        self.seen.append((done, elapsed_s))
+
+
+def run(subject, results, **changes):
+    """Run a subject with a budget that does not end it. ``observer`` and ``clock`` are taken from the changes."""
+    changes = {"budget_s": 1e6, **changes}
+    observer, clock = changes.pop("observer", None), changes.pop("clock", None)
+    return subject.run(results, observer, clock, **changes)
+
+
+def kill(subject, results, at, **changes):
+    """Run a subject and kill it at event number ``at``."""
+    with pytest.raises(Killed):
+        run(subject, results, observer=KillingObserver(at), **changes)
+
+
+def folder_of(results):
+    """The folder of the only run below a results folder."""
+    return next(results.rglob("run.json")).parent
+
+
+def snapshot(folder):
+    """The bytes of all files below a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
