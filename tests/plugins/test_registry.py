@@ -25,7 +25,7 @@ class Mine(Method):
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder on the import path, forgotten after the test."""
+    """A folder on the import path. After the test, its modules are unloaded."""
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield tmp_path
@@ -35,12 +35,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def advertise(monkeypatch: pytest.MonkeyPatch, group: str, **points: str) -> None:
-    """Make entry points appear as if packages had been installed that advertise them."""
+    """Pretend that installed packages advertise these entry points."""
     found = [EntryPoint(name.replace("_", "-"), value, group) for name, value in points.items()]
     monkeypatch.setattr(registry, "entry_points", lambda group: [point for point in found if point.group == group])
 
 
-def test_in_tree_searchers_are_found_by_their_names() -> None:
+def test_searchers_of_the_suite_are_found_by_name() -> None:
     found = registry.searchers()
     assert {"random", "local"} <= set(found)
     assert all(found[name].name == name for name in found)
@@ -48,12 +48,12 @@ def test_in_tree_searchers_are_found_by_their_names() -> None:
     assert found.place("random") == "nasbench.methods.random_search"
 
 
-def test_an_unknown_name_gets_a_suggestion() -> None:
+def test_find_suggests_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match=r"unknown searcher 'randon'; did you mean 'random'\?"):
         registry.find("searcher", "randon", registry.searchers())
 
 
-def test_a_plugin_file_is_found_once_and_is_not_ours(package: Path) -> None:
+def test_plugin_file_is_imported_once_and_is_no_part_of_the_suite(package: Path) -> None:
     file = package / "mine.py"
     file.write_text(GOOD_METHOD)
     cls = registry.methods((file,))["mine"]
@@ -61,7 +61,7 @@ def test_a_plugin_file_is_found_once_and_is_not_ours(package: Path) -> None:
     assert not registry.ships(cls)
 
 
-def test_two_plugin_files_of_one_stem_do_not_mix(package: Path) -> None:
+def test_plugin_files_with_the_same_stem_are_kept_apart(package: Path) -> None:
     files = []
     for folder in ("a", "b"):
         (package / folder).mkdir()
@@ -71,14 +71,14 @@ def test_two_plugin_files_of_one_stem_do_not_mix(package: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.py", "notes.txt"])
-def test_what_is_no_plugin_file_is_the_users_mistake(tmp_path: Path, name: str) -> None:
+def test_load_file_rejects_missing_or_other_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(UserError, match="no plugin file"):
         registry.methods((tmp_path / name,))
 
 
 @pytest.mark.parametrize("text", ["1 / 0", "def broken(:", "import no_such_module", "raise SystemExit(0)"])
-def test_a_plugin_file_that_cannot_be_imported_says_so(package: Path, text: str) -> None:
+def test_load_file_names_plugin_that_cannot_be_imported(package: Path, text: str) -> None:
     file = package / "broken.py"
     file.write_text(text)
     with pytest.raises(PluginError, match=r"broken\.py cannot be imported") as caught:
@@ -87,7 +87,7 @@ def test_a_plugin_file_that_cannot_be_imported_says_so(package: Path, text: str)
     assert "nasbench_plugin_broken" not in sys.modules
 
 
-def test_a_class_without_a_name_says_what_is_missing(package: Path) -> None:
+def test_methods_rejects_class_without_name(package: Path) -> None:
     file = package / "nameless.py"
     file.write_text(GOOD_METHOD.replace('name = "mine"', ""))
     with pytest.raises(PluginError, match="class Mine has no name"):
@@ -98,17 +98,20 @@ def test_a_class_without_a_name_says_what_is_missing(package: Path) -> None:
     ("line", "message"),
     [
         ("summary = None", "class Mine has no summary"),
-        ("spaces = ('small', 'huge')", r"class Mine has spaces = \('small', 'huge'\); it is a tuple of some of small"),
+        ("spaces = ('small', 'huge')", r"class Mine has spaces = \('small', 'huge'\); give a tuple of some of small"),
         ("spaces = ()", "class Mine has spaces = "),
-        ("Options = dict", "class Mine has Options that are no dataclass"),
-        ("Options = dataclasses.make_dataclass('O', [('x', int)])", "Options that a record cannot hold .*missing"),
+        ("Options = dict", "class Mine has Options that are not a dataclass"),
+        (
+            "Options = dataclasses.make_dataclass('O', [('x', int)])",
+            "Options whose defaults a record cannot hold .*missing",
+        ),
         (
             "Options = dataclasses.make_dataclass('O', [('x', float, float('inf'))])",
-            "Options that a record cannot hold as JSON with their defaults: Out of range",
+            "Options whose defaults a record cannot hold as JSON: Out of range",
         ),
     ],
 )
-def test_a_declaration_that_is_of_no_use_says_what_is_wrong(package: Path, line: str, message: str) -> None:
+def test_look_up_rejects_invalid_declaration(package: Path, line: str, message: str) -> None:
     file = package / "odd.py"
     file.write_text(
         "import dataclasses\n" + GOOD_METHOD.replace('summary = "does nothing"', f'summary = "x"\n    {line}')
@@ -117,7 +120,7 @@ def test_a_declaration_that_is_of_no_use_says_what_is_wrong(package: Path, line:
         registry.methods((file,))["mine"]
 
 
-def test_an_entry_point_is_imported_only_when_asked_for(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_point_is_imported_only_when_looked_up(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package / "outside_good.py").write_text(GOOD_METHOD)
     advertise(monkeypatch, "nasbench.methods", mine="outside_good:Mine")
     found = registry.methods()
@@ -127,7 +130,7 @@ def test_an_entry_point_is_imported_only_when_asked_for(package: Path, monkeypat
     assert found.place("mine") == "entry point outside_good:Mine"
 
 
-def test_a_broken_package_takes_down_nothing_but_itself(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_package_does_not_affect_others(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package / "outside_broken.py").write_text("raise RuntimeError('no licence')")
     (package / "outside_good.py").write_text(GOOD_METHOD)
     advertise(monkeypatch, "nasbench.methods", bad="outside_broken:Bad", mine="outside_good:Mine")
@@ -146,7 +149,7 @@ def test_a_broken_package_takes_down_nothing_but_itself(package: Path, monkeypat
         ("other", "outside_good:Mine", "calls itself 'mine'"),
     ],
 )
-def test_an_entry_point_is_held_to_its_promise(
+def test_look_up_rejects_entry_point_that_is_not_as_advertised(
     package: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     (package / "outside_good.py").write_text(GOOD_METHOD + "\nNOT_A_CLASS = 3\n")
@@ -155,7 +158,7 @@ def test_an_entry_point_is_held_to_its_promise(
         registry.methods()[name]
 
 
-def test_two_of_one_name_fail_for_who_asks_for_it_only(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicate_name_fails_only_when_looked_up(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package / "outside_good.py").write_text(GOOD_METHOD)
     file = package / "mine.py"
     file.write_text(GOOD_METHOD)
@@ -166,7 +169,7 @@ def test_two_of_one_name_fail_for_who_asks_for_it_only(package: Path, monkeypatc
     assert registry.searchers((file,))["random"].name == "random"
 
 
-def test_an_entry_point_may_not_take_the_name_of_ours(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_point_may_not_reuse_a_name_of_the_suite(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package / "outside_search.py").write_text(
         "from nasbench.search.searcher import Searcher\nclass Random(Searcher):\n    name = 'random'\n"
     )
@@ -175,7 +178,9 @@ def test_an_entry_point_may_not_take_the_name_of_ours(package: Path, monkeypatch
         registry.searchers()["random"]
 
 
-def test_a_task_from_an_entry_point_is_found_and_is_not_ours(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_from_entry_point_is_found_and_is_no_part_of_the_suite(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (package / "outside_task.py").write_text(
         "from nasbench.declarations.task import DataSource, Task\n"
         "ok = Task('ok', 'theirs', 'classification', 2, 'accuracy', DataSource(('text',)), {}, {})\n"

@@ -1,4 +1,4 @@
-"""What people add: the contract of methods, the registry of methods, searchers and tasks, options, tasks in TOML files.
+"""Extensions: the contract of methods; the registry of methods, searchers and tasks; options; tasks in TOML files.
 
 May import: ``errors``, ``arrays``, ``declarations``, ``data``, ``networks``, ``training``, ``search``, ``records``.
 """

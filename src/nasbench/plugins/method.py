@@ -1,4 +1,4 @@
-"""The contract of a method: one class, one ``run``."""
+"""The contract of a method: one class with one method, ``run``."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ if TYPE_CHECKING:
 class Method(ABC):
     """Finds sub-networks of a pre-trained network and reports them to a :class:`~nasbench.runs.problem.Problem`.
 
-    ``run`` may use everything the problem offers and nothing else: it sees no test data, no clock and no record. It is
-    stopped by a :class:`~nasbench.errors.BudgetExhausted` raised inside a call to the problem; what it has reported by
-    then counts. It returns when it has nothing more to try. It must be deterministic in ``problem.seed``: an
-    interrupted run is resumed by calling ``run`` again, with recorded evaluations answered from the record.
+    ``run`` uses only what the problem offers: it sees no test data, no clock and no record. When the budget is spent, a
+    call to the problem raises :class:`~nasbench.errors.BudgetExhausted`, which ends ``run``. All evaluations that were
+    reported by then count. ``run`` returns when it has nothing more to try.
+
+    ``run`` must be deterministic in ``problem.seed``. An interrupted run is resumed by calling ``run`` again. Recorded
+    evaluations are not repeated: the problem returns their recorded results.
 
     Attributes:
-        name, summary: as ``nasbench methods`` shows them.
-        spaces: search spaces it works in; the first is the default where the task's default is not among them.
-        default_searcher: the searcher used unless ``--searcher`` names another; None if it has no use for one.
-        multi_fidelity: whether it can drive a :class:`~nasbench.search.searcher.MultiFidelitySearcher`.
-        evaluates_depths: whether it reports every depth that a pass goes through.
-        Options: a frozen dataclass, each field reachable with ``--set``.
+        name: the name that ``nasbench methods`` shows.
+        summary: one line that ``nasbench methods`` shows.
+        spaces: names of the search spaces in which the method works. The first is the default if the task's default is
+            not among them.
+        default_searcher: the searcher that is used unless ``--searcher`` names another; None for a method without
+            searcher.
+        multi_fidelity: whether the method can drive a :class:`~nasbench.search.searcher.MultiFidelitySearcher`.
+        evaluates_depths: whether the method reports every depth that a pass goes through.
+        Options: a frozen dataclass. ``--set`` changes its fields.
     """
 
     name: ClassVar[str]
@@ -41,4 +46,4 @@ class Method(ABC):
 
     @abstractmethod
     def run(self, problem: Problem) -> None:
-        """Report sub-networks with ``problem.evaluate`` until done or stopped."""
+        """Report sub-networks with ``problem.evaluate`` until nothing is left to try or the budget is spent."""

@@ -1,4 +1,4 @@
-"""Options of methods and searchers: frozen dataclasses on one side, ``--set key=value`` texts on the other."""
+"""Options of methods and searchers: converts the texts of ``--set key=value`` to fields of frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nasbench.errors import UnknownName, UserError
 
 
 def parse(options_class: type[Any], texts: Mapping[str, str], owner: str) -> Any:
-    """An instance of a frozen options dataclass, its fields set from texts.
+    """An instance of a frozen options dataclass with fields set from texts.
 
     Args:
-        texts: field name to text, as typed after ``--set``; items of a ``tuple[X, ...]`` are separated by commas.
-        owner: whose options these are, for the messages.
+        texts: field name to text, as typed after ``--set``; commas separate the items of a ``tuple[X, ...]``.
+        owner: the method or searcher that has these options, for the messages.
 
     Raises:
-        UserError: for a field that does not exist, a value that its type does not take, or a type that no text is
-            converted to: only int, float, str, bool, Literal, ``tuple[X, ...]`` and ``X | None`` are. A
-            ``ValueError`` that the dataclass raises in ``__post_init__`` is passed on as one.
+        UserError: for an unknown field, a text that does not fit the field's type, or a type that no text can set. A
+            text can set int, float, str, bool, Literal, ``tuple[X, ...]`` and ``X | None``. A ``ValueError`` from the
+            dataclass's ``__post_init__`` becomes a ``UserError`` too.
     """
     hints = get_type_hints(options_class)
     known = {field.name for field in dataclasses.fields(options_class)}
@@ -52,19 +52,19 @@ def _convert(hint: Any, text: str, place: str) -> Any:
         return tuple(_convert(get_args(hint)[0], part.strip(), place) for part in parts)
     if hint is bool:
         if text.lower() not in ("true", "false"):
-            raise UserError(f"{place} is true or false, not {text!r}")
+            raise UserError(f"{place} must be true or false, not {text!r}")
         return text.lower() == "true"
     if hint not in (int, float, str):
         raise UserError(
-            f"{place} cannot be set from text: its type {_name(hint)} is none of int, float, str, bool, Literal, "
-            "tuple[X, ...] and X | None"
+            f"{place} cannot be set from text: its type {_name(hint)} is not int, float, str, bool, Literal, "
+            "tuple[X, ...] or X | None"
         )
     try:
         value = hint(text)
     except ValueError:
-        raise UserError(f"{place} is of type {hint.__name__}, {text!r} is not") from None
+        raise UserError(f"{place} must be of type {hint.__name__}, not {text!r}") from None
     if hint is not str and not abs(value) < 2**63:
-        raise UserError(f"{place} is a finite number of a sensible size, not {text!r}")
+        raise UserError(f"{place} must be a finite number between -2^63 and 2^63, not {text!r}")
     return value
 
 
@@ -73,17 +73,17 @@ def _name(hint: Any) -> str:
 
 
 def choices(options_class: type[Any]) -> dict[str, list[str]]:
-    """What the fields can be that have a choice of few words, by field name."""
+    """The allowed words of each ``Literal`` field, by field name."""
     found = {}
     for name, hint in get_type_hints(options_class).items():
-        for one in (hint, *get_args(hint)):
-            if get_origin(one) is Literal:
-                found[name] = [str(choice) for choice in get_args(one)]
+        for part in (hint, *get_args(hint)):
+            if get_origin(part) is Literal:
+                found[name] = [str(choice) for choice in get_args(part)]
     return found
 
 
 def to_json(options: Any) -> dict[str, Any]:
-    """All fields with their values, as they stand in a record."""
+    """All fields with their values, as a record holds them."""
     return dataclasses.asdict(options)
 
 

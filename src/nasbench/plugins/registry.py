@@ -1,11 +1,11 @@
 """Finds tasks, models, methods and searchers by name.
 
-The plugin rule: leaves import the engine, the engine finds the leaves. In-tree leaves are the modules of the packages
-below, an outsider's are entry points (groups ``nasbench.methods``, ``nasbench.searchers``, ``nasbench.tasks``) or a
-file named with ``--plugin``; all are held to the same contract.
+The plugin rule: leaves import the engine, and the engine finds the leaves by name. The suite's own leaves are the
+modules of the packages below. Other leaves are entry points (groups ``nasbench.methods``, ``nasbench.searchers``,
+``nasbench.tasks``) or files named with ``--plugin``. All follow the same contract.
 
-Every function here answers with a :class:`Catalogue`: names first, the things behind them only when asked for. An entry
-point is imported when its name is looked up and not before, so a broken package takes down nothing but itself.
+``tasks``, ``models``, ``methods`` and ``searchers`` return a :class:`Catalogue` of names. A catalogue imports an entry
+point only when its name is looked up, so a broken package does not affect the others.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 from nasbench.declarations.model import Model
+from nasbench.declarations.section import Section
 from nasbench.declarations.task import Task
 from nasbench.errors import NasbenchError, UnknownName, UserError
 from nasbench.networks.space import SPACES
@@ -38,30 +39,30 @@ _LEAVES = ("nasbench.methods", "nasbench.baselines")
 
 
 class PluginError(NasbenchError):
-    """A plugin that cannot be imported or does not define what it promises."""
+    """A plugin cannot be imported, or does not define what it advertises."""
 
 
 @dataclass(frozen=True)
 class _Source(Generic[T]):
-    """Where a name comes from, for messages, and how to get at the thing."""
+    """The place that defines a name, for messages, and a function that loads the object."""
 
     place: str
     load: Callable[[], T]
 
 
 class Catalogue(Mapping[str, T]):
-    """Things of one kind by name. A look-up imports what it has to and raises :class:`PluginError` if that fails."""
+    """Objects of one kind by name. A look-up imports the object and raises :class:`PluginError` if that fails."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._sources: dict[str, list[_Source[T]]] = {}
 
     def add(self, name: str, place: str, load: Callable[[], T]) -> None:
-        """Enter a name. Two things of one name are an error, but only for who asks for it."""
+        """Add a name. If two objects have the same name, only looking up that name is an error."""
         self._sources.setdefault(name, []).append(_Source(place, load))
 
     def place(self, name: str) -> str:
-        """Where that name comes from: a module, an entry point, a file."""
+        """The place that defines a name: a module, an entry point or a file."""
         return " and ".join(source.place for source in self._sources[name])
 
     def __getitem__(self, name: str) -> T:
@@ -84,7 +85,7 @@ class Catalogue(Mapping[str, T]):
 
 
 def tasks() -> Catalogue[Task]:
-    """All declared tasks by name, plugins' included."""
+    """All declared tasks by name, including those of plugins."""
     found = Catalogue[Task]("task")
     for task in suite_tasks():
         found.add(task.name, DECLARATIONS, partial(_same, task))
@@ -105,6 +106,12 @@ def paper_tasks() -> tuple[Task, ...]:
     return declared
 
 
+def sections() -> tuple[Section, ...]:
+    """The declared sections of the leaderboard, in the order in which the leaderboard shows them."""
+    declared: tuple[Section, ...] = importlib.import_module(DECLARATIONS).SECTIONS
+    return declared
+
+
 def models() -> Catalogue[Model]:
     """All declared models by name."""
     found = Catalogue[Model]("model")
@@ -114,35 +121,35 @@ def models() -> Catalogue[Model]:
 
 
 def methods(plugins: tuple[Path, ...] = ()) -> Catalogue[type[Method]]:
-    """All methods by name: in the tree, from entry points, and in the given plugin files."""
+    """All methods by name, from the suite, entry points and the given plugin files."""
     return _classes("method", Method, "nasbench.methods", plugins)  # type: ignore[type-abstract]
 
 
 def searchers(plugins: tuple[Path, ...] = ()) -> Catalogue[type[Searcher]]:
-    """All searchers by name, from the same three places."""
+    """All searchers by name, from the suite, entry points and the given plugin files."""
     return _classes("searcher", Searcher, "nasbench.searchers", plugins)  # type: ignore[type-abstract]
 
 
 def find(kind: str, name: str, known: Mapping[str, T]) -> T:
-    """The entry of that name, or an :class:`UnknownName` with the nearest one."""
+    """The object of that name. Raises :class:`UnknownName`, with the nearest known name, if there is none."""
     if name not in known:
         raise UnknownName(kind, name, known)
     return known[name]
 
 
 def ships(thing: type[object] | Task) -> bool:
-    """Whether a method, searcher or task is part of the suite; what is not can be run but not ranked."""
+    """Whether a method, searcher or task is part of the suite. Runs of others are not ranked."""
     if isinstance(thing, Task):
         return thing in suite_tasks()
     return thing.__module__.startswith("nasbench.")
 
 
 def load_file(path: Path) -> ModuleType:
-    """Import a plugin from a file, once: the same file again is the same module.
+    """Import a plugin from a file. A second call with the same file returns the same module.
 
     Raises:
-        UserError: if there is no such file.
-        PluginError: if importing it raises.
+        UserError: if there is no such file, or its name does not end in ``.py``.
+        PluginError: if importing the file raises.
     """
     if not path.is_file() or path.suffix != ".py":
         raise UserError(f"no plugin file {path}: a plugin is a Python file ending in .py")
@@ -157,14 +164,14 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a stranger's module can raise anything
+    except (Exception, SystemExit) as error:  # a plugin can raise anything
         del sys.modules[name]
         raise PluginError(f"plugin {path} cannot be imported: {error!r}") from error
     return module
 
 
 def defined_in(module: ModuleType, base: type[T]) -> list[type[T]]:
-    """The concrete subclasses of ``base`` that a module defines itself, without those named with an underscore."""
+    """The concrete, public subclasses of ``base`` that a module defines itself."""
     return [
         cls
         for name, cls in vars(module).items()
@@ -174,7 +181,7 @@ def defined_in(module: ModuleType, base: type[T]) -> list[type[T]]:
 
 
 def unfinished_in(module: ModuleType) -> list[str]:
-    """What the abstract methods and searchers that a module defines lack, a phrase each."""
+    """A phrase for each abstract method or searcher that a module defines, saying which function it lacks."""
     return [
         f"has a class {name} without {min(cls.__abstractmethods__)}()"
         for name, cls in vars(module).items()
@@ -205,25 +212,23 @@ def _add_classes(found: Catalogue[type[T]], module: ModuleType, base: type[T], p
 
 
 def checked_class(cls: type[T], place: str) -> type[T]:
-    """The class, once what it says about itself has been looked at; in-tree classes and strangers' alike.
+    """The class itself, after a check of its summary, spaces and options.
 
     Raises:
-        PluginError: if a part of the declaration is missing or of no use.
+        PluginError: if one of them is missing or invalid.
     """
     what = f"{place}: class {cls.__name__}"
     summary, spaces, options = (getattr(cls, name, None) for name in ("summary", "spaces", "Options"))
     if not isinstance(summary, str):
-        raise PluginError(f"{what} has no summary; say in a line what it does")
+        raise PluginError(f"{what} has no summary; describe it in one line")
     if not isinstance(spaces, tuple) or not spaces or not set(spaces) <= set(SPACES):
-        raise PluginError(f"{what} has spaces = {spaces!r}; it is a tuple of some of {', '.join(SPACES)}")
+        raise PluginError(f"{what} has spaces = {spaces!r}; give a tuple of some of {', '.join(SPACES)}")
     if not (inspect.isclass(options) and dataclasses.is_dataclass(options)):
-        raise PluginError(f"{what} has Options that are no dataclass")
+        raise PluginError(f"{what} has Options that are not a dataclass")
     try:
         json.dumps(dataclasses.asdict(options()), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise PluginError(
-            f"{what} has Options that a record cannot hold as JSON with their defaults: {error}"
-        ) from None
+        raise PluginError(f"{what} has Options whose defaults a record cannot hold as JSON: {error}") from None
     return cls
 
 
@@ -238,7 +243,7 @@ def _place(point: EntryPoint) -> str:
 def _load(point: EntryPoint) -> object:
     try:
         return point.load()
-    except (Exception, SystemExit) as error:  # a stranger's module can raise anything
+    except (Exception, SystemExit) as error:  # a plugin can raise anything
         raise PluginError(f"plugin {point.name!r} ({_place(point)}) cannot be imported: {error!r}") from error
 
 
@@ -249,7 +254,7 @@ def _load_class(point: EntryPoint, base: type[T], kind: str) -> type[T]:
     if getattr(cls, "name", None) != point.name:
         raise PluginError(
             f"plugin {point.name!r} ({_place(point)}) calls itself {getattr(cls, 'name', None)!r}; "
-            f"the entry point and the {kind} must have one name"
+            f"the entry point and the {kind} must have the same name"
         )
     return checked_class(cls, _place(point))
 
@@ -261,6 +266,6 @@ def _load_task(point: EntryPoint) -> Task:
     if declared.name != point.name:
         raise PluginError(
             f"plugin {point.name!r} ({_place(point)}) calls itself {declared.name!r}; "
-            "the entry point and the task must have one name"
+            "the entry point and the task must have the same name"
         )
     return declared
