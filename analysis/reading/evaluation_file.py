@@ -1,4 +1,8 @@
-"""``evaluations.jsonl`` as a table: parsed in one call, validated as columns."""
+"""``evaluations.jsonl`` as a table: parsed in one call, checked column by column.
+
+The bounds are those of :mod:`nasbench.records.schema`. Resuming checks them line by line with pydantic. The
+analysis needs columns. Collecting them from checked lines took nearly three times as long at 10^5 lines.
+"""
 
 from __future__ import annotations
 
@@ -34,31 +38,32 @@ COLUMNS = pa.schema(
         "reason": pa.string(),
     }
 )
-"""The fields of an evaluation that every table has, with their types. ``config`` and metrics follow as found."""
+"""The columns of every table with their types. ``config`` and the metrics of the record follow."""
 
 _REQUIRED = ("index", "params", "n_params", "elapsed_s", "status")
-_DEEPEST = 1000  # opened brackets in a line; an evaluation has about ten
-_NO_COLUMN = (pa.ArrowException, ValueError, TypeError, OverflowError)  # what values without a common type raise
-_LONGEST_TEXT = 24  # of one value of a configuration; the packed masks of LARGE have thousands of digits
+_DEEPEST = 1000  # opening brackets in a line; an evaluation has about ten
+_NO_COLUMN = (pa.ArrowException, ValueError, TypeError, OverflowError)  # raised for values without a common type
+_LONGEST_TEXT = 24  # characters of one value of a configuration; the packed masks of LARGE have thousands of digits
 
 
 def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[str]]:
-    """One record as a table, with what was found wrong in it but could be put right.
+    """The evaluations of a run as a table, and the oddities that were corrected.
 
-    A last line without its newline is dropped: a kill cut it off. In a finished run that is reported. An evaluation
-    whose error is not a number is turned into a failed one and reported. Evaluations after the end of the budget are
-    left out and reported: the harness records none.
+    A last line without a newline was cut off by a kill and is dropped. For a finished run that is an oddity. Three more
+    oddities are corrected: an evaluation whose error is not a number counts as failed, a test error that is not a
+    number is left out, and evaluations after the end of the budget are left out.
 
     Args:
-        path: need not exist: a run that has not evaluated anything has no such file.
-        record: of the run: whether it has ended, so that the record should be whole; its limits; the full network.
+        path: the file. A run without evaluations has none.
+        record: the run's record, for its status, its limits and the size of the full network.
 
     Returns:
-        A table with the columns :data:`COLUMNS`, ``config`` and metrics as ``metric.<name>``, ``test_metric.<name>``.
+        A table with the columns :data:`COLUMNS`, ``config``, and the metrics as ``metric.<name>`` and
+        ``test_metric.<name>``; and one text per oddity.
 
     Raises:
-        RecordError: for a line that is not an evaluation, indices that do not count 0, 1, 2, ..., or values that
-            no run can produce.
+        RecordError: for a line that is not an evaluation, indices that do not count 0, 1, 2, ..., or values that no run
+            can produce.
     """
     try:
         data = path.read_bytes() if path.exists() else b""
@@ -89,9 +94,9 @@ def empty_table() -> pa.Table:
 
 
 def _parsed(name: str, data: bytes) -> pa.Table:
-    """The lines as a table of all their fields."""
+    """All fields of all lines as a table."""
     try:
-        if not data.isascii():  # as nearly every record is, and that is known sooner
+        if not data.isascii():  # nearly every record is ASCII, and that check is fast
             data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -111,7 +116,7 @@ def _parsed(name: str, data: bytes) -> pa.Table:
 
 
 def _may_be_deep(data: bytes) -> bool:
-    """Whether a line may be nested so deep that Arrow's parser would overflow the stack, which ends the process."""
+    """Whether a line may be nested so deep that Arrow's parser would overflow the stack and end the process."""
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
     starts = np.append(0, ends[:-1] + 1)
     long = ends - starts > _DEEPEST
@@ -122,7 +127,7 @@ def _may_be_deep(data: bytes) -> bool:
 
 
 def _parse_lines(name: str, data: bytes) -> pa.Table:
-    """The slow way, line by line: names the bad line, or reads what only Python's parser takes (NaN)."""
+    """The lines parsed one by one. Slow, but it names a bad line and reads NaN, which Arrow's parser rejects."""
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(data.decode().split("\n")[:-1], start=1):
         try:
@@ -139,17 +144,17 @@ def _parse_lines(name: str, data: bytes) -> pa.Table:
         try:
             columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
         except _NO_COLUMN as error:
-            raise RecordError(f"{name}: column {field.name!r} holds something else than {field.type}") from error
+            raise RecordError(f"{name}: column {field.name!r} holds other values than {field.type}") from error
     for nested in ("config", "metrics", "test_metrics"):
         try:
             columns[nested] = pa.array([row.get(nested) for row in rows])
         except _NO_COLUMN as error:
-            raise RecordError(f"{name}: column {nested!r} has no type that all its values have") from error
+            raise RecordError(f"{name}: column {nested!r} holds values without a common type") from error
     return pa.table(columns)
 
 
 def _fields(name: str, table: pa.Table, column: str) -> list[tuple[str, Any]]:
-    """Names and columns of a nested field; none where it is missing or null throughout."""
+    """Names and columns of a nested field. Empty if the field is missing or null in every line."""
     if column not in table.column_names or pa.types.is_null(table[column].type):
         return []
     kind = table[column].type
@@ -159,11 +164,11 @@ def _fields(name: str, table: pa.Table, column: str) -> list[tuple[str, Any]]:
 
 
 def _config_text(name: str, table: pa.Table) -> Any:
-    """Configurations as text to show, ``heads=3, units=100, layers=2``; long values cut."""
+    """Configurations as text for readers, ``heads=3, units=100, layers=2``. Long values are cut."""
     parts: list[Any] = []
     for key, values in _fields(name, table, "config"):
         if pa.types.is_nested(values.type):
-            # Arrow reads text that looks like a date as one, for which JSON has no form of its own.
+            # Arrow reads text that looks like a date as a date, for which JSON has no form.
             texts = pa.array([json.dumps(value, default=str) for value in values.to_pylist()], pa.string())
         else:
             texts = values.cast(pa.string())
@@ -178,12 +183,12 @@ def _config_text(name: str, table: pa.Table) -> Any:
 
 
 def _numbers(table: pa.Table, name: str) -> FloatArray:
-    """A column as a writable array, null as NaN."""
+    """A column as a writable array with NaN for null."""
     return np.array(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[str]) -> pa.Table:
-    """The table with non-finite errors turned into failures; raises for everything that cannot be."""
+    """The table with non-finite errors turned into failures. Raises :class:`RecordError` for impossible values."""
 
     def refuse(wrong: BoolArray, message: Callable[[int], str]) -> None:
         if wrong.any():
@@ -198,15 +203,18 @@ def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[st
     params, elapsed_s = _numbers(table, "params"), _numbers(table, "elapsed_s")
     refuse(index != np.arange(len(index)), lambda i: f"index {index[i]} where {i} is due")
     refuse((status != "ok") & (status != "failed"), lambda i: f"status {status[i]!r} is neither 'ok' nor 'failed'")
-    # Not (in range) instead of (out of range): a NaN is in no range.
+    # Negate "in range" instead of testing "out of range", because a NaN is in no range.
     is_fraction = (params > 0) & (params <= 1 + ROUNDING)
-    refuse(~is_fraction, lambda i: f"params = {params[i]} is no fraction of the full network")
+    refuse(~is_fraction, lambda i: f"params = {params[i]} is not a fraction of the full network")
     n_params, wanted = table["n_params"].to_numpy(), params * n_params_full
     refuse(
         np.abs(n_params - wanted) > 1,
         lambda i: f"n_params = {n_params[i]}, but params = {params[i]} of {n_params_full} are {wanted[i]:.0f}",
     )
-    refuse(~((elapsed_s >= 0) & np.isfinite(elapsed_s)), lambda i: f"elapsed_s = {elapsed_s[i]} is no time")
+    refuse(
+        ~((elapsed_s >= 0) & np.isfinite(elapsed_s)),
+        lambda i: f"elapsed_s = {elapsed_s[i]} is not a number of seconds, 0 or more",
+    )
     refuse(np.diff(elapsed_s, prepend=0.0) < 0, lambda i: f"elapsed_s goes back to {elapsed_s[i]}")
     error, test_error = _numbers(table, "error"), _numbers(table, "test_error")
     for what, values in (("error", error), ("test_error", test_error)):
@@ -215,15 +223,15 @@ def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[st
             impossible,
             lambda i, what=what, values=values: f"{what} = {values[i]} is not between 0 and {MAX_ERROR}",  # type: ignore[misc]
         )
-    nameless = (status == "ok") & ~np.isfinite(error)
-    if nameless.any():
-        i = int(np.argmax(nameless))
+    without_error = (status == "ok") & ~np.isfinite(error)
+    if without_error.any():
+        i = int(np.argmax(without_error))
         what = "missing" if table["error"].is_null()[i].as_py() else str(error[i])
-        more = f" (and {nameless.sum() - 1} more)" if nameless.sum() > 1 else ""
+        more = f" (and {without_error.sum() - 1} more)" if without_error.sum() > 1 else ""
         oddities.append(f"{name}, line {i + 1}{more}: the error is {what}; counted as a failed evaluation")
-    status[nameless] = "failed"
+    status[without_error] = "failed"
     error[status == "failed"] = np.nan
-    # A null is how a record says that there is none; a NaN or infinity is a defect.
+    # A null means that there is no test error. A NaN or infinity is a defect.
     odd = ~table["test_error"].is_null().to_numpy() & ~np.isfinite(test_error)
     if odd.any():
         i = int(np.argmax(odd))
@@ -236,7 +244,7 @@ def _validated(name: str, table: pa.Table, n_params_full: int, oddities: list[st
 
 
 def _within_limits(name: str, table: pa.Table, identity: Identity, oddities: list[str]) -> pa.Table:
-    """The evaluations up to the end of the budget, by time and by number."""
+    """The evaluations within the budget, by time and by number."""
     elapsed_s = _numbers(table, "elapsed_s")
     n = len(table)
     if identity.max_evaluations is not None and n > identity.max_evaluations:

@@ -1,4 +1,4 @@
-"""Whatever stands in one field of a record: the record is read or named, and all others are reported."""
+"""Any value in any field of a record: the record is read or reported as damaged, and all others are read."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ FIELDS = {
 
 
 def spoil(path: Path, place: str, name: str, value: object) -> None:
-    """Put a value into a field of a run's identity or of the run, or of all its evaluations."""
+    """Put a value into a field of a run's identity, of the run, or of all its evaluations."""
     if place == "evaluation":
         file = path / RunFolder.EVALUATIONS
         lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -33,7 +33,7 @@ def spoil(path: Path, place: str, name: str, value: object) -> None:
 
 
 def write_odd(folder: Path, place: str, names: list[str]) -> tuple[set[str], set[str]]:
-    """Two sound runs, and for each field and odd value a run that has it there; their names."""
+    """Write two sound runs, and one run for each field and odd value. Returns the names of both groups."""
     cases = [(name, value) for name in names for value in ODD]
     plan = Plan([Entry("ws-nas", "ehvi")], tasks=["rte"], seeds=range(len(cases) + 2), n_evaluations=4)
     paths = write_results(folder, plan)
@@ -44,7 +44,7 @@ def write_odd(folder: Path, place: str, names: list[str]) -> tuple[set[str], set
 
 
 @pytest.mark.parametrize(("place", "name"), [(place, name) for place, names in FIELDS.items() for name in names])
-def test_an_odd_value_costs_no_more_than_its_run(tmp_path: Path, place: str, name: str) -> None:
+def test_odd_value_affects_only_its_own_run(tmp_path: Path, place: str, name: str) -> None:
     sound, odd = write_odd(tmp_path, place, [name])
     results = read_results(tmp_path)
     read = set(results.runs["run"])
@@ -55,7 +55,7 @@ def test_an_odd_value_costs_no_more_than_its_run(tmp_path: Path, place: str, nam
 
 
 @pytest.mark.parametrize("place", FIELDS)
-def test_odd_values_that_are_let_through_do_not_stop_the_analysis(tmp_path: Path, place: str) -> None:
+def test_odd_values_do_not_stop_the_analysis(tmp_path: Path, place: str) -> None:
     sound, _ = write_odd(tmp_path, place, FIELDS[place])
     results = read_results(tmp_path)
     assert sound < set(results.runs["run"])

@@ -87,7 +87,7 @@ WHOLE_RUN_LOST: dict[str, tuple[Damage, str]] = {
     "metrics of dates": (lambda p: edit_lines(p, metrics={"f1": "2024-09-01"}), "'f1' of 'metrics' holds"),
     "nested metrics": (lambda p: edit_lines(p, test_metrics={"f1": {"a": 1}}), "'f1' of 'test_metrics' holds struct"),
     "no metrics": (lambda p: edit_lines(p, metrics="high"), "column 'metrics' holds string instead of objects"),
-    "metrics of many types": (lambda p: edit_line(p, 2, metrics=[1]), "column 'metrics' has no type"),
+    "metrics of many types": (lambda p: edit_line(p, 2, metrics=[1]), "column 'metrics' holds values without a"),
     # A parser that recurses into this line would crash the process.
     "deep line": (lambda p: put_bytes(p, b'"config": ', b'"config": ' + b"[" * 99_999), "line 1: not an evaluation"),
 }
