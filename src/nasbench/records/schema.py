@@ -81,8 +81,8 @@ def parse(cls: type[T], text: bytes, place: str) -> T:
         place: file, and line where there are several, for the messages.
 
     Raises:
-        RecordError: one line that names the place, the field and the value, for a text that is no JSON, a newer schema,
-            a missing or unknown field, or a value outside its bounds.
+        RecordError: the text is not JSON, its schema is newer, a field is missing or unknown, or a value does not fit
+            its field. The message is one line that names the place, the field and the value.
     """
     from pydantic import ValidationError
 
@@ -101,7 +101,7 @@ def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
 
 
 def _mistake(cls: type[Any], text: bytes, error: ValidationError) -> str:
-    """What the first mistake is."""
+    """The first mistake in words."""
     first = error.errors(include_url=False)[0]
     kind, path = first["type"], first["loc"]
     if kind == "json_invalid":
@@ -126,7 +126,7 @@ def _mistake(cls: type[Any], text: bytes, error: ValidationError) -> str:
     if kind == "missing":
         return f"no {field!r}"
     if hint is None:
-        return f"unknown field {field!r}; upgrade nasbench if a newer version wrote it"
+        return f"unknown field {reprlib.repr(field)}; upgrade nasbench if a newer version wrote it"
     return f"{field} = {reprlib.repr(data)} is not {_wanted(hint)}"
 
 
