@@ -1,7 +1,7 @@
-"""Carries out runs that kill themselves at a given moment, each in a forked process, and says how they ended.
+"""Carries out runs that kill themselves at a given moment, each in a forked process, and reports how they ended.
 
-A program of its own: a process that has trained cannot fork another that trains, and to start Python afresh for each
-kill would take longer than the runs. Reads one JSON object a line, answers with one.
+It is a program of its own because a process that has trained cannot fork another one that trains. Starting Python for
+each run would take longer than the runs. It reads one JSON object per line and answers each with one line.
 """
 
 import json
@@ -16,8 +16,7 @@ from nasbench.methods.s_nas import StandardNAS
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.records.record import RunFolder
-from nasbench.runs import runner
-from nasbench.runs import session as charged_training
+from nasbench.runs import runner, session
 from nasbench.runs.observer import Observer
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import MethodSubject
@@ -32,9 +31,9 @@ METHODS = {method.name: method for method in OPTIONS}
 
 
 class Moments(Observer):
-    """Counts what happens in a run and kills the process at one of the moments.
+    """Counts the moments of a run and kills the process at one of them.
 
-    Moments are: a step of training, a file written, before and after it takes its place, half a line and a whole one.
+    Moments are: a training step; a flush to disk; before and after a file is replaced; half a line and a whole line.
     """
 
     def __init__(self, kill_at):
@@ -42,7 +41,7 @@ class Moments(Observer):
         self._replace = Path.replace
 
     def install(self):
-        # A kill, unlike a power failure, leaves what was written whether it has reached the disk or not.
+        # After a kill, unlike a power failure, written data survive without a flush to disk.
         os.fsync = lambda _: self.count("fsync")
 
         def replace(path, target):
@@ -76,8 +75,8 @@ class Moments(Observer):
 
 def _carry_out(order):
     torch.set_num_threads(1)
-    # Checkpoints after every other step: the clock of these runs is the real one.
-    charged_training.CHECKPOINT_INTERVAL_S = 0.0 if order["checkpoints"] else 60.0
+    # With an interval of 0, a checkpoint follows every step.
+    session.CHECKPOINT_INTERVAL_S = 0.0 if order["checkpoints"] else 60.0
     method, folder = METHODS[order["method"]], Path(order["results"])
     moments = Moments(order.get("kill_at"))
     moments.install()
@@ -92,7 +91,7 @@ def _forked(order):
     if process == 0:
         try:
             answer = {"moments": _carry_out(order)}
-        except Exception as error:  # noqa: BLE001 - whatever it is, the test is told
+        except Exception as error:  # noqa: BLE001 - the test reports any error
             answer = {"error": f"{type(error).__name__}: {error}"}
         with os.fdopen(send, "w") as pipe:
             json.dump(answer, pipe)
@@ -105,7 +104,7 @@ def _forked(order):
 
 
 def _warm_up():
-    """Import what runs import late, once instead of in every process. Nothing is differentiated here."""
+    """Import once what every run imports late. No gradient is computed here, so that this process can fork."""
     load_pretrained(TINY_BERT, TINY_PAIR, 0)
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.zeros(1)

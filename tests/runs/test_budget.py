@@ -1,4 +1,4 @@
-"""Who pays for which second, on a clock that only the test advances."""
+"""Which seconds are charged to which phase, on a clock that only the test advances."""
 
 import math
 
@@ -41,13 +41,13 @@ def test_time_is_charged_to_the_innermost_phase(clock):
     assert budget.elapsed_s == sum(budget.charged_s.values()) == 15
 
 
-def test_what_the_harness_does_costs_nothing(clock):
+def test_uncharged_work_costs_nothing(clock):
     budget = Budget(100, clock=clock)
     with budget.running(), budget.charged("search"):
         clock.advance(1)
         with budget.uncharged("test"):
             clock.advance(50)
-            # Inside, nothing can start the clock.
+            # No phase inside can start the clock.
             with budget.charged("validation"):
                 clock.advance(60)
         clock.advance(2)
@@ -55,7 +55,7 @@ def test_what_the_harness_does_costs_nothing(clock):
     assert budget.uncharged_s["test"] + budget.uncharged_s.get("validation", 0) == 110
 
 
-def test_phases_end_where_an_error_leaves_them(clock):
+def test_phase_ends_with_an_error(clock):
     budget = Budget(100, clock=clock)
 
     def fail():
@@ -70,7 +70,7 @@ def test_phases_end_where_an_error_leaves_them(clock):
     assert budget.phase_name == "loading"
 
 
-def test_it_is_spent_exactly_at_its_end(clock):
+def test_budget_is_spent_exactly_at_its_end(clock):
     budget = Budget(10, clock=clock)
     with budget.running():
         clock.advance(9.999)
@@ -80,14 +80,14 @@ def test_it_is_spent_exactly_at_its_end(clock):
             budget.check()
 
 
-def test_an_unlimited_budget_is_never_spent(clock):
+def test_unlimited_budget_is_never_spent(clock):
     budget = Budget(math.inf, clock=clock)
     with budget.running():
         clock.advance(1e12)
         budget.check()
 
 
-def test_it_goes_on_where_an_earlier_attempt_stopped(clock):
+def test_budget_continues_from_an_earlier_attempt(clock):
     earlier = {"training": 30.0, "search": 5.0, "validation": 0.0, "idle": 0.0}
     budget = Budget(40, earlier, {"test": 2.0}, clock=clock)
     assert budget.elapsed_s == 35
@@ -102,7 +102,7 @@ def test_it_goes_on_where_an_earlier_attempt_stopped(clock):
     assert earlier["idle"] == 0.0
 
 
-def test_repeating_is_free(clock):
+def test_suspended_clock_charges_nothing(clock):
     budget = Budget(40, {"training": 39.0}, clock=clock)
     budget.suspend()
     with budget.running(), budget.charged("training"):
@@ -120,7 +120,7 @@ def test_repeating_is_free(clock):
     assert budget.uncharged_s["repeating"] == 1010
 
 
-def test_a_spent_budget_does_not_end_what_is_repeated(clock):
+def test_spent_budget_does_not_end_a_suspended_clock(clock):
     budget = Budget(40, {"training": 40.0}, clock=clock)
     budget.suspend()
     with budget.running():
@@ -130,7 +130,7 @@ def test_a_spent_budget_does_not_end_what_is_repeated(clock):
             budget.check()
 
 
-def test_queued_work_is_waited_for_where_a_phase_begins_and_ends(clock):
+def test_phase_waits_for_queued_work_at_its_start_and_end(clock):
     queue = []
 
     def synchronise():
@@ -149,7 +149,7 @@ def test_queued_work_is_waited_for_where_a_phase_begins_and_ends(clock):
     assert budget.charged_s == {"training": 4, "validation": 0, "search": 0, "idle": 10}
 
 
-def test_no_time_hides_in_a_phase_that_records_do_not_have(clock):
+def test_unknown_phase_is_rejected(clock):
     budget = Budget(100, clock=clock)
     expected = "phase is one of training, validation, search, idle, not 'thinking'"
     with budget.running(), pytest.raises(ValueError, match=expected), budget.charged("thinking"):

@@ -1,4 +1,4 @@
-"""An exported network is the one that was measured: transformers alone recomputes the recorded error with it."""
+"""An exported network is the measured network: transformers alone computes the recorded error with it."""
 
 import dataclasses
 import json
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from support.runs import QUICK
 
 import nasbench
 from nasbench.data.batching import collate
@@ -25,9 +26,6 @@ from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 from nasbench.training import metrics
-from nasbench.training.configuration import SuperNetworkOptions
-
-QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)
 
 
 def _run(folder, method=WeightSharingNAS, **subject):
@@ -41,7 +39,7 @@ def _run(folder, method=WeightSharingNAS, **subject):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run; tests work on copies of it."""
+    """A finished run. Tests work on copies of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NASBENCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         return _run(tmp_path_factory.mktemp("finished"))
@@ -53,7 +51,7 @@ def run(finished, tmp_path):
 
 
 def _validation_error(model, task, tokenizer):
-    """With the stock module's own forward pass, one example at a time."""
+    """The validation error from the stock module's own forward pass, one example at a time."""
     data = load_task_data(task, tokenizer, seed=3)
     logits = []
     for i in range(len(data.validation)):
@@ -69,8 +67,8 @@ def _validation_error(model, task, tokenizer):
 
 @pytest.mark.parametrize("task", [TINY_PAIR, TINY_REGRESSION, TINY_CHOICE], ids=lambda task: task.name)
 @pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA], ids=lambda model: model.name)
-def test_a_loaded_network_has_the_recorded_error_and_size(tmp_path, task, model):
-    # Shared weights that are cut on the way out, and weights of networks that were trained alone.
+def test_loaded_network_has_the_recorded_error_and_size(tmp_path, task, model):
+    # Shared weights are cut on export. Networks that were trained alone have pruned weights.
     for method in (WeightSharingNAS, StandardNAS) if model is TINY_BERT else (WeightSharingNAS,):
         folder = _run(tmp_path / method.name, method, task=task, model=model)
         evaluations = [e for e in RunFolder(folder).read_evaluations() if e.weights is not None]
@@ -90,7 +88,7 @@ def test_a_loaded_network_has_the_recorded_error_and_size(tmp_path, task, model)
             assert _validation_error(loaded, task, tokenizer) == pytest.approx(member.error, abs=1e-5)
 
 
-def test_the_folder_says_what_it_holds(run, tmp_path):
+def test_exported_folder_describes_its_network(run, tmp_path):
     evaluation = export(run, tmp_path / "out", 0.9)
     description = json.loads((tmp_path / "out" / "nasbench.json").read_text())
     record = RunFolder(run).read_run()
@@ -105,7 +103,7 @@ def test_the_folder_says_what_it_holds(run, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"model.safetensors", "tokenizer.json"}
 
 
-def test_the_best_that_is_small_enough_is_chosen(run):
+def test_choose_returns_the_best_front_member_that_is_small_enough(run):
     evaluations = RunFolder(run).read_evaluations()
     front = [e for e in evaluations if not any(
         o.error <= e.error and o.params <= e.params and (o.error, o.params) != (e.error, e.params) for o in evaluations
@@ -120,19 +118,19 @@ def test_the_best_that_is_small_enough_is_chosen(run):
         choose(failed, 1.0, run)
 
 
-def test_nothing_that_small(run, tmp_path):
+def test_export_rejects_size_below_the_smallest_network(run, tmp_path):
     smallest = min(e.params for e in RunFolder(run).read_evaluations())
     with pytest.raises(UserError, match=rf"at most 0\.001 of the parameters; the smallest has {smallest:.4f}$"):
         export(run, tmp_path / "out", 0.001)
     assert not (tmp_path / "out").exists()
 
 
-def test_no_such_run(tmp_path):
+def test_export_rejects_folder_without_run(tmp_path):
     with pytest.raises(UserError, match=rf"no run in {tmp_path}/none: it has no run\.json"):
         export(tmp_path / "none", tmp_path / "out", 1.0)
 
 
-def test_what_exists_is_not_overwritten(run, tmp_path):
+def test_export_overwrites_no_existing_file(run, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     export(run, out, 1.0)
@@ -146,7 +144,7 @@ def test_what_exists_is_not_overwritten(run, tmp_path):
         export(run, file, 1.0)
 
 
-def test_weights_that_were_removed(run, tmp_path):
+def test_export_rejects_run_without_weights(run, tmp_path):
     shutil.rmtree(run / "weights")
     with pytest.raises(UserError, match=r"are not in .*weights: they were removed, or the run was made on another"):
         export(run, tmp_path / "out", 1.0)
@@ -189,12 +187,12 @@ def _cut_config(run):
         (_damage_weights, "super-network.safetensors is damaged"),
         (_swap_weights, "super-network.safetensors is damaged"),
         (_drop_config, "config.json is missing or damaged"),
-        (_other_config, "configuration and masks are of different networks"),
+        (_other_config, "holds weights of another network"),
         (_other_key, "configuration and key of evaluation .* do not agree"),
         (_cut_config, "has no valid configuration"),
     ],
 )
-def test_a_damaged_run_is_one_line(run, tmp_path, damage, message):
+def test_export_rejects_damaged_run_with_one_line(run, tmp_path, damage, message):
     damage(run)
     with pytest.raises(UserError, match=message) as caught:
         export(run, tmp_path / "out", 1.0)
@@ -233,7 +231,7 @@ def _fewer_masks(out):
         (_replaced("model.safetensors", "not weights"), "model.safetensors is damaged"),
     ],
 )
-def test_loading_what_is_damaged_is_one_line(run, tmp_path, damage, message):
+def test_load_rejects_damaged_folder_with_one_line(run, tmp_path, damage, message):
     out = tmp_path / "out"
     export(run, out, 0.99)
     damage(out)
@@ -242,8 +240,8 @@ def test_loading_what_is_damaged_is_one_line(run, tmp_path, damage, message):
     assert "\n" not in str(caught.value)
 
 
-def test_masks_of_another_network_do_not_fit_its_weights(run, tmp_path):
-    # The smallest and, on the front the one with the best error, the largest.
+def test_load_rejects_masks_of_another_network(run, tmp_path):
+    # The smallest network, and the largest on the front, which has the best error.
     small = export(run, tmp_path / "small", min(e.params for e in RunFolder(run).read_evaluations()))
     large = export(run, tmp_path / "large", 1.0)
     assert small.n_params < large.n_params
@@ -252,7 +250,7 @@ def test_masks_of_another_network_do_not_fit_its_weights(run, tmp_path):
         nasbench.load(str(tmp_path / "small"))
 
 
-def test_an_unfinished_run_can_be_exported(run, tmp_path):
+def test_unfinished_run_can_be_exported(run, tmp_path):
     record = RunFolder(run).read_run()
     record.status = "running"
     RunFolder(run).write_run(record)
@@ -261,7 +259,7 @@ def test_an_unfinished_run_can_be_exported(run, tmp_path):
     assert export(run, tmp_path / "out", 1.0).error is not None
 
 
-def test_loading_leaves_random_numbers_alone(run, tmp_path):
+def test_load_keeps_the_random_state(run, tmp_path):
     export(run, tmp_path / "out", 1.0)
     before = torch.get_rng_state()
     nasbench.load(tmp_path / "out")

@@ -1,10 +1,11 @@
-"""However a method or searcher goes wrong, its run ends with the reason in the record and keeps what was reported."""
+"""Failures of methods and searchers: the record says the reason and keeps all evaluations."""
 
 import os
 import re
 
 import pytest
 import torch
+from support.runs import CONFIGS, QUICK, folder_of
 
 from nasbench.errors import NasbenchError, UserError
 from nasbench.methods.ws_nas import WeightSharingNAS
@@ -12,23 +13,10 @@ from nasbench.plugins.method import Method
 from nasbench.records.record import RunFolder
 from nasbench.search.searcher import Searcher
 from nasbench.testing.subject import MethodSubject
-from nasbench.training.configuration import SuperNetworkOptions
-
-QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)
-CONFIGS = ([4, 48, 3], [0, 0, 0], [2, 24, 1], [3, 10, 2], [1, 40, 3])
-
-
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
-def _folder(results):
-    return next(results.rglob("run.json")).parent
 
 
 class Fails(Method):
-    """Raises after two evaluations, until it is repaired."""
+    """Raises after two evaluations unless it is repaired."""
 
     name, summary = "fails", "for tests"
     repaired = False
@@ -41,14 +29,14 @@ class Fails(Method):
             problem.evaluate(network, config)
 
 
-def test_a_method_that_raises_keeps_what_it_reported(results, tmp_path, monkeypatch):
+def test_method_that_raises_keeps_its_evaluations(results, tmp_path, monkeypatch):
     subject = MethodSubject(Fails, tmp_path, n_evaluations=9)
     outcome = subject.run(results)
     assert outcome.record.status == "failed"
     assert outcome.record.reason.startswith("ZeroDivisionError in test_failing_runs.py:")
     assert "division by zero" in outcome.record.reason
     assert [e.index for e in outcome.evaluations] == [0, 1]
-    # Repaired, the same run goes on.
+    # With a repaired method, the same run resumes.
     monkeypatch.setattr(Fails, "repaired", True)
     again = subject.run(results)
     assert (again.record.status, again.record.reason) == ("complete", None)
@@ -63,14 +51,14 @@ class Nothing(Method):
         """Reports nothing."""
 
 
-def test_a_run_without_evaluations_has_failed(results, tmp_path):
+def test_run_without_evaluations_fails(results, tmp_path):
     outcome = MethodSubject(Nothing, tmp_path).run(results)
     assert outcome.record.status == "failed"
     assert outcome.record.reason.startswith("the method ended, or its budget did, before anything was evaluated")
 
 
 class Stubborn(Searcher):
-    name, summary = "stubborn", "proposes what is not in the space"
+    name, summary = "stubborn", "proposes configurations outside the space"
 
     def ask(self):
         return self.space.upper + 1
@@ -79,7 +67,7 @@ class Stubborn(Searcher):
         pass
 
 
-def test_a_searcher_outside_the_space_fails_the_run(results, tmp_path):
+def test_searcher_that_proposes_outside_the_space_fails_the_run(results, tmp_path):
     outcome = MethodSubject(WeightSharingNAS, tmp_path, QUICK, Stubborn, n_evaluations=9).run(results)
     assert outcome.record.status == "failed"
     assert "searcher 'stubborn' proposed" in outcome.record.reason
@@ -108,7 +96,7 @@ class NeverMade(Method):
         raise OSError("no method today")
 
     def run(self, problem):
-        """Nobody calls it."""
+        """Is never called."""
 
 
 class Refuses(Method):
@@ -160,14 +148,14 @@ class BreaksItsNetwork(Method):
         (BreaksItsNetwork, None, "^all 2 evaluations failed; the first: ", 2),
     ],
 )
-def test_however_a_plugin_goes_wrong_its_record_says_so(results, tmp_path, method, searcher, reason, n_evaluations):
+def test_record_says_why_a_plugin_failed(results, tmp_path, method, searcher, reason, n_evaluations):
     outcome = MethodSubject(method, tmp_path, searcher=searcher, n_evaluations=3).run(results)
-    assert outcome.record.status == RunFolder(_folder(results)).read_run().status == "failed"
+    assert outcome.record.status == RunFolder(folder_of(results)).read_run().status == "failed"
     assert re.search(reason, outcome.record.reason)
     assert len(outcome.evaluations) == n_evaluations
 
 
-def test_a_full_disk_is_not_the_methods_failure(results, tmp_path, monkeypatch):
+def test_full_disk_leaves_the_run_resumable(results, tmp_path, monkeypatch):
     monkeypatch.setattr(Fails, "repaired", True)
     subject = MethodSubject(Fails, tmp_path, n_evaluations=9)
     fsync, n_calls = os.fsync, 0
@@ -182,7 +170,7 @@ def test_a_full_disk_is_not_the_methods_failure(results, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full_after_some)
     with pytest.raises(NasbenchError, match=r"^cannot write .*: No space left on device$"):
         subject.run(results)
-    assert [path for path in _folder(results).rglob(".*") if path.name != ".lock"] == []
+    assert [path for path in folder_of(results).rglob(".*") if path.name != ".lock"] == []
     monkeypatch.setattr(os, "fsync", fsync)
-    assert RunFolder(_folder(results)).read_run().status == "running"
+    assert RunFolder(folder_of(results)).read_run().status == "running"
     assert subject.run(results).record.status == "complete"

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment and the same run again: nothing lost, nothing doubled, and the clock never goes back."""
+"""Runs that SIGKILL ends at any moment: resumed, they lose and repeat no evaluation, and the clock never goes back."""
 
 import json
 import os
@@ -16,7 +16,7 @@ TIMES = ("elapsed_s", "charged_s", "latency_ms")
 
 
 class Server:
-    """Runs in processes that can be killed, see ``kill_server.py``."""
+    """Carries out runs in processes that can be killed, see ``kill_server.py``."""
 
     def __init__(self, cache):
         self._process = subprocess.Popen(
@@ -47,7 +47,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def usual(server, tmp_path_factory):
-    """The undisturbed run of each method: its folder and its moments."""
+    """The folder and the moments of an undisturbed run of each method."""
 
     def carry_out(method):
         results = tmp_path_factory.mktemp(method)
@@ -55,7 +55,7 @@ def usual(server, tmp_path_factory):
         assert "error" not in answer
         return _folder(results), answer["moments"]
 
-    server.run("ws-nas", tmp_path_factory.mktemp("first"))  # fills the cache of tokens, which is a moment too
+    server.run("ws-nas", tmp_path_factory.mktemp("first"))  # fills the cache of tokens, which would be a moment, too
     return {method: carry_out(method) for method in ("ws-nas", "s-nas")}
 
 
@@ -64,7 +64,7 @@ def _folder(results):
 
 
 def _records(folder):
-    """Evaluations without their times."""
+    """The evaluations without their times."""
     lines = [json.loads(line) for line in (folder / RunFolder.EVALUATIONS).read_text().splitlines()]
     return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
 
@@ -88,7 +88,7 @@ def _assert_as_usual(folder, usual):
 
 
 def _elapsed(folder):
-    """As much of the budget as an interrupted run has written down."""
+    """The seconds that an interrupted run has recorded as spent."""
     evaluations = RunFolder(folder).read_evaluations()
     spent = [evaluations[-1].elapsed_s] if evaluations else [0.0]
     checkpoint = folder / "checkpoints" / "training.pt"
@@ -98,9 +98,9 @@ def _elapsed(folder):
 
 
 def _moments(names, n, seed):
-    """Positions, counted from 1, of n moments: one of each kind first, then whatever comes."""
+    """Positions of n moments, counted from 1: one of each kind first, then random ones."""
     rng = np.random.default_rng(seed)
-    names = names[: -names[::-1].index("before replace")]  # behind it, the run is complete
+    names = names[: -names[::-1].index("before replace")]  # the run is complete after the last replacement
     kinds = ["step" if name.startswith("step") else name for name in names]
     order = rng.permutation(len(names))
     first = {kinds[i]: i for i in order}
@@ -109,7 +109,7 @@ def _moments(names, n, seed):
 
 
 @pytest.mark.parametrize("method", ["ws-nas", "s-nas"])
-def test_killed_anywhere_and_resumed_it_is_the_undisturbed_run(server, usual, tmp_path, method):
+def test_run_killed_anywhere_and_resumed_equals_the_undisturbed_run(server, usual, tmp_path, method):
     expected, names = usual[method]
     for kill_at in _moments(names, 6, seed=len(method)):
         results = tmp_path / str(kill_at)
@@ -133,11 +133,11 @@ def _records_prefix(folder, n):
     return [{key: value for key, value in json.loads(line).items() if key not in TIMES} for line in lines]
 
 
-def test_killed_again_and_again_it_still_gets_there(server, usual, tmp_path):
+def test_run_killed_repeatedly_completes(server, usual, tmp_path):
     expected, names = usual["s-nas"]
     elapsed, n_kills, answer = 0.0, 0, {"killed": True}
     while answer["killed"]:
-        # What is repeated has fewer moments than what is new, so every attempt gets further.
+        # Repeated work has fewer moments than new work, so every attempt gets further.
         answer = server.run("s-nas", tmp_path, len(names) // 3)
         assert "error" not in answer
         n_kills += answer["killed"]
@@ -147,7 +147,7 @@ def test_killed_again_and_again_it_still_gets_there(server, usual, tmp_path):
     _assert_as_usual(_folder(tmp_path), expected)
 
 
-def test_killed_between_checkpoints_the_training_is_repeated(server, usual, tmp_path):
+def test_training_killed_between_checkpoints_is_repeated(server, usual, tmp_path):
     expected, _ = usual["ws-nas"]
     assert server.run("ws-nas", tmp_path, 9, checkpoints=False)["killed"]
     assert not (_folder(tmp_path) / "checkpoints").exists()

@@ -1,29 +1,28 @@
-"""Trainings on the clock, and super-networks that the runs of an experiment train once."""
+"""Trainings inside a run, and super-networks that the runs of an experiment share."""
 
 import dataclasses
 
 import pytest
+from support.runs import QUICK
 
 from nasbench.errors import UserError
 from nasbench.methods.local_search import LocalSearch
 from nasbench.methods.random_search import RandomSearch
 from nasbench.methods.ws_nas import WeightSharingNAS
-from nasbench.runs import session as charged_training
+from nasbench.runs import session
 from nasbench.testing.subject import Killed, KillingObserver, MethodSubject, SteppingClock
-from nasbench.training.configuration import SuperNetworkOptions
 from nasbench.training.trainer import Trainer
 
-QUICK = SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)
 SHARED = {"shares_super_networks": True}
 
 
 def test_checkpoint_interval_is_a_minute():
-    assert charged_training.CHECKPOINT_INTERVAL_S == 60.0
+    assert session.CHECKPOINT_INTERVAL_S == 60.0
 
 
 @pytest.fixture
 def steps(monkeypatch):
-    """Grows by one element for every optimizer step that is made."""
+    """A list that grows by one element at every optimizer step."""
     made, step = [], Trainer._make_step
 
     def noting(self):
@@ -42,7 +41,7 @@ def _super_networks(results):
     return sorted(results.rglob("super-networks/*.safetensors"))
 
 
-def test_a_shared_super_network_is_trained_once_and_charged_to_each(tmp_path, steps):
+def test_shared_super_network_is_trained_once_and_charged_to_each_run(tmp_path, steps):
     shared = tmp_path / "shared"
     first = _subject(tmp_path).run(shared, clock=SteppingClock(), **SHARED)
     n_steps = len(steps)
@@ -56,14 +55,14 @@ def test_a_shared_super_network_is_trained_once_and_charged_to_each(tmp_path, st
     assert "trained by another run of this experiment" in note
     assert first.record.notes == []
 
-    # It is worth what it would be to a run that trains on its own.
+    # The evaluations equal those of a run that trains its own super-network.
     alone = _subject(tmp_path, LocalSearch).run(tmp_path / "alone")
     assert len(steps) == 2 * n_steps
     assert second.comparable() == alone.comparable()
     assert _super_networks(tmp_path / "alone") == []
 
 
-def test_a_space_can_be_searched_on_what_was_trained_in_another(tmp_path, steps):
+def test_space_can_be_searched_on_a_super_network_trained_in_another_space(tmp_path, steps):
     shared = tmp_path / "shared"
     _subject(tmp_path).run(shared, **SHARED)
     n_steps = len(steps)
@@ -84,7 +83,7 @@ def test_a_space_can_be_searched_on_what_was_trained_in_another(tmp_path, steps)
         (QUICK, {"precision": "bf16"}),
     ],
 )
-def test_another_training_is_not_taken_for_the_same(tmp_path, steps, options, changes):
+def test_different_training_is_not_shared(tmp_path, steps, options, changes):
     shared = tmp_path / "shared"
     _subject(tmp_path).run(shared, **SHARED)
     n_steps = len(steps)
@@ -93,7 +92,7 @@ def test_another_training_is_not_taken_for_the_same(tmp_path, steps, options, ch
     assert len(_super_networks(shared)) == 2
 
 
-def test_another_version_of_the_engine_trains_again(tmp_path, steps, monkeypatch):
+def test_changed_engine_trains_again(tmp_path, steps, monkeypatch):
     shared = tmp_path / "shared"
     _subject(tmp_path).run(shared, **SHARED)
     n_steps = len(steps)
@@ -102,7 +101,7 @@ def test_another_version_of_the_engine_trains_again(tmp_path, steps, monkeypatch
     assert len(steps) == 2 * n_steps
 
 
-def test_what_a_budget_cuts_is_neither_shared_nor_taken(tmp_path, steps):
+def test_training_cut_by_the_budget_is_not_shared(tmp_path, steps):
     shared, short = tmp_path / "shared", {"budget_s": 20.0}
     cut = _subject(tmp_path).run(shared, clock=SteppingClock(), **SHARED, **short)
     assert "ended at step" in cut.record.notes[0]
@@ -119,7 +118,7 @@ def test_what_a_budget_cuts_is_neither_shared_nor_taken(tmp_path, steps):
 
 
 @pytest.mark.parametrize("kill_at", [1, 2, 4])
-def test_a_run_on_a_shared_super_network_resumes(tmp_path, steps, kill_at):
+def test_run_on_a_shared_super_network_resumes(tmp_path, steps, kill_at):
     shared, resumed = tmp_path / "shared", _subject(tmp_path, LocalSearch)
     first = _subject(tmp_path).run(shared, clock=SteppingClock(), **SHARED)
     n_steps = len(steps)
@@ -131,8 +130,8 @@ def test_a_run_on_a_shared_super_network_resumes(tmp_path, steps, kill_at):
     assert outcome.comparable() == resumed.run(tmp_path / "whole").comparable()
 
 
-def test_a_run_that_began_its_own_training_goes_on_with_it(tmp_path, steps, monkeypatch):
-    monkeypatch.setattr(charged_training, "CHECKPOINT_INTERVAL_S", 0.0)
+def test_run_that_began_its_own_training_continues_it(tmp_path, steps, monkeypatch):
+    monkeypatch.setattr(session, "CHECKPOINT_INTERVAL_S", 0.0)
     shared, resumed = tmp_path / "shared", _subject(tmp_path, LocalSearch)
     with pytest.raises(Killed):
         resumed.run(shared, KillingObserver(4), **SHARED)
@@ -144,7 +143,7 @@ def test_a_run_that_began_its_own_training_goes_on_with_it(tmp_path, steps, monk
     assert outcome.record.notes == []
 
 
-def test_a_damaged_file_is_one_line(tmp_path):
+def test_damaged_shared_super_network_is_rejected_with_one_line(tmp_path):
     shared = tmp_path / "shared"
     _subject(tmp_path).run(shared, **SHARED)
     (file,) = _super_networks(shared)

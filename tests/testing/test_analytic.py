@@ -1,4 +1,4 @@
-"""The analytic problems are what they say: exact parameters, errors of masks, a front that is known."""
+"""The analytic problems have exact sizes, errors that depend on the masks, and known Pareto fronts."""
 
 import numpy as np
 import pytest
@@ -15,11 +15,11 @@ def problem(request):
     return PROBLEMS[request.param]
 
 
-def test_the_network_is_bert_base():
+def test_network_is_bert_base():
     assert BERT_BASE.n_params == 108_311_810
 
 
-def test_values_depend_on_the_masks_alone(problem):
+def test_values_depend_only_on_the_masks(problem):
     rng = np.random.default_rng(0)
     configs = rng.integers(0, problem.space.upper + 1, size=(300, 3))
     no_layers = configs * [1, 1, 0]
@@ -31,7 +31,7 @@ def test_values_depend_on_the_masks_alone(problem):
         assert problem.values(config[None])[0, 1] == n_params / BERT_BASE.n_params
 
 
-def test_all_networks_are_inside_the_reference_or_full(problem):
+def test_all_networks_dominate_the_reference_point(problem):
     rng = np.random.default_rng(1)
     values = problem.values(rng.integers(0, problem.space.upper + 1, size=(5000, 3)))
     assert (values[:, 0] > 0.05).all()
@@ -39,15 +39,15 @@ def test_all_networks_are_inside_the_reference_or_full(problem):
     assert (values[:, 1] <= REFERENCE[1]).all()
 
 
-def test_the_optimum_is_approached_by_a_fine_sample_from_below(problem):
+def test_hypervolume_of_a_large_sample_is_just_below_the_optimum(problem):
     rng = np.random.default_rng(2)
     configs = rng.integers(0, problem.space.upper + 1, size=(60_000, 3))
     sampled = hypervolume(problem.values(configs), REFERENCE)
     assert 0.99 * problem.optimum < sampled <= problem.optimum
 
 
-def test_the_deceptive_region_is_an_island():
-    """Along the number of units the error of a deep network falls, rises and falls again."""
+def test_deceptive_region_is_an_island():
+    """With more and more units, the error of a deep network falls, rises and falls again."""
     units = np.arange(0, 3073, 64)
     configs = np.stack([np.full_like(units, 6), units, np.full_like(units, 10)], axis=1)
     errors = PROBLEMS["deceptive"].values(configs)[:, 0]
@@ -59,7 +59,7 @@ def test_the_deceptive_region_is_an_island():
     assert (errors > smooth + 0.01).any()
 
 
-def test_a_run_keeps_to_its_evaluations_and_repeats_with_its_seed(problem):
+def test_run_makes_all_its_evaluations_and_repeats_with_its_seed(problem):
     runs = [
         problem.run(LocalSearch(problem.space, np.random.default_rng(3)), 40, np.random.default_rng(4))
         for _ in range(2)
@@ -71,7 +71,7 @@ def test_a_run_keeps_to_its_evaluations_and_repeats_with_its_seed(problem):
     assert len(keys) == 40
 
 
-def test_noise_is_observed_but_not_judged():
+def test_hypervolume_ignores_observation_noise():
     noisy = PROBLEMS["noisy"]
     run = noisy.run(RandomSearch(noisy.space, np.random.default_rng(0)), 400, np.random.default_rng(1))
     exact = noisy.values(np.array(run.configs))
@@ -83,7 +83,7 @@ def test_noise_is_observed_but_not_judged():
     assert run.hypervolume < hypervolume(exact, REFERENCE)
 
 
-def test_the_interval_of_the_median_covers_as_often_as_it_says():
+def test_interval_of_the_median_has_its_nominal_coverage():
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(2000):
@@ -94,7 +94,7 @@ def test_the_interval_of_the_median_covers_as_often_as_it_says():
 
 
 def test_searchers_that_mutate_beat_random_search_on_the_smooth_problem():
-    """Five seeds of what the table shows for twenty."""
+    """Five of the twenty seeds in the table of searchers."""
     medians = {
         name: np.median([searcher_table.run("smooth", name, 200, seed) for seed in range(5)])
         for name in ("random", "local", "nsga2")

@@ -1,4 +1,4 @@
-"""The contracts find what they are there to find: for each check a method or searcher that breaks just that."""
+"""The checks of the contracts: for each check, a method or searcher that breaks exactly this check."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _one_thread() -> None:
 
 
 class Honest(Method):
-    """Evaluates random networks, untrained: the smallest method that holds to the contract."""
+    """Evaluates random untrained networks: the smallest method that passes the contract."""
 
     name, summary = "honest", "random networks"
 
@@ -54,7 +54,7 @@ class Outside(Honest):
 
 
 class Swallows(Honest):
-    """Takes the end of the budget for a mishap."""
+    """Catches the end of the budget and continues."""
 
     def run(self, problem: Problem) -> None:
         network = problem.pretrained()
@@ -102,7 +102,7 @@ class Peeks(Honest):
 
 
 class SelectsByTest(Honest):
-    """Reports what a look at the test data says is best of what it drew."""
+    """Evaluates the best and the worst of its networks on the test data."""
 
     def run(self, problem: Problem) -> None:
         network, evaluator = problem.pretrained(), problem._context.test
@@ -122,7 +122,7 @@ class Exits(Honest):
 
 
 class Bloats(Honest):
-    """Hangs more onto a network than what it says it holds."""
+    """Adds parameters to a network that are not counted."""
 
     def consider(self, problem: Problem, network: Any, config: Config) -> None:
         network.model.classifier.register_parameter("more", torch.nn.Parameter(torch.zeros(1000)))
@@ -130,7 +130,7 @@ class Bloats(Honest):
 
 
 class Replaces(Honest):
-    """Changes weights that have been saved under their name."""
+    """Changes weights after they were saved under their name."""
 
     def consider(self, problem: Problem, network: Any, config: Config) -> None:
         with torch.no_grad():
@@ -161,7 +161,7 @@ class TestHonest(MethodContract):
     ("method", "name", "reason"),
     [
         (GlobalRandom, "is deterministic", "a second run with the same seed differs"),
-        (Outside, "reports only configurations inside the space", "evaluate() got a network or a configuration outside the space"),
+        (Outside, "reports only configurations inside the space", "a network or a configuration outside the space"),
         (Swallows, "obeys the budget", "let BudgetExhausted pass"),
         (SwallowsEverything, "can be stopped anywhere", "never catch BaseException"),
         (Relabels, "leaves the given weights alone", "it changed train labels"),
@@ -176,21 +176,21 @@ class TestHonest(MethodContract):
         (Idle, "runs", "before anything was evaluated"),
     ],
 )
-def test_each_breach_is_found(tmp_path: Path, method: type[Method], name: str, reason: str) -> None:
+def test_method_check_finds_its_breach(tmp_path: Path, method: type[Method], name: str, reason: str) -> None:
     with pytest.raises(Broken) as caught:
         METHOD_CHECKS[name](MethodSubject(method, tmp_path))
     assert reason in str(caught.value)
 
 
 @pytest.mark.parametrize("method", [GlobalRandom, CannotFail, GivesUp, Peeks, SwallowsEverything])
-def test_a_breach_of_one_kind_is_not_taken_for_another(tmp_path: Path, method: type[Method]) -> None:
+def test_method_check_passes_for_a_breach_of_another_kind(tmp_path: Path, method: type[Method]) -> None:
     subject = MethodSubject(method, tmp_path)
     for name in ("runs", "obeys the budget", "leaves the given weights alone"):
         METHOD_CHECKS[name](subject)
 
 
 class Fair(Searcher):
-    """Uniform; the smallest searcher that holds to the contract."""
+    """Uniform random search: the smallest searcher that passes the contract."""
 
     name, summary = "fair", "uniform"
 
@@ -198,7 +198,7 @@ class Fair(Searcher):
         return self.space.sample(self.rng)
 
     def tell(self, config: Config, values: FloatArray) -> None:
-        """It learns nothing."""
+        """Learns nothing."""
 
 
 class OutsideSearcher(Fair):
@@ -217,7 +217,7 @@ class WritingSearcher(Fair):
 
 
 class WaitingSearcher(Fair):
-    """Insists on being told."""
+    """Raises unless it is told the values of every proposal."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -255,33 +255,33 @@ class TestFair(SearcherContract):
         (Undecided, "decides at rungs", "at rung 3 of (1, 3)"),
     ],
 )
-def test_each_breach_of_a_searcher_is_found(tmp_path: Path, searcher: type[Searcher], name: str, reason: str) -> None:
+def test_searcher_check_finds_its_breach(tmp_path: Path, searcher: type[Searcher], name: str, reason: str) -> None:
     with pytest.raises((Broken, RuntimeError)) as caught:
         SEARCHER_CHECKS[name](SearcherSubject(searcher, tmp_path))
     assert reason in str(caught.value)
 
 
 @pytest.mark.parametrize("name", sorted(registry.methods()))
-def test_every_method_of_the_suite_holds_to_its_contract(name: str) -> None:
+def test_every_method_of_the_suite_passes_its_contract(name: str) -> None:
     lines = list(check.check(registry.methods()[name]))
     assert len(lines) == len(METHOD_CHECKS)
     assert [line for line in lines if not line[0]] == []
 
 
 @pytest.mark.parametrize("name", sorted(registry.searchers()))
-def test_every_searcher_of_the_suite_holds_to_its_contract(name: str) -> None:
+def test_every_searcher_of_the_suite_passes_its_contract(name: str) -> None:
     lines = list(check.check(registry.searchers()[name]))
     assert len(lines) == len(SEARCHER_CHECKS)
     assert [line for line in lines if not line[0]] == []
 
 
-def test_a_check_goes_on_after_one_that_fails() -> None:
+def test_checks_continue_after_a_failure() -> None:
     lines = {name: (passed, seen) for passed, name, seen in check.check(Outside)}
     assert list(lines) == list(METHOD_CHECKS)
     assert lines["runs"][0] is False
 
 
-def test_targets_are_found_by_name_and_in_files(tmp_path: Path) -> None:
+def test_find_targets_takes_names_and_files(tmp_path: Path) -> None:
     assert [cls.name for cls in check.find_targets("ws-nas")] == ["ws-nas"]
     assert [cls.name for cls in check.find_targets("random")] == ["random"]
     file = tmp_path / "both.py"

@@ -87,7 +87,7 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         n_params_full=loaded.dims.n_params,
         dimensions=dataclasses.asdict(loaded.dims),
         unofficial=[*request.unofficial, *_unofficial(request), *loaded.data.unofficial],
-        changed_options=_changed_options(request),
+        changed_options=changed_options(request),
         provenance=loaded.origin,
         started_at=now(),
     )
@@ -118,7 +118,11 @@ def _unofficial(request: RunRequest) -> Iterator[str]:
         yield f"limited to {request.max_evaluations} evaluations"
 
 
-def _changed_options(request: RunRequest) -> dict[str, dict[str, Any]]:
+def changed_options(request: RunRequest) -> dict[str, dict[str, Any]]:
+    """The options that differ from their defaults, ``{"method": {...}, "searcher": {...}}``.
+
+    ``searcher`` is missing if the method uses none.
+    """
     changed = {"method": options.changes(request.method_options, request.method.Options())}
     if request.searcher is not None:
         changed["searcher"] = options.changes(request.searcher_options, request.searcher.Options())

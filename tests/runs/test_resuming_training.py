@@ -1,0 +1,189 @@
+"""A resumed run continues its training from the checkpoint, or skips a training that has ended."""
+
+import dataclasses
+import re
+import shutil
+
+import pytest
+import torch
+from support.runs import QUICK, FineTunes, Steps, Trains, folder_of, kill, run, snapshot
+
+from nasbench.errors import UserError
+from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.records.record import RunFolder
+from nasbench.runs.observer import Observer
+from nasbench.testing.subject import MethodSubject, SteppingClock
+from nasbench.training.vocabulary import ActiveVocabulary
+
+
+@pytest.fixture
+def interrupted_training(results, tmp_path, monkeypatch):
+    """A run killed in its training, behind a checkpoint."""
+    monkeypatch.setattr("nasbench.runs.session.CHECKPOINT_INTERVAL_S", 0.0)
+    subject = MethodSubject(Trains, tmp_path, n_evaluations=None)
+    kill(subject, results, 7)
+    return subject, folder_of(results) / "checkpoints" / "training.pt"
+
+
+def test_training_resumes_from_its_checkpoint(interrupted_training, results, tmp_path):
+    subject, checkpoint = interrupted_training
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["trainer"]["step"] == 6
+    steps = Steps()
+    resumed = run(subject, results, observer=steps)
+    assert steps.seen[0][0] == 7
+    assert steps.seen[0][1] > sum(state["charged_s"].values())
+    assert resumed.comparable() == run(subject, tmp_path / "whole").comparable()
+
+
+def _of_roberta(state):
+    return {**state, "trainer": {**state["trainer"], "model": {"roberta": torch.zeros(1)}}}
+
+
+def _other_shape(state):
+    model = {name: torch.zeros(1, *value.shape) for name, value in state["trainer"]["model"].items()}
+    return {**state, "trainer": {**state["trainer"], "model": model}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_of_roberta, "the checkpoint in .* is of another model or version"),
+        (_other_shape, "the checkpoint in .* is of another model or version"),
+        (lambda state: {**state, "trainer": {}}, "the checkpoint in .* is of another model or version"),
+        (lambda state: {"weights": state["trainer"]}, r"training\.pt is not a checkpoint of a training; delete it"),
+        (lambda _: [1, 2], r"training\.pt is not a checkpoint of a training; delete it"),
+    ],
+)
+def test_resume_rejects_checkpoint_of_something_else(interrupted_training, results, change, message):
+    subject, checkpoint = interrupted_training
+    torch.save(change(torch.load(checkpoint, weights_only=True)), checkpoint)
+    before = snapshot(checkpoint.parent)
+    with pytest.raises(UserError, match=message) as caught:
+        run(subject, results)
+    assert "\n" not in str(caught.value)
+    assert snapshot(checkpoint.parent) == before
+
+
+@pytest.mark.parametrize("n_bytes", [0, 10, 5000])
+def test_resume_rejects_damaged_checkpoint(interrupted_training, results, n_bytes):
+    subject, checkpoint = interrupted_training
+    checkpoint.write_bytes(checkpoint.read_bytes()[:n_bytes])
+    with pytest.raises(UserError, match=r"cannot read the checkpoint .*training\.pt \(\w+\); delete it"):
+        run(subject, results)
+    checkpoint.unlink()
+    assert run(subject, results).record.status == "complete"
+
+
+def test_temporary_files_of_a_killed_run_are_removed(interrupted_training, results):
+    subject, checkpoint = interrupted_training
+    folder = checkpoint.parents[1]
+    (folder / "weights").mkdir(exist_ok=True)
+    for name in ("checkpoints/.training.pt.ab12", ".run.json.x_y", "weights/.a.safetensors.q"):
+        (folder / name).write_text("half")
+    run(subject, results)
+    names = {path.name for path in folder.rglob(".*")}
+    assert names == {".lock"}
+    assert not checkpoint.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), r"cannot read the weights .*fine-tuned\.safetensors"),
+        (lambda path: shutil.copyfile(path.with_name("other.safetensors"), path), "holds weights of another model"),
+    ],
+)
+def test_resume_rejects_damaged_or_other_shared_weights(results, tmp_path, change, message):
+    from safetensors.torch import save_file
+
+    subject = MethodSubject(FineTunes, tmp_path, n_evaluations=None)
+    kill(subject, results, 20)
+    path = folder_of(results) / "weights" / "fine-tuned.safetensors"
+    save_file({"roberta": torch.zeros(1)}, path.with_name("other.safetensors"))
+    change(path)
+    with pytest.raises(UserError, match=message):
+        run(subject, results)
+
+
+def test_fine_tuned_weights_off_the_front_are_kept_for_resuming(results, tmp_path):
+    subject = MethodSubject(FineTunes, tmp_path, n_evaluations=None)
+    expected = run(subject, tmp_path / "usual")
+    n_events = len([*range(18), *expected.evaluations])
+    for at in range(19, n_events + 1):
+        kill(subject, results / str(at), at)
+        folder = folder_of(results / str(at))
+        assert (folder / "weights" / "fine-tuned.safetensors").exists()
+        steps = Steps()
+        assert run(subject, results / str(at), observer=steps).comparable() == expected.comparable()
+        assert steps.seen == []
+
+
+def test_lost_shared_weights_are_trained_again_uncharged(results, tmp_path):
+    subject = MethodSubject(FineTunes, tmp_path, n_evaluations=None)
+    expected = run(subject, tmp_path / "usual")
+    kill(subject, results, 20)
+    before = RunFolder(folder_of(results)).read_evaluations()[-1].charged_s
+    (folder_of(results) / "weights" / "fine-tuned.safetensors").unlink()
+    resumed = run(subject, results)
+    assert resumed.comparable() == expected.comparable()
+    assert resumed.evaluations[-1].charged_s["training"] == before["training"]
+
+
+def test_training_cut_by_the_budget_is_not_repeated(results, tmp_path):
+    subject = MethodSubject(WeightSharingNAS, tmp_path, dataclasses.replace(QUICK, epochs=12), n_evaluations=None)
+    limits = {"budget_s": 200.0}
+    whole = run(subject, tmp_path / "whole", clock=SteppingClock(), **limits)
+    (note,) = whole.record.notes
+    n_steps = int(re.fullmatch(r"training of 'super-network' ended at step (\d+) of 108, where 80% .* spent", note)[1])
+    assert len(whole.evaluations) > 1
+    kill(subject, results, n_steps + 1, clock=SteppingClock(), **limits)
+    shutil.copytree(results, tmp_path / "copy")
+    steps = Steps()
+    resumed = run(subject, results, clock=SteppingClock(), observer=steps, **limits)
+    assert steps.seen == []
+    assert resumed.record.notes == whole.record.notes
+    n = min(len(resumed.evaluations), len(whole.evaluations))
+    assert n > 1
+    assert resumed.comparable()[:n] == whole.comparable()[:n]
+    # Without its weights nothing says what it had become.
+    (folder_of(tmp_path / "copy") / "weights" / "super-network.safetensors").unlink()
+    with pytest.raises(UserError, match=r"the weights of 'super-network' are missing; remove the folder"):
+        run(subject, tmp_path / "copy", clock=SteppingClock(), **limits)
+
+
+class InterruptsAt(Observer):
+    """Ctrl-C after a step of training."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def training(self, done, total, elapsed_s):  # noqa: ARG002
+        if done == self.step:
+            raise KeyboardInterrupt
+
+
+def test_interrupt_loses_no_training_step(results, tmp_path):
+    subject = MethodSubject(Trains, tmp_path, n_evaluations=None)
+    with pytest.raises(KeyboardInterrupt):
+        run(subject, results, observer=InterruptsAt(5))
+    steps = Steps()
+    resumed = run(subject, results, observer=steps)
+    assert steps.seen[0][0] == 6
+    assert resumed.comparable() == run(subject, tmp_path / "whole").comparable()
+
+
+def test_interrupt_within_a_step_saves_no_checkpoint(results, tmp_path, monkeypatch):
+    subject = MethodSubject(Trains, tmp_path, n_evaluations=None)
+    decay_others = ActiveVocabulary.decay_others
+
+    def interrupted(self, factor):
+        decay_others(self, factor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ActiveVocabulary, "decay_others", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(subject, results)
+    monkeypatch.setattr(ActiveVocabulary, "decay_others", decay_others)
+    assert not (folder_of(results) / "checkpoints" / "training.pt").exists()
+    assert run(subject, results).comparable() == run(subject, tmp_path / "whole").comparable()
