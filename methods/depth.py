@@ -45,7 +45,7 @@ class DepthSearcher(ErrorModelSearcher):
     name = "depth"
     summary = "expected hypervolume improvement of all depths of a pass, for its price (SMALL; for ws-nas-depth)"
     spaces = ("small",)
-    reckons_with_depths = True
+    expects_depths = True
     Options = DepthOptions
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:

@@ -278,7 +278,7 @@ def test_unusable_plugin_keeps_earlier_record(nasbench, tmp_path: Path) -> None:
 
 def test_depth_searcher_requires_method_that_evaluates_depths(nasbench) -> None:
     spoken = nasbench(*RUN, "--searcher", "depth")
-    assert_user_error(spoken, "'depth' reckons with all depths of a pass", "'ws-nas'", "--method ws-nas-depth")
+    assert_user_error(spoken, "'depth' expects the values of all depths of a pass", "'ws-nas'", "--method ws-nas-depth")
 
 
 def test_multi_fidelity_searcher_requires_method_that_trains_single_networks(nasbench, tmp_path: Path) -> None:

@@ -277,10 +277,10 @@ def choose_searcher(
             f"searcher {chosen.name!r} stops the training of single sub-networks early, and {method.name!r} does not "
             f"train them one by one; use --method s-nas, or another searcher (default: {method.default_searcher})"
         )
-    if chosen.reckons_with_depths and not method.evaluates_depths:
+    if chosen.expects_depths and not method.evaluates_depths:
         raise UserError(
-            f"searcher {chosen.name!r} reckons with all depths of a pass, and {method.name!r} evaluates one at a "
-            f"time; use --method ws-nas-depth, or another searcher (default: {method.default_searcher})"
+            f"searcher {chosen.name!r} expects the values of all depths of a pass, and {method.name!r} evaluates "
+            f"one depth at a time; use --method ws-nas-depth, or another searcher (default: {method.default_searcher})"
         )
     return chosen
 

@@ -33,14 +33,14 @@ class Searcher(ABC):
     Attributes:
         name, summary: shown by ``nasbench searchers``.
         spaces: names of the search spaces that the searcher supports.
-        reckons_with_depths: whether the searcher expects to be told the values of all depths of a pass.
+        expects_depths: whether the searcher expects to be told the values of all depths of a pass.
         Options: a frozen dataclass; users set its fields with ``--set searcher.<field>``.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large")
-    reckons_with_depths: ClassVar[bool] = False
+    expects_depths: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:

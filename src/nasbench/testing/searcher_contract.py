@@ -219,7 +219,7 @@ def _driver(searcher: type[Searcher]) -> type[Method]:
     name = "ws-nas"
     if issubclass(searcher, MultiFidelitySearcher):
         name = "s-nas"
-    elif searcher.reckons_with_depths:
+    elif searcher.expects_depths:
         name = "ws-nas-depth"
     return registry.find("method", name, registry.methods())
 
