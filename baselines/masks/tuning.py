@@ -225,7 +225,7 @@ class NormalEquations:
         """Mask values 1 + delta, where delta is LSMR's solution of the normal equations with a damping of 1.
 
         LSMR stops at scipy's default tolerance, as published. In directions that hardly change the block's output, the
-        result depends on the last iteration and so on rounding; outputs and objective do not.
+        values depend on the iteration at which LSMR stops, and so on rounding. The output hardly changes.
 
         Returns:
             ``(m / width,)``; None if the solver fails or a scale leaves [-10, 10].
