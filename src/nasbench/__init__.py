@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasbench.api import Run, load, methods, models, results, run, searchers, tasks
+    from nasbench.api import Run, load, models, results, run, searchers, tasks  # not methods: the package of that name
     from nasbench.arrays import BoolArray, FloatArray, IntArray
     from nasbench.declarations.model import Model, TrainingConfiguration
     from nasbench.declarations.task import DataSource, Task
