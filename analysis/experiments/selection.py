@@ -23,7 +23,7 @@ def subset(scores: Scores, keep: BoolArray) -> Scores:
         keep: ``(n_runs,)``.
     """
     runs = scores.runs[keep].reset_index(drop=True)
-    return dataclasses.replace(scores, runs=runs, hypervolume=scores.hypervolume[keep])
+    return dataclasses.replace(scores, runs=runs, hypervolume=scores.hypervolume[keep], test=scores.test[keep])
 
 
 def usual(runs: pd.DataFrame) -> BoolArray:

@@ -38,7 +38,7 @@ class RankDiagram:
 
 
 def data(scores: Scores) -> RankDiagram:
-    """Average ranks of entries by final hypervolume, over runs with default options and the usual budget.
+    """Average ranks of entries by test hypervolume, over runs with default options and the usual budget.
 
     Friedman's test needs every entry in every scenario. The function therefore compares the entries and scenarios that
     form the largest complete table, in the track and device class in which that table is largest.
@@ -59,9 +59,10 @@ def data(scores: Scores) -> RankDiagram:
     keep &= ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
     here = runs[keep]
     chosen = keep & (runs["entry"].isin(names) & runs["scenario"].isin(scenarios)).to_numpy(dtype=np.bool_)
+    compared = subset(scores, chosen)
     return RankDiagram(
         title=section_title(track, device),
-        comparison=compute(block_table(subset(scores, chosen))),
+        comparison=compute(block_table(compared, values=compared.test[:, None])),
         n_scenarios=here["scenario"].nunique(),
         left_out=tuple(sorted(set(here["entry"].astype(str)) - set(names))),
     )

@@ -16,8 +16,9 @@ from nasbench.arrays import BoolArray
 def over_time(scores: Scores, method: str, searchers: tuple[str, ...], figure: str, experiment: str) -> pd.DataFrame:
     """Mean regret of a method with each searcher, over time.
 
-    Regret is the best hypervolume of any run in the scenario minus the run's own, so figures 11 and 12 have the same
-    scale. A line begins when each of its runs has evaluated a network.
+    Regret is the largest possible hypervolume minus the run's own, see
+    :attr:`nasbench.analysis.scoring.scores.Scores.regret`, so other runs do not move it. A line begins when each of its
+    runs has evaluated a network.
 
     Args:
         searchers: the searchers to show.

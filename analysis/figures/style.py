@@ -150,12 +150,17 @@ def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
     for scenario, task, model, device in sorted(
         scenarios, key=lambda row: (*_sort_key(row[2], _MODEL_NAMES), *_sort_key(row[1], task_names), row[3])
     ):
-        shown = _MODEL_NAMES.get(model, text(model, 24))
+        shown = model_name(model)
         titles[scenario] = PanelTitle(
             task_names.get(task, text(task, 24)),
             f"{shown}, {text(device).upper()}" if n_devices[task, model] > 1 else shown,
         )
     return titles
+
+
+def model_name(model: str) -> str:
+    """The name of a model as figures show it."""
+    return _MODEL_NAMES.get(model, text(model, 24))
 
 
 def _sort_key(name: str, known: dict[str, str]) -> tuple[int, str]:

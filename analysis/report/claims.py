@@ -1,13 +1,16 @@
 """The paper's claims, each tested on the results (``nasbench claims``).
 
 A claim is an inequality between two algorithms, spaces or training strategies. It is measured as a mean difference
-over the blocks (scenario and seed) that both have, with a 95 % interval. "As good as" allows for a margin. Fewer than
-three blocks have no interval and leave a claim undecided. Each track and device class is judged separately. Intervals
-are not corrected for the number of claims: each claim is judged as if it were the only one.
+over the blocks (scenario and seed) that both have. The difference has two 95 % intervals: on these tasks, where only
+seeds are random, and on tasks like these, where the tasks are a sample too. A general claim is about tasks like these,
+and is judged by the second interval; fewer than three tasks leave it undecided. A claim about one named task is judged
+by the first interval. "As good as" allows for a margin. Each track and device class is judged separately. Intervals are
+not corrected for the number of claims: each claim is judged as if it were the only one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +23,9 @@ from tabulate import tabulate
 from nasbench.analysis.experiments.definitions import BEST_STRATEGY
 from nasbench.analysis.experiments.selection import five_methods, option, random_samples, subset, usual
 from nasbench.analysis.reading.results import Results, read_results
-from nasbench.analysis.report.formatting import interval, number, printable
+from nasbench.analysis.report.formatting import bounds, number, printable
 from nasbench.analysis.scoring.comparison import compare
-from nasbench.analysis.scoring.intervals import MIN_VALUES
+from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.relative_performance import relative_performance
 from nasbench.analysis.scoring.scores import Blocks, Scores, block_table, horizon_s, score
@@ -49,12 +52,14 @@ class Claim:
         text: the claim, as printed.
         measure: the quantity that is compared.
         experiment: the experiment that makes its runs; empty if the suite has none.
+        task: the one task that the claim is about; None for a claim about tasks in general.
     """
 
     text: str
     relation: Relation
     measure: Literal["hypervolume", "relative test metric"]
     experiment: str
+    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,12 @@ class ClaimResult:
 
     Attributes:
         difference: mean of a - b; NaN if there are no runs.
-        low, high: 95 % interval of the difference; NaN for fewer than three blocks.
+        low: lower end of the 95 % interval on these tasks; NaN where there is none.
+        high: its upper end.
+        task_low: lower end of the 95 % interval on tasks like these; NaN where there is none.
+        task_high: its upper end.
         n: number of blocks compared.
-        n_scenarios: number of scenarios that the blocks come from.
+        n_tasks: number of tasks that the blocks come from.
     """
 
     claim: Claim
@@ -73,8 +81,10 @@ class ClaimResult:
     difference: float
     low: float
     high: float
+    task_low: float
+    task_high: float
     n: int
-    n_scenarios: int
+    n_tasks: int
 
 
 def judge(relation: Relation, low: float, high: float, margin: float) -> Verdict:
@@ -121,7 +131,8 @@ def claims(results: Path, quantiles: Quantiles | None = None) -> str:
     parts.append(
         f"a is as good as b: the interval of a - b is within {HYPERVOLUME_MARGIN:g} hypervolume (of at most 4) or "
         f"{RELATIVE_MARGIN:.0%} of the full network's test metric.\n"
-        f"Claims with fewer than {MIN_VALUES} blocks are undecided."
+        "Two intervals: on these tasks (other seeds), and on tasks like these (other tasks). A claim about tasks in\n"
+        f"general is judged by the second one, and is undecided for fewer than {MIN_TASKS} tasks."
     )
     if found.findings:
         parts.append("Warnings:\n" + "\n".join(f"  {printable(text)}" for text in found.warnings))
@@ -160,14 +171,15 @@ def _spaces(scores: Scores) -> Iterator[ClaimResult]:
             yield _compared(claim, blocks, "small", other, ~on_cola)
     for other in SPACES:
         if other != "small":
-            claim = Claim(f"on CoLA SMALL does not beat {other.upper()}", "not better than", "hypervolume", "fig5")
+            text = f"on CoLA SMALL does not beat {other.upper()}"
+            claim = Claim(text, "not better than", "hypervolume", "fig5", task="cola")
             yield _compared(claim, blocks, "small", other, on_cola)
 
 
 def _strategies(scores: Scores) -> Iterator[ClaimResult]:
     chosen = subset(scores, random_samples(scores.runs) & (scores.runs["space"] == "small").to_numpy(dtype=np.bool_))
     runs = chosen.runs.assign(strategy=option(chosen.runs, "strategy"))
-    blocks = block_table(Scores(runs, chosen.grid, chosen.hypervolume), by="strategy")
+    blocks = block_table(dataclasses.replace(chosen, runs=runs), by="strategy")
     pairs: tuple[tuple[str, Relation, str], ...] = (
         ("full", "at least as good as", "sandwich"),
         ("full", "at least as good as", "kd"),
@@ -191,7 +203,8 @@ def _standard(scores: Scores) -> Iterator[ClaimResult]:
         yield _compared(claim, blocks, "s-nas/random", f"s-nas/{other}")
     claim = Claim("standard NAS: moasha beats random search on average", "better than", "hypervolume", "fig6")
     yield _compared(claim, blocks, "s-nas/moasha", "s-nas/random")
-    claim = Claim("standard NAS: moasha does not beat random search on RTE", "not better than", "hypervolume", "fig6")
+    text = "standard NAS: moasha does not beat random search on RTE"
+    claim = Claim(text, "not better than", "hypervolume", "fig6", task="rte")
     yield _compared(claim, blocks, "s-nas/moasha", "s-nas/random", on_rte)
 
 
@@ -291,13 +304,22 @@ def _judged(
     result = compare(first, second, scenarios)
     if result.n == 0:
         return _not_run(claim)
-    verdict = judge(claim.relation, result.low, result.high, margin)
-    n_scenarios = len(np.unique(scenarios[~np.isnan(first) & ~np.isnan(second)]))
-    return ClaimResult(claim, verdict, result.difference, result.low, result.high, result.n, n_scenarios)
+    low, high = (result.task_low, result.task_high) if claim.task is None else (result.low, result.high)
+    return ClaimResult(
+        claim=claim,
+        verdict=judge(claim.relation, low, high, margin),
+        difference=result.difference,
+        low=result.low,
+        high=result.high,
+        task_low=result.task_low,
+        task_high=result.task_high,
+        n=result.n,
+        n_tasks=result.n_tasks,
+    )
 
 
 def _not_run(claim: Claim) -> ClaimResult:
-    return ClaimResult(claim, "not run", np.nan, np.nan, np.nan, 0, 0)
+    return ClaimResult(claim, "not run", np.nan, np.nan, np.nan, np.nan, np.nan, 0, 0)
 
 
 def _is(values: Sequence[object], wanted: object) -> BoolArray:
@@ -311,18 +333,18 @@ def _of_task(blocks: Blocks, task: str) -> BoolArray:
 def _table(title: str, results: Sequence[ClaimResult]) -> str:
     rows = []
     for result in results:
-        digits = 3
-        effect = "" if result.n == 0 else interval(result.difference, result.low, result.high, digits)
         experiment = result.claim.experiment
         needed = f"needs: nasbench experiment {experiment}" if experiment else "not in the suite"
         rows.append(
             {
                 "claim": result.claim.text,
                 "verdict": result.verdict,
-                "difference [95 %]": effect if effect else "-",
+                "difference": number(result.difference, 3),
+                "on these tasks": bounds(result.low, result.high, 3),
+                "on tasks like these": bounds(result.task_low, result.task_high, 3),
                 "measure": result.claim.measure if result.n else needed,
                 "blocks": number(result.n, 0),
-                "scenarios": number(result.n_scenarios, 0),
+                "tasks": number(result.n_tasks, 0),
             }
         )
     return f"{title}\n\n" + tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)

@@ -16,9 +16,9 @@ import pandas as pd
 
 from nasbench.analysis.experiments.selection import subset, usual
 from nasbench.analysis.figures import style
-from nasbench.analysis.figures.pareto_fronts import front_mask
 from nasbench.analysis.reading.results import Results
-from nasbench.analysis.scoring.ranks import bootstrap_ranks
+from nasbench.analysis.scoring.fronts import front_mask
+from nasbench.analysis.scoring.ranks import average_ranks
 from nasbench.analysis.scoring.relative_performance import full_metric
 from nasbench.analysis.scoring.scores import Scores, block_table, horizon_s
 from nasbench.analysis.scoring.tracks import TRACKS, section_title
@@ -27,7 +27,6 @@ from nasbench.arrays import BoolArray
 MAX_POINTS = 12_000
 """Maximum number of dominated sub-networks on the page, divided among its runs. Fronts are always complete."""
 _N_TIMES = 50
-_SEED = 0
 _NAME = r"\w+="
 _SYMBOLS = {
     "o": "circle",
@@ -194,7 +193,10 @@ def spread(runs: npt.NDArray[Any], candidates: BoolArray, n_per_run: int) -> Boo
 
 
 def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Average ranks over time for each track and device class; runs with default options and the usual budget."""
+    """Average ranks over time for each track and device class, in the blocks in which every entry has run.
+
+    Only runs with default options and the usual budget count.
+    """
     found = []
     runs = scores.runs
     keep = usual(runs)
@@ -203,14 +205,15 @@ def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> 
     for track, device in sorted(places, key=lambda place: (order.get(place[0], len(order)), place)):
         chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
         blocks = block_table(subset(scores, chosen))
-        bands = bootstrap_ranks(blocks.hypervolume[:, :, steps], blocks.scenarios, np.random.default_rng(_SEED))
+        complete = ~np.isnan(blocks.final).any(axis=0)
+        ranks = average_ranks(blocks.hypervolume[:, complete][:, :, steps], blocks.scenarios[complete])
         lines = [
             {
                 "entry": entries.index(name),
-                **{bound: [_short(value) for value in getattr(bands, bound)[i]] for bound in ("mean", "low", "high")},
+                **{bound: [_short(value) for value in getattr(ranks, bound)[i]] for bound in ("mean", "low", "high")},
             }
             for i, name in enumerate(blocks.names)
-            if bands.n_blocks[i]
+            if ranks.n_blocks[i]
         ]
         if lines:
             found.append({"title": section_title(track, device), "lines": lines})

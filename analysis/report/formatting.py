@@ -25,9 +25,9 @@ def interval(value: float, low: float, high: float, digits: int) -> str:
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
-def place(value: float, low: float, high: float) -> str:
-    """``2 [1, 3]``; the place alone if its bounds are NaN; ``-`` if the place is NaN."""
-    return interval(value, low, high, 0)
+def bounds(low: float, high: float, digits: int) -> str:
+    """``[3.540, 3.584]``; ``-`` if a bound is NaN."""
+    return "-" if np.isnan(low) or np.isnan(high) else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def percent(value: float) -> str:

@@ -17,10 +17,11 @@ import pandas as pd
 from tabulate import tabulate
 
 from nasbench.analysis.reading.results import Results, read_results
-from nasbench.analysis.report.formatting import count, escape, interval, number, percent, place
-from nasbench.analysis.report.sections import MIN_BLOCKS, PARAMETER_LIMITS, Section, sections
-from nasbench.analysis.scoring.intervals import MIN_VALUES
+from nasbench.analysis.report.formatting import bounds, count, escape, interval, number, percent
+from nasbench.analysis.report.sections import PARAMETER_LIMITS, WORST_HYPERVOLUME, Ranking, sections
+from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
+from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS
 from nasbench.errors import NasbenchError
 
@@ -31,29 +32,29 @@ _HEAD = f"""\
 overwrites every edit, and `nasbench leaderboard --check` fails on it.
 
 An *entry* is an algorithm with its search space and its changed options. A *scenario* is one task with one model on one
-device class. A *block* is one scenario and one seed.
+device class. Each section has a fixed list of scenarios and seeds, declared before anyone runs them. Every entry is
+measured on the whole list.
 
-Each section compares entries in the scenarios in which at least two entries share a seed. It lists these scenarios,
-and gives them equal weight. An entry has a hypervolume and test metrics once it has run in all of them. It has a place
-if another entry has run in all of them too. Entries without a place are at the end of the table. A second table has the
-mean hypervolume of every entry in every scenario.
-
-- **place**: by average rank.
-- **hypervolume**: of validation error and parameter count, both quantile-normalised within the scenario, with reference
-  point (2, 2). The largest possible value is 4.
-- **average rank**: over the blocks that the entry shares with other entries. If only some entries of the section are
-  in a block, their ranks are stretched to the same scale.
+- **test hypervolume**: decides the order. It is the hypervolume of the *test* errors and parameter counts of the
+  networks on the *validation* front of a run. Both are quantile-normalised within the scenario, with reference point
+  (2, 2); the largest possible value is 4. The table has the mean over all scenarios of the list. A missing run counts
+  as the worst possible front ({WORST_HYPERVOLUME:g}), so nobody gains by leaving a run out.
+- **place**: an entry shares the place of the entry above it unless the two are separated: the 95 % interval of their
+  paired difference on these tasks is above zero. Runs with a single seed separate nothing.
+- **on these tasks**: 95 % interval of the test hypervolume if the same tasks were run with other seeds (Student's t
+  over seeds). **On tasks like these**: 95 % interval for other tasks (Student's t over tasks), from {MIN_TASKS} tasks on. An
+  entry with a missing run has no interval.
+- **own runs**: mean test hypervolume over the runs that the entry has. It says nothing about the missing ones.
+- **validation**: mean hypervolume of the validation errors, over the runs that the entry has. It is optimistic, because
+  the networks were chosen by these errors.
+- **average rank**: by test hypervolume, over the scenarios and seeds in which any entry has run; a missing run is last.
+  It has an interval from {MIN_SCENARIOS} scenarios on.
 - **at 50 %, at 30 %**: test metrics. Of the networks with at most this fraction of the parameters, the network with the
   best validation error is chosen. Its test metric is given relative to the full network's. "-" means that no network is
   small enough.
-- **runs**: a failed run counts with the evaluations that it recorded.
+- **runs**: runs on the list. A failed run counts with the evaluations that it recorded.
 - **verified**: *clean* means that every run came from an unchanged checkout of the suite, and that its data and weights
   have the same hashes as the other runs of the same task, model and seed. Otherwise the table says what is missing.
-
-Brackets contain 95 % intervals. Hypervolume intervals use Student's t over seeds. An asterisk means that several
-scenarios had only one seed, so the interval includes the variation between scenarios. Intervals of places and average
-ranks come from resampling tasks and seeds, as in the paper. They are too narrow if there are few tasks and seeds. Fewer
-than {MIN_VALUES} runs or {MIN_BLOCKS} blocks have no interval.
 """
 
 
@@ -89,7 +90,9 @@ def render(results: Results, quantiles: Quantiles | None = None) -> str:
     found = sections(results, quantiles)
     for section in found:
         parts.append(f"## {section.title}\n")
-        parts += [_comparison(section), _ranking(section), _by_scenario(section)]
+        parts.append(_list_of(section))
+        if len(section.table):
+            parts += [_ranking(section), _by_scenario(section)]
         parts += [f"- {escape(warning)}" for warning in section.warnings]
         if section.warnings:
             parts.append("")
@@ -118,35 +121,38 @@ def _not_counted(runs: pd.DataFrame) -> str:
     return text + ".\n"
 
 
-def _comparison(section: Section) -> str:
-    """The line about the scenarios that count in a section and the scenarios that do not."""
-    if section.table["rank"].isna().all():
-        return "Nothing to compare yet: no two entries share a scenario and a seed.\n"
-    n_entries, n_placed = len(section.table), int(section.table["place"].notna().sum())
-    text = f"Compared in {count(section.n_scenarios, 'scenario')}: {escape(', '.join(section.scenarios))}. "
-    text += f"{n_placed} of {n_entries} entries have a place."
-    if section.lone_scenarios:
-        lone = escape(", ".join(section.lone_scenarios))
-        text += f" Not compared, because no two entries share a seed there: {lone}."
+def _list_of(section: Ranking) -> str:
+    """The line about the scenarios and seeds of a section, and how many of their runs there are."""
+    seeds = section.seeds
+    consecutive = seeds == tuple(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 1
+    shown = f"{seeds[0]} to {seeds[-1]}" if consecutive else ", ".join(map(str, seeds))
+    text = f"{count(len(section.scenarios), 'scenario')}: {escape(', '.join(section.scenarios))}. Seeds: {shown}. "
+    text += f"A complete entry has {count(section.n_blocks, 'run')}."
+    if section.n_outside:
+        text += f" Not on the list, so not counted: {count(section.n_outside, 'official run')}."
+    if section.table.empty:
+        text += " No run on the list yet."
     return text + "\n"
 
 
-def _ranking(section: Section) -> str:
+def _ranking(section: Ranking) -> str:
     """The table of entries, best first."""
     rows = []
     for row in section.table.to_dict("records"):
         failed = f" ({row['n_failed']} failed)" if row["n_failed"] else ""
-        hypervolume = interval(row["hypervolume"], row["hypervolume_low"], row["hypervolume_high"], 3)
         shown = {
-            "place": place(row["place"], row["place_low"], row["place_high"]),
+            "place": number(row["place"], 0),
             "entry": escape(row["entry"]),
-            "hypervolume": hypervolume + ("\\*" if row["between_scenarios"] else ""),
+            "test hypervolume": number(row["test"], 3),
+            "on these tasks": bounds(row["test_low"], row["test_high"], 3),
+            "on tasks like these": bounds(row["test_task_low"], row["test_task_high"], 3),
+            "own runs": number(row["own_test"], 3),
+            "validation": number(row["validation"], 3),
             "average rank": interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         }
         for limit in PARAMETER_LIMITS:
             shown[f"at {100 * limit:.0f} %"] = _relative(row, limit)
-        shown["runs"] = f"{row['n_runs']}{failed}"
-        shown["scenarios"] = f"{row['n_scenarios']} of {section.n_scenarios}"
+        shown["runs"] = f"{row['n_runs']} of {section.n_blocks}{failed}"
         shown["suite"] = escape(row["suite_versions"])
         shown["verified"] = row["verified"]
         rows.append(shown)
@@ -155,23 +161,23 @@ def _ranking(section: Section) -> str:
 
 def _relative(row: Mapping[Any, Any], limit: float) -> str:
     """The relative test metric at a limit, and how many runs have such a small network unless all have."""
-    value, n, n_runs = row[f"relative_{limit}"], row[f"n_relative_{limit}"], row["n_counted"]
+    value, n, n_runs = row[f"relative_{limit}"], row[f"n_relative_{limit}"], row["n_runs"]
     if n == 0 or np.isnan(value):
         return "-"
     return percent(value) + (f" ({n} of {n_runs} runs)" if n < n_runs else "")
 
 
-def _by_scenario(section: Section) -> str:
-    """The table of mean hypervolumes of every entry in every scenario, with the number of runs."""
+def _by_scenario(section: Ranking) -> str:
+    """The table of mean test hypervolumes of every entry in every scenario, with the number of runs."""
     known = {(row["entry"], row["scenario"]): row for row in section.by_scenario.to_dict("records")}
     rows = []
     for name in section.table["entry"]:
         shown = {"entry": escape(name)}
-        for scenario in sorted(section.by_scenario["scenario"].unique()):
+        for scenario in section.scenarios:
             row = known.get((name, scenario))
-            shown[escape(scenario)] = f"{number(row['hypervolume'], 3)} ({row['n_runs']})" if row else "-"
+            shown[escape(scenario)] = f"{number(row['test'], 3)} ({row['n_runs']})" if row else "-"
         rows.append(shown)
-    return "Mean hypervolume in each scenario (number of runs):\n\n" + _table(rows)
+    return "Mean test hypervolume of the runs in each scenario (number of runs):\n\n" + _table(rows)
 
 
 def _table(rows: list[dict[str, str]]) -> str:

@@ -25,8 +25,9 @@ from nasbench.analysis.experiments.missing import Shortfall
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.explorer import n_dominated, script_data
-from nasbench.analysis.report.formatting import count, interval, number, percent, place
-from nasbench.analysis.report.sections import PARAMETER_LIMITS, Section
+from nasbench.analysis.report.formatting import bounds, count, interval, number, percent
+from nasbench.analysis.report.sections import PARAMETER_LIMITS, Ranking
+from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
 from nasbench.analysis.scoring.scores import Scores
 
 
@@ -52,7 +53,7 @@ def write_page(
     path: Path,
     results: Results,
     scores: Scores,
-    boards: list[Section],
+    boards: list[Ranking],
     n_official: int,
     figures: list[PageFigure],
     warnings: list[str],
@@ -94,8 +95,9 @@ def write_page(
             f"contains at most {n_per_run} per run, spread evenly over the run. The records contain all of them."
         ),
         ranks_note=(
-            "Average rank by hypervolume over blocks (one scenario and one seed each). The bands are 95 % bootstrap "
-            "intervals from resampling tasks and seeds. Only runs with default options and the usual budget count."
+            "Average rank by validation hypervolume, over seeds and then over scenarios, where all shown entries have "
+            f"run. From {MIN_SCENARIOS} scenarios on, bands are 95 % intervals for scenarios like these. Only runs "
+            "with default options and the usual budget count."
         ),
         coverage=coverage,
         figures=[_figure(figure) for figure in figures],
@@ -106,12 +108,12 @@ def write_page(
 
 _LEADERBOARD_NOTE = (
     "An entry is an algorithm with its search space and changed options. A scenario is one task with one model on one "
-    "device class. Hypervolume is that of validation error and parameter count, both quantile-normalised within the "
-    "scenario, with reference point (2, 2); the largest possible value is 4. Only scenarios in which at least two "
-    "entries share a seed are counted. An entry has a hypervolume, test metrics and a place once it has run in all of "
-    "them. Test metrics under a limit on the parameters are relative to the full network's. Brackets contain 95 % "
-    "intervals. An asterisk means that several scenarios had only one seed, so the interval includes the variation "
-    "between scenarios."
+    "device class. Each section has a fixed list of scenarios and seeds. Entries are ordered by the test hypervolume "
+    "of the front that they chose on validation data; both objectives are quantile-normalised within the scenario, and "
+    "the largest possible value is 4. A missing run counts as the worst possible front. Neighbours that are not "
+    "separated at 95 % share a place. The validation hypervolume is optimistic. Intervals are for other seeds of these "
+    "tasks, and for other tasks like these; an entry with a missing run has none. Test metrics under a limit on the "
+    "parameters are relative to the full network's."
 )
 
 
@@ -151,34 +153,37 @@ def _fact(n: int, singular: str, plural: str | None = None) -> tuple[str, str]:
     return f"{n:,}", count(n, singular, plural).partition(" ")[2]
 
 
-def _board(board: Section, entries: list[str], folded: bool) -> dict[str, Any]:
+def _board(board: Ranking, entries: list[str], folded: bool) -> dict[str, Any]:
     rows = []
     for row in board.table.to_dict("records"):
         cells = [
-            place(row["place"], row["place_low"], row["place_high"]),
-            interval(row["hypervolume"], row["hypervolume_low"], row["hypervolume_high"], 3)
-            + ("*" if row["between_scenarios"] else ""),
+            number(row["place"], 0),
+            number(row["test"], 3),
+            bounds(row["test_low"], row["test_high"], 3),
+            bounds(row["test_task_low"], row["test_task_high"], 3),
+            number(row["validation"], 3),
             interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         ]
         cells += [percent(row[f"relative_{limit}"]) for limit in PARAMETER_LIMITS]
-        cells += [str(row["n_runs"]), f"{row['n_scenarios']} of {board.n_scenarios}"]
+        cells.append(f"{row['n_runs']} of {board.n_blocks}")
         rows.append({"name": row["entry"], "entry": entries.index(row["entry"]), "cells": cells})
     limits = [f"At {100 * limit:.0f} % params" for limit in PARAMETER_LIMITS]
-    columns = ["Entry", "Place", "Hypervolume", "Average rank", *limits, "Runs", "Scenarios"]
+    columns = ["Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Validation"]
+    columns += ["Average rank", *limits, "Runs"]
     return {
         "title": board.title,
         "columns": columns,
         "rows": rows,
         "folded": folded,
         "by_scenario": _by_scenario(board, entries),
-        "lone": ", ".join(board.lone_scenarios),
+        "listed": f"{', '.join(board.scenarios)}; seeds {', '.join(map(str, board.seeds))}",
     }
 
 
-def _by_scenario(board: Section, entries: list[str]) -> dict[str, Any]:
-    """Mean hypervolume of every entry in every scenario of a board."""
-    means = board.by_scenario.set_index(["entry", "scenario"])["hypervolume"]
-    scenarios = sorted(board.by_scenario["scenario"].unique())
+def _by_scenario(board: Ranking, entries: list[str]) -> dict[str, Any]:
+    """Mean test hypervolume of every entry in every scenario of a board."""
+    means = board.by_scenario.set_index(["entry", "scenario"])["test"]
+    scenarios = list(board.scenarios)
     rows = [
         {
             "name": name,

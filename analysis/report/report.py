@@ -15,7 +15,7 @@ from nasbench.analysis.figures import style
 from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.report.page import PageFigure, write_page
-from nasbench.analysis.report.sections import Section, sections
+from nasbench.analysis.report.sections import Ranking, sections
 from nasbench.analysis.report.tables import make_tables, write_tables
 from nasbench.analysis.scoring.quantiles import Quantiles, fit_quantiles, load_quantiles
 from nasbench.analysis.scoring.scores import Scores, score
@@ -95,7 +95,7 @@ def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd
     return pd.DataFrame(rows, columns=["place", "message", "damage"])
 
 
-def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Section]:
+def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Ranking]:
     """The sections that have unofficial runs, with these runs; also for users' own tasks."""
     runs = results.runs
     unofficial = runs[~runs["official"].astype(bool)]

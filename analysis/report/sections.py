@@ -1,11 +1,14 @@
-"""The rankings of the leaderboard: one section for each track and device class, from the results folder only.
+"""The rankings of the leaderboard: one for each declared section, from the results folder only.
 
-A section compares entries in the scenarios in which at least two of them share a seed. A scenario with a single entry
-says nothing about that entry and would cost all others their place, so it does not count. Means over different
-scenarios are not comparable, so an entry that lacks a counted scenario gets neither a mean nor a place.
+A section has a fixed list of scenarios and seeds (``nasbench.benchmark.SECTIONS``). Every entry is measured on the
+whole list. A run that an entry lacks counts as the worst possible front, the full network with the highest error:
+hypervolume 1. No real run is worse, so nobody gains by leaving a run out, and no entry can change the list for others.
 
-A section depends on nothing but the records and the frozen quantiles: the bootstrap is seeded and rows are sorted.
-Values are rounded to nine decimals before they are compared, so last bits that differ between machines have no effect.
+Entries are ranked by the *test* hypervolume of the front that they chose on validation data. The validation hypervolume
+stands beside it. It is optimistic, because the networks were chosen by the same errors.
+
+A section depends on nothing but the records and the frozen quantiles, and rows are sorted. Values are rounded to nine
+decimals before they are compared, so last bits that differ between machines have no effect.
 """
 
 from __future__ import annotations
@@ -17,72 +20,75 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.formatting import DIGITS
-from nasbench.analysis.scoring import ranks
-from nasbench.analysis.scoring.intervals import COVERAGE, mean_interval
+from nasbench.analysis.scoring.intervals import interval_on_tasks_like_these, interval_on_these_tasks
 from nasbench.analysis.scoring.quantiles import Quantiles, load_quantiles
+from nasbench.analysis.scoring.ranks import average_ranks
 from nasbench.analysis.scoring.relative_performance import relative_performance
-from nasbench.analysis.scoring.scores import Blocks, block_table, score
+from nasbench.analysis.scoring.scores import Scores, score
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS, section_title
-from nasbench.arrays import BoolArray, FloatArray
+from nasbench.arrays import BoolArray, FloatArray, IntArray
+from nasbench.plugins import registry
 
 PARAMETER_LIMITS = (0.5, 0.3)
 """Fractions of the full network's parameters for which a section gives relative test metrics."""
-MIN_BLOCKS = 3
-"""Places and average ranks have no interval for fewer blocks, because bootstrap samples of so few nearly repeat."""
+WORST_HYPERVOLUME = 1.0
+"""Hypervolume of the worst front with a network in it: normalised error 1 and normalised size 1, reference (2, 2)."""
 _COLUMNS = [
     *("run_row", "index", "status", "error", "params", "n_params", "test_error", "elapsed_s"),
     *("scenario", "suite_version"),
 ]
 """Columns of the evaluations from which scores and relative performance are computed."""
-_SEED = 20240901
+
+Blocks = tuple[tuple[str, int], ...]
+"""Pairs of scenario and seed."""
 
 
 @dataclass(frozen=True)
-class Section:
-    """The ranking of one track on one device class.
-
-    Scenarios are named ``task/model`` here, because all have the section's device class.
+class Ranking:
+    """The ranking of one section.
 
     Attributes:
         title: track and device class, as printed.
-        scenarios: the counted scenarios, in which at least two entries share a seed; all scenarios if there are none.
-        lone_scenarios: the other scenarios.
+        scenarios: the scenarios of the section's list, as ``task/model``.
+        seeds: the seeds of the list.
+        n_blocks: number of runs that a complete entry has.
+        n_outside: official runs of the track and device class that are not on the list.
+        is_declared: False for a track without a declared section. Its list is every scenario and seed with a run.
         table: one row for each entry, best first, with the columns
 
             - ``entry``;
-            - ``place, place_low, place_high``: NaN for an entry without a place;
-            - ``hypervolume, hypervolume_low, hypervolume_high``: mean over ``scenarios``; NaN unless the entry ran in
-              all of them;
-            - ``between_scenarios``: whether the interval of the hypervolume includes differences between scenarios;
-            - ``rank, rank_low, rank_high``: average rank;
-            - ``n_runs, n_failed, n_tasks``; ``n_scenarios``: how many of ``scenarios`` the entry has; ``n_counted``:
-              runs that count for the hypervolume;
+            - ``place``: neighbours that are not separated share a place; NaN for a single entry;
+            - ``test``: mean test hypervolume over the list, missing runs as worst;
+            - ``test_low, test_high``: its 95 % interval on these tasks; NaN for an incomplete entry;
+            - ``test_task_low, test_task_high``: its 95 % interval on tasks like these; NaN for an incomplete entry;
+            - ``own_test``: mean test hypervolume over the runs that the entry has;
+            - ``validation``: mean validation hypervolume over the runs that the entry has;
+            - ``rank, rank_low, rank_high``: average rank by test hypervolume, missing runs last;
+            - ``n_runs``: runs on the list; ``n_failed``: how many of them failed;
             - ``suite_versions, verified``: texts;
-            - for each limit ``b`` of :data:`PARAMETER_LIMITS`: ``relative_b``, NaN under the same condition as the
-              hypervolume, and ``n_relative_b``, the runs that have such a small network.
-        by_scenario: one row for each entry and scenario, counted or not: ``entry, scenario, hypervolume, n_runs``.
+            - for each limit ``b`` of :data:`PARAMETER_LIMITS`: ``relative_b``, the relative test metric over the runs
+              that have such a small network, and ``n_relative_b``, their number.
+        by_scenario: one row for each entry and scenario of the list in which it has runs: ``entry, scenario, test,
+            validation, n_runs``.
         warnings: about the normalisation.
     """
 
     title: str
     scenarios: tuple[str, ...]
-    lone_scenarios: tuple[str, ...]
+    seeds: tuple[int, ...]
+    n_blocks: int
+    n_outside: int
+    is_declared: bool
     table: pd.DataFrame
     by_scenario: pd.DataFrame
     warnings: tuple[str, ...]
 
-    @property
-    def n_scenarios(self) -> int:
-        """Number of counted scenarios."""
-        return len(self.scenarios)
 
-
-def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mapping[str, str] = TRACKS) -> list[Section]:
-    """All sections that have an official run, in the order of tracks and device classes.
+def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mapping[str, str] = TRACKS) -> list[Ranking]:
+    """The rankings of all sections that have an official run, in the order of tracks and device classes.
 
     Args:
         quantiles: the normaliser; None for the frozen quantiles of the suite.
@@ -91,149 +97,150 @@ def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mappi
     # Selecting runs copies their evaluations. Keep the columns that are needed, about a third.
     official = dataclasses.replace(results, evaluations=results.evaluations[_COLUMNS]).official()
     frozen = load_quantiles() if quantiles is None else quantiles
+    declared = {(section.track, section.device_class): section.blocks for section in registry.sections()}
     found = []
     for track in tracks:
         for device_class in DEVICE_CLASSES:
             chosen = (official.runs["track"] == track) & (official.runs["device_class"] == device_class)
             if chosen.any():
-                found.append(_section(section_title(track, device_class), official.select(chosen), frozen))
+                blocks = {key: value for key, value in declared.items() if key == (track, device_class)}
+                title = section_title(track, device_class)
+                found.append(_ranking(title, official.select(chosen), next(iter(blocks.values()), None), frozen))
     return found
 
 
-def _section(title: str, results: Results, quantiles: Quantiles) -> Section:
-    scores = score(results, quantiles)
-    blocks = block_table(scores)
-    present, scenario_of = ~np.isnan(blocks.final), blocks.scenarios.astype(str)
-    shared = present.sum(axis=0) > 1
-    counted = shared if shared.any() else np.ones_like(shared)
-    scenarios = np.unique(scenario_of[counted])
-    relative = relative_performance(results, PARAMETER_LIMITS)
-    relative = relative[relative["scenario"].isin(scenarios)]
-    verified = _verified(results.runs)
+def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Quantiles) -> Ranking:
+    keys = _blocks_of(results.runs)
+    due = tuple(sorted(set(keys))) if declared is None else declared
+    on_list = np.array([key in set(due) for key in keys], dtype=np.bool_)
+    scores = score(results.select(on_list), quantiles, n_times=1)
+    names, values = _on_the_list(scores, due)
+    scenario_of = np.array([scenario for scenario, _ in due], dtype=str)
+    filled = np.where(np.isnan(values), WORST_HYPERVOLUME, np.maximum(values, WORST_HYPERVOLUME))
+    relative = relative_performance(results.select(on_list), PARAMETER_LIMITS)
+    verified = _verified(scores.runs)
     rows = []
-    for m, name in enumerate(blocks.names):
-        own = (results.runs["entry"] == name).to_numpy()
-        n_scenarios = len(np.unique(scenario_of[present[m] & counted]))
-        complete = n_scenarios == len(scenarios)
-        used = present[m] & np.isin(scenario_of, scenarios) & complete
+    for i, name in enumerate(names):
+        own = (scores.runs["entry"] == name).to_numpy()
         rows.append(
             {
-                **_mean_hypervolume(blocks.final[m, used], scenario_of[used]),
-                **_counts(results.runs[own]),
-                "n_scenarios": n_scenarios,
+                "entry": name,
+                **_hypervolumes(filled[i], ~np.isnan(values[i]), scenario_of),
+                **_of_own_runs(scores, own),
                 "verified": "; ".join(sorted(set(verified[own]))),
-                **_relative(relative[relative["entry"] == name], complete),
+                **_relative(relative[relative["entry"] == name]),
             }
         )
-    table = pd.DataFrame({"entry": blocks.names}).join(_average_ranks(blocks)).join(pd.DataFrame(rows))
-    placed = ((table["n_scenarios"] == len(scenarios)) & table["rank"].notna()).to_numpy()
-    places = _places(_sampled_ranks(blocks), table["rank"].to_numpy(), placed, table["rank_low"].notna().to_numpy())
-    for column, values in zip(("place", "place_low", "place_high"), places, strict=True):
-        table[column] = values
-    by_scenario = scores.runs[["entry", "scenario"]].assign(hypervolume=scores.final)
-    by_scenario["scenario"] = by_scenario["scenario"].map(_without_device)
-    return Section(
+    order = _order(filled, scenario_of, names)
+    table = pd.DataFrame(rows).join(_ranks(filled, values, scenario_of)) if rows else pd.DataFrame({"entry": []})
+    table = table.iloc[order].reset_index(drop=True)
+    table.insert(1, "place", _places(filled[order], ~np.isnan(values[order]), scenario_of))
+    return Ranking(
         title=title,
-        scenarios=tuple(map(_without_device, scenarios)),
-        lone_scenarios=tuple(map(_without_device, np.setdiff1d(scenario_of, scenarios))),
-        table=table.iloc[_order(table, placed)].reset_index(drop=True),
-        by_scenario=by_scenario.groupby(["entry", "scenario"], as_index=False).agg(
-            hypervolume=("hypervolume", "mean"), n_runs=("hypervolume", "size")
-        ),
+        scenarios=tuple(dict.fromkeys(map(_without_device, scenario_of))),
+        seeds=tuple(sorted({seed for _, seed in due})),
+        n_blocks=len(due),
+        n_outside=int((~on_list).sum()),
+        is_declared=declared is not None,
+        table=table,
+        by_scenario=_by_scenario(scores),
         warnings=scores.warnings,
+    )
+
+
+def _blocks_of(runs: pd.DataFrame) -> list[tuple[str, int]]:
+    return [(str(scenario), int(seed)) for scenario, seed in zip(runs["scenario"], runs["seed"], strict=True)]
+
+
+def _on_the_list(scores: Scores, due: Blocks) -> tuple[list[str], FloatArray]:
+    """The entries, sorted, and their final test hypervolumes ``(n_entries, n_blocks)``; NaN = no such run."""
+    names = sorted(scores.runs["entry"].astype(str).unique())
+    row, column = {name: i for i, name in enumerate(names)}, {block: i for i, block in enumerate(due)}
+    values = np.full((len(names), len(due)), np.nan)
+    for name, block, value in zip(scores.runs["entry"], _blocks_of(scores.runs), scores.test, strict=True):
+        values[row[str(name)], column[block]] = value
+    return names, values
+
+
+def _hypervolumes(filled: FloatArray, has_run: BoolArray, scenario_of: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Columns of one entry over the whole list; it has intervals only if no run is missing."""
+    here, elsewhere = interval_on_these_tasks(filled, scenario_of), interval_on_tasks_like_these(filled, scenario_of)
+    complete = bool(has_run.all())
+    own = interval_on_these_tasks(filled[has_run], scenario_of[has_run])
+    return {
+        "test": here.mean,
+        "test_low": here.low if complete else np.nan,
+        "test_high": here.high if complete else np.nan,
+        "test_task_low": elsewhere.low if complete else np.nan,
+        "test_task_high": elsewhere.high if complete else np.nan,
+        "own_test": own.mean,
+        "n_runs": int(has_run.sum()),
+    }
+
+
+def _of_own_runs(scores: Scores, own: BoolArray) -> dict[str, Any]:
+    runs = scores.runs[own]
+    return {
+        "validation": interval_on_these_tasks(scores.final[own], runs["scenario"].to_numpy(dtype=str)).mean,
+        "n_failed": int((runs["status"] == "failed").sum()),
+        "suite_versions": ", ".join(sorted(runs["suite_version"].unique())),
+    }
+
+
+def _relative(picked: pd.DataFrame) -> dict[str, Any]:
+    """Relative test metric of an entry at each limit: the mean over scenarios of the means over runs."""
+    found: dict[str, Any] = {}
+    for limit in PARAMETER_LIMITS:
+        known = picked[picked["threshold"] == limit].dropna()
+        found[f"relative_{limit}"] = known.groupby("scenario")["relative"].mean().mean()
+        found[f"n_relative_{limit}"] = len(known)
+    return found
+
+
+def _ranks(filled: FloatArray, values: FloatArray, scenario_of: np.ndarray[Any, Any]) -> pd.DataFrame:
+    """Columns ``rank, rank_low, rank_high``, over the blocks in which at least one entry has a run."""
+    known = ~np.isnan(values).all(axis=0)
+    ranks = average_ranks(filled[:, known, None], scenario_of[known])
+    return pd.DataFrame({"rank": ranks.mean[:, 0], "rank_low": ranks.low[:, 0], "rank_high": ranks.high[:, 0]})
+
+
+def _order(filled: FloatArray, scenario_of: np.ndarray[Any, Any], names: list[str]) -> IntArray:
+    """Entries from best to worst by mean test hypervolume over the list, then by name."""
+    means = np.array([interval_on_these_tasks(row, scenario_of).mean for row in filled], dtype=np.float64)
+    return np.lexsort((np.array(names, dtype=str), -np.round(means, DIGITS))).astype(np.int64)
+
+
+def _places(filled: FloatArray, has_run: BoolArray, scenario_of: np.ndarray[Any, Any]) -> FloatArray:
+    """The place of each entry, ``(n_entries,)``; NaN for a single entry.
+
+    An entry shares the place of the entry before it unless the 95 % interval of their paired difference on these tasks
+    is above zero. Blocks in which neither has a run say nothing about the two and are left out.
+
+    Args:
+        filled: ``(n_entries, n_blocks)``, best entry first, missing runs as worst.
+        has_run: ``(n_entries, n_blocks)``.
+    """
+    if len(filled) < 2:
+        return np.full(len(filled), np.nan)
+    places = [1.0]
+    for i in range(1, len(filled)):
+        known = has_run[i - 1] | has_run[i]
+        difference = np.round(filled[i - 1] - filled[i], DIGITS)[known]
+        separated = interval_on_these_tasks(difference, scenario_of[known]).low > 0
+        places.append(float(i + 1) if separated else places[-1])
+    return np.array(places, dtype=np.float64)
+
+
+def _by_scenario(scores: Scores) -> pd.DataFrame:
+    table = scores.runs[["entry", "scenario"]].assign(test=scores.test, validation=scores.final)
+    table["scenario"] = table["scenario"].map(_without_device)
+    return table.groupby(["entry", "scenario"], as_index=False).agg(
+        test=("test", "mean"), validation=("validation", "mean"), n_runs=("test", "size")
     )
 
 
 def _without_device(scenario: object) -> str:
     return str(scenario).rpartition("/")[0]
-
-
-def _mean_hypervolume(values: FloatArray, scenarios: np.ndarray[Any, np.dtype[np.str_]]) -> dict[str, Any]:
-    """The mean of an entry's final hypervolumes, ``(n,)``, with its interval and the number of runs."""
-    mean, low, high = mean_interval(values, scenarios)
-    n_runs = np.unique(scenarios, return_counts=True)[1]
-    return {
-        "hypervolume": mean,
-        "hypervolume_low": low,
-        "hypervolume_high": high,
-        "between_scenarios": not np.isnan(low) and (n_runs == 1).sum() > 1,
-        "n_counted": len(values),
-    }
-
-
-def _counts(runs: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "n_runs": len(runs),
-        "n_failed": int((runs["status"] == "failed").sum()),
-        "n_tasks": runs["task"].nunique(),
-        "suite_versions": ", ".join(sorted(runs["suite_version"].unique())),
-    }
-
-
-def _relative(picked: pd.DataFrame, complete: bool) -> dict[str, Any]:
-    """Relative test metric of an entry at each limit: the mean over scenarios of the means over runs."""
-    found: dict[str, Any] = {}
-    for limit in PARAMETER_LIMITS:
-        known = picked[picked["threshold"] == limit].dropna()
-        found[f"relative_{limit}"] = known.groupby("scenario")["relative"].mean().mean() if complete else np.nan
-        found[f"n_relative_{limit}"] = len(known)
-    return found
-
-
-def _order(table: pd.DataFrame, placed: BoolArray) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Rows of the table from best to worst: entries with a place first, then by scenarios, rank and hypervolume."""
-    return np.lexsort(
-        (
-            table["entry"].to_numpy(dtype=str),
-            -table["hypervolume"].round(DIGITS).to_numpy(),
-            table["rank"].round(DIGITS).to_numpy(),
-            -table["n_scenarios"].to_numpy(),
-            ~placed,
-        )
-    )
-
-
-def _average_ranks(blocks: Blocks) -> pd.DataFrame:
-    """Columns ``rank, rank_low, rank_high`` at the end of the budget; NaN bounds for fewer than :data:`MIN_BLOCKS`."""
-    bands = ranks.bootstrap_ranks(
-        blocks.hypervolume[:, :, -1:], blocks.scenarios.astype(str), np.random.default_rng(_SEED)
-    )
-    few = bands.n_blocks < MIN_BLOCKS
-    low, high = (np.where(few, np.nan, bound[:, 0]) for bound in (bands.low, bands.high))
-    return pd.DataFrame({"rank": bands.mean[:, 0], "rank_low": low, "rank_high": high})
-
-
-def _sampled_ranks(blocks: Blocks) -> FloatArray:
-    """Average ranks in each bootstrap sample, ``(n_samples, n_entries)``; the samples that the intervals come from."""
-    comparable = (~np.isnan(blocks.final)).sum(axis=0) > 1
-    block_ranks = ranks.block_ranks(blocks.hypervolume[:, comparable, -1:])
-    scenarios = blocks.scenarios[comparable].astype(str)
-    return ranks.sample_means(block_ranks, scenarios, np.random.default_rng(_SEED))[:, :, 0]
-
-
-def _places(samples: FloatArray, average: FloatArray, placed: BoolArray, bounded: BoolArray) -> FloatArray:
-    """Places by average rank and the bounds of their intervals, ``(3, n_entries)``; NaN for entries without a place.
-
-    A single entry gets no place.
-
-    Args:
-        samples: ``(n_samples, n_entries)``, average ranks in each bootstrap sample.
-        average: ``(n_entries,)``, average ranks.
-        placed, bounded: ``(n_entries,)``, masks of the entries that get a place, and an interval of their place.
-    """
-    found = np.full((3, len(average)), np.nan)
-    if placed.sum() < 2:
-        return found
-    found[0, placed] = stats.rankdata(np.round(average[placed], DIGITS), method="min")
-    drawn = np.round(samples[:, placed], DIGITS)
-    drawn = drawn[~np.isnan(drawn).any(axis=1)]
-    if len(drawn):
-        places = stats.rankdata(drawn, method="min", axis=1)
-        tail = (1 - COVERAGE) / 2
-        found[1, placed] = np.quantile(places, tail, axis=0, method="lower")
-        found[2, placed] = np.quantile(places, 1 - tail, axis=0, method="higher")
-        found[1:, ~bounded] = np.nan
-    return found
 
 
 def _verified(runs: pd.DataFrame) -> np.ndarray[Any, Any]:

@@ -11,26 +11,33 @@ from tabulate import tabulate
 from nasbench.analysis.experiments.selection import subset, usual
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.formatting import escape
-from nasbench.analysis.report.sections import Section
+from nasbench.analysis.report.sections import Ranking
 from nasbench.analysis.scoring.comparison import compare_all
 from nasbench.analysis.scoring.relative_performance import relative_performance
 from nasbench.analysis.scoring.scores import Scores, block_table
 
 
-def make_tables(results: Results, scores: Scores, boards: list[Section]) -> dict[str, pd.DataFrame]:
+def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict[str, pd.DataFrame]:
     """All tables by name.
 
     Returns:
-        ``leaderboard``: the rows of all sections. ``runs``: one row for each finished run, with its hypervolume.
+        ``leaderboard``: the rows of all sections. ``runs``: one row for each finished run, with its hypervolumes.
         ``hypervolume``: mean and standard deviation for each entry and scenario. ``comparison``: every pair of entries
-        with default options and the usual budget, within a track and device class. ``relative``: test metric relative
-        to the full network for each entry, scenario and limit on the parameters.
+        with default options and the usual budget, within a track and device class, by test hypervolume. ``relative``:
+        test metric relative to the full network for each entry, scenario and limit on the parameters.
     """
     runs = scores.runs
     columns = ["run", "entry", "task", "model", "track", "device_class", "seed", "official", "status"]
-    listed = runs[[*columns, "n_evaluations", "n_failed", "elapsed_s", "budget_s"]].assign(hypervolume=scores.final)
+    listed = runs[[*columns, "n_evaluations", "n_failed", "elapsed_s", "budget_s"]]
+    listed = listed.assign(test_hypervolume=scores.test, validation_hypervolume=scores.final)
     by_scenario = listed.assign(scenario=runs["scenario"]).groupby(["entry", "scenario"], as_index=False)
-    hypervolume = by_scenario.agg(mean=("hypervolume", "mean"), std=("hypervolume", "std"), n_runs=("run", "size"))
+    hypervolume = by_scenario.agg(
+        test=("test_hypervolume", "mean"),
+        test_std=("test_hypervolume", "std"),
+        validation=("validation_hypervolume", "mean"),
+        validation_std=("validation_hypervolume", "std"),
+        n_runs=("run", "size"),
+    )
     relative = relative_performance(results.finished()).dropna(subset="relative")
     relative = relative.groupby(["entry", "scenario", "threshold"], as_index=False).agg(
         relative=("relative", "mean"), test_metric=("test_metric", "mean"), n_runs=("run", "size")
@@ -51,7 +58,8 @@ def _comparison(scores: Scores) -> pd.DataFrame:
     runs, keep = scores.runs, usual(scores.runs)
     for track, device in sorted(set(runs.loc[keep, group].itertuples(index=False, name=None))):
         chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
-        pairs = compare_all(block_table(subset(scores, chosen)))
+        own = subset(scores, chosen)
+        pairs = compare_all(block_table(own, values=own.test[:, None]))
         parts.append(pairs[pairs["n"] > 0].assign(track=track, device_class=device))
     return pd.concat(parts, ignore_index=True)
 

@@ -11,7 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from nasbench.analysis.scoring.intervals import mean_interval
+from nasbench.analysis.scoring.intervals import (
+    interval_on_tasks_like_these,
+    interval_on_these_tasks,
+    task_means,
+)
 from nasbench.analysis.scoring.ranks import block_ranks
 from nasbench.analysis.scoring.scores import Blocks
 from nasbench.arrays import FloatArray
@@ -28,20 +32,29 @@ class Comparison:
     Attributes:
         n: number of blocks that both entries have.
         n_unpaired: number of blocks that only one of them has.
+        n_tasks: number of tasks of the shared blocks.
         difference: mean of a - b, every scenario with the same weight.
-        low: lower end of the 95 % interval of the difference, see
-            :func:`nasbench.analysis.scoring.intervals.mean_interval`; NaN for fewer than three blocks.
+        low: lower end of the 95 % interval of the difference on these tasks, see
+            :func:`nasbench.analysis.scoring.intervals.interval_on_these_tasks`.
         high: its upper end.
+        task_low: lower end of the 95 % interval of the difference on tasks like these, see
+            :func:`nasbench.analysis.scoring.intervals.interval_on_tasks_like_these`.
+        task_high: its upper end.
         rank_biserial: (sum of the ranks of positive differences - sum of the ranks of negative differences) / sum of
-            all these ranks, between -1 and 1; 0 if all differences are 0 (Kerby 2014).
-        p: two-sided p-value of Wilcoxon's signed-rank test; NaN without pairs.
+            all these ranks, over the differences of the task means; between -1 and 1; 0 if all differences are 0 (Kerby
+            2014).
+        p: two-sided p-value of Wilcoxon's signed-rank test on the task means. Seeds of one task are no independent data
+            sets, so they do not count as such. NaN without pairs.
     """
 
     n: int
     n_unpaired: int
+    n_tasks: int
     difference: float
     low: float
     high: float
+    task_low: float
+    task_high: float
     rank_biserial: float
     p: float
 
@@ -88,24 +101,41 @@ def compare(a: npt.ArrayLike, b: npt.ArrayLike, scenarios: npt.ArrayLike) -> Com
     paired = ~np.isnan(first) & ~np.isnan(second)
     n_unpaired = int((np.isnan(first) != np.isnan(second)).sum())
     differences = np.round(first - second, _DIGITS)[paired]
-    mean, low, high = mean_interval(differences, strata[paired])
-    n = len(differences)
-    if n == 0:
-        return Comparison(0, n_unpaired, mean, low, high, np.nan, np.nan)
+    mean, low, high = interval_on_these_tasks(differences, strata[paired])
+    _, task_low, task_high = interval_on_tasks_like_these(differences, strata[paired])
+    by_task = np.round(task_means(differences, strata[paired]), _DIGITS)
+    rank_biserial, p = _signed_ranks(by_task)
+    return Comparison(
+        n=len(differences),
+        n_unpaired=n_unpaired,
+        n_tasks=len(by_task),
+        difference=mean,
+        low=low,
+        high=high,
+        task_low=task_low,
+        task_high=task_high,
+        rank_biserial=rank_biserial,
+        p=p,
+    )
+
+
+def _signed_ranks(differences: FloatArray) -> tuple[float, float]:
+    """The rank-biserial correlation and the p-value of Wilcoxon's signed-rank test; NaN without differences."""
+    if len(differences) == 0:
+        return np.nan, np.nan
     if not differences.any():
-        return Comparison(n, n_unpaired, mean, low, high, 0.0, 1.0)
+        return 0.0, 1.0
     ranks = stats.rankdata(np.abs(differences[differences != 0]))
     signs = np.sign(differences[differences != 0])
-    rank_biserial = float((ranks * signs).sum() / ranks.sum())
     p = float(stats.wilcoxon(differences, zero_method="wilcox").pvalue)
-    return Comparison(n, n_unpaired, mean, low, high, rank_biserial, p)
+    return float((ranks * signs).sum() / ranks.sum()), p
 
 
 def compare_all(blocks: Blocks) -> pd.DataFrame:
     """Compare the final values of every pair of entries, with Holm's correction for the number of pairs.
 
     Returns:
-        One row per pair: ``a, b, n, n_unpaired, difference, low, high, rank_biserial, p, p_holm``.
+        One row per pair: ``a``, ``b``, the fields of :class:`Comparison`, and ``p_holm``.
     """
     final = blocks.final
     rows = []

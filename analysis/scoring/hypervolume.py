@@ -1,4 +1,4 @@
-"""Hypervolume of many runs over time, and regret (section 4.1 of the paper, figures 4, 11 and 12)."""
+"""Hypervolume of many runs over time (section 4.1 of the paper, figure 4)."""
 
 from __future__ import annotations
 
@@ -75,21 +75,3 @@ def _gains(points: FloatArray, bound: FloatArray) -> list[float]:
             xs[first : last - 1], ys[first : last - 1] = [x], [y]
         gains.append(gain)
     return gains
-
-
-def regret(hypervolumes: npt.ArrayLike, scenarios: npt.ArrayLike) -> FloatArray:
-    """Highest hypervolume of any run of the same scenario at any time, minus the run's own hypervolume.
-
-    Args:
-        hypervolumes: ``(n_runs, n_times)``, NaN where unknown.
-        scenarios: ``(n_runs,)`` names or numbers.
-
-    Returns:
-        ``(n_runs, n_times)``, not negative.
-    """
-    own = np.asarray(hypervolumes, dtype=np.float64)
-    _, codes = np.unique(np.asarray(scenarios), return_inverse=True)
-    best = np.full(codes.max(initial=-1) + 1, -np.inf)
-    if own.size:
-        np.fmax.at(best, codes, np.fmax.reduce(own, axis=1))
-    return best[codes][:, None] - own

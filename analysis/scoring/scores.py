@@ -10,10 +10,14 @@ import pandas as pd
 
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring import hypervolume
+from nasbench.analysis.scoring.fronts import front_mask
 from nasbench.analysis.scoring.quantiles import Quantiles, fit_quantiles, load_quantiles, normalise
 from nasbench.arrays import FloatArray
+from nasbench.declarations.task import REFERENCE_POINT
 
 N_TIMES = 100
+LARGEST_HYPERVOLUME = float(np.prod(REFERENCE_POINT))
+"""The hypervolume of a network without any error and parameter, both quantile-normalised."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,15 @@ class Scores:
         grid: ``(n_times,)``, fractions of the budget, ascending; the last one is 1.
         hypervolume: ``(n_runs, n_times)``, hypervolume of the quantile-normalised objectives; at most 4. For a failed
             run, it counts the evaluations before the failure.
+        test: ``(n_runs,)``, hypervolume at the end of the budget of the *test* errors of the networks on the validation
+            front, normalised like validation errors. Nothing was chosen by test errors, so the value is not optimistic.
         warnings: scenarios whose normalisation is not the frozen one.
     """
 
     runs: pd.DataFrame
     grid: FloatArray
     hypervolume: FloatArray
+    test: FloatArray
     warnings: tuple[str, ...] = ()
 
     @property
@@ -40,8 +47,11 @@ class Scores:
 
     @property
     def regret(self) -> FloatArray:
-        """Highest hypervolume in the run's scenario minus its own, ``(n_runs, n_times)``."""
-        return hypervolume.regret(self.hypervolume, self.runs["scenario"].to_numpy())
+        """The largest possible hypervolume minus the run's own, ``(n_runs, n_times)``.
+
+        With frozen quantiles it does not depend on other runs, so no submission moves the regret of an earlier one.
+        """
+        return LARGEST_HYPERVOLUME - self.hypervolume
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,31 @@ def score(
     rows = evaluations["run_row"].to_numpy()
     spent = evaluations["elapsed_s"].to_numpy() / horizon_s(finished.runs)[rows]
     scores = hypervolume.over_time(values, spent, rows, len(finished.runs), grid)
-    return Scores(finished.runs, grid, scores, tuple(warnings))
+    return Scores(finished.runs, grid, scores, _test_hypervolume(finished, spent, quantiles), tuple(warnings))
+
+
+def _test_hypervolume(finished: Results, spent: FloatArray, quantiles: Quantiles) -> FloatArray:
+    """Hypervolume of the test errors of each run's final validation front, ``(n_runs,)``.
+
+    Args:
+        spent: ``(n_evaluations,)``, the fraction of the budget at the end of each evaluation.
+    """
+    in_time = spent <= 1.0
+    evaluations = finished.evaluations[in_time]
+    on_front = front_mask(evaluations)
+    front = evaluations[on_front].assign(error=evaluations["test_error"][on_front].to_numpy())
+    values, _ = normalise(front, _with_all_scenarios(quantiles, finished.evaluations))
+    rows = front["run_row"].to_numpy()
+    return hypervolume.over_time(values, np.zeros(len(rows)), rows, len(finished.runs), [1.0])[:, 0]
+
+
+def _with_all_scenarios(quantiles: Quantiles, evaluations: pd.DataFrame) -> Quantiles:
+    """The quantiles, with those of scenarios that have none fitted to their validation errors."""
+    missing = ~evaluations["scenario"].astype(str).isin(quantiles.scenarios).to_numpy()
+    if not missing.any():
+        return quantiles
+    fitted = fit_quantiles(evaluations[missing])
+    return Quantiles({**fitted.scenarios, **quantiles.scenarios}, quantiles.version)
 
 
 def horizon_s(runs: pd.DataFrame) -> FloatArray:
@@ -110,12 +144,14 @@ def horizon_s(runs: pd.DataFrame) -> FloatArray:
     return np.where(np.isnan(budget), elapsed, budget)
 
 
-def block_table(scores: Scores, by: str = "entry") -> Blocks:
+def block_table(scores: Scores, by: str = "entry", values: FloatArray | None = None) -> Blocks:
     """The hypervolumes as entries by blocks by time.
 
     Args:
         scores: the runs to compare and their hypervolumes.
         by: column of the runs that names the entries: ``entry``, ``algorithm``, ``searcher``, ``space``, ...
+        values: ``(n_runs, n_times)``; None for the validation hypervolume over time. ``scores.test[:, None]`` gives the
+            final test hypervolume.
 
     Raises:
         ValueError: if two runs have the same name, scenario and seed; select the runs to compare first.
@@ -129,11 +165,12 @@ def block_table(scores: Scores, by: str = "entry") -> Blocks:
     if place.has_duplicates:
         i = int(np.flatnonzero(place.duplicated())[0])
         raise ValueError(f"several runs of {runs[by].iloc[i]!r} in scenario {keys[i][0]!r} with seed {keys[i][1]}")
-    values = np.full((len(names), len(blocks), len(scores.grid)), np.nan)
-    values[row, column] = scores.hypervolume
+    chosen = scores.hypervolume if values is None else values
+    table = np.full((len(names), len(blocks), chosen.shape[1]), np.nan)
+    table[row, column] = chosen
     return Blocks(
         tuple(str(name) for name in names),
         blocks.get_level_values(0).to_numpy(dtype=object),
         blocks.get_level_values(1).to_numpy(dtype=np.int64),
-        values,
+        table,
     )

@@ -38,7 +38,7 @@ def make_scores():
                 "status": "complete",
                 "n_evaluations": 10,
             }
-            run = {**defaults, **{name: value for name, value in row.items() if name != "hypervolume"}}
+            run = {**defaults, **{name: value for name, value in row.items() if name not in ("hypervolume", "test")}}
             run["algorithm"] = run["method"] if run["searcher"] is None else f"{run['method']}/{run['searcher']}"
             run["entry"] = f"{run['algorithm']}@{run['space']}{run.pop('marks')}"
             run["scenario"] = f"{run['task']}/{run['model']}/{run['device_class']}"
@@ -48,7 +48,8 @@ def make_scores():
         frame["max_evaluations"] = frame["max_evaluations"].astype("Int64")
         hypervolume = np.array([row["hypervolume"] for row in rows], dtype=np.float64)
         n_times = hypervolume.shape[1]
-        return Scores(frame, np.arange(1, n_times + 1) / n_times, hypervolume)
+        test = np.array([row.get("test", row["hypervolume"][-1]) for row in rows], dtype=np.float64)
+        return Scores(frame, np.arange(1, n_times + 1) / n_times, hypervolume, test)
 
     return make
 

@@ -1,4 +1,7 @@
-"""Figure 6: average rank of the searchers over time, a) standard, b) weight-sharing NAS (sections 4.1.2, 4.1.3)."""
+"""Figure 6: average rank of the searchers over time, a) standard, b) weight-sharing NAS (sections 4.1.2, 4.1.3).
+
+A panel has the runs of one model on one device class. Ranks of different models or devices are never averaged.
+"""
 
 from __future__ import annotations
 
@@ -9,68 +12,77 @@ from matplotlib.figure import Figure
 from nasbench.analysis.experiments.definitions import STANDARD_SEARCHERS, WEIGHT_SHARING_SEARCHERS, MissingRuns
 from nasbench.analysis.experiments.selection import subset, usual
 from nasbench.analysis.figures import style
-from nasbench.analysis.scoring.ranks import bootstrap_ranks
+from nasbench.analysis.scoring.ranks import average_ranks
 from nasbench.analysis.scoring.scores import Scores, block_table
 
 TITLE = "Average rank of the searchers over time"
-PANELS = {
-    "s-nas": ("a) standard NAS", STANDARD_SEARCHERS),
-    "ws-nas": ("b) weight-sharing NAS", WEIGHT_SHARING_SEARCHERS),
+METHODS = {
+    "s-nas": ("standard NAS", STANDARD_SEARCHERS),
+    "ws-nas": ("weight-sharing NAS", WEIGHT_SHARING_SEARCHERS),
 }
+_PANEL = ["method", "model", "device_class"]
 
 
-def data(scores: Scores, seed: int = 0) -> pd.DataFrame:
-    """Average rank of each searcher over time, by hypervolume.
+def data(scores: Scores) -> pd.DataFrame:
+    """Average rank of each searcher over time, by validation hypervolume as in the paper.
 
-    Args:
-        seed: seed of the bootstrap.
+    Searchers are compared in the blocks (scenario and seed) in which all searchers of the panel have run.
 
     Returns:
-        One row for each searcher and time step: ``method, algorithm, time, rank, low, high, n_blocks``. ``time`` is the
-        fraction of the budget that is spent. ``low`` and ``high`` bound 95 % of the bootstrap samples. ``n_blocks``
-        counts the blocks (scenario and seed) that the searcher shares with another searcher.
+        One row for each panel, searcher and time step: ``method, model, device_class, algorithm, time, rank, low, high,
+        n_blocks``. ``time`` is the fraction of the budget that is spent. ``low`` and ``high`` bound the 95 % interval
+        on scenarios like these; they are NaN for fewer than :data:`nasbench.analysis.scoring.ranks.MIN_SCENARIOS`.
 
     Raises:
-        MissingRuns: if no two searchers share a block.
+        MissingRuns: if in no panel two searchers share a block.
     """
-    parts = []
     runs = scores.runs
-    for method, (_, searchers) in PANELS.items():
-        keep = usual(runs) & (
-            (runs["method"] == method) & (runs["space"] == "small") & runs["searcher"].isin(searchers)
-        )
-        blocks = block_table(subset(scores, np.asarray(keep, dtype=np.bool_)), by="algorithm")
-        bands = bootstrap_ranks(blocks.hypervolume, blocks.scenarios, np.random.default_rng(seed))
+    known = np.zeros(len(runs), dtype=np.bool_)
+    for method, (_, searchers) in METHODS.items():
+        known |= np.asarray((runs["method"] == method) & runs["searcher"].isin(searchers), dtype=np.bool_)
+    keep = usual(runs) & known & (runs["space"] == "small").to_numpy(dtype=np.bool_)
+    parts = []
+    for panel, _ in runs[keep].groupby(_PANEL, observed=True):
+        chosen = keep & (runs[_PANEL] == list(panel)).all(axis=1).to_numpy(dtype=np.bool_)
+        blocks = block_table(subset(scores, chosen), by="algorithm")
+        complete = ~np.isnan(blocks.final).any(axis=0)
+        ranks = average_ranks(blocks.hypervolume[:, complete], blocks.scenarios[complete])
         for i, algorithm in enumerate(blocks.names):
-            if bands.n_blocks[i]:
-                columns = {"rank": bands.mean[i], "low": bands.low[i], "high": bands.high[i]}
-                constant = {"method": method, "algorithm": algorithm, "n_blocks": int(bands.n_blocks[i])}
-                parts.append(pd.DataFrame({**constant, "time": scores.grid, **columns}))
+            if ranks.n_blocks[i]:
+                columns = {"rank": ranks.mean[i], "low": ranks.low[i], "high": ranks.high[i]}
+                constant = {**dict(zip(_PANEL, panel, strict=True)), "algorithm": algorithm}
+                parts.append(
+                    pd.DataFrame({**constant, "time": scores.grid, **columns, "n_blocks": int(ranks.n_blocks[i])})
+                )
     if not parts:
         raise MissingRuns("figure 6", "fig6")
     return pd.concat(parts, ignore_index=True)
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """Draw one panel for each method and a line with its band for each searcher. Rank 1 is at the top."""
-    methods = [method for method in PANELS if (data["method"] == method).any()]
+    """Draw one panel for each method, model and device class, and a line for each searcher. Rank 1 is at the top."""
+    names = data[_PANEL].drop_duplicates().astype(str).itertuples(index=False, name=None)
+    panels = sorted(names, key=lambda panel: (*panel[1:], list(METHODS).index(panel[0])))
     with style.applied():
-        figure = style.new_figure(style.PAGE_IN if len(methods) > 1 else style.COLUMN_IN, 2.5)
-        axes = figure.subplots(1, len(methods), squeeze=False).ravel().tolist()
-        for ax, method in zip(axes, methods, strict=True):
-            title, searchers = PANELS[method]
+        figure, axes = style.panels(len(panels), per_row=2, height_in=2.1)
+        for letter, ax, names_of_panel in zip("abcdefghijklmnop", axes, panels, strict=False):
+            method, model, device = names_of_panel
+            panel = data[(data[_PANEL] == list(names_of_panel)).all(axis=1)]
+            title, searchers = METHODS[method]
             for searcher in searchers:
-                part = data[data["algorithm"] == f"{method}/{searcher}"]
-                if part.empty:
+                line = panel[panel["algorithm"] == f"{method}/{searcher}"]
+                if line.empty:
                     continue
-                look, time = style.look(f"{method}/{searcher}"), 100 * part["time"].to_numpy()
-                ax.fill_between(time, part["low"], part["high"], color=look.colour, alpha=0.13, linewidth=0)
+                look, time = style.look(f"{method}/{searcher}"), 100 * line["time"].to_numpy()
+                ax.fill_between(time, line["low"], line["high"], color=look.colour, alpha=0.13, linewidth=0)
                 name = style.searcher_name(f"{method}/{searcher}")
-                ax.plot(
-                    time, part["rank"], label=name, markevery=(len(part) // 10, max(len(part) // 5, 1)), **look.line
-                )
-            ax.set(title=title, xlabel="budget spent (%)", ylabel="average rank", xlim=(0, 100))
-            ax.set_yticks(range(1, data.loc[data["method"] == method, "algorithm"].nunique() + 1))
+                every = (len(line) // 10, max(len(line) // 5, 1))
+                ax.plot(time, line["rank"], label=name, markevery=every, **look.line)
+            ax.set_title(f"{letter}) {title}", loc="left")
+            ax.set_title(f"{style.model_name(model)}, {device.upper()}", loc="right", fontsize=6.5, color=style.GREY)
+            ax.set(ylabel="average rank", xlim=(0, 100))
+            ax.set_yticks(range(1, panel["algorithm"].nunique() + 1))
             ax.invert_yaxis()
-            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=5, handlelength=1.8, columnspacing=1.2)
+        style.label_bottom(axes, "budget spent (%)")
+        style.legend_below(figure, axes)
     return figure

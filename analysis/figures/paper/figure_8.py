@@ -10,7 +10,7 @@ from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.experiments.selection import five_methods
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.results import Results
-from nasbench.analysis.scoring.intervals import mean_interval
+from nasbench.analysis.scoring.intervals import interval_on_these_tasks
 from nasbench.analysis.scoring.relative_performance import relative_performance
 
 TITLE = "Test metric against parameters pruned"
@@ -39,7 +39,7 @@ def data(results: Results) -> pd.DataFrame:
     keys = ["scenario", "task", "model", "device_class", "metric", "algorithm", "threshold"]
     for key, part in picked.dropna(subset="test_metric").groupby(keys, observed=True):
         values = part["test_metric"].to_numpy()
-        mean, low, high = mean_interval(values, np.zeros(len(values)))
+        mean, low, high = interval_on_these_tasks(values, np.zeros(len(values)))
         full_metric = part["full_metric"].mean()
         found = {"test_metric": mean, "low": low, "high": high, "n": len(part), "full_metric": full_metric}
         rows.append(dict(zip(keys, key, strict=True)) | found)

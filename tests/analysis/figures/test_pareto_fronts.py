@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from nasbench.analysis.experiments.definitions import MissingRuns
-from nasbench.analysis.figures import method_fronts, pareto_fronts
+from nasbench.analysis.figures import method_fronts
 from nasbench.analysis.figures.paper import figure_9, figure_10
 from nasbench.analysis.reading.results import read_results
 from nasbench.search.pareto import pareto_mask
@@ -21,7 +21,7 @@ def test_front_mask_of_all_runs_agrees_with_single_runs():
             },
             index=rng.permutation(80),
         )
-        found = pareto_fronts.front_mask(frame)
+        found = front_mask(frame)
         for _, run in frame.assign(found=found).groupby("run_row"):
             points = run[["error", "params"]].to_numpy()
             wanted = run[pareto_mask(points)].drop_duplicates(["error", "params"])  # of equal points the first

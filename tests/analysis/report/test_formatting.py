@@ -1,4 +1,4 @@
-from nasbench.analysis.report.formatting import count, escape, interval, number, percent, place, printable
+from nasbench.analysis.report.formatting import bounds, count, escape, interval, number, percent, printable
 
 NAN = float("nan")
 
@@ -11,8 +11,8 @@ def test_numbers_have_fixed_decimals() -> None:
     assert interval(1.0, NAN, NAN, 1) == "1.0"
 
 
-def test_places_and_percentages() -> None:
-    assert [place(2.0, 1.0, 3.0), place(2.0, NAN, NAN), place(NAN, NAN, NAN)] == ["2 [1, 3]", "2", "-"]
+def test_bounds_and_percentages() -> None:
+    assert [bounds(1.0, 3.0, 1), bounds(NAN, 3.0, 1)] == ["[1.0, 3.0]", "-"]
     assert [percent(0.9346), percent(NAN)] == ["93.5 %", "-"]
 
 
