@@ -1,4 +1,4 @@
-"""The two files of a run: what is written is read again, and damage is named."""
+"""The two files of a run are read as written. Damage is named."""
 
 import dataclasses
 import json

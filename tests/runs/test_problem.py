@@ -123,7 +123,7 @@ def test_training_in_parts_equals_training_at_once(run_function):
 
     def train(name, epochs):
         def function(problem):
-            network = problem.pretrained("one-label")
+            network = problem.pretrained("one-name")
             training = problem.training(network, TrainingStrategy("sandwich"))
             for epoch in epochs:
                 training.run(epoch)
@@ -144,17 +144,17 @@ def test_training_in_parts_equals_training_at_once(run_function):
 def test_trainings_differ_by_name_and_seed(run_function):
     weights = []
 
-    def train(label):
+    def train(name):
         def function(problem):
-            network = problem.pretrained(label)
+            network = problem.pretrained(name)
             problem.training(network, TrainingStrategy("random")).run(1)
             weights.append(network.model.bert.pooler.dense.weight.clone())
             problem.evaluate(network, problem.space.largest)
 
         return function
 
-    for label, seed in (("a", SEED), ("a", SEED), ("b", SEED), ("a", SEED + 1)):
-        run_function(train(label), seed=seed)
+    for name, seed in (("a", SEED), ("a", SEED), ("b", SEED), ("a", SEED + 1)):
+        run_function(train(name), seed=seed)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert not torch.equal(weights[0], weights[3])

@@ -146,7 +146,7 @@ def test_training_cut_by_the_budget_is_not_repeated(results, tmp_path):
     n = min(len(resumed.evaluations), len(whole.evaluations))
     assert n > 1
     assert resumed.comparable()[:n] == whole.comparable()[:n]
-    # Without its weights nothing says what it had become.
+    # Without the weights, their state at the end of the training is unknown.
     (folder_of(tmp_path / "copy") / "weights" / "super-network.safetensors").unlink()
     with pytest.raises(UserError, match=r"the weights of 'super-network' are missing; remove the folder"):
         run(subject, tmp_path / "copy", clock=SteppingClock(), **limits)

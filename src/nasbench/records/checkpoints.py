@@ -54,8 +54,8 @@ class Checkpoints:
         """
         if not self.has_weights(network.name):
             self.save_weights(network)
-        # A file from an earlier attempt has no fingerprint yet. Its weights are taken to be the network's present ones,
-        # because a resumed method repeats its steps.
+        # A file from an earlier attempt has no fingerprint yet. Its weights are taken to equal the network's, because a
+        # resumed method repeats its steps.
         elif self._fingerprints.setdefault(network.name, now := network.fingerprint()) != now:
             raise MethodError(
                 f"the weights of {network.name!r} have changed since they were saved under that name; evaluate "
@@ -159,7 +159,7 @@ class SharedSuperNetworks:
             raise CannotResume(f"cannot read the shared super-network {path} ({error}); delete it") from error
 
     def load_weights(self, network: SuperNetwork, key: Mapping[str, Any]) -> None:
-        """Overwrite a network's parameters with the trained ones.
+        """Overwrite a network's parameters with the saved ones.
 
         Raises:
             CannotResume: if the file is damaged or its tensors have other shapes.

@@ -4,7 +4,7 @@ An exported folder has ``config.json`` and the tokenizer as transformers writes 
 pruned shapes, and ``nasbench.json`` with the masks and the origin of the network. Transformers cannot build the pruned
 shapes from the configuration; :func:`load` can.
 
-The loaded module computes in fp32. If the run did so too, its outputs are the measured ones. If the run computed in
+The loaded module computes in fp32. If the run did so too, the outputs are as measured. If the run computed in
 bf16 (``precision`` in ``nasbench.json``), its rounding is missing: logits agree to about two digits, and the error
 differs by a few examples.
 """
@@ -37,7 +37,7 @@ FORMAT_VERSION = 1
 
 
 def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
-    """Save the network with the lowest validation error among the small enough ones on a run's Pareto front.
+    """Save the most accurate network of a run's Pareto front that is small enough, by validation error.
 
     Args:
         run_folder: the folder with ``run.json``. Interrupted and failed runs have a front, too.

@@ -75,7 +75,7 @@ class Harness:
 
         Raises:
             BudgetExhausted: if the budget was spent before the pass ended; nothing is recorded.
-            CannotResume: if a sub-network is not the recorded one.
+            CannotResume: if the record has another sub-network at this index.
         """
         subnetworks = [self._space.to_subnetwork(config) for config in configs]
         done: list[Evaluation] = []
@@ -161,9 +161,9 @@ class Harness:
         except torch.OutOfMemoryError as error:
             return [({}, str(error))] * n
         outcomes: list[tuple[dict[str, float], str | None]] = []
-        for one in logits:
+        for network_logits in logits:
             try:
-                outcomes.append((self.validator.metrics(one), None))
+                outcomes.append((self.validator.metrics(network_logits), None))
             except FloatingPointError as error:
                 outcomes.append(({}, str(error)))
         return outcomes

@@ -149,8 +149,7 @@ class Problem:
             fine_tuning: learning rate, epochs and so on; None takes :attr:`fine_tuning`.
 
         Raises:
-            MethodError: if the run has had a training of this name, whose weights and checkpoint could be confused
-                with those of this one.
+            MethodError: if the run has had a training of this name. The two would share their files.
         """
         if network.name in self._trained:
             raise MethodError(
@@ -211,7 +210,7 @@ class Problem:
         config = np.asarray(config)
         deepest = self._checked(network, config)
         configs = [np.array([*config[:2], depth], dtype=np.int64) for depth in range(int(config[2]) + 1)]
-        keys = [self.space.to_subnetwork(one).key for one in configs]
+        keys = [self.space.to_subnetwork(shallower).key for shallower in configs]
         new = [i for i, key in enumerate(keys) if not self._harness.has_evaluated(key) and key not in keys[:i]]
         if not new:
             self.note_duplicate()

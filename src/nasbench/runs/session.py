@@ -91,7 +91,7 @@ class TrainingSession:
         if not self._network.is_extracted:
             # Later evaluations need shared weights. If the file is lost, they are trained again, uncharged.
             if not self._checkpoints.has_weights(self._network.name):
-                if budget_share < 1:  # uncharged training cannot tell where the budget ended the first one
+                if budget_share < 1:  # uncharged training cannot tell where the budget ended the first training
                     raise CannotResume(
                         f"cannot resume {self._context.folder.path}: the weights of {self._network.name!r} are "
                         "missing; remove the folder to start again"
@@ -110,7 +110,7 @@ class TrainingSession:
             state = self._checkpoints.load_training()
             charged_s = shared.charged_s(key)
             has_begun_its_own = state is not None and state["name"] == self._network.name
-            # If this run's budget would have ended the training early, the outcome is another one.
+            # If this run's budget would have ended the training early, its outcome would differ.
             if has_begun_its_own or charged_s is None or self._budget.elapsed_s + charged_s >= self._share_s:
                 return False
             shared.load_weights(self._network, key)

@@ -105,7 +105,7 @@ def obeys_the_budget(subject: MethodSubject) -> str:
         )
         late = [evaluation.index for evaluation in outcome.evaluations if evaluation.elapsed_s > budget_s]
         require(not late, f"evaluations {late} were recorded after the budget was spent")
-    return "ended in time at 30 % and 90 % of what it takes"
+    return "ended in time with 30 % and with 90 % of its usual budget"
 
 
 def stopped_anywhere(subject: MethodSubject) -> str:
@@ -158,7 +158,7 @@ def survives_a_failed_evaluation(subject: MethodSubject) -> str:
     require(outcome.record.status == "complete", f"a failed evaluation ended the run: {outcome.record.reason}")
     require(statuses.count("failed") == 1, "no failure was recorded")
     require(len(statuses) > 2 or len(subject.usual[0].evaluations) == 2, "it gave up after a failed evaluation")
-    return f"went on after one, {len(statuses)} evaluations"
+    return f"continued after a failed evaluation, {len(statuses)} evaluations"
 
 
 def sees_no_test_data(subject: MethodSubject) -> str:
@@ -168,7 +168,7 @@ def sees_no_test_data(subject: MethodSubject) -> str:
     require_equal(subject.usual[0], other, "with other test labels it differs", (*NOT_REPEATABLE, *OF_TEST))
     tested = [[evaluation.test_error for evaluation in run.evaluations] for run in (subject.usual[0], other)]
     require(tested[0] != tested[1], "test results do not depend on the test labels")
-    return "other test labels change nothing that it reports"
+    return "other test labels change only test results"
 
 
 METHOD_CHECKS: Mapping[str, MethodCheck] = {
@@ -232,14 +232,14 @@ class MethodContract:
         sees_no_test_data(self._subject)
 
 
-def pair_with_other_test_labels(part: SplitName) -> dict[str, Any]:
+def pair_with_other_test_labels(split: SplitName) -> dict[str, Any]:
     """The rows of :data:`TINY_PAIR` with all test labels but the first inverted. The best network becomes the worst.
 
     The first label stays because half of all labels are 1: a network that always gives the same answer would have the
     same test error before and after inverting all of them.
     """
-    rows = tasks.pair(part)
-    if part == "test":
+    rows = tasks.pair(split)
+    if split == "test":
         rows["label"] = [1 - label if i else label for i, label in enumerate(rows["label"])]
     return rows
 
@@ -273,10 +273,10 @@ def _given(problem: Problem) -> dict[str, Any]:
     """Copies of the weights and the arrays that a method is given."""
     weights = problem.pretrained("contract").model.state_dict()
     found = {f"weights {name}": value.numpy().copy() for name, value in weights.items()}
-    for part, split in (("train", problem.train), ("validation", problem.validation)):
+    for split_name, split in (("train", problem.train), ("validation", problem.validation)):
         for name, value in vars(split).items():
             if isinstance(value, np.ndarray):
-                found[f"{part} {name}"] = value.copy()
+                found[f"{split_name} {name}"] = value.copy()
     return found
 
 

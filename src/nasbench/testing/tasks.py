@@ -19,25 +19,25 @@ _BUDGETS: Mapping[tuple[Track, DeviceClass], float] = {("demo", "cpu"): 60.0, ("
 _DEFAULT_MODELS: Mapping[DeviceClass, str] = {"cpu": "tiny-bert", "gpu": "tiny-bert"}
 
 
-def single(part: SplitName) -> dict[str, Any]:
+def single(split: SplitName) -> dict[str, Any]:
     """Label 1 if the sentence has more words with ``a`` than with ``o``, which holds for about half of them."""
-    sentences = _sentences(part, "single")
+    sentences = _sentences(split, "single")
     labels = [int(sum("a" in word for word in s) > sum("o" in word for word in s)) for s in sentences]
     return {"text": [" ".join(s) for s in sentences], "label": labels}
 
 
-def pair(part: SplitName) -> dict[str, Any]:
+def pair(split: SplitName) -> dict[str, Any]:
     """Label 1 if both sentences start with the same word."""
-    first, second = _sentences(part, "pair"), _sentences(part, "pair second")
+    first, second = _sentences(split, "pair"), _sentences(split, "pair second")
     labels = [i % 2 for i in range(len(first))]
     for a, b, label in zip(first, second, labels, strict=True):
         b[0] = a[0] if label else next(word for word in b + list(WORDS) if word != a[0])
     return {"first": [" ".join(s) for s in first], "second": [" ".join(s) for s in second], "label": labels}
 
 
-def regression(part: SplitName) -> dict[str, Any]:
+def regression(split: SplitName) -> dict[str, Any]:
     """Label: the share of the first sentence's words that are in the second sentence, too, from 0 to 5."""
-    first, second = _sentences(part, "regression"), _sentences(part, "regression second")
+    first, second = _sentences(split, "regression"), _sentences(split, "regression second")
     labels = []
     for i, (a, b) in enumerate(zip(first, second, strict=True)):
         b[: i % len(b)] = a[: i % len(b)]
@@ -45,9 +45,9 @@ def regression(part: SplitName) -> dict[str, Any]:
     return {"first": [" ".join(s) for s in first], "second": [" ".join(s) for s in second], "label": labels}
 
 
-def multiple_choice(part: SplitName) -> dict[str, Any]:
+def multiple_choice(split: SplitName) -> dict[str, Any]:
     """The right one of four endings repeats the start."""
-    starts, endings = _sentences(part, "start"), [_sentences(part, f"ending {c}") for c in range(_N_CHOICES)]
+    starts, endings = _sentences(split, "start"), [_sentences(split, f"ending {c}") for c in range(_N_CHOICES)]
     labels = [i % _N_CHOICES for i in range(len(starts))]
     for i, label in enumerate(labels):
         endings[label][i] = starts[i]
@@ -55,10 +55,10 @@ def multiple_choice(part: SplitName) -> dict[str, Any]:
     return {"start": [" ".join(s) for s in starts], **columns, "label": labels}
 
 
-def _sentences(part: SplitName, stream: str) -> list[list[str]]:
+def _sentences(split: SplitName, stream: str) -> list[list[str]]:
     """Random sentences of 3 to 6 words, independent between streams."""
-    rng = np.random.default_rng([len(part), *stream.encode()])
-    lengths = rng.integers(3, 7, size=_N_ROWS[part])
+    rng = np.random.default_rng([len(split), *stream.encode()])
+    lengths = rng.integers(3, 7, size=_N_ROWS[split])
     return [[WORDS[w] for w in rng.integers(len(WORDS), size=length)] for length in lengths]
 
 
