@@ -14,7 +14,7 @@ if __name__ != "nasbench.methods":
 
 
 class _Methods(ModuleType):
-    """An import of ``nasbench.methods.ws_nas`` binds the name ``nasbench.methods`` to this package: so make it callable."""
+    """Makes this package callable: importing ``nasbench.methods.ws_nas`` binds the name ``nasbench.methods`` to it."""
 
     def __call__(self) -> Any:
         from nasbench.plugins import registry
