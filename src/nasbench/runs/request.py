@@ -159,9 +159,8 @@ def make_request(
         raise UserError(f"searcher {searcher_class.name!r} works in {works_in}; it has no use for space {space!r}")
     method_texts, searcher_texts = split_settings(settings)
     if searcher_texts and searcher_class is None:
-        raise UserError(
-            f"method {method_class.name!r} uses no searcher; leave out --set {SEARCHER_PREFIX}{next(iter(searcher_texts))}"
-        )
+        option = SEARCHER_PREFIX + next(iter(searcher_texts))
+        raise UserError(f"method {method_class.name!r} uses no searcher; leave out --set {option}")
     if "epochs" in method_texts and searcher_class is not None and issubclass(searcher_class, MultiFidelitySearcher):
         raise UserError(f"searcher {searcher_class.name!r} sets the number of epochs; leave out --set epochs")
     method_options = options.parse(method_class.Options, method_texts, f"method {method_class.name!r}")

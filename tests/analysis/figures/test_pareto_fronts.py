@@ -6,6 +6,7 @@ from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.figures import method_fronts
 from nasbench.analysis.figures.paper import figure_9, figure_10
 from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.scoring.fronts import front_mask
 from nasbench.search.pareto import pareto_mask
 
 

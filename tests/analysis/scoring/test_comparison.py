@@ -20,13 +20,17 @@ def blocks(values: np.ndarray, scenarios: str, names: str = "abcdefgh") -> Block
 
 
 def test_compare_equals_a_case_worked_by_hand() -> None:
-    # Differences 1, 2, -3, 4: positive ranks 1 + 2 + 4 = 7, negative 3; (7 - 3) / 10. Two blocks are unpaired.
-    found = compare([2, 4, 0, 9, NAN, 1], [1, 2, 3, 5, 7, NAN], list("aabbcc"))
-    assert (found.n, found.n_unpaired) == (4, 2)
-    assert found.difference == pytest.approx((1.5 + 0.5) / 2)
+    # Differences by task: a (1 + 2) / 2, b -3, c 4, d 0.5. Signed ranks 2, -3, 4, 1: (7 - 3) / 10. Two blocks are
+    # unpaired.
+    found = compare([2, 4, 0, 9, 1.5, NAN, 1], [1, 2, 3, 5, 1, 7, NAN], list("aabcdaa"))
+    assert (found.n, found.n_unpaired, found.n_tasks) == (5, 2, 4)
+    assert found.difference == pytest.approx((1.5 - 3 + 4 + 0.5) / 4)
     assert found.rank_biserial == pytest.approx(0.4)
-    assert found.p == pytest.approx(stats.wilcoxon([1, 2, -3, 4]).pvalue)
+    assert found.p == pytest.approx(stats.wilcoxon([1.5, -3, 4, 0.5]).pvalue)
     assert found.low < found.difference < found.high
+    assert (found.task_low, found.task_high) == pytest.approx(
+        tuple(stats.ttest_1samp([1.5, -3, 4, 0.5], 0.0).confidence_interval())
+    )
 
 
 def test_scenarios_weigh_the_same_whatever_their_number_of_seeds() -> None:
@@ -36,7 +40,9 @@ def test_scenarios_weigh_the_same_whatever_their_number_of_seeds() -> None:
 
 def test_exchanging_the_entries_changes_the_sign() -> None:
     a, b = np.random.default_rng(1).random((2, 12))
-    one, other = compare(a, b, ["x"] * 12), compare(b, a, ["x"] * 12)
+    scenarios = list("aabbccddeeff")
+    one, other = compare(a, b, scenarios), compare(b, a, scenarios)
+    assert (one.task_low, one.low) == pytest.approx((-other.task_high, -other.high))
     assert one.difference == pytest.approx(-other.difference)
     assert one.rank_biserial == pytest.approx(-other.rank_biserial)
     assert one.p == pytest.approx(other.p)
@@ -73,13 +79,13 @@ def test_compare_all_compares_every_pair_and_corrects_p() -> None:
     values = np.random.default_rng(3).random((3, 20))
     values[0] += 1.0
     values[1, :4] = NAN
-    found = compare_all(blocks(values, "a" * 10 + "b" * 10))
+    found = compare_all(blocks(values, "abcdefghijklmnopqrst"))
     assert list(zip(found["a"], found["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert found["n"].tolist() == [16, 20, 16]
     assert found["n_unpaired"].tolist() == [4, 0, 4]
     np.testing.assert_allclose(found["p_holm"], plain_holm(found["p"].to_numpy()))
     assert (found["p_holm"] < 0.05).tolist() == [True, True, False]
-    assert compare_all(blocks(values[:1], "a" * 20)).empty
+    assert compare_all(blocks(values[:1], "abcdefghijklmnopqrst")).empty
 
 
 def test_critical_difference_equals_published_values() -> None:

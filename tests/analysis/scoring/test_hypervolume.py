@@ -111,7 +111,6 @@ def test_inputs_stay_unchanged() -> None:
         array.setflags(write=False)
     values, times, runs, grid, reference = arrays
     hypervolume.over_time(values, times, runs, 3, grid, reference)
-    hypervolume.regret(values, runs)
     for array, copy in zip(arrays, copies, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -121,9 +120,3 @@ def test_over_time_rejects_lengths_that_differ_and_descending_grids() -> None:
         hypervolume.over_time(np.zeros((3, 2)), np.zeros(2), np.zeros(3, int), 1, [1.0])
     with pytest.raises(ValueError, match="ascending"):
         hypervolume.over_time(np.zeros((1, 2)), np.zeros(1), np.zeros(1, int), 1, [1.0, 0.5])
-
-
-def test_regret_is_the_distance_to_the_best_run_of_the_scenario() -> None:
-    hypervolumes = [[1.0, 3.0], [2.0, 2.5], [0.5, 0.75], [np.nan, np.nan]]
-    found = hypervolume.regret(hypervolumes, ["a", "a", "b", "b"])
-    np.testing.assert_array_equal(found, [[2.0, 0.0], [1.0, 0.5], [0.25, 0.0], [np.nan, np.nan]])

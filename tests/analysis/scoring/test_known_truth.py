@@ -10,7 +10,6 @@ from support.generated_results import Entry, Plan, hypervolume_difference, write
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.scoring.comparison import Comparison, compare, compare_all
 from nasbench.analysis.scoring.quantiles import Quantiles, ScenarioQuantiles
-from nasbench.analysis.scoring.ranks import bootstrap_ranks
 from nasbench.analysis.scoring.scores import Blocks, block_table, score
 
 A, B, C = Entry("a", shift=-0.02), Entry("b", shift=0.01), Entry("c", shift=0.01)
@@ -35,20 +34,19 @@ def blocks_of(folder: Path, plan: Plan, seed: int) -> Blocks:
     return block_table(scores, by="method")
 
 
-def test_comparison_and_ranks_find_the_truth_in_a_large_folder(tmp_path: Path) -> None:
-    plan = Plan([A, B, C], tasks=["rte", "cola"], seeds=range(40), n_evaluations=20)
+def test_comparison_finds_the_truth_in_a_large_folder(tmp_path: Path) -> None:
+    tasks = ["rte", "cola", "mrpc", "stsb", "imdb", "sst2", "swag", "qnli"]
+    plan = Plan([A, B, C], tasks=tasks, seeds=range(10), n_evaluations=20)
     blocks = blocks_of(tmp_path, plan, seed=1)
     assert blocks.names == ("a", "b", "c")
     assert blocks.n_missing == 0
     found = compare_all(blocks).set_index(["a", "b"])
-    assert found.loc[("a", "b"), "low"] < TRUTH < found.loc[("a", "b"), "high"]
-    assert found.loc[("a", "b"), "p_holm"] < 1e-3
+    for end in ("", "task_"):
+        assert found.loc[("a", "b"), f"{end}low"] < TRUTH < found.loc[("a", "b"), f"{end}high"]
+        assert found.loc[("b", "c"), f"{end}low"] < 0 < found.loc[("b", "c"), f"{end}high"]
+    assert found.loc[("a", "b"), "p_holm"] < 0.05
     assert found.loc[("b", "c"), "p_holm"] > 0.05
-    assert found.loc[("b", "c"), "low"] < 0 < found.loc[("b", "c"), "high"]
     assert pytest.approx(0.03 * (2 - 23_257_346 / 108_311_810)) == TRUTH
-    bands = bootstrap_ranks(blocks.hypervolume, blocks.scenarios, np.random.default_rng(0))
-    assert bands.high[0, -1] < bands.low[1, -1]
-    assert bands.low[1, -1] < bands.mean[2, -1] < bands.high[1, -1]
 
 
 def test_intervals_cover_the_truth_in_about_95_of_100_draws(tmp_path: Path) -> None:
@@ -92,7 +90,7 @@ def test_time_axis_ends_with_the_runs_own_budget(tmp_path: Path) -> None:
     np.testing.assert_allclose(scores.grid, np.arange(1, 51) / 50)
     begins = scores.grid[np.argmax(scores.hypervolume[0] > 0)]
     assert begins - 0.02 < elapsed[0] / 100.0 <= begins
-    assert scores.regret[0, -1] == 0.0
+    np.testing.assert_allclose(scores.regret, 4.0 - scores.hypervolume)
     # Without a budget, the time axis ends with the last evaluation.
     results.runs["budget_s"] = np.nan
     results.runs["elapsed_s"] = elapsed[-1]

@@ -1,11 +1,10 @@
-"""Average ranks: a case worked by hand, missing runs, and bands checked against a plain loop."""
+"""Average ranks: cases worked by hand, missing runs, and intervals that contain the true ranks."""
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata
+from scipy import stats
 
-from nasbench.analysis.scoring.bootstrap import resample_scenarios
-from nasbench.analysis.scoring.ranks import block_ranks, bootstrap_ranks
+from nasbench.analysis.scoring.ranks import MIN_SCENARIOS, average_ranks, block_ranks, scenario_means
 
 NAN = np.nan
 
@@ -15,24 +14,22 @@ def test_ranks_of_a_case_worked_by_hand() -> None:
     values = [[3.0, 2.0, 5.0, 1.0], [1.0, 3.0, 5.0, 1.0], [2.0, 1.0, 4.0, 1.0]]
     expected = [[1, 2, 1.5, 2], [3, 1, 1.5, 2], [2, 3, 3, 2]]
     np.testing.assert_array_equal(block_ranks(values), expected)
-    # Blocks 0 and 1 are scenario a, 2 and 3 are scenario b: the scenarios' means are averaged.
-    bands = bootstrap_ranks(np.array(values)[:, :, None], ["a", "a", "b", "b"], np.random.default_rng(0))
-    np.testing.assert_allclose(bands.mean[:, 0], [1.625, 1.875, 2.5])
-    np.testing.assert_array_equal(bands.n_blocks, [4, 4, 4])
+    # Blocks 0 and 1 are scenario a, 2 and 3 are scenario b: the means of the scenarios are averaged.
+    ranks = average_ranks(np.array(values)[:, :, None], ["a", "a", "b", "b"])
+    np.testing.assert_allclose(ranks.mean[:, 0], [1.625, 1.875, 2.5])
+    np.testing.assert_array_equal(ranks.n_blocks, [4, 4, 4])
     # Unequal numbers of seeds: scenario a has one block less, but the same weight.
-    bands = bootstrap_ranks(np.array(values)[:, 1:, None], ["a", "b", "b"], np.random.default_rng(0))
-    np.testing.assert_allclose(bands.mean[:, 0], [(2 + 1.75) / 2, (1 + 1.75) / 2, (3 + 2.5) / 2])
+    ranks = average_ranks(np.array(values)[:, 1:, None], ["a", "b", "b"])
+    np.testing.assert_allclose(ranks.mean[:, 0], [(2 + 1.75) / 2, (1 + 1.75) / 2, (3 + 2.5) / 2])
 
 
-def test_missing_runs_stretch_the_other_ranks_and_are_counted() -> None:
-    # Block 0: complete. Block 1: the second of two ranks like the third of three. Block 2: alone, no rank. Block 3:
-    # empty.
+def test_ranks_of_incomplete_blocks_are_not_stretched() -> None:
+    # Block 0: complete. Block 1: two of three entries. Block 2: one entry, no rank. Block 3: empty.
     values = np.array([[3.0, 1.0, 7.0, NAN], [2.0, NAN, NAN, NAN], [1.0, 2.0, NAN, NAN]])
-    np.testing.assert_array_equal(block_ranks(values), [[1, 3, NAN, NAN], [2, NAN, NAN, NAN], [3, 1, NAN, NAN]])
-    bands = bootstrap_ranks(values[:, :, None], list("abcd"), np.random.default_rng(0))
-    np.testing.assert_array_equal(bands.mean[:, 0], [2, 2, 2])
-    np.testing.assert_array_equal(bands.n_blocks, [2, 1, 2])
-    assert bands.n_alone == 1
+    np.testing.assert_array_equal(block_ranks(values), [[1, 2, NAN, NAN], [2, NAN, NAN, NAN], [3, 1, NAN, NAN]])
+    ranks = average_ranks(values[:, :, None], list("abcd"))
+    np.testing.assert_array_equal(ranks.mean[:, 0], [1.5, 2, 2])
+    np.testing.assert_array_equal(ranks.n_blocks, [2, 1, 2])
 
 
 def test_last_bits_do_not_break_ties() -> None:
@@ -41,46 +38,71 @@ def test_last_bits_do_not_break_ties() -> None:
     np.testing.assert_array_equal(block_ranks([[value], [0.3]]), [[1.5], [1.5]])
 
 
-def plain_bands(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One call of rankdata per sample, block and time step; the weights say how often a block was drawn."""
-    n_entries, n_blocks, n_times = values.shape
-    samples = np.zeros((len(weights), n_entries, n_times))
-    for sample, weight in zip(samples, weights, strict=True):
-        for block in range(n_blocks):
-            for time in range(n_times):
-                sample[:, time] += weight[block] * rankdata(-values[:, block, time])
-    low, high = np.percentile(samples, [2.5, 97.5], axis=0)
-    return low, high
+def test_scenario_means_equal_a_plain_loop() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.random((4, 9, 3))
+    values[rng.random((4, 9)) < 0.3] = NAN
+    scenarios = np.array(list("bbbaacccc"))
+    found = scenario_means(values, scenarios)
+    for entry in range(4):
+        for i, name in enumerate("abc"):
+            own = values[entry, scenarios == name]
+            own = own[~np.isnan(own).any(axis=1)]
+            np.testing.assert_allclose(found[entry, i], own.mean(axis=0) if len(own) else [NAN] * 3)
 
 
-def test_bands_equal_a_plain_loop_over_samples() -> None:
-    values = np.random.default_rng(5).integers(0, 9, (4, 9, 3)).astype(float)
-    scenarios = np.array(list("aaabbcccc"))
-    found = bootstrap_ranks(values, scenarios, np.random.default_rng(7), n_samples=60)
-    low, high = plain_bands(values, resample_scenarios(scenarios, np.random.default_rng(7), 60))
-    np.testing.assert_allclose(found.low, low, atol=1e-12)
-    np.testing.assert_allclose(found.high, high, atol=1e-12)
-    assert (found.low <= found.mean).all()
-    assert (found.mean <= found.high).all()
-    assert (found.low < found.high).any()
+def test_interval_is_students_over_scenario_means_within_the_possible_ranks() -> None:
+    rng = np.random.default_rng(2)
+    values = rng.random((4, 16, 1))
+    scenarios = np.repeat(np.arange(8), 2)
+    found = average_ranks(values, scenarios)
+    for entry, ranks in enumerate(block_ranks(values)[:, :, 0].reshape(4, 8, 2).mean(axis=2)):
+        expected = stats.ttest_1samp(ranks, 0.0).confidence_interval()
+        assert found.low[entry, 0] == pytest.approx(max(expected.low, 1.0))
+        assert found.high[entry, 0] == pytest.approx(min(expected.high, 4.0))
+
+
+def test_fewer_than_six_scenarios_have_no_interval() -> None:
+    for n_scenarios, has_interval in ((MIN_SCENARIOS - 1, False), (MIN_SCENARIOS, True)):
+        values = np.random.default_rng(0).random((3, 5 * n_scenarios, 2))
+        ranks = average_ranks(values, np.repeat(np.arange(n_scenarios), 5))
+        assert np.isfinite(ranks.low).all() == np.isfinite(ranks.high).all() == has_interval
+        assert np.isfinite(ranks.mean).all()
+
+
+@pytest.mark.parametrize(("n_scenarios", "n_seeds"), [(6, 3), (8, 10), (16, 10)])
+def test_intervals_contain_the_true_average_rank(n_scenarios: int, n_seeds: int) -> None:
+    """Five methods that differ on average and by task; the true ranks are those over 100,000 tasks."""
+    rng, strength = np.random.default_rng(1), np.linspace(0.0, 1.0, 5)[:, None]
+
+    def draw(n: int) -> np.ndarray:
+        by_task = strength + rng.standard_normal((5, n))
+        return (by_task[:, :, None] + 0.5 * rng.standard_normal((5, n, n_seeds))).reshape(5, -1)
+
+    truth = block_ranks(draw(100_000 // n_seeds)).mean(axis=1)[:, None]
+    scenarios, covered, n_draws = np.repeat(np.arange(n_scenarios), n_seeds), 0, 300
+    for _ in range(n_draws):
+        found = average_ranks(draw(n_scenarios)[:, :, None], scenarios)
+        covered += int(((found.low <= truth) & (truth <= found.high)).sum())
+    # Ranks have bounds and are no normal values, so the interval covers a little less than 95 of 100.
+    assert 0.91 <= covered / (5 * n_draws) <= 0.98
 
 
 def test_inputs_stay_unchanged() -> None:
     values = np.random.default_rng(0).random((3, 4, 2))
     values.setflags(write=False)
     copy = values.copy()
-    bootstrap_ranks(values, list("aabb"), np.random.default_rng(0), 10)
+    average_ranks(values, list("aabb"))
     np.testing.assert_array_equal(values, copy)
 
 
 def test_no_entries_or_a_single_entry_have_no_ranks() -> None:
-    bands = bootstrap_ranks(np.zeros((0, 0, 5)), [], np.random.default_rng(0))
-    assert bands.mean.shape == (0, 5)
-    alone = bootstrap_ranks(np.ones((1, 3, 2)), list("abc"), np.random.default_rng(0))
+    assert average_ranks(np.zeros((0, 0, 5)), []).mean.shape == (0, 5)
+    alone = average_ranks(np.ones((1, 3, 2)), list("abc"))
     assert np.isnan(alone.mean).all()
-    assert alone.n_alone == 3
+    assert alone.n_blocks.tolist() == [0]
 
 
-def test_bootstrap_ranks_rejects_wrong_shapes() -> None:
+def test_average_ranks_reject_wrong_shapes() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3, 1\)"):
-        bootstrap_ranks(np.zeros((2, 3, 1)), ["a"], np.random.default_rng(0))
+        average_ranks(np.zeros((2, 3, 1)), ["a"])

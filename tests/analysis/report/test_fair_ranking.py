@@ -1,0 +1,181 @@
+"""The ranking cannot be gamed: each case is a way that once gained a place, with the right answer."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from support.generated_results import Entry, Plan, write_results
+
+from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.report.sections import WORST_HYPERVOLUME, Ranking, sections
+from nasbench.analysis.scoring.quantiles import Quantiles, ScenarioQuantiles
+from nasbench.analysis.scoring.ranks import average_ranks
+
+TASKS = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2", "swag", "qnli")
+UNCHANGED = ScenarioQuantiles({name: np.array([0.0, 1.0]) for name in ("error", "params")}, "1", 0, 0)
+QUANTILES = Quantiles(
+    {f"{task}/{model}/gpu": UNCHANGED for task in TASKS for model in ("bert-base-cased", "roberta-base")}, version=1
+)
+"""Quantiles that leave objectives between 0 and 1 as they are."""
+
+
+def ranking(folder: Path) -> Ranking:
+    """The section of the paper's models on a GPU: 16 scenarios, ten seeds."""
+    (found,) = sections(read_results(folder), QUANTILES)
+    assert found.n_blocks == 160
+    return found
+
+
+def column(section: Ranking, name: str) -> dict[str, float]:
+    return dict(zip(section.table["entry"], section.table[name], strict=True))
+
+
+def write(
+    folder: Path, *entries: Entry, tasks: Iterable[str] = ("rte",), seeds: Iterable[int] = range(10), draw: int = 0
+):
+    write_results(folder, Plan(entries, tasks=tuple(tasks), seeds=tuple(seeds), n_evaluations=8), seed=draw)
+
+
+def test_places_follow_the_test_errors_of_the_front_chosen_on_validation(tmp_path: Path, write_run) -> None:
+    for seed in range(3):
+        # The overfitted entry looks better on validation by 0.1 and is worse on test by 0.1.
+        shared = {"seed": seed}
+        bit = 0.001 * seed
+        write_run(tmp_path, "overfitted", None, "small", [(1.0, 0.1 + bit, 0.4), (0.2, 0.3, 0.6 + bit)], **shared)
+        write_run(tmp_path, "honest", None, "small", [(1.0, 0.2 + bit, 0.3), (0.2, 0.4, 0.5 + bit)], **shared)
+    section = ranking(tmp_path)
+    assert section.table["entry"].tolist() == ["honest@small", "overfitted@small"]
+    assert section.table["place"].tolist() == [1, 2]
+    validation = column(section, "validation")
+    assert validation["overfitted@small"] > validation["honest@small"]
+
+
+def test_test_hypervolume_equals_a_case_worked_by_hand(tmp_path: Path, write_run) -> None:
+    # The second network is dominated on validation, so its good test error must not count.
+    points = [(1.0, 0.2, 0.3), (0.9, 0.6, 0.0), (0.5, 0.4, 0.6), (0.1, 0.9, 0.8)]
+    write_run(tmp_path, "m", None, "small", points)
+    (row,) = ranking(tmp_path).by_scenario.to_dict("records")
+    assert row["test"] == pytest.approx((2 - 0.1) * (2 - 0.8) + (2 - 0.5) * (0.8 - 0.6) + (2 - 1.0) * (0.6 - 0.3))
+    assert row["validation"] == pytest.approx((2 - 0.1) * (2 - 0.9) + (2 - 0.5) * (0.9 - 0.4) + (2 - 1.0) * (0.4 - 0.2))
+
+
+def test_choosing_other_seeds_gains_nothing(tmp_path: Path) -> None:
+    write(tmp_path, Entry("good", shift=-0.02))
+    write(tmp_path, Entry("few-seeds", shift=0.02), seeds=range(5, 10))
+    section = ranking(tmp_path)
+    assert section.table["entry"].tolist() == ["good@small", "few-seeds@small"]
+    assert section.table["place"].tolist() == [1, 2]
+    assert column(section, "n_runs") == {"good@small": 10, "few-seeds@small": 5}
+
+
+def test_submitting_the_best_seeds_only_gains_nothing(tmp_path: Path) -> None:
+    write(tmp_path, Entry("all-seeds"), draw=1)
+    write(tmp_path / "other", Entry("best-seeds"), draw=2)
+    section = ranking(tmp_path / "other")
+    paths = sorted((tmp_path / "other").rglob("run.json"))
+    results = read_results(tmp_path / "other")
+    assert len(paths) == len(results.runs) == 10
+    lowest = results.evaluations.groupby("seed")["error"].min().sort_values()
+    for path in paths:
+        if not any(path.parent.name.endswith(f"seed{seed}") for seed in lowest.index[:3]):
+            shutil.rmtree(path.parent)
+    before = column(section, "test")["best-seeds@small"]
+    shutil.copytree(tmp_path / "other", tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "other")
+    section = ranking(tmp_path)
+    after = column(section, "test")
+    assert after["best-seeds@small"] < before
+    assert section.table["entry"].tolist() == ["all-seeds@small", "best-seeds@small"]
+    assert section.table["place"].tolist() == [1, 2]
+    # Without the missing runs its mean looks better, and is shown as such.
+    assert column(section, "own_test")["best-seeds@small"] > column(section, "own_test")["all-seeds@small"]
+
+
+def test_leaving_out_any_run_never_helps(tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    write(
+        tmp_path, *(Entry(name, shift=0.01 * i) for i, name in enumerate(names)), tasks=("rte", "cola"), seeds=(0, 1, 2)
+    )
+    complete = column(ranking(tmp_path), "test")
+    for path in sorted(tmp_path.rglob("run.json")):
+        aside = tmp_path.parent / "aside"
+        shutil.move(path.parent, aside)
+        section = ranking(tmp_path)
+        own = f"{path.parent.name.split('_')[0]}@small"
+        now = column(section, "test")
+        assert now[own] < complete[own]
+        assert {name: now[name] for name in now if name != own} == {
+            name: pytest.approx(complete[name]) for name in complete if name != own
+        }
+        shutil.move(aside, path.parent)
+
+
+def test_runs_that_nobody_else_has_do_not_lock_others_out(tmp_path: Path) -> None:
+    good = [Entry(f"good-{i}", shift=-0.05 + 0.001 * i) for i in range(3)]
+    bad = [Entry(f"bad-{i}", shift=0.05 + 0.001 * i) for i in range(2)]
+    write(tmp_path, *good, *bad, tasks=("rte", "mrpc"))
+    before = ranking(tmp_path)
+    assert before.table["entry"].tolist()[:3] == [f"{entry.method}@small" for entry in good]
+    write(tmp_path, *bad, tasks=("cola",))
+    after = ranking(tmp_path)
+    assert after.table["place"].notna().all()
+    for name in (f"{entry.method}@small" for entry in good):
+        assert column(after, "test")[name] == column(before, "test")[name]
+        assert column(after, "own_test")[name] == column(before, "own_test")[name]
+    write(tmp_path, *good, tasks=("cola",))
+    assert set(ranking(tmp_path).table["entry"][:3]) == {f"{entry.method}@small" for entry in good}
+
+
+def test_runs_outside_the_list_change_nothing(tmp_path: Path) -> None:
+    write(tmp_path, Entry("good", shift=-0.05), Entry("bad", shift=0.05), tasks=("rte", "mrpc"))
+    before = ranking(tmp_path)
+    plan = Plan([Entry("bad", shift=0.05), Entry("else")], tasks=("another-task",), seeds=range(5), n_evaluations=8)
+    write_results(tmp_path, plan)
+    after = ranking(tmp_path)
+    assert after.n_outside == 10
+    assert after.table.equals(before.table)
+
+
+def test_nothing_is_worse_than_a_missing_run(tmp_path: Path, write_run) -> None:
+    # The worst networks there can be: the full size with error 1, and errors above the frozen range.
+    write_run(tmp_path, "worst", None, "small", [(1.0, 1.0, 1.0)])
+    write_run(tmp_path, "below", None, "small", [(1.0, 1.7, 1.9)])
+    write_run(tmp_path, "nothing", None, "small", [], status="failed", reason="raised at once")
+    assert set(column(ranking(tmp_path), "test").values()) == {WORST_HYPERVOLUME}
+
+
+def test_average_rank_weighs_scenarios_equally_whatever_an_entry_lacks() -> None:
+    # Entry 0 is third on RTE, where it has one of ten seeds, and first on MRPC, where it has all ten.
+    values = np.full((3, 20), np.nan)
+    values[1:, :10] = [[2.0] * 10, [3.0] * 10]
+    values[0, 0] = 1.0
+    values[:, 10:] = np.array([[3.0], [2.0], [1.0]])
+    ranks = average_ranks(values[:, :, None], ["rte"] * 10 + ["mrpc"] * 10)
+    assert ranks.mean[0, 0] == pytest.approx(2.0)
+
+
+def test_entries_that_are_not_separated_share_a_place(tmp_path: Path) -> None:
+    same = [Entry("a"), Entry("b")]
+    write(tmp_path, *same, Entry("clearly-worse", shift=0.08), tasks=("rte", "mrpc"), seeds=range(4))
+    section = ranking(tmp_path)
+    assert section.table["entry"].tolist()[2] == "clearly-worse@small"
+    assert section.table["place"].tolist() == [1, 1, 3]
+
+
+def test_single_seed_separates_nothing(tmp_path: Path) -> None:
+    write(tmp_path, Entry("a", shift=-0.09), Entry("b", shift=0.09), tasks=TASKS, seeds=(0,))
+    assert ranking(tmp_path).table["place"].tolist() == [1, 1]
+
+
+def test_equal_entries_seldom_get_different_places(tmp_path: Path) -> None:
+    n_draws, separated = 60, 0
+    for draw in range(n_draws):
+        write(tmp_path, Entry("a"), Entry("b"), tasks=("rte", "cola"), seeds=(0, 1, 2), draw=draw)
+        separated += ranking(tmp_path).table["place"].tolist() == [1, 2]
+    # A separation in either direction is an error: the better of two equal entries is listed first.
+    assert separated <= binom.ppf(1 - 1e-3, n_draws, 0.05)

@@ -1,0 +1,141 @@
+"""The leaderboard's numbers, computed again from the raw records without any code of the suite.
+
+Only pandas and numpy are used: for reading, the fronts, the quantiles, the areas and the means. The numbers are then
+looked up in the text of ``leaderboard.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SECTIONS = {
+    "## Compact models, CPU": (["cola", "mrpc", "rte", "stsb"], range(3)),
+    "## Demo, CPU": (["demo"], range(10)),
+}
+"""Tasks and seeds of the sections with records; all on MiniLM-L6."""
+
+
+def records() -> pd.DataFrame:
+    """One row per official finished run of the committed results, with its evaluations as a table."""
+    rows = []
+    for path in sorted((ROOT / "results").rglob("run.json")):
+        record = json.loads(path.read_text())
+        if record["status"] == "running" or record["unofficial"]:
+            continue
+        identity = record["identity"]
+        names = [identity["method"], identity["searcher"]]
+        rows.append(
+            {
+                "entry": "/".join(name for name in names if name) + "@" + identity["space"],
+                "task": identity["task"],
+                "scenario": f"{identity['task']}/{identity['model']}/{identity['device_class']}",
+                "seed": identity["seed"],
+                "evaluations": pd.read_json(path.with_name("evaluations.jsonl"), lines=True, precise_float=True),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def knots(runs: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """Frozen quantiles by scenario and objective; those of the runs at hand where nothing is frozen."""
+    newest = max((ROOT / "benchmark").glob("quantiles_v*.json"), key=lambda path: int(path.stem.partition("_v")[2]))
+    frozen = json.loads(newest.read_text())["cells"]
+    found = {}
+    for scenario, own in runs.groupby("scenario"):
+        if scenario in frozen:
+            texts = frozen[scenario]["knots"]
+            found[scenario] = {name: np.array(texts[name].split(), dtype=float) for name in ("error", "params")}
+        else:
+            everything = pd.concat(own["evaluations"].tolist())
+            levels = np.linspace(0, 1, min(1000, len(everything)))
+            found[scenario] = {name: np.quantile(everything[name], levels) for name in ("error", "params")}
+    return found
+
+
+def level(value: float, quantiles: np.ndarray) -> float:
+    """The quantile level of a value, by its definition; equal quantiles share the middle of their levels."""
+    if value <= quantiles[0] or value >= quantiles[-1]:
+        return float(value >= quantiles[-1] and quantiles[-1] > quantiles[0])
+    n = len(quantiles) - 1
+    below, equal = quantiles[quantiles < value], quantiles[quantiles == value]
+    if len(equal):
+        return (2 * len(below) + len(equal) - 1) / 2 / n
+    left, right = below[-1], quantiles[len(below)]
+    return (len(below) - 1 + (value - left) / (right - left)) / n
+
+
+def area(points: list[tuple[float, float]]) -> float:
+    """Hypervolume with reference (2, 2), as a sum of vertical strips."""
+    total, lowest = 0.0, 2.0
+    for params, error in sorted(points):
+        if error < lowest:
+            total += (2.0 - params) * (lowest - error)
+            lowest = error
+    return total
+
+
+def hypervolumes(run: pd.Series, quantiles: dict[str, np.ndarray]) -> tuple[float, float]:
+    """Test and validation hypervolume of a run's validation front."""
+    evaluations = run["evaluations"].sort_values(["params", "error", "index"])
+    before = evaluations["error"].cummin().shift(fill_value=np.inf)
+    front = evaluations[evaluations["error"] < before]
+    assert front["test_error"].notna().all()
+    sizes = [level(value, quantiles["params"]) for value in front["params"]]
+    test = [level(value, quantiles["error"]) for value in front["test_error"]]
+    validation = [level(value, quantiles["error"]) for value in front["error"]]
+    return area(list(zip(sizes, test, strict=True))), area(list(zip(sizes, validation, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    found = records()
+    quantiles = knots(found)
+    both = [hypervolumes(run, quantiles[run["scenario"]]) for _, run in found.iterrows()]
+    found[["test", "validation"]] = both
+    return found.drop(columns="evaluations")
+
+
+def printed(title: str) -> pd.DataFrame:
+    """The first table below a heading of ``leaderboard.md``, as texts."""
+    lines = (ROOT / "leaderboard.md").read_text().partition(title + "\n")[2].splitlines()
+    end = next(i for i, line in enumerate(lines) if line.startswith("Mean test"))
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end] if line.startswith("|")]
+    return pd.DataFrame(cells[2:], columns=cells[0]).set_index("entry")
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_printed_numbers_equal_a_recomputation_from_the_raw_records(title: str, runs: pd.DataFrame) -> None:
+    tasks, seeds = SECTIONS[title]
+    own = runs[runs["task"].isin(tasks) & runs["seed"].isin(seeds)]
+    assert len(own) > 0
+    grid = pd.MultiIndex.from_product([tasks, seeds], names=["task", "seed"])
+    table = printed(title)
+    assert sorted(table.index) == sorted(own["entry"].unique())
+    means = {}
+    for entry, group in own.groupby("entry"):
+        by_block = group.set_index(["task", "seed"])[["test", "validation"]].reindex(grid)
+        means[entry] = by_block["test"].fillna(1.0).clip(lower=1.0).groupby("task").mean().mean()
+        expected = {
+            "test hypervolume": means[entry],
+            "own runs": by_block["test"].groupby("task").mean().mean(),
+            "validation": by_block["validation"].groupby("task").mean().mean(),
+        }
+        for column, value in expected.items():
+            assert table.loc[entry, column] == f"{value:.3f}", (entry, column)
+        assert table.loc[entry, "runs"] == f"{by_block['test'].notna().sum()} of {len(grid)}"
+    assert table.index.tolist() == sorted(means, key=lambda entry: -means[entry])
+
+
+def test_winner_on_rte_differs_between_validation_and_test(runs: pd.DataFrame) -> None:
+    """The reason to rank by test errors, in the committed records: the best front on validation is second on test."""
+    rte = runs[(runs["task"] == "rte") & (runs["seed"] == 0)].set_index("entry").round(3)
+    assert rte["validation"].idxmax() == "ws-nas-depth/depth@small"
+    assert rte["test"].idxmax() == "ws-nas/ehvi@small"
+    assert rte.loc["ws-nas-depth/depth@small", ["validation", "test"]].tolist() == [3.902, 3.429]
+    assert rte.loc["ws-nas/ehvi@small", ["validation", "test"]].tolist() == [3.813, 3.641]
