@@ -42,8 +42,8 @@ measured on the whole list.
 - **place**: an entry shares the place of the entry above it unless the two are separated: the 95 % interval of their
   paired difference on these tasks is above zero. Runs with a single seed separate nothing.
 - **on these tasks**: 95 % interval of the test hypervolume if the same tasks were run with other seeds (Student's t
-  over seeds). **On tasks like these**: 95 % interval for other tasks (Student's t over tasks), from {MIN_TASKS} tasks on. An
-  entry with a missing run has no interval.
+  over seeds). **On tasks like these**: 95 % interval for other tasks (Student's t over tasks), from {MIN_TASKS} tasks
+  on. An entry with a missing run has no interval.
 - **own runs**: mean test hypervolume over the runs that the entry has. It says nothing about the missing ones.
 - **validation**: mean hypervolume of the validation errors, over the runs that the entry has. It is optimistic, because
   the networks were chosen by these errors.
