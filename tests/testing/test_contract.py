@@ -262,10 +262,13 @@ def test_searcher_check_finds_its_breach(tmp_path: Path, searcher: type[Searcher
 
 
 @pytest.mark.parametrize("name", sorted(registry.methods()))
-def test_every_method_of_the_suite_passes_its_contract(name: str) -> None:
-    lines = list(check.check(registry.methods()[name]))
-    assert len(lines) == len(METHOD_CHECKS)
-    assert [line for line in lines if not line[0]] == []
+def test_every_method_of_the_suite_passes_its_contract(tmp_path: Path, name: str) -> None:
+    method = registry.methods()[name]
+    # Two epochs for super-networks instead of the default five.
+    options = method.Options(epochs=2) if name.startswith("ws-nas") else None
+    subject = MethodSubject(method, tmp_path, options)
+    for run in METHOD_CHECKS.values():
+        run(subject)
 
 
 @pytest.mark.parametrize("name", sorted(registry.searchers()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +37,7 @@ class SearcherSubject:
     searcher: type[Searcher]
     folder: Path
     options: Any = None
+    _usual: dict[str, list[Config]] = field(default_factory=dict)
 
     @property
     def space(self) -> SearchSpace:
@@ -68,6 +69,12 @@ class SearcherSubject:
                 searcher.tell(proposal, _values(space, proposal))
         return found
 
+    def usual(self, name: str) -> list[Config]:
+        """The proposals in the space of that name; computed once, because a proposal may take a tenth of a second."""
+        if name not in self._usual:
+            self._usual[name] = self.proposals(make_space(name, DIMENSIONS))
+        return self._usual[name]
+
 
 SearcherCheck = Callable[[SearcherSubject], str]
 """Returns its observation, or raises :class:`~nasbench.testing.subject.Broken`."""
@@ -77,7 +84,7 @@ def inside_its_spaces(subject: SearcherSubject) -> str:
     """Each proposal is in the searcher's space, for all of its spaces."""
     for name in subject.searcher.spaces:
         try:
-            subject.proposals(make_space(name, DIMENSIONS))
+            subject.usual(name)
         except ValueError as error:
             raise Broken(f"in space {name!r}: {error}") from error
     return f"{N_PROPOSALS} proposals in each of {', '.join(subject.searcher.spaces)}"
@@ -86,10 +93,9 @@ def inside_its_spaces(subject: SearcherSubject) -> str:
 def deterministic(subject: SearcherSubject) -> str:
     """All randomness comes from the given generator."""
     for name in subject.searcher.spaces:
-        space = make_space(name, DIMENSIONS)
-        first = subject.proposals(space)
+        first = subject.usual(name)
         with disturbed_random_state():
-            second = subject.proposals(space)
+            second = subject.proposals(make_space(name, DIMENSIONS))
         require(np.array_equal(first, second), f"in space {name!r}, the same generator gave other proposals")
     return "the same generator gives the same proposals"
 
@@ -155,7 +161,9 @@ def survives_a_kill(subject: SearcherSubject) -> str:
     """A run that uses the searcher can be killed and resumed, and ends with the same evaluations."""
     method = _driver(subject.searcher)
     space = subject.searcher.spaces[0]
-    driven = MethodSubject(method, subject.folder, searcher=subject.searcher, space=space)
+    # The searcher is under test, not the training: one epoch is enough, unless the searcher sets the number of epochs.
+    options = method.Options() if method.multi_fidelity else method.Options(epochs=1)
+    driven = MethodSubject(method, subject.folder, options, subject.searcher, space=space)
     return f"with {method.name} in {space!r}: {stopped_anywhere(driven)}"
 
 
