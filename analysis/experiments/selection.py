@@ -91,3 +91,28 @@ def five_methods(runs: pd.DataFrame) -> BoolArray:
         f"{method if searcher is None else f'{method}/{searcher}'}@{space}" for method, searcher, space in FIVE_METHODS
     }
     return usual(runs) & runs["entry"].isin(names).to_numpy(dtype=np.bool_)
+
+
+def largest_complete_table(runs: pd.DataFrame) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The largest complete table: at least two entries, and the scenarios that all of them ran in; else empty.
+
+    The size of a table is the number of entries times the number of scenarios. Of equally large tables, the one with
+    more entries wins. A run counts only if it has the scenario's most frequent seed, so that all entries share a data
+    split.
+    """
+    counts = runs.groupby(["scenario", "seed"]).size().reset_index(name="n")
+    usual_seed = counts.sort_values(["n", "seed"], ascending=[False, True]).drop_duplicates("scenario")
+    shared = runs.merge(usual_seed[["scenario", "seed"]], on=["scenario", "seed"])
+    own = {str(name): frozenset(scenarios) for name, scenarios in shared.groupby("entry")["scenario"]}
+    # The scenarios of the largest table are the intersection of its entries' scenarios. There are few such
+    # intersections: at most two to the power of the number of scenarios.
+    common: set[frozenset[str]] = set()
+    for scenarios in own.values():
+        common |= {scenarios & other for other in common} | {scenarios}
+    tables = [(tuple(name for name in sorted(own) if own[name] >= scenarios), scenarios) for scenarios in common]
+    tables = [(names, scenarios) for names, scenarios in tables if len(names) > 1]
+    return min(
+        tables,
+        key=lambda table: (-len(table[0]) * len(table[1]), -len(table[0]), sorted(table[1])),
+        default=((), frozenset()),
+    )

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import MissingRuns
-from nasbench.analysis.experiments.selection import subset, usual
+from nasbench.analysis.experiments.selection import largest_complete_table, subset, usual
 from nasbench.analysis.figures import style
 from nasbench.analysis.scoring.comparison import CriticalDifference
 from nasbench.analysis.scoring.comparison import critical_difference as compute
@@ -49,7 +48,7 @@ def data(scores: Scores) -> RankDiagram:
     runs, keep = scores.runs, usual(scores.runs)
     tables = []
     for (track, device), group in runs[keep].groupby(["track", "device_class"]):
-        names, scenarios = _largest_table(group)
+        names, scenarios = largest_complete_table(group)
         tables.append((len(names) * len(scenarios), str(track), str(device), names, scenarios))
     size, track, device, names, scenarios = max(
         tables, key=lambda table: table[0], default=(0, "", "", (), frozenset())
@@ -65,31 +64,6 @@ def data(scores: Scores) -> RankDiagram:
         comparison=compute(block_table(compared, values=compared.test[:, None])),
         n_scenarios=here["scenario"].nunique(),
         left_out=tuple(sorted(set(here["entry"].astype(str)) - set(names))),
-    )
-
-
-def _largest_table(runs: pd.DataFrame) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The largest complete table: at least two entries, and the scenarios that all of them ran in; else empty.
-
-    The size of a table is the number of entries times the number of scenarios. Of equally large tables, the one with
-    more entries wins. A run counts only if it has the scenario's most frequent seed, so that all entries share a data
-    split.
-    """
-    counts = runs.groupby(["scenario", "seed"]).size().reset_index(name="n")
-    usual_seed = counts.sort_values(["n", "seed"], ascending=[False, True]).drop_duplicates("scenario")
-    shared = runs.merge(usual_seed[["scenario", "seed"]], on=["scenario", "seed"])
-    own = {str(name): frozenset(scenarios) for name, scenarios in shared.groupby("entry")["scenario"]}
-    # The scenarios of the largest table are the intersection of its entries' scenarios. There are few such
-    # intersections: at most two to the power of the number of scenarios.
-    common: set[frozenset[str]] = set()
-    for scenarios in own.values():
-        common |= {scenarios & other for other in common} | {scenarios}
-    tables = [(tuple(name for name in sorted(own) if own[name] >= scenarios), scenarios) for scenarios in common]
-    tables = [(names, scenarios) for names, scenarios in tables if len(names) > 1]
-    return min(
-        tables,
-        key=lambda table: (-len(table[0]) * len(table[1]), -len(table[0]), sorted(table[1])),
-        default=((), frozenset()),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasbench.analysis.experiments.selection import subset, usual
+from nasbench.analysis.experiments.selection import largest_complete_table, subset, usual
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring.fronts import front_mask
@@ -193,9 +193,10 @@ def spread(runs: npt.NDArray[Any], candidates: BoolArray, n_per_run: int) -> Boo
 
 
 def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Average ranks over time for each track and device class, in the blocks in which every entry has run.
+    """Average ranks over time for each track and device class; only runs with default options and the usual budget.
 
-    Only runs with default options and the usual budget count.
+    Entries are ranked in the blocks in which every entry has run. Where no such block exists, only the entries of the
+    largest complete table are ranked; ``left_out`` names the others.
     """
     found = []
     runs = scores.runs
@@ -204,8 +205,18 @@ def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> 
     order = {track: place for place, track in enumerate(TRACKS)}
     for track, device in sorted(places, key=lambda place: (order.get(place[0], len(order)), place)):
         chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
+        if not chosen.any():
+            continue
         blocks = block_table(subset(scores, chosen))
         complete = ~np.isnan(blocks.final).any(axis=0)
+        left_out: list[str] = []
+        if not complete.any():
+            names, _ = largest_complete_table(runs[chosen])
+            if not names:
+                continue
+            left_out = sorted(set(blocks.names) - set(names))
+            blocks = block_table(subset(scores, chosen & runs["entry"].isin(names).to_numpy(dtype=np.bool_)))
+            complete = ~np.isnan(blocks.final).any(axis=0)
         ranks = average_ranks(blocks.hypervolume[:, complete][:, :, steps], blocks.scenarios[complete])
         lines = [
             {
@@ -216,7 +227,7 @@ def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> 
             if ranks.n_blocks[i]
         ]
         if lines:
-            found.append({"title": section_title(track, device), "lines": lines})
+            found.append({"title": section_title(track, device), "lines": lines, "left_out": left_out})
     return found
 
 

@@ -95,9 +95,9 @@ def write_page(
             f"contains at most {n_per_run} per run, spread evenly over the run. The records contain all of them."
         ),
         ranks_note=(
-            "Average rank by validation hypervolume, over seeds and then over scenarios, where all shown entries have "
-            f"run. From {MIN_SCENARIOS} scenarios on, bands are 95 % intervals for scenarios like these. Only runs "
-            "with default options and the usual budget count."
+            "Average rank by validation hypervolume: the mean over seeds, then over scenarios, in the scenarios and "
+            f"seeds in which all shown entries have run. From {MIN_SCENARIOS} scenarios on, bands are 95 % intervals "
+            "for scenarios like these. Only runs with default options and the usual budget count."
         ),
         coverage=coverage,
         figures=[_figure(figure) for figure in figures],

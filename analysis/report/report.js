@@ -257,20 +257,28 @@
     const strength = Math.min(0.12, 0.6 / visible.length);
     for (const line of visible) {
       const look = data.entries[line.entry];
-      traces.push({
-        type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...line.high, ...[...line.low].reverse()], fill: "toself",
-        fillcolor: faint(look.colour, strength), line: { width: 0 }, hoverinfo: "skip",
-      });
+      // Too few scenarios have no interval: its bounds are null.
+      const bounded = line.low.every((value) => value !== null);
+      const bounds = (i) => (bounded ? ` [${line.low[i].toFixed(2)}, ${line.high[i].toFixed(2)}]` : "");
+      if (bounded) {
+        traces.push({
+          type: "scatter", mode: "lines", x: [...times, ...[...times].reverse()], y: [...line.high, ...[...line.low].reverse()], fill: "toself",
+          fillcolor: faint(look.colour, strength), line: { width: 0 }, hoverinfo: "skip",
+        });
+      }
       traces.push({
         type: "scatter", mode: "lines", name: asText(look.name), x: times, y: line.mean,
         line: { color: solid(look.colour), width: 2, dash: look.dash },
-        text: line.mean.map((value, i) => `<b>${asText(look.name)}</b><br>rank ${value.toFixed(2)} [${line.low[i].toFixed(2)}, ${line.high[i].toFixed(2)}]<br>at ${times[i].toFixed(0)} % of the budget`),
+        text: line.mean.map((value, i) => `<b>${asText(look.name)}</b><br>rank ${value.toFixed(2)}${bounds(i)}<br>at ${times[i].toFixed(0)} % of the budget`),
         hoverinfo: "text",
       });
     }
     const shape = layout("budget spent (%)", "average rank (1 = best)");
     shape.yaxis.autorange = "reversed";
     Plotly.react("rank-plot", traces, traces.length ? shape : emptied(shape), config);
+    byId("ranks-left-out").textContent = ranks.left_out.length
+      ? `All entries share no scenario and seed here. Left out, because they lack runs that the shown entries share: ${ranks.left_out.join(", ")}.`
+      : "";
   }
 
   function drawAll() {
