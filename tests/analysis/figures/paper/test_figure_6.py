@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.figures.paper import figure_6
@@ -20,9 +21,27 @@ def test_ranks_agree_with_values_calculated_by_hand(make_scores):
     assert ranks == {"ws-nas/ehvi": [1.0, 1.5], "ws-nas/random": [2.25, 1.5], "ws-nas/local": [2.75, 3.0]}
     assert data["time"].unique().tolist() == [0.5, 1.0]
     assert (data["n_blocks"] == 2).all()
-    local = data[(data["algorithm"] == "ws-nas/local") & (data["time"] == 0.5)]
-    # Each of the two tasks is drawn twice in a quarter of the samples.
-    assert (local["low"].item(), local["high"].item()) == (2.5, 3.0)
+    # Two scenarios are too few for an interval.
+    assert data[["low", "high"]].isna().all(axis=None)
+
+
+def test_interval_is_students_over_scenarios_from_six_scenarios_on(make_scores):
+    tasks = ("rte", "mrpc", "cola", "stsb", "imdb", "sst2", "qnli", "swag")
+    # EHVI wins on all tasks but one. The second seed of the first task has no weight of its own.
+    rows = [
+        {"task": task, "searcher": searcher, "hypervolume": [value + (task == "rte" and searcher == "random")]}
+        for task in tasks for searcher, value in (("ehvi", 2.5), ("random", 2.0))
+    ]  # fmt: skip
+    rows += [{**row, "seed": 1} for row in rows[:2]]
+    few, many = (figure_6.data(make_scores(*(row for row in rows if row["task"] in tasks[:n]))) for n in (5, 8))
+    assert few[["low", "high"]].isna().all(axis=None)
+    ehvi = many[many["algorithm"] == "ws-nas/ehvi"]
+    expected = stats.ttest_1samp([2.0] + [1.0] * 7, 0.0).confidence_interval()
+    assert ehvi["rank"].item() == pytest.approx(9 / 8)
+    assert ehvi["high"].item() == pytest.approx(expected.high)
+    assert expected.low < 1.0
+    assert ehvi["low"].item() == 1.0  # no rank is better
+    assert ehvi["n_blocks"].item() == 9
 
 
 def test_methods_are_ranked_separately_and_other_runs_are_left_out(make_scores):
@@ -46,7 +65,41 @@ def test_methods_are_ranked_separately_and_other_runs_are_left_out(make_scores):
     assert all(ax.yaxis_inverted() for ax in figure.axes)
 
 
-def test_same_seed_gives_same_bands(make_scores):
+def test_each_model_and_device_class_has_its_own_panel(make_scores):
+    rows = [
+        {"model": model, "device_class": device, "searcher": searcher, "hypervolume": [value]}
+        for model, device, best in (
+            ("bert-base-cased", "gpu", "ehvi"), ("bert-base-cased", "cpu", "random"), ("minilm-l6", "cpu", "ehvi")
+        )
+        for searcher, value in (("ehvi", 2.0 + (best == "ehvi")), ("random", 2.5))
+    ]  # fmt: skip
+    data = figure_6.data(make_scores(*rows))
+    panels = {
+        panel: dict(zip(part["algorithm"].str.removeprefix("ws-nas/"), part["rank"], strict=True))
+        for panel, part in data.groupby(["model", "device_class"])
+    }
+    assert panels == {
+        ("bert-base-cased", "gpu"): {"ehvi": 1.0, "random": 2.0},
+        ("bert-base-cased", "cpu"): {"ehvi": 2.0, "random": 1.0},
+        ("minilm-l6", "cpu"): {"ehvi": 1.0, "random": 2.0},
+    }
+    figure = figure_6.draw(data)
+    assert [ax.get_title(loc="right") for ax in figure.axes] == ["BERT-base, CPU", "BERT-base, GPU", "MiniLM-L6, CPU"]
+    assert [ax.get_title(loc="left")[:2] for ax in figure.axes] == ["a)", "b)", "c)"]
+
+
+def test_ranks_use_only_blocks_in_which_all_searchers_have_run(make_scores):
+    rows = [
+        {"task": task, "searcher": searcher, "hypervolume": [value]}
+        for task, values in (("rte", (3.0, 2.0, 1.0)), ("mrpc", (1.0, 2.0, None)))
+        for searcher, value in zip(("ehvi", "random", "local"), values, strict=True) if value is not None
+    ]  # fmt: skip
+    data = figure_6.data(make_scores(*rows))
+    assert data["rank"].tolist() == [1.0, 3.0, 2.0]  # sorted by name: EHVI, local, random
+    assert (data["n_blocks"] == 1).all()
+
+
+def test_same_runs_give_same_bands(make_scores):
     rng = np.random.default_rng(0)
     rows = [
         {"task": task, "searcher": searcher, "seed": seed, "hypervolume": rng.uniform(1, 4, 3)}
