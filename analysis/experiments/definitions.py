@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from nasbench.errors import UnknownName, UserError
-from nasbench.networks.space import SPACES
+from nasbench.networks.space import PAPER_SPACES
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.plugins import registry
 from nasbench.training.strategies import STRATEGIES
@@ -150,7 +150,7 @@ def weight_sharing(
 
 
 def _spaces(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
-    for space in SPACES:
+    for space in PAPER_SPACES:
         yield weight_sharing(task, model, seed, searcher="random", space=space, max_evaluations=N_INITIAL + N_RANDOM)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from nasbench.analysis.experiments.definitions import FIVE_METHODS, N_INITIAL, N_RANDOM
 from nasbench.analysis.scoring.scores import Scores
 from nasbench.arrays import BoolArray
+from nasbench.networks.space import PAPER_SPACES
 
 
 def subset(scores: Scores, keep: BoolArray) -> Scores:
@@ -67,6 +68,7 @@ def random_samples(runs: pd.DataFrame) -> BoolArray:
     ]
     keep = (
         (runs["method"] == "ws-nas")
+        & runs["space"].isin(PAPER_SPACES)
         & (runs["searcher"] == "random")
         & (runs["max_evaluations"] == N_INITIAL + N_RANDOM).fillna(False)
         & runs["budget_s"].isna()

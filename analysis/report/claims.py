@@ -31,7 +31,7 @@ from nasbench.analysis.scoring.relative_performance import relative_performance
 from nasbench.analysis.scoring.scores import Blocks, Scores, block_table, horizon_s, score
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
 from nasbench.arrays import BoolArray, FloatArray
-from nasbench.networks.space import SPACES
+from nasbench.networks.space import PAPER_SPACES
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not run"]
 Relation = Literal["better than", "at least as good as", "as good as", "not better than"]
@@ -110,7 +110,7 @@ def judge(relation: Relation, low: float, high: float, margin: float) -> Verdict
     return "confirmed" if confirmed else "refuted" if refuted else "undecided"
 
 
-def claims(results: Path, quantiles: Quantiles | None = None) -> str:
+def claims(results: Path | Sequence[Path], quantiles: Quantiles | None = None) -> str:
     """The text of ``nasbench claims``: one table for each track and device class with runs."""
     found = read_results(results)
     finished = found.finished()
@@ -165,11 +165,11 @@ def _spaces(scores: Scores) -> Iterator[ClaimResult]:
     chosen = subset(chosen, _is(option(chosen.runs, "strategy"), BEST_STRATEGY))
     blocks = block_table(chosen, by="space")
     on_cola = _of_task(blocks, "cola")
-    for other in SPACES:
+    for other in PAPER_SPACES:
         if other != "small":
             claim = Claim(f"SMALL beats {other.upper()}, except on CoLA", "better than", "hypervolume", "fig5")
             yield _compared(claim, blocks, "small", other, ~on_cola)
-    for other in SPACES:
+    for other in PAPER_SPACES:
         if other != "small":
             text = f"on CoLA SMALL does not beat {other.upper()}"
             claim = Claim(text, "not better than", "hypervolume", "fig5", task="cola")

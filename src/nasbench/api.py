@@ -137,7 +137,7 @@ def run(
     seed: int = 0,
     device: str = "auto",
     data_dir: Path | str | None = None,
-    results: Path | str = "results",
+    results: Path | str = "runs",
     budget_s: float | None = None,
     max_evaluations: int | None = None,
     precision: Precision | None = None,
@@ -152,7 +152,7 @@ def run(
         method: a name (see :func:`methods`) or a class of your own.
         task: a name (see :func:`tasks`), the path of a TOML file that declares a task, or a declaration.
         model: a name (see :func:`models`) or a declaration; None for the default of the task.
-        space: ``small``, ``medium``, ``layer`` or ``large``; None for the default of the task.
+        space: ``small``, ``medium``, ``layer``, ``large`` or ``small-grid``; None for the default of the task.
         searcher: a name (see :func:`searchers`) or a class of your own; None for the default of the method.
         options: options of the method by name, for example ``{"strategy": "sandwich"}``.
         searcher_options: options of the searcher by name.
@@ -205,8 +205,11 @@ def run(
     return Run(request.folder)
 
 
-def results(folder: Path | str = "results") -> Results:
-    """All runs below a folder as two tidy tables.
+def results(*folders: Path | str) -> Results:
+    """All runs below some folders as two tidy tables.
+
+    Args:
+        folders: folders of runs; without any, ``runs`` (your own) and ``results`` (curated records), if they exist.
 
     Returns:
         ``.runs`` (a DataFrame, one row per run), ``.evaluations`` (a DataFrame, one row per evaluation) and
@@ -214,11 +217,12 @@ def results(folder: Path | str = "results") -> Results:
         :class:`nasbench.analysis.reading.results.Results`.
 
     Raises:
-        UserError: if the folder does not exist.
+        UserError: if a folder does not exist.
     """
-    from nasbench.analysis.reading.results import read_results
+    from nasbench.analysis.reading.results import existing_folders, read_results
 
-    return read_results(Path(folder))
+    found = existing_folders([Path(folder) for folder in folders])
+    return read_results(found[0] if len(folders) == 1 else found)
 
 
 def load(folder: Path | str) -> nn.Module:

@@ -55,6 +55,15 @@ def test_training_space_decides_the_weights_of_the_super_network(tmp_path):
     assert weights[0] != weights[2]
 
 
+def test_super_network_of_the_grid_is_trained_in_small(tmp_path, monkeypatch):
+    monkeypatch.setattr("nasbench.networks.space.MOST_STEPS", 12)  # steps of 4 units
+    weights = [
+        (_run(tmp_path, space=space)[1].path / "weights/super-network.safetensors").read_bytes()
+        for space in ("small", "small-grid")
+    ]
+    assert weights[0] == weights[1]
+
+
 def test_training_ends_at_four_fifths_of_the_budget(tmp_path):
     """A training that would take the whole budget is cut, and the record has a note."""
     readings = count()

@@ -1,5 +1,6 @@
 """The four search spaces: meaning of configurations, sampling, and numbers of parameters."""
 
+import dataclasses
 import json
 from itertools import pairwise
 
@@ -11,10 +12,11 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from nasbench.errors import UnknownName
 from nasbench.networks.adapter import Adapter, shrink
-from nasbench.networks.space import SPACES, Large, Layer, Medium, Small, make_space
+from nasbench.networks.space import PAPER_SPACES, SPACES, Large, Layer, Medium, Small, SmallGrid, make_space, unit_step
 from nasbench.networks.subnetwork import Dimensions
 
 TINY = Dimensions(n_layers=3, n_heads=2, n_units=5, hidden_size=8, head_size=4, n_fixed_params=100)
+MINILM = Dimensions(n_layers=6, n_heads=12, n_units=1536, hidden_size=384, head_size=32, n_fixed_params=12_065_666)
 SIGNIFICANCE = 1e-3
 
 
@@ -42,6 +44,30 @@ def test_small_keeps_the_first_heads_and_units_of_the_first_layers():
     subnetwork = Small(TINY).to_subnetwork(np.array([1, 3, 2]))
     assert subnetwork.heads.tolist() == [[True, False], [True, False], [False, False]]
     assert subnetwork.units.tolist() == [[True] * 3 + [False] * 2] * 2 + [[False] * 5]
+
+
+def test_small_grid_holds_networks_of_small_with_units_in_steps():
+    grid, small = SmallGrid(MINILM), Small(MINILM)
+    assert grid.upper.tolist() == [12, 96, 6]  # 13 * 97 * 7 = 8,827 networks
+    assert grid.step == 16
+    config = np.array([3, 10, 4])
+    assert grid.to_json(config) == {"heads": 3, "units": 160, "layers": 4}
+    assert grid.to_subnetwork(config) == small.to_subnetwork(np.array([3, 160, 4]))
+    for name in ("smallest", "midpoint", "largest"):
+        assert grid.to_json(getattr(grid, name)) == small.to_json(getattr(small, name))
+    with pytest.raises(ValueError, match="units = 161 is not a multiple of 16"):
+        grid.from_json({"heads": 3, "units": 161, "layers": 4})
+    with pytest.raises(ValueError, match="a step of 7 units does not divide 1536 units"):
+        SmallGrid(MINILM, step=7)
+
+
+@pytest.mark.parametrize(("n_units", "step"), [(1536, 16), (3072, 32), (512, 4), (1000, 10), (97, 1), (48, 1), (5, 1)])
+def test_step_of_units_is_the_largest_divisor_up_to_a_96th(n_units, step):
+    assert unit_step(dataclasses.replace(MINILM, n_units=n_units)) == step
+
+
+def test_the_spaces_of_the_paper_do_not_include_the_grid():
+    assert set(SPACES) - set(PAPER_SPACES) == {"small-grid"}
 
 
 def test_medium_keeps_the_first_heads_and_units_of_each_layer():

@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from nasbench.analysis.figures import style
-from nasbench.networks.space import SPACES, make_space
+from nasbench.networks.space import PAPER_SPACES, make_space
 from nasbench.networks.subnetwork import Dimensions
 
 TITLE = "Head masks drawn from the four search spaces"
@@ -21,7 +21,7 @@ def data(dims: Dimensions, *, n_masks: int = 3, seed: int = 19) -> pd.DataFrame:
         One row for each head: ``space, mask, layer, head, kept``.
     """
     rows = []
-    for name in SPACES:
+    for name in PAPER_SPACES:
         space = make_space(name, dims)
         rng = np.random.default_rng(seed)
         for mask in range(n_masks):

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from nasbench.analysis.figures import style
-from nasbench.networks.space import SPACES, make_space
+from nasbench.networks.space import PAPER_SPACES, make_space
 from nasbench.networks.subnetwork import Dimensions
 
 TITLE = "Parameter counts of uniformly drawn sub-networks"
@@ -20,7 +20,7 @@ TITLE = "Parameter counts of uniformly drawn sub-networks"
 def data(dims: Dimensions, *, n_samples: int = 500, seed: int = 0) -> pd.DataFrame:
     """One row for each sample: ``space, params``, with ``params`` as a fraction of the full network's parameters."""
     parts = []
-    for name in SPACES:
+    for name in PAPER_SPACES:
         space = make_space(name, dims)
         rng = np.random.default_rng(seed)
         # One configuration at a time: the masks of 500 configurations of LARGE would take 150 MB.

@@ -10,7 +10,7 @@ from nasbench.analysis.experiments.definitions import BEST_STRATEGY, MissingRuns
 from nasbench.analysis.experiments.selection import option, random_samples, subset
 from nasbench.analysis.figures import boxes, style
 from nasbench.analysis.scoring.scores import Scores
-from nasbench.networks.space import SPACES
+from nasbench.networks.space import PAPER_SPACES
 
 TITLE = "Hypervolume by search space, 100 random sub-networks of one super-network"
 
@@ -35,4 +35,4 @@ def data(scores: Scores) -> pd.DataFrame:
 
 def draw(data: pd.DataFrame) -> Figure:
     """Draw one panel for each scenario and one box for each space."""
-    return boxes.draw(data, "space", {name: name for name in SPACES}, style.SPACES)
+    return boxes.draw(data, "space", {name: name for name in PAPER_SPACES}, style.SPACES)

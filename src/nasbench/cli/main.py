@@ -7,7 +7,6 @@ messages and exit codes.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from nasbench import __version__
+from nasbench.cli import comparing
 from nasbench.errors import NasbenchError
 
 if TYPE_CHECKING:
@@ -79,12 +79,15 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+for command in comparing.COMMANDS:
+    cli.add_command(command)
+
 PATH = click.Path(path_type=Path)
 plugin_option = click.option(
     "--plugin", "plugins", type=PATH, multiple=True, help="A Python file with more methods or searchers (repeatable)."
 )
 results_option = click.option(
-    "--results", type=PATH, default=Path("results"), show_default=True, help="The folder of runs."
+    "--results", type=PATH, default=Path("runs"), show_default=True, help="The folder in which runs are recorded."
 )
 devices = click.Choice(["auto", "cpu", "cuda"])
 device_option = click.option(
@@ -127,7 +130,7 @@ class ExperimentArguments(TypedDict):
 @click.option("--method", required=True, help="A name from nasbench methods.")
 @click.option("--task", required=True, help="A name from nasbench tasks, or the path of your own .toml file.")
 @click.option("--model", help="A name from nasbench models; default: the task's.")
-@click.option("--space", help="small, medium, layer or large; default: the task's.")
+@click.option("--space", help="small, medium, layer, large or small-grid; default: the task's.")
 @click.option("--searcher", help="A name from nasbench searchers; default: the method's.")
 @click.option(
     "--set",
@@ -250,41 +253,6 @@ def export(run: Path, max_params: float, out: Path) -> None:
 
 
 @cli.command()
-@results_option
-@click.option("--out", type=PATH, default=Path("report"), show_default=True, help="The folder for the report.")
-@click.option("--figure", "figures", multiple=True, help="Make only this figure (repeatable): 2 to 12, or a name.")
-@click.option("--refit", is_flag=True, help="Normalise by the runs in the folder instead of by the frozen quantiles.")
-def report(results: Path, out: Path, figures: tuple[str, ...], refit: bool) -> int:
-    """Make tables, figures and an HTML page."""
-    from nasbench.analysis.report import report as module
-
-    outcome = module.report(results, out, figures or None, refit)
-    for warning in outcome.warnings:
-        click.echo(f"warning: {' '.join(warning.split())}", err=True)
-    for path in outcome.files if figures else outcome.files[-1:]:
-        click.echo(path)
-    return outcome.exit_code
-
-
-@cli.command()
-@results_option
-@click.option("--out", type=PATH, default=Path("leaderboard.md"), show_default=True, help="The file to write or check.")
-@click.option("--check", "only_check", is_flag=True, help="Fail if the file does not match the results.")
-def leaderboard(results: Path, out: Path, only_check: bool) -> None:
-    """Write or check the leaderboard."""
-    from nasbench.analysis.report import leaderboard as module
-
-    if only_check:
-        module.check_leaderboard(results, out)
-        click.echo(f"{out} matches {results}")
-    else:
-        from nasbench.records.record import write_atomically
-
-        write_atomically(out, module.leaderboard(results).encode())
-        click.echo(f"wrote {out}")
-
-
-@cli.command()
 @click.argument("name")
 @click.option("--task", "tasks", multiple=True, help="Only this task (repeatable); default: the paper's eight tasks.")
 @click.option("--model", "models", multiple=True, help="Only this model (repeatable); default: the paper's two models.")
@@ -320,37 +288,6 @@ def experiment(
     except KeyboardInterrupt:
         return _fail(RESUMABLE, INTERRUPTED)
     return _fail(f"{n_failed} of {len(runs)} runs failed", 1) if n_failed else 0
-
-
-@cli.command()
-@results_option
-def claims(results: Path) -> None:
-    """Test the paper's claims against the results.
-
-    The verdict on each claim is confirmed, refuted, undecided or not run.
-    """
-    from nasbench.analysis.report import claims as module
-
-    click.echo(module.claims(results), nl=False)
-
-
-@cli.command()
-@results_option
-def freeze(results: Path) -> None:
-    """Freeze the scales of the hypervolume.
-
-    Objectives are normalised by quantiles. The command writes the next version of the quantiles: it copies all frozen
-    quantiles and adds each new scenario (task, model and device class) on which at least two methods have run.
-    """
-    from nasbench.analysis.scoring import quantiles
-
-    benchmark = Path(importlib.import_module("nasbench.benchmark").__path__[0])
-    frozen = quantiles.freeze(results, benchmark)
-    for warning in frozen.warnings:
-        click.echo(f"warning: {' '.join(warning.split())}", err=True)
-    for scenario in frozen.scenarios:
-        click.echo(scenario)
-    click.echo(frozen.path if frozen.scenarios else f"nothing to freeze; the newest quantiles are {frozen.path}")
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""The four search spaces (section 3.3 and appendix B of the paper).
+"""The four search spaces (section 3.3 and appendix B of the paper), and the grid of the tabular benchmark.
 
 A configuration is a vector of integers: dimension i takes all values in ``[0, upper[i]]``. Searchers mutate, encode and
 compare configurations. :meth:`SearchSpace.to_subnetwork` is the paper's CREATEMASK. Several configurations may give the
@@ -22,6 +22,9 @@ Config = npt.NDArray[np.int64]
 
 JsonConfig = dict[str, int | str | list[int]]
 
+MOST_STEPS = 96
+"""Steps of units in the grid of the tabular benchmark, if 96 divides the number of units."""
+
 
 class SearchSpace(ABC):
     """A finite set of sub-networks, encoded as vectors of integers.
@@ -33,6 +36,8 @@ class SearchSpace(ABC):
     """
 
     name: ClassVar[str]
+    training_space: ClassVar[str | None] = None
+    """The space in which a super-network for this space is trained, unless told otherwise; None for this space."""
     names: tuple[str, ...]
     upper: IntArray
 
@@ -127,6 +132,54 @@ class Small(SearchSpace):
     def to_subnetwork(self, config: Config) -> SubNetwork:
         heads, units = self.counts(config[None])
         return SubNetwork.from_counts(heads[0], units[0], self.dims)
+
+
+class SmallGrid(Small):
+    """(h, u, l) of SMALL with units in steps: few enough networks to measure all of them.
+
+    A value of the dimension ``units`` counts steps; records hold the number of units, as in SMALL. A super-network for
+    the grid is trained in SMALL, so searching either space uses the same weights.
+
+    Args:
+        step: units per step, a divisor of ``dims.n_units``; None for :func:`unit_step`.
+
+    Raises:
+        ValueError: if the step does not divide the number of units.
+    """
+
+    name = "small-grid"
+    training_space = "small"
+
+    def __init__(self, dims: Dimensions, step: int | None = None) -> None:
+        super().__init__(dims)
+        self.step = unit_step(dims) if step is None else step
+        if self.step < 1 or dims.n_units % self.step:
+            raise ValueError(f"a step of {self.step} units does not divide {dims.n_units} units")
+        self.upper = np.array([dims.n_heads, dims.n_units // self.step, dims.n_layers], dtype=np.int64)
+
+    def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        return super().counts(configs * np.array([1, self.step, 1]))
+
+    def to_json(self, config: Config) -> JsonConfig:
+        """The configuration with its number of units, as SMALL stores it."""
+        return super().to_json(config * np.array([1, self.step, 1]))
+
+    def from_json(self, record: JsonConfig) -> Config:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: if the number of units is between two steps.
+        """
+        config = super().from_json(record)
+        if config[1] % self.step:
+            raise ValueError(f"units = {config[1]} is not a multiple of {self.step}, as space {self.name!r} needs")
+        return config // np.array([1, self.step, 1])
+
+
+def unit_step(dims: Dimensions) -> int:
+    """Units per step of :class:`SmallGrid`: the largest divisor of the number of units U that is at most U / 96."""
+    target = max(1, dims.n_units // MOST_STEPS)
+    return next(step for step in range(target, 0, -1) if dims.n_units % step == 0)
 
 
 class Medium(SearchSpace):
@@ -237,7 +290,9 @@ class Large(_Binary):
         return np.concatenate(bits).astype(np.int64)
 
 
-SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (Small, Medium, Layer, Large)}
+PAPER_SPACES = ("small", "medium", "layer", "large")
+"""The spaces that the paper compares."""
+SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (Small, Medium, Layer, Large, SmallGrid)}
 
 
 def make_space(name: str, dims: Dimensions) -> SearchSpace:

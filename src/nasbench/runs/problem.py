@@ -241,9 +241,8 @@ class Problem:
         )  # fmt: skip
 
     def _training_space(self, strategy: TrainingStrategy | None) -> SearchSpace:
-        if strategy is None or strategy.training_space is None:
-            return self.space
-        return make_space(strategy.training_space, self.dims)
+        name = None if strategy is None else strategy.training_space or self.space.training_space
+        return self.space if name is None else make_space(name, self.dims)
 
     def _training_key(
         self, network: SuperNetwork, strategy: TrainingStrategy | None, fine_tuning: TrainingConfiguration
