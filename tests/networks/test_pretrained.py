@@ -307,7 +307,7 @@ def test_packaged_weights_are_the_declared_weights() -> None:
     model, task = registry.models()["minilm-l6"], registry.tasks()["rte"]
     if default_model(registry.tasks()["demo"], "cpu") != "minilm-l6":
         pytest.skip("the extra 'offline' is not installed")
-    network, tokenizer, digest, _ = load_pretrained(model, task, 0)
+    network, tokenizer, digest, *_ = load_pretrained(model, task, 0)
     assert digest == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     assert sum(p.numel() for p in network.parameters()) == 22_713_986
     assert tokenizer.is_fast

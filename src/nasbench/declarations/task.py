@@ -21,6 +21,24 @@ REFERENCE_POINT = (2.0, 2.0)
 
 
 @dataclass(frozen=True)
+class FileFormat:
+    """How a user's text files are written.
+
+    Attributes:
+        separator: the character between the cells of a CSV or TSV file. None: a comma (CSV) or a tab (TSV), or another
+            separator if the header shows it.
+        quoting: whether double quotes enclose cells. None: yes, except between tabs under headers without quotes.
+        escape: the character before a quote that does not end its cell. None: such a quote is doubled.
+        encoding: Python's name of the encoding. None: UTF-8, or UTF-16 if the byte-order mark says so.
+    """
+
+    separator: str | None = None
+    quoting: bool | None = None
+    escape: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
 class DataSource:
     """Where the rows of a task come from and which columns are used.
 
@@ -34,12 +52,18 @@ class DataSource:
         label_column: column of integer classes, or of floats for a regression.
         train_split: name of the public split that is divided into train and validation.
         test_split: name of the public split that is the test.
+        validation_split: name of the public split that is the validation split. None: a part of the train split.
         generator: a function that replaces files, as ``module:function``. It takes ``train`` or ``test`` and returns a
             dict of columns, each a list.
-        local_files: paths of a user's own files, by ``train`` and ``test``. Without ``test``, a fixed fifth of the rows
-            of ``train`` becomes the test.
+        local_files: paths of a user's own files, by ``train``, ``validation`` and ``test``. Without ``validation``, a
+            part of ``train`` becomes the validation split. Without ``test``, a fixed fifth of the rows of ``train``
+            becomes the test.
+        file_format: how the local files are written.
+        drop_empty: whether rows without a text or without a label are dropped. Otherwise, they are errors.
         label_names: labels as the source spells them, in the order of the classes. Empty if the source holds the
             integers 0, 1, 2, ...
+        names_in_output_order: whether a user has listed ``label_names`` in the order of the outputs of a trained
+            classifier. Only then is a classifier reused whose own names for its outputs are unknown or different.
         label_range: lowest and highest label of a regression.
         n_rows: rows of the complete train and test splits. A source with other numbers of rows makes a run unofficial.
     """
@@ -52,9 +76,13 @@ class DataSource:
     folder: str | None = None
     train_split: str = "train"
     test_split: str = "validation"
+    validation_split: str | None = None
     generator: str | None = None
     local_files: Mapping[str, str] = field(default_factory=dict)
+    file_format: FileFormat = FileFormat()
+    drop_empty: bool = False
     label_names: tuple[str, ...] = ()
+    names_in_output_order: bool = False
     label_range: tuple[float, float] | None = None
     n_rows: tuple[int, int] | None = None
 
@@ -73,6 +101,7 @@ class Task:
         default_models: the model of a run that names none, by device class.
         track: the track of all runs on this task, whatever the model. None leaves the track to the model.
         title: name in figures and tables (``STS-B``). Empty if it is the same as ``name``.
+        class_names: names of the classes for readers, where the source holds integers.
     """
 
     name: str
@@ -90,6 +119,14 @@ class Task:
     default_space: str = "small"
     track: Track | None = None
     title: str = ""
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, or of the endings of a multiple choice, in order; empty for a regression."""
+        if self.kind == "regression":
+            return ()
+        return self.data.label_names or self.class_names or tuple(map(str, range(self.n_labels)))
 
     @property
     def n_logits(self) -> int:

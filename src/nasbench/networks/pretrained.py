@@ -17,6 +17,7 @@ from nasbench.data.hub import hub_errors, hub_session, quiet, reason
 from nasbench.declarations.model import Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line
+from nasbench.networks.output_labels import match_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,8 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
 """At least one is needed. Without any, transformers silently makes a tokenizer without words."""
 _NEW_MODULES = ("classifier.", "pooler.")
 """Only parameters with these in their names may be missing from a checkpoint."""
+REGRESSION_OUTPUT = "score"
+"""Name of the only output of a regression in ``id2label``."""
 _OUTPUT_BIASES = {"classifier.bias", "classifier.out_proj.bias"}
 
 
@@ -41,12 +44,14 @@ class Pretrained(NamedTuple):
         tokenizer: a fast tokenizer.
         weights_sha256: hash of the weights file.
         output_is_new: whether the output layer has random weights, because the loaded weights have none that fits.
+        notes: remarks for the record: how a trained output layer is used, or why it is not.
     """
 
     network: Any
     tokenizer: Any
     weights_sha256: str
     output_is_new: bool
+    notes: tuple[str, ...] = ()
 
     def check_fits(self, data: TaskData) -> None:
         """Check that the network has an embedding for every token and position of the data.
@@ -93,8 +98,8 @@ def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
             f"{folder}: the weights of {model.name!r} have sha256 {weights_sha256[:12]}... instead of the declared "
             f"{str(model.weights_sha256)[:12]}...; install or download them again"
         )
-    network, tokenizer, new = _load_folder(folder, model, task, seed)
-    return Pretrained(network, tokenizer, weights_sha256, bool(new & _OUTPUT_BIASES))
+    network, tokenizer, is_new, notes = _load_folder(folder, model, task, seed)
+    return Pretrained(network, tokenizer, weights_sha256, is_new, notes)
 
 
 def n_positions(config: Mapping[str, Any]) -> int:
@@ -166,8 +171,8 @@ def _weights_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any, Any, set[str]]:
-    """Network, tokenizer and the names of the new parameters."""
+def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any, Any, bool, tuple[str, ...]]:
+    """Network, tokenizer, whether the output layer is new, and notes on a trained output layer."""
     import torch
     import transformers
 
@@ -181,6 +186,7 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
                 raise UserError(f"{folder}: the network is a {config.model_type}, only BERT and RoBERTa can be pruned")
             if config.is_decoder or getattr(config, "position_embedding_type", "absolute") != "absolute":
                 raise UserError(f"{folder}: only encoders with absolute positions can be pruned")
+            outputs = tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
             network, report = _loader(task).from_pretrained(
                 folder,
@@ -203,8 +209,59 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
             f"{folder}: the weights belong to another network, {len(lost)} parameters do not fit (first: {lost[0]}); "
             f"save the weights with their config.json"
         )
-    _initialise(network, new, seed)
-    return network.eval(), tokenizer, new
+    mismatched = {key[0] for key in report["mismatched_keys"]}
+    is_new, notes = bool(new & _OUTPUT_BIASES), ()
+    if task.kind == "classification" and new & _OUTPUT_BIASES <= mismatched:
+        is_new, notes = _place_outputs(network, outputs, task, is_new)
+    _initialise(network, new | (_output_names(network) if is_new else set()), seed)
+    return network.eval(), tokenizer, is_new, notes
+
+
+def _place_outputs(network: Any, outputs: tuple[str, ...], task: Task, is_new: bool) -> tuple[bool, tuple[str, ...]]:
+    """Give each class the trained output of its name.
+
+    Args:
+        outputs: names of the trained outputs, in order.
+        is_new: whether the trained output layer has another size than the task needs.
+
+    Returns:
+        Whether the output layer must be new, and a note that says what was done.
+    """
+    import torch
+
+    classes = task.classes
+    places = None if is_new else match_outputs(classes, outputs, task.data.names_in_output_order)
+    if places is None:
+        remedy = "" if is_new else "; to use it, list the classes in the order of its outputs: labels in [data]"
+        return True, (
+            f"the trained output layer is not used and a new one is trained, because its outputs ({_listed(outputs)}) "
+            f"are not the classes of the data ({_listed(classes)}){remedy}",
+        )
+    layer = _output_layer(network)
+    with torch.no_grad():
+        for values in (layer.weight, layer.bias):
+            values.copy_(values[list(places)].clone())
+    pairs = [f"{name!r} is output {place} ({outputs[place]!r})" for name, place in zip(classes, places, strict=True)]
+    return False, (f"the trained output layer is used: {_first(pairs)}",)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return _first([repr(name) for name in names])
+
+
+def _first(texts: list[str]) -> str:
+    """The first ten texts, and how many more there are."""
+    return ", ".join(texts[:10]) + (f" and {len(texts) - 10} more" if len(texts) > 10 else "")
+
+
+def _output_layer(network: Any) -> Any:
+    return getattr(network.classifier, "out_proj", network.classifier)
+
+
+def _output_names(network: Any) -> set[str]:
+    """Names of the parameters of the output layer."""
+    layer = _output_layer(network)
+    return {name for name, value in network.named_parameters() if value is layer.weight or value is layer.bias}
 
 
 def _loader(task: Task) -> Any:
@@ -234,7 +291,9 @@ def _generate(model: Model, task: Task, seed: int) -> Pretrained:
 
 def _with_head(config: Any, task: Task) -> Any:
     if task.kind != "multiple_choice":
+        names = task.classes or (REGRESSION_OUTPUT,)
         config.num_labels = task.n_labels
+        config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
         config.problem_type = "regression" if task.kind == "regression" else "single_label_classification"
     return config
 

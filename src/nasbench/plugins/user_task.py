@@ -14,7 +14,7 @@
     test = "reviews-test.csv"     # default: a fixed fifth of train
     text = "review"               # two columns for pairs; start and endings for multiple choice
     label = "sentiment"           # every row needs a label
-    labels = ["bad", "good"]      # the classes in order; default: the model's own order, or sorted
+    labels = ["bad", "good"]      # the classes in order of the model's outputs; default: its own order, or sorted
 
     [model]
     folder = "my-model"           # a saved BERT or RoBERTa, relative to this file
@@ -38,6 +38,7 @@ from nasbench.data.sources import class_names, read_columns
 from nasbench.declarations.model import Model, TrainingConfiguration
 from nasbench.declarations.task import DataSource, MetricName, Task
 from nasbench.errors import UserError
+from nasbench.networks.output_labels import in_output_order
 from nasbench.networks.pretrained import n_positions, weights_folder
 from nasbench.plugins import registry
 from nasbench.plugins.task_file import DataTable, TaskFile, TrainingTable, read_task_file, table_place
@@ -50,8 +51,9 @@ _ARCHITECTURES = ("bert", "roberta")
 def load_user_task(path: Path) -> tuple[Task, Model]:
     """The task and the model that a TOML file declares.
 
-    Text labels become classes in sorted order. If they are the labels that the saved model knows (``id2label``), the
-    classes have the model's order instead, so that a trained classifier keeps its meaning.
+    Text labels become classes in sorted order. If they are the labels that the saved model knows (``id2label``; case and
+    blanks do not matter), the classes have the model's order instead. A trained classifier is reused only if its outputs
+    can be told to belong to the classes, or ``labels`` lists the classes in the order of the outputs.
 
     Raises:
         UserError: one line that names the file and the key, or what is wrong with the data or the model.
@@ -132,7 +134,7 @@ def _labels(
         return n_endings, data
     if not names:
         names = _found_labels(data, file.name or "own task", own_labels)
-    return len(names), dataclasses.replace(data, label_names=names)
+    return len(names), dataclasses.replace(data, label_names=names, names_in_output_order=bool(data.label_names))
 
 
 def _found_labels(data: DataSource, name: str, own_labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -147,7 +149,7 @@ def _found_labels(data: DataSource, name: str, own_labels: tuple[str, ...]) -> t
             f"{where}: has {len(names)} different labels in {table.num_rows} rows; name the column of the classes in "
             "label, or list the classes in labels"
         )
-    return own_labels if names == set(own_labels) else tuple(sorted(names, key=_numbers_first))
+    return in_output_order(sorted(names, key=_numbers_first), own_labels)
 
 
 def _numbers_first(name: str) -> tuple[int, float, str]:

@@ -66,6 +66,24 @@ class Identity:
         return f"{self.task}/{self.model}/{name}"
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What a network takes and gives: all that predicting with it needs to know about the task.
+
+    Attributes:
+        kind: ``classification``, ``regression`` or ``multiple_choice``.
+        text_columns: the columns of the texts, in order.
+        label_names: names of the classes in the order of the outputs; empty for a regression.
+        max_length: number of tokens at which texts were cut.
+    """
+
+    kind: schema.Name
+    text_columns: schema.Texts
+    label_names: schema.Texts
+    max_length: schema.PositiveCount
+    __pydantic_config__: ClassVar = schema.STRICT
+
+
 @dataclass
 class RunRecord:
     """The contents of ``run.json``.
@@ -79,11 +97,17 @@ class RunRecord:
         dimensions: sizes of the full network, see :class:`nasbench.networks.subnetwork.Dimensions`.
         changed_options: options that differ from their defaults, ``{"method": {...}, "searcher": {...}}``; None in
             records that are older than this field.
+        data_summary: what the splits hold, see :meth:`nasbench.data.summary.DataSummary.to_json`; None in older records.
+        constant_error: lowest validation error of a network that gives every example the same answer (for accuracy, the
+            most frequent class); None in older records.
+        interface: inputs and outputs of the task's networks; None in records that are older than this field.
         provenance: package versions, git revision, hardware, hashes of data and weights.
         status, reason: how the run ended; ``reason`` says why it failed.
         charged_s: charged seconds by phase (training, search, validation, idle); their sum is the elapsed budget.
         uncharged_s: seconds by phase that cost no budget (loading, test, recording, repeating).
         notes: remarks for readers, such as a training that the budget cut short.
+        simulated: name of the table of the tabular benchmark whose recorded errors and seconds the run used; None for a
+            run on a network.
     """
 
     identity: Identity
@@ -101,6 +125,10 @@ class RunRecord:
     started_at: schema.Text | None = None
     notes: schema.Texts = field(default_factory=list)
     changed_options: schema.ChangedOptions | None = None
+    simulated: schema.Text | None = None
+    data_summary: schema.Values | None = None
+    constant_error: schema.Error | None = None
+    interface: Interface | None = None
     schema_version: schema.Version = schema.SCHEMA_VERSION
     __pydantic_config__: ClassVar = schema.STRICT
 

@@ -12,14 +12,16 @@ import torch
 
 import nasbench
 from nasbench.data.splits import TaskData, load_task_data
+from nasbench.declarations.task import Task
 from nasbench.networks.adapter import Adapter
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.networks.supernet import Precision, SuperNetwork
 from nasbench.plugins import options
 from nasbench.records import provenance
-from nasbench.records.record import RunRecord
+from nasbench.records.record import Interface, RunRecord
 from nasbench.runs.request import RunRequest
+from nasbench.training.metrics import constant_error
 
 OFFICIAL_SEEDS = range(10)
 """Seeds of official runs: the ten repetitions of the paper. A fixed list leaves no choice among many seeds."""
@@ -35,6 +37,7 @@ class Loaded:
         data: the tokenised splits.
         dims: sizes of the full network.
         origin: the provenance of the record: code, hardware, precision, hashes of data and weights.
+        notes: remarks for the record, such as how a trained output layer is used.
     """
 
     network: SuperNetwork
@@ -42,6 +45,7 @@ class Loaded:
     data: TaskData
     dims: Dimensions
     origin: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def pad_id(self) -> int:
@@ -74,7 +78,7 @@ def load(request: RunRequest) -> Loaded:
         "fine_tuning": dataclasses.asdict(request.model.fine_tuning),
         "super_network": dataclasses.asdict(request.model.super_network),
     }
-    return Loaded(network, pretrained.tokenizer, data, adapter.dimensions(), origin)
+    return Loaded(network, pretrained.tokenizer, data, adapter.dimensions(), origin, pretrained.notes)
 
 
 def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
@@ -89,8 +93,20 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         unofficial=[*request.unofficial, *_unofficial(request), *loaded.data.unofficial],
         changed_options=changed_options(request),
         provenance=loaded.origin,
+        notes=list(loaded.notes),
+        data_summary=loaded.data.summary.to_json(),
+        constant_error=_constant_error(request.task, loaded.data),
+        interface=_interface(request.task),
         started_at=now(),
     )
+
+
+def _interface(task: Task) -> Interface:
+    return Interface(task.kind, list(task.data.text_columns), list(task.classes), task.max_length)
+
+
+def _constant_error(task: Task, data: TaskData) -> float:
+    return constant_error(task.metric, task.kind, task.n_labels, data.validation.labels)
 
 
 def default_precision(device: torch.device) -> Precision:
