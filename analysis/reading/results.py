@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from nasbench.arrays import BoolArray
 from nasbench.errors import UserError
 from nasbench.records.record import Identity, RunFolder, RunRecord, find_runs
 from nasbench.records.schema import RecordError
+
+DEFAULT_FOLDERS = (Path("runs"), Path("results"))
+"""Where runs are looked for unless a folder is named: a user's own runs, then the curated records of a checkout."""
 
 RUN_LEVEL = (
     "run",
@@ -71,7 +75,7 @@ class Finding:
     """A remark on a record that a reader must know.
 
     Attributes:
-        place: the run folder, relative to the results folder.
+        place: the run folder, as in the column ``run`` of the runs.
         message: the remark, with file and line if known.
         damage: whether the record is broken or contradicts another record. A failed or unfinished run is no damage.
     """
@@ -86,11 +90,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Results:
-    """The contents of a results folder.
+    """The contents of one or several folders of runs.
 
     Attributes:
         runs: one row per run, sorted by folder, index 0, 1, 2, .... No two runs share entry, scenario and seed.
-            Columns: ``run`` (folder relative to the results folder);
+            Columns: ``run`` (the run's folder, relative to the folder that was read; after the name of that folder if
+            several were read);
             ``task, model, track, device_class, space, method, searcher, seed, suite_version, metric, n_params_full,
             max_evaluations, status, reason, started_at`` as recorded;
             ``budget_s``, NaN if only ``max_evaluations`` ends the run;
@@ -153,30 +158,30 @@ class Results:
         return self.select(finished & self.runs["official"].to_numpy(dtype=np.bool_))
 
 
-def read_results(folder: Path) -> Results:
-    """Read all runs below a folder. A folder without runs gives two empty frames.
+def read_results(folders: Path | Sequence[Path]) -> Results:
+    """Read all runs below one or several folders. Folders without runs give two empty frames.
+
+    If two folders hold the same run, the run of the folder that is named first counts.
 
     Args:
-        folder: the results folder.
+        folders: a folder of runs, or several.
 
     Raises:
-        UserError: if there is no such folder.
+        UserError: if a folder does not exist.
     """
-    if not folder.is_dir():
-        raise UserError(
-            f"no results folder {folder}; make runs with 'nasbench run' or name another folder with --results"
-        )
     findings: list[Finding] = []
-    records: list[tuple[str, RunRecord]] = []
-    tables: list[pa.Table] = []
-    seen: dict[str, str] = {}
-    for path in find_runs(folder):
-        name = _encodable(path.relative_to(folder).as_posix())
+    records: list[tuple[str, RunRecord, pa.Table]] = []
+    seen: dict[str, tuple[Path, str]] = {}
+    for folder, path, name in _named_runs([folders] if isinstance(folders, Path) else folders):
         try:
             record = RunFolder(path).read_run()
             identity = _identity_text(record.identity)
-            if identity in seen:
-                raise RecordError(f"the same identity as {seen[identity]}; left out")
+            first, place = seen.get(identity, (folder, ""))
+            if first != folder:
+                findings.append(Finding(name, f"the same run as {place}; left out", damage=False))
+                continue
+            if place:
+                raise RecordError(f"the same identity as {place}; left out")
             table, oddities = read_evaluation_file(path / RunFolder.EVALUATIONS, record)
         except RecordError as error:
             # The message starts with the full path. The place says it already, and is the same on every machine.
@@ -185,14 +190,45 @@ def read_results(folder: Path) -> Results:
         except RecursionError:
             findings.append(Finding(name, "nested too deep to be read", damage=True))
             continue
-        seen[identity] = name
+        seen[identity] = folder, name
         findings += [Finding(name, text, damage=True) for text in oddities]
         findings += _run_findings(name, record, len(table))
-        records.append((name, record))
-        tables.append(table)
-    runs = _runs_frame(records, tables)
+        records.append((name, record, table))
+    records.sort(key=lambda found: Path(found[0]))
+    tables = [table for _, _, table in records]
+    runs = _runs_frame([(name, record) for name, record, _ in records], tables)
+    records.clear()
     results = Results(runs, _evaluations_frame(runs, tables), tuple(findings))
     return _without_collisions(results)
+
+
+def existing_folders(folders: Sequence[Path]) -> list[Path]:
+    """The folders to read: those named, else those of :data:`DEFAULT_FOLDERS` that exist.
+
+    Raises:
+        UserError: if none is named and none of the default folders exists.
+    """
+    found = list(folders) or [folder for folder in DEFAULT_FOLDERS if folder.is_dir()]
+    if not found:
+        names = " or ".join(str(folder) for folder in DEFAULT_FOLDERS)
+        raise UserError(
+            f"no results folder {names} here; make runs with 'nasbench run' or name a folder with --results"
+        )
+    return found
+
+
+def _named_runs(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, str]]:
+    """Each run once: the folder in which it was found, its own folder, and its name in the tables."""
+    known: set[Path] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(
+                f"no results folder {folder}; make runs with 'nasbench run' or name another folder with --results"
+            )
+        for path in find_runs(folder):
+            if path.resolve() not in known:
+                known.add(path.resolve())
+                yield folder, path, _encodable((path if len(folders) > 1 else path.relative_to(folder)).as_posix())
 
 
 def _without_collisions(results: Results) -> Results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +42,13 @@ class ReportOutcome:
     exit_code: int
 
 
-def report(results: Path, out: Path, figures: tuple[str, ...] | None = None, refit: bool = False) -> ReportOutcome:
+def report(
+    results: Path | Sequence[Path], out: Path, figures: tuple[str, ...] | None = None, refit: bool = False
+) -> ReportOutcome:
     """Write the report of a results folder.
 
     Args:
-        results: the results folder; it may contain no run.
+        results: a folder of runs, or several; they may contain no run.
         out: the folder for ``report.html``, ``tables/`` and ``figures/``; created if missing.
         figures: names in :data:`nasbench.analysis.figures.catalogue.FIGURES`. Only these figures are made, without page
             and tables. None for the whole report.

@@ -105,7 +105,7 @@ def test_dry_run_marks_complete_runs(nasbench, tmp_path: Path) -> None:
     restricted = ("fig8", "--dry-run", "--task", "rte", "--model", "minilm-l6", "--device", "cpu", "--seed", "0")
     entries = [Entry("rfp", None, "large"), Entry("ws-nas", "ehvi")]
     plan = Plan(entries, tasks=("rte",), models=("minilm-l6",), seeds=(0,), n_evaluations=5, device_class="cpu")
-    _, second = write_results(tmp_path / "results", plan)
+    _, second = write_results(tmp_path / "runs", plan)
     record = json.loads((second / "run.json").read_text())
     (second / "run.json").write_text(json.dumps(record | {"status": "failed"}))
     spoken = nasbench("experiment", *restricted)
@@ -189,7 +189,7 @@ def run_folder(nasbench, tmp_path: Path) -> Path:
     spoken = nasbench(*command, "--set", "epochs=1")
     assert spoken.code == 0, spoken.err
     assert "task 'films' is not part of the suite" in spoken.out
-    (folder,) = find_runs(tmp_path / "results")
+    (folder,) = find_runs(tmp_path / "runs")
     return folder
 
 
@@ -226,7 +226,7 @@ def test_model_of_unknown_architecture_prints_one_line(nasbench, tmp_path: Path)
     spoken = nasbench("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu")
     assert (spoken.code, spoken.err.count("\n")) == (2, 1)
     assert "gpt2" in spoken.err
-    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 BROKEN = """
