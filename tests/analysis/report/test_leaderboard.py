@@ -26,87 +26,119 @@ GOOD, BAD = Entry("ws-nas", "ehvi", shift=-0.05), Entry("rfp", space="large", sh
 NONE_FROZEN = Quantiles()
 
 
-def test_entry_without_all_scenarios_has_no_place_and_no_mean(folder: Path) -> None:
+def rows_of(text: str, entry: str) -> list[dict[str, str]]:
+    """The rows of an entry in all tables of a leaderboard, as columns and texts."""
+    found, header = [], [""]
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if "entry" in cells:
+            header = cells
+        elif line.startswith("|") and entry in cells:
+            found.append(dict(zip(header, cells, strict=True)))
+    return found
+
+
+def test_missing_scenario_counts_as_worst_and_own_runs_are_shown(folder: Path) -> None:
     write_results(folder, Plan([Entry("s-nas", "random", shift=-0.2)], tasks=["rte"], seeds=range(4)))
     (section,) = sections(read_results(folder), NONE_FROZEN)
     last = section.table.iloc[-1]
     assert last["entry"] == "s-nas/random@small"
-    # It is the best entry on its task, so a mean over this task alone would top the means over two tasks.
-    assert last[["place", "hypervolume", "relative_0.5"]].isna().all()
-    assert (last["rank"], last["n_scenarios"], section.n_scenarios) == (1.0, 1, 2)
-    assert section.table["place"].tolist()[:2] == [1, 2]
-    lines = leaderboard(folder, NONE_FROZEN).splitlines()
-    first, second = (line for line in lines if "s-nas/random" in line)
-    assert first.startswith("| - ")
-    assert "1 of 2" in first
+    # It is the best entry on its task, so a mean over its own runs would top the means over two tasks.
+    assert last["own_test"] == section.table["own_test"].max()
+    assert last["test"] == pytest.approx(1 + (last["own_test"] - 1) * 4 / 160)
+    assert last[["test_low", "test_high", "test_task_low", "test_task_high"]].isna().all()
+    assert (last["rank"], last["n_runs"]) == (2.0, 4)  # first on RTE, last on MRPC
+    assert section.table["place"].tolist() == [1, 2, 3]
+    text = leaderboard(folder, NONE_FROZEN)
+    first, second = rows_of(text, "s-nas/random@small")
+    assert (first["place"], first["runs"]) == ("3", "4 of 160")
+    assert first["test hypervolume"] == f"{last['test']:.3f}"
+    assert (first["on these tasks"], first["on tasks like these"]) == ("-", "-")
     scores = score(read_results(folder), NONE_FROZEN)
     own = (scores.runs["method"] == "s-nas").to_numpy()
-    assert [cell.strip() for cell in second.split("|")[2:4]] == ["-", f"{scores.final[own].mean():.3f} (4)"]
-    assert any("2 of 3 entries have a place" in line for line in lines)
+    assert first["own runs"] == f"{scores.test[own].mean():.3f}"
+    assert first["validation"] == f"{scores.final[own].mean():.3f}"
+    assert second["mrpc/bert-base-cased"] == "-"
+    assert second["rte/bert-base-cased"] == f"{scores.test[own].mean():.3f} (4)"
+    assert "Seeds: 0 to 9. A complete entry has 160 runs." in text
 
 
-def test_scenario_of_a_single_entry_does_not_change_the_ranking(folder: Path) -> None:
-    shown = [
-        "entry",
-        "place",
-        "place_low",
-        "place_high",
-        "hypervolume",
-        "rank",
-        "rank_low",
-        "rank_high",
-        "n_scenarios",
-    ]
-    before = sections(read_results(folder), NONE_FROZEN)[0]
-    write_results(folder, Plan([BAD], tasks=["cola"], seeds=range(4), n_evaluations=9))
-    after = sections(read_results(folder), NONE_FROZEN)[0]
-    assert after.table[shown].equals(before.table[shown])
-    assert after.scenarios == ("mrpc/bert-base-cased", "rte/bert-base-cased")
-    assert (before.lone_scenarios, after.lone_scenarios) == ((), ("cola/bert-base-cased",))
+def test_runs_of_a_single_entry_change_no_value_of_others(folder: Path) -> None:
+    shown = ["test", "own_test", "validation", "relative_0.5", "relative_0.3", "n_runs"]
+    (before,) = sections(read_results(folder), NONE_FROZEN)
+    good, bad = before.table.set_index("entry")[shown].loc[["ws-nas/ehvi@small", "rfp@large"]].to_numpy()
+    write_results(folder, Plan([BAD], tasks=["cola"], seeds=[0], n_evaluations=9))
+    # No other entry has run this task. BAD gains, because it lacks one run less, until GOOD adds the same run.
+    (after,) = sections(read_results(folder), NONE_FROZEN)
+    table = after.table.set_index("entry")
+    assert table.loc["ws-nas/ehvi@small", shown].tolist() == good.tolist()
+    assert table.loc["rfp@large", "test"] > bad[0]
+    assert (after.scenarios, after.n_blocks) == (before.scenarios, before.n_blocks)
+    # Runs of a task outside the list change nothing for anyone.
+    write_results(folder, Plan([BAD], tasks=["another-task"], seeds=range(4), n_evaluations=9))
+    (outside,) = sections(read_results(folder), NONE_FROZEN)
+    assert outside.table.equals(after.table)
+    assert outside.n_outside == 4
     text = leaderboard(folder, NONE_FROZEN)
-    assert "Not compared, because no two entries share a seed there: cola/bert-base-cased." in text
-    # Runs of another entry with other seeds do not count either: these have other data splits.
-    write_results(folder, Plan([GOOD], tasks=["cola"], seeds=[7], n_evaluations=9))
-    assert sections(read_results(folder), NONE_FROZEN)[0].lone_scenarios == ("cola/bert-base-cased",)
+    assert "Not on the list, so not counted: 4 official runs." in text
+    assert "another-task" not in text
     write_results(folder, Plan([GOOD], tasks=["cola"], seeds=[0], n_evaluations=9))
-    assert sections(read_results(folder), NONE_FROZEN)[0].lone_scenarios == ()
+    table = sections(read_results(folder), NONE_FROZEN)[0].table
+    assert (table["entry"].tolist(), table["place"].tolist()) == (["ws-nas/ehvi@small", "rfp@large"], [1, 2])
 
 
-def test_single_entry_with_all_scenarios_has_no_place(tmp_path: Path) -> None:
+def test_entries_without_a_common_task_all_have_a_place(tmp_path: Path) -> None:
     # Only GOOD ran on both tasks. On each task, another entry ran that lacks the other task.
     write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte"], seeds=range(3), n_evaluations=9))
     write_results(tmp_path, Plan([GOOD, Entry("new")], tasks=["mrpc"], seeds=range(3), n_evaluations=9))
     (section,) = sections(read_results(tmp_path), NONE_FROZEN)
-    assert section.table["place"].isna().all()
-    assert section.table["n_scenarios"].tolist() == [2, 1, 1]
-    assert section.table["hypervolume"].notna().tolist() == [True, False, False]
-    assert "0 of 3 entries have a place" in leaderboard(tmp_path, NONE_FROZEN)
+    assert section.table["entry"].tolist() == ["ws-nas/ehvi@small", "new@small", "rfp@large"]
+    assert section.table["place"].tolist()[:2] == [1, 2]
+    assert section.table["place"].notna().all()
+    assert section.table["n_runs"].tolist() == [6, 3, 3]
+    assert section.table["test"].is_monotonic_decreasing
 
 
-def test_only_entry_of_a_section_has_a_mean_and_no_place(tmp_path: Path) -> None:
-    write_results(tmp_path, Plan([GOOD], tasks=["rte"], seeds=range(3), n_evaluations=9))
+def test_only_entry_of_a_section_has_intervals_and_no_place(tmp_path: Path) -> None:
+    # No section is declared for paper models on a CPU, so the entry is complete.
+    plan = Plan([GOOD], tasks=["rte", "mrpc", "cola"], seeds=range(3), n_evaluations=9, device_class="cpu")
+    write_results(tmp_path, plan)
     (section,) = sections(read_results(tmp_path), NONE_FROZEN)
     (row,) = section.table.to_dict("records")
     assert np.isnan([row["place"], row["rank"]]).all()
-    assert row["hypervolume_low"] < row["hypervolume"] < row["hypervolume_high"]
-    assert "Nothing to compare yet" in leaderboard(tmp_path, NONE_FROZEN)
+    assert row["test_low"] < row["test"] < row["test_high"]
+    assert row["test_task_low"] < row["test"] < row["test_task_high"]
+    shown = rows_of(leaderboard(tmp_path, NONE_FROZEN), "ws-nas/ehvi@small")[0]
+    assert (shown["place"], shown["average rank"], shown["runs"]) == ("-", "-", "9 of 9")
 
 
-def test_intervals_between_scenarios_have_an_asterisk(tmp_path: Path) -> None:
-    write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte", "mrpc", "cola"], seeds=[0], n_evaluations=30))
+def test_single_seed_has_an_interval_over_tasks_only(tmp_path: Path) -> None:
+    plan = Plan([GOOD, BAD], tasks=["rte", "mrpc", "cola"], seeds=[0], n_evaluations=30, device_class="cpu")
+    write_results(tmp_path, plan)
     results = read_results(tmp_path)
     (section,) = sections(results, NONE_FROZEN)
     best = section.table.iloc[0]
-    assert best["between_scenarios"]
+    assert section.table[["test_low", "test_high"]].isna().all(axis=None)
     scores = score(results, NONE_FROZEN)
-    finals = scores.final[(scores.runs["entry"] == best["entry"]).to_numpy()]
-    expected = stats.ttest_1samp(finals, 0.0).confidence_interval()
-    assert (best["hypervolume_low"], best["hypervolume_high"]) == pytest.approx(tuple(expected))
-    row = next(line for line in leaderboard(tmp_path, NONE_FROZEN).splitlines() if line.startswith("| 1 "))
-    assert "]\\* |" in row
-    # With several seeds the interval comes from the seeds.
-    write_results(tmp_path, Plan([GOOD, BAD], tasks=["rte", "mrpc", "cola"], seeds=range(2), n_evaluations=30))
-    assert not sections(read_results(tmp_path), NONE_FROZEN)[0].table["between_scenarios"].any()
+    finals = scores.test[(scores.runs["entry"] == best["entry"]).to_numpy()]
+    low, high = stats.ttest_1samp(finals, 0.0).confidence_interval()
+    assert (best["test_task_low"], best["test_task_high"]) == pytest.approx((low, high))
+    row = rows_of(leaderboard(tmp_path, NONE_FROZEN), best["entry"])[0]
+    assert (row["on these tasks"], row["on tasks like these"]) == ("-", f"[{low:.3f}, {high:.3f}]")
+    # Several seeds give an interval on these tasks too.
+    write_results(tmp_path, dataclasses.replace(plan, seeds=range(2)))
+    (section,) = sections(read_results(tmp_path), NONE_FROZEN)
+    assert section.table[["test_low", "test_high"]].notna().all(axis=None)
+    row = rows_of(leaderboard(tmp_path, NONE_FROZEN), best["entry"])[0]
+    assert row["on these tasks"].startswith("[")
+
+
+def test_entries_that_are_not_separated_show_the_same_place(folder: Path) -> None:
+    twin = Plan([Entry("twin", shift=-0.05)], tasks=["rte", "mrpc"], seeds=range(4), n_evaluations=30)
+    write_results(folder, twin, seed=1)
+    text = leaderboard(folder, NONE_FROZEN)
+    places = [rows_of(text, name)[0]["place"] for name in ("ws-nas/ehvi@small", "twin@small", "rfp@large")]
+    assert places == ["1", "1", "3"]
 
 
 def test_runs_on_own_data_or_unknown_devices_are_counted_without_a_section(folder: Path) -> None:
@@ -139,7 +171,7 @@ def test_failed_runs_and_damaged_records_are_shown(folder: Path) -> None:
     write_results(folder, Plan([BAD], tasks=["rte"], seeds=[0], status="failed", n_evaluations=5))
     (folder / "mrpc/bert-base-cased/rfp_large_gpu_seed0/run.json").write_text("{")
     text = leaderboard(folder, NONE_FROZEN)
-    assert "| 7 (1 failed) |" in text
+    assert rows_of(text, "rfp@large")[0]["runs"] == "7 of 160 (1 failed)"
     assert "## Damaged records" in text
     assert "mrpc/bert-base-cased/rfp" in text
 
@@ -176,7 +208,7 @@ def test_frozen_quantiles_keep_hypervolumes_when_runs_are_added(
     # A new submission does not change the hypervolumes of other entries.
     def hypervolumes() -> list[float]:
         table = sections(read_results(folder), frozen)[0].table.set_index("entry")
-        return table.loc[["rfp@large", "ws-nas/ehvi@small"], "hypervolume"].tolist()
+        return table.loc[["rfp@large", "ws-nas/ehvi@small"], ["test", "validation"]].to_numpy().ravel().tolist()
 
     before = hypervolumes()
     write_results(folder, Plan([Entry("new", shift=-0.1)], tasks=["rte", "mrpc"], seeds=range(4), suite_version="2"))
