@@ -13,6 +13,7 @@ from nasbench.analysis.report.claims import ClaimResult, check_claims, claims, j
 from nasbench.analysis.scoring.quantiles import Quantiles, ScenarioQuantiles
 
 NAN = float("nan")
+TASKS = ("rte", "mrpc", "stsb", "cola")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_spaces_are_compared_separately_on_cola(tmp_path: Path) -> None:
         # Trained in LARGE: another super-network, which is left out of the comparison.
         Entry("ws-nas", "random", "large", 0.1, trained_in_small | {"training_space": None}),
     ]
-    write_results(tmp_path, Plan(entries, tasks=["rte", "cola"], seeds=range(6), n_evaluations=103))
+    write_results(tmp_path, Plan(entries, tasks=["rte", "mrpc", "stsb", "cola"], seeds=range(6), n_evaluations=103))
     limit_evaluations(tmp_path, 103)
     verdicts = found(tmp_path)
     assert verdicts["SMALL beats MEDIUM, except on CoLA"].verdict == "confirmed"
@@ -73,8 +74,12 @@ def test_spaces_are_compared_separately_on_cola(tmp_path: Path) -> None:
     assert verdicts["on CoLA SMALL does not beat MEDIUM"].verdict == "refuted"
     assert verdicts["on CoLA SMALL does not beat LARGE"].verdict == "confirmed"
     claim = verdicts["SMALL beats MEDIUM, except on CoLA"]
-    assert (claim.n, claim.n_scenarios) == (6, 1)
+    assert (claim.n, claim.n_tasks) == (18, 3)
     assert claim.low < claim.difference < claim.high
+    assert claim.task_low < claim.difference < claim.task_high
+    on_cola = verdicts["on CoLA SMALL does not beat MEDIUM"]
+    assert (on_cola.n, on_cola.n_tasks) == (6, 1)
+    assert np.isnan([on_cola.task_low, on_cola.task_high]).all()
 
 
 def test_strategies_are_compared_by_their_option(tmp_path: Path) -> None:
@@ -85,7 +90,7 @@ def test_strategies_are_compared_by_their_option(tmp_path: Path) -> None:
         )
         for name, shift in shifts.items()
     ]
-    write_results(tmp_path, Plan(entries, tasks=["rte", "mrpc"], seeds=range(8), n_evaluations=103, noise=0.001))
+    write_results(tmp_path, Plan(entries, tasks=TASKS, seeds=range(6), n_evaluations=103, noise=0.001))
     limit_evaluations(tmp_path, 103)
     verdicts = {text: result.verdict for text, result in found(tmp_path).items() if text.startswith("training")}
     assert set(verdicts.values()) == {"confirmed"}
@@ -105,19 +110,75 @@ def test_comparison_of_strategies_leaves_out_super_networks_trained_in_other_spa
             changed_options=True,
         ),
     ]
-    write_results(tmp_path, Plan(entries, tasks=["rte"], seeds=range(4), n_evaluations=103))
+    write_results(tmp_path, Plan(entries, tasks=["rte", "mrpc", "cola"], seeds=range(4), n_evaluations=103))
     limit_evaluations(tmp_path, 103)
     claim = found(tmp_path)["training: full is at least as good as kd"]
-    assert (claim.verdict, claim.n) == ("confirmed", 4)
+    assert (claim.verdict, claim.n) == ("confirmed", 12)
 
 
-def test_claims_with_fewer_than_three_blocks_are_undecided(tmp_path: Path) -> None:
+ON_AVERAGE = "standard NAS: moasha beats random search on average"
+ON_RTE = "standard NAS: moasha does not beat random search on RTE"
+
+
+def write_moasha(folder: Path, tasks: list[str], n_seeds: int, better: bool = True) -> dict[str, ClaimResult]:
+    """Write runs in which MO-ASHA is clearly better or worse than random search; return the claims."""
+    shift = 0.1 if better else -0.1
+    entries = [Entry("s-nas", "moasha", shift=-shift), Entry("s-nas", "random", shift=shift)]
+    write_results(folder, Plan(entries, tasks=tasks, seeds=range(n_seeds), noise=0.001))
+    return found(folder)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "n_seeds", "verdict"),
+    [
+        (["mrpc"], 1, "undecided"),
+        (["mrpc"], 10, "undecided"),
+        (["mrpc", "rte"], 10, "undecided"),
+        (["mrpc", "rte", "cola"], 1, "confirmed"),
+        (["mrpc", "rte", "cola"], 2, "confirmed"),
+    ],
+)
+def test_general_claims_need_three_tasks_however_many_seeds(
+    tmp_path: Path, tasks: list[str], n_seeds: int, verdict: str
+) -> None:
+    claim = write_moasha(tmp_path, tasks, n_seeds)[ON_AVERAGE]
+    assert (claim.verdict, claim.n, claim.n_tasks) == (verdict, len(tasks) * n_seeds, len(tasks))
+    assert claim.difference > 0
+    assert np.isnan(claim.task_low) == (len(tasks) < 3)
+    # Where seeds are repeated, the difference on these tasks is clear. It does not decide a general claim.
+    assert np.isnan(claim.low) == (n_seeds == 1)
+    assert np.isnan(claim.low) or claim.low > 0
+
+
+def test_models_of_a_task_do_not_count_as_tasks(tmp_path: Path) -> None:
     entries = [Entry("s-nas", "moasha", shift=-0.1), Entry("s-nas", "random", shift=0.1)]
-    for seeds, verdict in ((range(1), "undecided"), (range(2), "undecided"), (range(3), "confirmed")):
-        write_results(tmp_path, Plan(entries, tasks=["mrpc"], seeds=seeds, noise=0.001))
-        claim = found(tmp_path)["standard NAS: moasha beats random search on average"]
-        assert (claim.verdict, claim.n) == (verdict, len(seeds))
-        assert claim.difference > 0
+    models = ["bert-base-cased", "roberta-base"]
+    write_results(tmp_path, Plan(entries, tasks=["mrpc", "rte"], models=models, seeds=range(3), noise=0.001))
+    claim = found(tmp_path)[ON_AVERAGE]
+    assert (claim.verdict, claim.n, claim.n_tasks) == ("undecided", 12, 2)
+
+
+@pytest.mark.parametrize(
+    ("n_seeds", "better", "verdict"),
+    [(2, True, "undecided"), (3, True, "refuted"), (3, False, "confirmed"), (10, True, "refuted")],
+)
+def test_claim_on_one_task_is_decided_by_its_seeds(tmp_path: Path, n_seeds: int, better: bool, verdict: str) -> None:
+    results = write_moasha(tmp_path, ["rte"], n_seeds, better)
+    claim = results[ON_RTE]
+    assert (claim.verdict, claim.n, claim.n_tasks) == (verdict, n_seeds, 1)
+    assert np.isnan([claim.task_low, claim.task_high]).all()
+    assert results[ON_AVERAGE].verdict == "undecided"
+
+
+def test_tasks_that_disagree_leave_a_general_claim_undecided(tmp_path: Path) -> None:
+    # Clearly better on two tasks, slightly worse on the third: seeds are certain of the mean, tasks are not.
+    write_moasha(tmp_path, ["mrpc", "cola"], 10)
+    entries = [Entry("s-nas", "moasha", shift=0.02), Entry("s-nas", "random", shift=-0.02)]
+    write_results(tmp_path, Plan(entries, tasks=["rte"], seeds=range(10), noise=0.001))
+    claim = found(tmp_path)[ON_AVERAGE]
+    assert claim.low > 0
+    assert claim.task_low < 0 < claim.task_high
+    assert (claim.verdict, claim.n_tasks) == ("undecided", 3)
 
 
 def test_runs_in_other_spaces_do_not_change_the_verdicts(tmp_path: Path) -> None:
@@ -153,11 +214,11 @@ def test_verdicts_on_searchers_and_pruning_methods_follow_the_truth(tmp_path: Pa
         Entry("rfp", space="large", shift=0.1),
         Entry("layer-dropping", space="layer", shift=-0.05),
     ]
-    write_results(tmp_path, Plan(entries, tasks=["rte", "mrpc"], seeds=range(6), noise=0.002))
+    write_results(tmp_path, Plan(entries, tasks=TASKS, seeds=range(4), noise=0.002))
     verdicts = {text: result.verdict for text, result in found(tmp_path).items()}
     assert verdicts["standard NAS: random search is at least as good as local"] == "confirmed"
     assert verdicts["standard NAS: moasha beats random search on average"] == "confirmed"
-    assert verdicts["standard NAS: moasha does not beat random search on RTE"] != "confirmed"
+    assert verdicts["standard NAS: moasha does not beat random search on RTE"] == "refuted"
     assert verdicts["standard NAS: random search is at least as good as ehvi"] == "not run"
     assert verdicts["weight sharing: ehvi is ahead of random early on"] == "confirmed"
     assert verdicts["weight sharing: local search has caught up with ehvi at the end"] == "refuted"
@@ -173,6 +234,8 @@ def test_text_has_tables_for_each_track_and_device_class_and_warnings(tmp_path: 
     text = claims(tmp_path, Quantiles())
     assert "Paper models, GPU" in text
     assert "Demo, CPU" in text
-    assert "Claims with fewer than 3 blocks are undecided." in text
+    assert "is undecided for fewer than 3 tasks." in text
+    assert "on these tasks" in text
+    assert "on tasks like these" in text
     assert text.count("quantisation saves memory") == 2
     assert "the run failed: simulated failure" in text
