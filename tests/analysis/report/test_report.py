@@ -159,27 +159,58 @@ def test_page_has_complete_fronts(report_folder, payload):
             assert by_index[evaluation.index] == expected
 
 
-def test_page_has_the_hypervolume_in_each_scenario(report_folder, page):
-    means = pd.read_csv(report_folder / "out" / "tables" / "hypervolume.csv").set_index(["entry", "scenario"])["mean"]
+def test_page_has_the_test_hypervolume_in_each_scenario(report_folder, page):
+    means = pd.read_csv(report_folder / "out" / "tables" / "hypervolume.csv").set_index(["entry", "scenario"])["test"]
     text = [part.strip() for part in page.text if part.strip()]
-    rows = text[text.index("Hypervolume in each scenario") :]
+    rows = text[text.index("Test hypervolume in each scenario") :]
     rows = rows[: rows.index("Explore")]
-    assert rows[1:4] == ["Entry", "mrpc/bert-base-cased", "rte/bert-base-cased"]
+    # The table has a column for every scenario of the section's list.
+    columns = rows[2 : rows.index("ws-nas/ehvi@small")]
+    assert rows[1] == "Entry"
+    assert len(columns) == 16
+    assert {"mrpc/bert-base-cased", "rte/bert-base-cased", "qnli/roberta-base"} < set(columns)
     for name in ("rfp@large", HOSTILE + "@small"):
-        i = rows.index(name)
-        scenarios = ("mrpc/bert-base-cased/gpu", "rte/bert-base-cased/gpu")
-        assert rows[i + 1 : i + 3] == [f"{means[name, scenario]:.3f}" for scenario in scenarios]
+        i = rows.index(name) + 1
+        found = dict(zip(columns, rows[i : i + len(columns)], strict=True))
+        assert {column: cell for column, cell in found.items() if cell != "-"} == {
+            f"{task}/bert-base-cased": f"{means[name, f'{task}/bert-base-cased/gpu']:.3f}" for task in ("mrpc", "rte")
+        }
+
+
+def test_page_has_the_columns_of_the_ranking(report_folder, page):
+    board = pd.read_csv(report_folder / "out" / "tables" / "leaderboard.csv").set_index("entry")
+    text = [part.strip() for part in page.text if part.strip()]
+    start = text.index("Test hypervolume") - 2
+    columns = text[start : text.index("Runs", start) + 1]
+    assert columns == [
+        *("Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Validation"),
+        *("Average rank", "At 50 % params", "At 30 % params", "Runs"),
+    ]
+    first = text[start + len(columns) : start + 2 * len(columns)]
+    own = board.loc[first[0]]
+    assert first[0] == board.index[0]
+    assert first[1:7] == [
+        *(f"{own['place']:.0f}", f"{own['test']:.3f}", "-", "-", f"{own['validation']:.3f}", f"{own['rank']:.2f}")
+    ]
+    assert first[-1] == "4 of 160"
 
 
 def test_tables_agree_with_each_other(report_folder):
     runs = pd.read_csv(report_folder / "out" / "tables" / "runs.csv")
     by_scenario = pd.read_csv(report_folder / "out" / "tables" / "hypervolume.csv")
+    board = pd.read_csv(report_folder / "out" / "tables" / "leaderboard.csv").set_index("entry")
     assert len(runs) == 24
     assert len(by_scenario) == 12
-    own = runs[(runs["entry"] == "rfp@large") & (runs["task"] == "rte")]["hypervolume"]
+    own = runs[(runs["entry"] == "rfp@large") & (runs["task"] == "rte")]
     row = by_scenario[(by_scenario["entry"] == "rfp@large") & (by_scenario["scenario"] == "rte/bert-base-cased/gpu")]
-    assert row["mean"].item() == pytest.approx(own.mean(), rel=1e-6)
-    assert row["std"].item() == pytest.approx(own.std(ddof=1), rel=1e-6)
+    for kind in ("test", "validation"):
+        values = own[f"{kind}_hypervolume"]
+        assert row[kind].item() == pytest.approx(values.mean(), rel=1e-6)
+        assert row[f"{kind}_std"].item() == pytest.approx(values.std(ddof=1), rel=1e-6)
+    assert row["n_runs"].item() == 2
+    own = by_scenario[by_scenario["entry"] == "rfp@large"]
+    assert board.loc["rfp@large", "own_test"] == pytest.approx(own["test"].mean(), rel=1e-6)
+    assert board.loc["rfp@large", "validation"] == pytest.approx(own["validation"].mean(), rel=1e-6)
     comparison = pd.read_csv(report_folder / "out" / "tables" / "comparison.csv")
     assert len(comparison) == 6 * 5 / 2
 
@@ -264,6 +295,41 @@ def test_each_run_has_its_own_horizon(tmp_path, write_run):
         begun = [value is not None for value in run["hypervolume"]]
         assert begun == [time >= 1.0 for time in times]
         assert begun[-1]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_ranks_over_time_use_the_largest_table_where_no_block_is_complete(tmp_path, write_run):
+    results = tmp_path / "results"
+    points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
+    for seed in (0, 1):
+        for method in ("head-pruning", "rfp"):
+            write_run(results, method, None, "large", points, seed=seed)
+    write_run(results, "layer-dropping", None, "layer", points, task="mrpc")
+    report(results, tmp_path / "out")
+    payload = payload_of(tmp_path / "out" / "report.html")
+    (ranks,) = payload["ranks"]
+    shown = [payload["entries"][line["entry"]]["name"] for line in ranks["lines"]]
+    assert (shown, ranks["left_out"]) == (["head-pruning@large", "rfp@large"], ["layer-dropping@layer"])
+    for line in ranks["lines"]:
+        assert set(line["mean"]) == {1.5}
+        assert set(line["low"]) == set(line["high"]) == {None}  # one scenario is too few
+    # All entries share a block: nothing is left out, and MRPC does not count.
+    write_run(results, "layer-dropping", None, "layer", points)
+    report(results, tmp_path / "out")
+    (ranks,) = payload_of(tmp_path / "out" / "report.html")["ranks"]
+    assert (len(ranks["lines"]), ranks["left_out"]) == (3, [])
+    assert {value for line in ranks["lines"] for value in line["mean"]} == {2.0}
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_entries_that_share_no_block_have_no_ranks(tmp_path, write_run):
+    points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
+    write_run(tmp_path / "results", "rfp", None, "large", points)
+    write_run(tmp_path / "results", "head-pruning", None, "large", points, task="mrpc")
+    report(tmp_path / "results", tmp_path / "out")
+    assert payload_of(tmp_path / "out" / "report.html")["ranks"] == []
+    text = " ".join(Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text)
+    assert "There are none yet" in text
 
 
 @pytest.mark.usefixtures("without_figures")
