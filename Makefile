@@ -16,6 +16,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 STAMPS := $(VENV)/stamps
 # torch and another library would each start one thread per core and compete; the tests are small enough for one thread.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+# One worker per core, each with about 1 GB of memory; a worker that has finished takes tests from the others.
+WORKERS := -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test check coverage docs release-check bench scaling searcher-table clean
 
@@ -25,7 +27,7 @@ demo: $(STAMPS)/demo
 	$(BIN)/nasbench run --method ws-nas --task demo --results demo-results
 
 test: $(STAMPS)/test
-	$(TEST_ENV) $(BIN)/pytest
+	$(TEST_ENV) $(BIN)/pytest $(WORKERS)
 
 check: $(STAMPS)/check
 	$(BIN)/ruff check .
@@ -37,7 +39,7 @@ check: $(STAMPS)/check
 	$(BIN)/nasbench leaderboard --check
 
 coverage: $(STAMPS)/test
-	$(TEST_ENV) $(BIN)/pytest --cov --cov-report=term-missing
+	$(TEST_ENV) $(BIN)/pytest $(WORKERS) --cov --cov-report=term-missing
 
 docs: $(STAMPS)/docs
 	$(BIN)/mkdocs build --strict
