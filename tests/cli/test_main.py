@@ -260,7 +260,7 @@ def test_plugin_with_import_error_prints_one_line_and_records_failure(nasbench, 
     assert (record.identity.method, record.identity.task, record.identity.seed) == ("ws-nas", "tiny-pair", 0)
 
     # The report names the failed run. The same command replaces the record once the plugin is repaired.
-    assert "the run failed: plugin broken.py" in nasbench("report", "--results", "results", "--figure", "3").err
+    assert "the run failed: plugin broken.py" in nasbench("report", "--results", "runs", "--figure", "3").err
     (tmp_path / "broken.py").write_text(PLUGIN)
     assert nasbench(*RUN, "--plugin", "broken.py").code == 0
     assert find_runs(tmp_path) == [folder]

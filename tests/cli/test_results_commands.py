@@ -34,6 +34,27 @@ def test_missing_results_folder_prints_one_line(nasbench, tmp_path: Path, comman
     assert not list(tmp_path.iterdir())
 
 
+def test_report_and_claims_read_own_and_curated_runs(nasbench, results: Path, tmp_path: Path) -> None:
+    plan = Plan((Entry("ws-nas", "ehvi"),), tasks=("rte",), seeds=(0,), n_evaluations=20, unofficial=("mine",))
+    write_results(tmp_path / "runs", plan)
+    assert nasbench("report", "--out", "both").code == 0
+    table = (tmp_path / "both" / "tables" / "runs.csv").read_text()
+    assert "results/rte/" in table
+    assert "runs/rte/bert-base-cased/ws-nas+ehvi_small_gpu_seed0" in table
+    assert nasbench("report", "--out", "one", "--results", str(results)).code == 0
+    assert "ehvi" not in (tmp_path / "one" / "tables" / "runs.csv").read_text()
+    both = nasbench("claims")
+    assert both.code == 0
+    assert both.out == nasbench("claims", "--results", "results", "--results", "runs").out
+
+
+def test_leaderboard_ranks_curated_records_only(nasbench, results: Path, tmp_path: Path) -> None:
+    plan = Plan((Entry("ws-nas", "ehvi"),), tasks=("rte",), seeds=(0,), n_evaluations=20)
+    write_results(tmp_path / "runs", plan)
+    assert nasbench("leaderboard").out == f"wrote leaderboard.md from the official runs in {results.name}\n"
+    assert "ws-nas/ehvi" not in (tmp_path / "leaderboard.md").read_text()
+
+
 @pytest.mark.usefixtures("results")
 def test_leaderboard_writes_and_checks_the_file(nasbench, tmp_path: Path) -> None:
     assert nasbench("leaderboard").code == 0

@@ -114,7 +114,7 @@ def make_request(
     seed: int = 0,
     device: str = "auto",
     data_dir: Path | None = None,
-    results: Path = Path("results"),
+    results: Path = Path("runs"),
     budget_s: float | None = None,
     max_evaluations: int | None = None,
     precision: Precision | None = None,

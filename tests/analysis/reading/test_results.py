@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.generated_results import DIMENSIONS
+from support.generated_results import DIMENSIONS, Entry, Plan, write_results
 from support.record_edits import copy_run, edit_identity, edit_line, edit_lines, edit_run, first_run, put_bytes
 
-from nasbench.analysis.reading.results import RUN_LEVEL, Results, read_results
+from nasbench.analysis.reading.results import RUN_LEVEL, Results, existing_folders, read_results
 from nasbench.errors import UserError
 from nasbench.records.record import Evaluation, RunFolder
 from nasbench.records.schema import SCHEMA_VERSION
@@ -271,6 +271,47 @@ def test_empty_folder_has_the_same_columns(folder: Path, tmp_path_factory: pytes
 def test_read_results_rejects_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no results folder"):
         read_results(tmp_path / "missing")
+
+
+def test_several_folders_give_one_table_with_unique_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_results(Path("runs"), Plan((Entry("rfp", space="large"),), tasks=("rte",), seeds=(0, 1), n_evaluations=4))
+    write_results(Path("results"), Plan((Entry("s-nas", "random"),), tasks=("rte",), seeds=(0,), n_evaluations=4))
+    found = read_results([Path("runs"), Path("results")])
+    folder = "rte/bert-base-cased"
+    assert found.runs["run"].tolist() == [
+        f"results/{folder}/s-nas+random_small_gpu_seed0",
+        f"runs/{folder}/rfp_large_gpu_seed0",
+        f"runs/{folder}/rfp_large_gpu_seed1",
+    ]
+    assert found.evaluations["run_row"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert (found.findings, found.exit_code) == ((), 0)
+    assert read_results([Path("runs"), Path("runs/..//runs")]).runs["run"].nunique() == 2
+    assert read_results(Path("runs")).runs["run"].tolist() == [f"{folder}/rfp_large_gpu_seed{seed}" for seed in (0, 1)]
+
+
+def test_run_of_the_first_folder_counts_and_its_double_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, n in (("runs", 4), ("results", 7)):
+        write_results(Path(folder), Plan((Entry("rfp", space="large"),), tasks=("rte",), seeds=(0,), n_evaluations=n))
+    found = read_results([Path("runs"), Path("results")])
+    run = "rte/bert-base-cased/rfp_large_gpu_seed0"
+    assert (found.runs["run"].tolist(), found.runs["n_evaluations"].tolist()) == ([f"runs/{run}"], [4])
+    assert [str(finding) for finding in found.findings] == [f"results/{run}: the same run as runs/{run}; left out"]
+    assert found.exit_code == 0
+
+
+def test_default_folders_are_those_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no results folder runs or results here; .*--results"):
+        existing_folders([])
+    Path("results").mkdir()
+    assert existing_folders([]) == [Path("results")]
+    Path("runs").mkdir()
+    assert existing_folders([]) == [Path("runs"), Path("results")]
+    assert existing_folders([Path("other")]) == [Path("other")]
 
 
 def test_configurations_of_the_large_space_are_shortened(folder: Path) -> None:
