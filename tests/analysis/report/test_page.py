@@ -6,12 +6,14 @@ import shutil
 import time
 
 import pytest
+from support.generated_results import Entry, Plan, write_results
 
 from nasbench.analysis.report.report import report
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<script>alert(1)</script>"
 FRONTS = "document.getElementById('pareto').data.filter(t => t.mode === 'lines+markers')"
+RANKS = "return document.getElementById('rank-plot').data"
 HYPERVOLUMES = "return document.getElementById('hypervolume').data.filter(t => t.hoverinfo === 'text')"
 FLAGS = (
     "--headless=new",
@@ -153,6 +155,15 @@ def test_filters_select_task_seed_and_split(page):
     assert "test error" in page.execute_script("return document.getElementById('pareto').layout.yaxis.title.text")
 
 
+def test_ranks_of_few_scenarios_have_no_bands_and_no_brackets(page):
+    """The page has two scenarios; intervals begin with six."""
+    traces = page.execute_script(RANKS)
+    assert [trace["hoverinfo"] for trace in traces] == ["text"] * 6
+    for trace in traces:
+        assert all("rank " in text and "[" not in text for text in trace["text"])
+    assert page.find_element("id", "ranks-left-out").text == ""
+
+
 @pytest.fixture
 def odd_page(browser, tmp_path, write_run, monkeypatch):
     """RTE: runs with a budget of 100 s, of 10 s and of four evaluations. MRPC: four entries, one with two seeds."""
@@ -276,9 +287,39 @@ def test_runs_can_be_found_and_show_their_provenance(page):
     assert '"nasbench": "simulated"' in shown
 
 
-@pytest.mark.parametrize("width", [380, 800, 1600])
-def test_page_fits_the_width_of_the_window(page, width):
-    page.set_window_size(width, 1000)
+@pytest.fixture
+def ranks_page(browser, tmp_path, monkeypatch):
+    """GPU: six scenarios that two entries share. CPU: three entries, of which two share a scenario."""
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
+    tasks = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2")
+    pair = [Entry("ws-nas", "ehvi"), Entry("rfp", space="large")]
+    write_results(tmp_path / "results", Plan(pair, tasks=tasks, seeds=[0], n_evaluations=9))
+    write_results(tmp_path / "results", Plan(pair, tasks=["rte"], seeds=[0], n_evaluations=9, device_class="cpu"))
+    alone = Plan([Entry(HOSTILE)], tasks=["mrpc"], seeds=[0], n_evaluations=9, device_class="cpu")
+    write_results(tmp_path / "results", alone)
+    report(tmp_path / "results", tmp_path / "out")
+    back = browser.current_url
+    browser.get((tmp_path / "out" / "report.html").as_uri())
+    yield browser
+    browser.get(back)
+
+
+def test_ranks_have_bands_where_there_are_intervals_and_name_the_entries_left_out(ranks_page):
+    options = ranks_page.execute_script("return [...document.getElementById('filter-track').options].map(o => o.text)")
+    assert options == ["Paper models, CPU", "Paper models, GPU"]
+    note = ranks_page.find_element("id", "ranks-left-out")
+    assert [trace["hoverinfo"] for trace in ranks_page.execute_script(RANKS)] == ["text"] * 2
+    assert note.text.endswith(f"Left out, because they lack runs that the shown entries share: {HOSTILE}@small.")
+    select(ranks_page, "filter-track", "1")
+    traces = ranks_page.execute_script(RANKS)
+    assert [trace["hoverinfo"] for trace in traces] == ["skip", "text"] * 2
+    assert all("[" in text for text in traces[1]["text"])
+    assert note.text == ""
+    assert ranks_page.get_log("browser") == []
+
+
+def assert_fits(page):
+    """The page is not wider than the window."""
     for _ in range(50):  # Plotly fits its plots to the window after a moment
         root = "document.documentElement"
         shown, needed = page.execute_script(f"return [{root}.clientWidth, {root}.scrollWidth]")
@@ -286,3 +327,30 @@ def test_page_fits_the_width_of_the_window(page, width):
             break
         time.sleep(0.1)
     assert needed <= shown
+
+
+@pytest.mark.parametrize("width", [420, 1440])
+def test_leaderboard_scrolls_inside_its_region(page, width):
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert_fits(page)
+        hidden, beyond, right = page.execute_script("""
+            const region = document.querySelector('#leaderboard .scroll');
+            region.scrollLeft = 10000;
+            const last = region.querySelector('tbody tr:last-child td:last-child').getBoundingClientRect();
+            const box = region.getBoundingClientRect();
+            return [region.scrollWidth - region.clientWidth, last.right - box.right, box.right];
+        """)
+        assert right <= width
+        assert beyond <= 1  # the last column can be reached
+        # All columns fit a wide window, and scroll on a phone.
+        assert (hidden > 100) == (width == 420)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("width", [380, 800, 1600])
+def test_page_fits_the_width_of_the_window(page, width):
+    page.set_window_size(width, 1000)
+    assert_fits(page)
