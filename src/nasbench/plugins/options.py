@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import reprlib
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -83,8 +85,21 @@ def choices(options_class: type[Any]) -> dict[str, list[str]]:
 
 
 def to_json(options: Any) -> dict[str, Any]:
-    """All fields with their values, as a record holds them."""
-    return dataclasses.asdict(options)
+    """All fields with their values, as ``run.json`` gives them back: a tuple is a list.
+
+    Raises:
+        UserError: for a value that JSON cannot hold, such as a set or an infinite number.
+    """
+    values = dataclasses.asdict(options)
+    for name, value in values.items():
+        try:
+            values[name] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"option {name!r} = {reprlib.repr(value)} of {type(options).__name__} cannot be kept in a record "
+                f"({error}); use numbers, texts, true, false, None, and tuples of these"
+            ) from error
+    return values
 
 
 def changes(options: Any, defaults: Any) -> dict[str, Any]:

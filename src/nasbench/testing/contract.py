@@ -30,6 +30,7 @@ from nasbench.plugins.method import Method
 from nasbench.runs.problem import Problem
 from nasbench.search.searcher import Searcher
 from nasbench.testing import tasks
+from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.subject import (
     MOST_READINGS,
     NOT_REPEATABLE,
@@ -48,6 +49,9 @@ SLACK_READINGS = 50
 """Readings of the clock that a run may make after its budget is spent, while it leaves its phases."""
 OF_TEST = ("test_error", "test_metrics")
 """Fields of an evaluation that depend on the test split."""
+
+OTHER_KINDS = ((TINY_ROBERTA, tasks.TINY_REGRESSION), (TINY_BERT, tasks.TINY_CHOICE))
+"""Models and tasks that the other checks do not cover: they run BERT on a classification of pairs."""
 
 MethodCheck = Callable[[MethodSubject], str]
 """Returns its observation, or raises :class:`Broken`."""
@@ -171,8 +175,18 @@ def sees_no_test_data(subject: MethodSubject) -> str:
     return "other test labels change only test results"
 
 
+def runs_on_every_kind(subject: MethodSubject) -> str:
+    """The method works with BERT and RoBERTa, and on a regression and a multiple choice, too."""
+    for model, task in OTHER_KINDS:
+        record = subject.run(task=task, model=model, max_evaluations=2).record
+        kind = task.kind.replace("_", " ")
+        require(record.status == "complete", f"on a {kind} with {model.architecture} it failed: {record.reason}")
+    return "works with RoBERTa, on a regression and on a multiple choice"
+
+
 METHOD_CHECKS: Mapping[str, MethodCheck] = {
     "runs": runs,
+    "runs on every kind of task and model": runs_on_every_kind,
     "is deterministic": deterministic,
     "reports only configurations inside the space": inside_the_space,
     "obeys the budget": obeys_the_budget,
@@ -209,6 +223,9 @@ class MethodContract:
 
     def test_runs(self) -> None:
         runs(self._subject)
+
+    def test_runs_on_every_kind_of_task_and_model(self) -> None:
+        runs_on_every_kind(self._subject)
 
     def test_is_deterministic(self) -> None:
         deterministic(self._subject)
