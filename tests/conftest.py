@@ -10,14 +10,14 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests neither read nor fill the user's cache, and do not see the user's data."""
+    """Hide the user's cache and data from the tests."""
     monkeypatch.setenv("NASBENCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("NASBENCH_DATA_DIR", raising=False)
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """What a command said and how it ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -28,7 +28,7 @@ class Spoken:
 def nasbench(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Spoken]:
-    """Runs a command in an empty folder."""
+    """Function that runs a command in an empty folder."""
     from nasbench.cli import main as cli
 
     monkeypatch.chdir(tmp_path)
@@ -48,7 +48,7 @@ _REAL_DATA = os.environ.get("NASBENCH_DATA_DIR") or str(Path(__file__).parents[2
 
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
-    """The folder with real data sets; tests that need it are skipped where there is none."""
+    """The folder with real data sets; without it, the tests that need it are skipped."""
     folder = Path(_REAL_DATA)
     if not folder.is_dir():
         pytest.skip("no real data: set NASBENCH_DATA_DIR")

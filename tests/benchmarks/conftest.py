@@ -1,9 +1,9 @@
-"""What the benchmarks of the engine run: BERT-base with random weights on examples as long as RTE's.
+"""The workload of the engine's benchmarks: BERT-base with random weights, on examples as long as those of RTE.
 
-Every row compares two ways of doing the same work. The slow one is the way published code works, made of this
-project's masked oracle: the full-size network under masks, padded to 128 tokens, fp32, batches of 8 in evaluation and
-4 in training, ``torch.optim.AdamW``. The two take turns, so that both meet the same noise, and each repetition has
-sub-networks and examples of its own, so that no shape has been seen before.
+Every benchmark compares two ways of doing the same work. The slow way works like published code, built from this
+project's masked pass: the full-size network under masks, padded to 128 tokens, fp32, batches of 8 in evaluation and
+4 in training, ``torch.optim.AdamW``. The two ways take turns, so that other work on the machine affects both. Each
+repetition has its own sub-networks and examples, so that it meets new shapes.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from nasbench.plugins import registry
 
 N_REPETITIONS = 3
 LENGTH = 128
-"""What the slow way pads to, tokens."""
+"""Length to which the slow way pads, tokens."""
 
-# Examples of RTE's public train split by tokens (all-MiniLM-L6-v2's tokenizer, cut at 128): the first number is how
-# many have 13, the last how many have 128.
+# Numbers of examples with 13, 14, ..., 128 tokens in RTE's public train split (tokenizer of all-MiniLM-L6-v2, cut at
+# 128 tokens).
 _N_OF_LENGTH = (
     1, 0, 0, 0, 3, 5, 2, 10, 7, 8, 11, 10, 11, 15, 21, 20, 21, 28, 33, 23, 38, 33, 39, 32, 40, 40, 43, 38, 50, 31, 41,
     49, 51, 59, 66, 58, 49, 35, 47, 43, 44, 47, 34, 51, 41, 33, 38, 28, 43, 31, 35, 23, 32, 26, 24, 13, 35, 26, 10, 18,
@@ -36,17 +36,19 @@ _N_OF_LENGTH = (
     9, 3, 6, 12, 6, 5, 9, 10, 12, 11, 8, 7, 8, 7, 7, 14, 7, 5, 7, 9, 314,
 )  # fmt: skip
 LENGTHS = np.repeat(np.arange(13, LENGTH + 1), _N_OF_LENGTH)
-"""Of the 2,490 examples, ascending."""
+"""Lengths of the 2,490 examples, ascending, tokens."""
 _N_WORDS = 11_850
-"""Different tokens in the 1,743 training examples."""
+"""Number of different tokens in the 1,743 training examples."""
 _N_TRAIN = 1743
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Attributes:
-    train, validation: 1,743 and 747 examples with RTE's lengths and random tokens.
-    samples: configurations of SMALL for each repetition; evenly spaced in cost among 1,000 uniform ones.
+    """A network in two precisions, a task with data, and sub-networks.
+
+    Attributes:
+        train, validation: 1,743 and 747 examples with RTE's lengths and random tokens.
+        samples: configurations of SMALL for each repetition, evenly spaced in cost among 1,000 uniform samples.
     """
 
     fp32: SuperNetwork
@@ -62,18 +64,21 @@ class Workload:
         return self.fp32 if precision == "fp32" else self.bf16
 
     def padded(self, split: Split, n: int, seed: int) -> Batch:
-        """Random examples as the slow way batches them."""
+        """A batch of random examples, padded as in the slow way."""
         index = np.random.default_rng(seed).choice(len(split), n, replace=False)
         return collate(split, index, self.pad_id, LENGTH)
 
 
 def make_split(lengths: np.ndarray, rng: np.random.Generator) -> Split:
-    """Examples of these lengths with random tokens and labels."""
+    """Examples with the given lengths, random tokens and random labels."""
     n_tokens = int(lengths.sum())
-    # Each word at least once where there is room, so that training can reach as many as in the real data.
+    # Each word occurs at least once if there is room, so that training meets as many words as in the real data.
     tokens = rng.permutation(np.concatenate([np.arange(_N_WORDS), rng.integers(_N_WORDS, size=n_tokens)])[:n_tokens])
     offsets, segments = np.concatenate([[0], np.cumsum(lengths)]), rng.integers(2, size=n_tokens)
-    tokens[offsets[:-1]], segments[offsets[:-1]] = 0, 0  # every sequence starts alike, as with any tokenizer
+    tokens[offsets[:-1]], segments[offsets[:-1]] = (
+        0,
+        0,
+    )  # every sequence starts with the same token, as with any tokenizer
     return Split(
         tokens=(1000 + tokens).astype(np.int32),
         segments=segments.astype(np.uint8),
@@ -85,7 +90,7 @@ def make_split(lengths: np.ndarray, rng: np.random.Generator) -> Split:
 
 
 def bert(hidden_size: int = 768, n_layers: int = 12) -> SuperNetwork:
-    """A network shaped like BERT-base, or one of another width and depth with heads and units to match."""
+    """A network shaped like BERT-base, with heads and units in proportion to the width."""
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig(
@@ -104,12 +109,12 @@ def bert(hidden_size: int = 768, n_layers: int = 12) -> SuperNetwork:
 @pytest.fixture(scope="session")
 def workload(request: pytest.FixtureRequest) -> Workload:
     if not request.config.getoption("benchmark_only"):
-        pytest.skip("BERT-base at full size is for `make bench`; parity is tested in tests/test_parity.py")
+        pytest.skip("BERT-base at full size runs under `make bench` only")
     rng = np.random.default_rng(0)
     lengths = rng.permutation(LENGTHS)
     fp32 = bert()
     space = Small(fp32.dims)
-    # Without heads only the first token is ever computed, next to nothing.
+    # A network without heads computes the first token only, which costs next to nothing.
     configs = sorted((space.sample(rng) for _ in range(1000)), key=lambda c: (c[0] > 0) * space.n_params(c[None])[0])
     return Workload(
         fp32=fp32,
@@ -124,10 +129,10 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 
 @dataclass
 class Comparison:
-    """One row: times both ways in turn and notes both, a unit of work each, for the table.
+    """One row of the table: times both ways in turn and notes their seconds per unit of work.
 
     Attributes:
-        repetition: the current one, counted from 0.
+        repetition: number of the current repetition, from 0.
     """
 
     benchmark: Any
@@ -141,15 +146,15 @@ class Comparison:
         prepare: Callable[[int], Any] = lambda _: None,
         **notes: Any,
     ) -> None:
-        """Time ``ours`` and ``slow``, each given the number of the repetition.
+        """Time ``ours`` and ``slow``; each is called with the number of the repetition.
 
         Args:
-            units: how much work each of the two does.
-            prepare: called before ``ours``, untimed.
+            units: units of work that ``ours`` and ``slow`` do.
+            prepare: called before ``ours``, outside the timed part.
             notes: ``row``, ``aim`` and ``sample`` for the table.
         """
         slow_s: list[float] = []
-        clock = self.benchmark._timer  # that of --benchmark-timer
+        clock = self.benchmark._timer  # the clock chosen with --benchmark-timer
 
         def setup() -> tuple[tuple[int], dict[str, Any]]:
             repetition = len(slow_s)

@@ -1,7 +1,7 @@
-"""How time and memory of a run grow: ``python tests/benchmarks/scaling.py docs/pictures/scaling.png``.
+"""Measures how time and memory of a run grow: ``python tests/benchmarks/scaling.py docs/pictures/scaling.png``.
 
-Each point is measured in a process of its own: CPU time (so that other work on the machine counts little) and how far
-the process's peak memory rises. ``make scaling`` runs it.
+Each point is measured in a process of its own: CPU time, so that other work on the machine matters little, and the rise
+of the process's peak memory. ``make scaling`` runs this script.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ WORK = {
     "examples": ([100, 1_000, 10_000, 100_000], "validation examples"),
     "width": ([128, 256, 512, 1_024], "width of the network"),
 }
-"""What grows: its values, and the label of its axis."""
+"""Each quantity that grows, with its values and the label of its axis."""
 
 
 def run_evaluations(n: int) -> Any:
-    """A whole run through runner, problem and record, in which a network's logits are random numbers."""
+    """A whole run through runner, problem and record; random numbers replace the logits of the networks."""
     from nasbench.plugins.method import Method
     from nasbench.runs import runner
     from nasbench.runs.problem import Problem
@@ -68,7 +68,7 @@ def run_evaluations(n: int) -> Any:
 
 
 def run_examples(n: int) -> Any:
-    """One evaluation of a small network, batches made anew."""
+    """One evaluation of a small network, with new batches."""
     import torch
     from conftest import LENGTHS, bert, make_split
 
@@ -87,7 +87,7 @@ def run_examples(n: int) -> Any:
 
 
 def run_width(width: int) -> Any:
-    """One evaluation."""
+    """One evaluation of a network of the given width."""
     import torch
     from conftest import LENGTHS, bert, make_split
 
@@ -101,7 +101,7 @@ def run_width(width: int) -> Any:
 
 
 def measure(what: str, n: int) -> tuple[float, float]:
-    """CPU seconds and the rise of peak memory, MB, of one piece of work. For a process that does nothing else."""
+    """CPU seconds and rise of peak memory, MB, of one piece of work. Call it in a process that does nothing else."""
     import torch
 
     torch.set_num_threads(1)
@@ -121,9 +121,10 @@ def _memory_mb(field: str) -> float:
 
 
 def draw(measured: dict[str, list[tuple[float, float]]], path: Path) -> None:
-    """Time above, memory below, one column for each thing that grows.
+    """Draw time above memory, one column per quantity that grows.
 
-    Dashed: proportional to it; for the width, to its square, to which the number of parameters is proportional.
+    Dashed lines are proportional to the quantity. For the width, they are proportional to its square, as the number of
+    parameters is.
     """
     import matplotlib
 

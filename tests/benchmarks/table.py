@@ -15,7 +15,7 @@ from typing import Any
 
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
 PLAIN = "plain version of"
-"""Key in a row's ``extra_info``: the row times the plain loop that the named benchmark is compared with."""
+"""Key in ``extra_info`` of a plain loop: the name of the benchmark that is compared with it."""
 START, END = "<!-- measured: written by tests/benchmarks/table.py -->", "<!-- /measured -->"
 
 

@@ -1,6 +1,6 @@
-"""The engine against the way published code works, at the size of BERT-base on RTE; what is compared is in conftest.py.
+"""The engine compared with the way published code works, at the size of BERT-base on RTE; see conftest.py.
 
-Logits are compared in the same test; everything else about parity is in tests/test_parity.py.
+The same tests compare the logits. All other tests of parity are in tests/training/test_parity.py.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from nasbench.training.trainer import Trainer
 
 EVALUATION_BATCH, TRAINING_BATCH = 8, 4
 N_MASKED = 2
-"""Sub-networks of a sample that the slow way runs, on one batch each: to it they cost all the same."""
+"""Sub-networks of a sample that the slow way runs, on one batch each; all of them cost it the same."""
 SLOW_SAMPLE = f"slow way: {N_MASKED} of them, {EVALUATION_BATCH} examples each"
-PART = "every eighth evaluation batch"
+SAMPLE = "every eighth evaluation batch"
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2}
 FULL = TrainingStrategy("full", n_random=2)
 PAPER = TrainingConfiguration(learning_rate=2e-5, batch_size=TRAINING_BATCH, epochs=5)
 CPU = torch.device("cpu")
 
 
-class Part:
-    """Every eighth of the batches in which the 747 validation examples are evaluated, from short to long.
+class EveryEighthBatch:
+    """Evaluates every eighth of the batches of the 747 validation examples, from short to long.
 
     Attributes:
-        n_examples: what they stand for.
+        n_examples: number of examples that the batches stand for.
     """
 
     def __init__(self, workload: Any, repetition: int) -> None:
@@ -53,7 +53,7 @@ class Part:
 
 
 def masked_evaluation(workload: Any, repetition: int) -> None:
-    """Some sub-networks of the sample on one batch each: all of them and all batches cost the same."""
+    """Evaluate some sub-networks of the sample on one batch each; all sub-networks and all batches cost the same."""
     batch = workload.padded(workload.validation, EVALUATION_BATCH, repetition)
     with torch.inference_mode():
         for config in workload.samples[repetition][:N_MASKED]:
@@ -74,28 +74,28 @@ def assert_parity(workload: Any, precision: Precision) -> None:
 @pytest.mark.parametrize(("precision", "aim"), [("fp32", 8), ("bf16", 20)])
 def test_evaluation(comparison: Any, workload: Any, precision: Precision, aim: float) -> None:
     network, n = workload.network(precision), len(workload.samples[0])
-    parts = [Part(workload, i) for i in range(3)]
-    n_examples = parts[0].n_examples
+    evaluations = [EveryEighthBatch(workload, i) for i in range(3)]
+    n_examples = evaluations[0].n_examples
 
     def ours(repetition: int) -> None:
         for config in workload.samples[repetition]:
-            parts[repetition].evaluator.logits(network, workload.space.to_subnetwork(config))
+            evaluations[repetition].evaluator.logits(network, workload.space.to_subnetwork(config))
 
     comparison.run(
         ours, lambda i: masked_evaluation(workload, i), units=(n * n_examples, N_MASKED * EVALUATION_BATCH),
         row=f"evaluate uniform SMALL sub-networks, {precision}", aim=aim, unit="an example",
-        sample=f"{n} sub-networks, {PART}; {SLOW_SAMPLE}",
+        sample=f"{n} sub-networks, {SAMPLE}; {SLOW_SAMPLE}",
     )  # fmt: skip
     assert_parity(workload, precision)
 
 
 def test_all_depths(comparison: Any, workload: Any) -> None:
     n, n_layers = 3, workload.fp32.dims.n_layers
-    parts = [Part(workload, i) for i in range(3)]
-    n_examples = parts[0].n_examples
+    evaluations = [EveryEighthBatch(workload, i) for i in range(3)]
+    n_examples = evaluations[0].n_examples
     rng = np.random.default_rng(0)
     upper = workload.space.upper
-    # Uniform in heads and units, by strata of the units, which decide the cost; the depth is always the full one.
+    # Uniform in heads and units, by strata of the units, because they decide the cost. The depth is the full depth.
     samples = [
         [[int(rng.integers(upper[0] + 1)), int((k + rng.random()) * upper[1] / n), n_layers] for k in range(n)]
         for _ in range(3)
@@ -104,14 +104,14 @@ def test_all_depths(comparison: Any, workload: Any) -> None:
     def ours(repetition: int) -> None:
         for config in samples[repetition]:
             subnetwork = workload.space.to_subnetwork(np.array(config))
-            parts[repetition].evaluator.logits_of_depths(workload.bf16, subnetwork, n_layers)
+            evaluations[repetition].evaluator.logits_of_depths(workload.bf16, subnetwork, n_layers)
 
-    # No layers at all is one network whatever the heads and units, so a pass gives as many networks as it has layers.
+    # Without layers, all configurations are one network, so a pass evaluates as many new networks as it has layers.
     comparison.run(
         ours, lambda i: masked_evaluation(workload, i),
         units=(n * n_layers * n_examples, N_MASKED * EVALUATION_BATCH),
         row="distinct SMALL evaluations, all depths of a pass, bf16", aim=100, unit="an example",
-        sample=f"{n} passes of {n_layers} sub-networks, {PART}; {SLOW_SAMPLE}",
+        sample=f"{n} passes of {n_layers} sub-networks, {SAMPLE}; {SLOW_SAMPLE}",
     )  # fmt: skip
 
 
@@ -119,13 +119,13 @@ def masked_optimizer(network: SuperNetwork) -> Any:
     return torch.optim.AdamW(network.parameters(), lr=PAPER.learning_rate, weight_decay=PAPER.weight_decay)
 
 
-def masked_step(workload: Any, network: SuperNetwork, optimizer: Any, plan: Step, seed: int) -> None:
-    """One optimizer step of the published way."""
+def masked_step(workload: Any, network: SuperNetwork, optimizer: Any, step: Step, seed: int) -> None:
+    """One optimizer step as in published code."""
     batch = workload.padded(workload.train, TRAINING_BATCH, seed).to(network.device)
     network.model.train()
     optimizer.zero_grad(set_to_none=False)
     teacher: Any = None
-    for one in plan.passes:
+    for one in step.passes:
         logits = network.masked(batch, one.subnetwork)
         loss = label_loss("classification", logits, batch.labels)
         if one.distilled:
@@ -136,16 +136,16 @@ def masked_step(workload: Any, network: SuperNetwork, optimizer: Any, plan: Step
     optimizer.step()
 
 
-def random_plan(workload: Any) -> Any:
+def random_step(workload: Any) -> Any:
     return lambda step, n_steps, rng: FULL.step(step, n_steps, workload.space, rng)
 
 
 class Steps:
-    """Steps of an epoch that are evenly spaced in the length of their batches."""
+    """Steps of an epoch, evenly spaced in the length of their batches."""
 
     def __init__(self, trainer: Trainer, n: int, offset: float) -> None:
         self.trainer = trainer
-        trainer.run(1)  # makes Adam's state, once in a training
+        trainer.run(1)  # creates Adam's state
         lengths = [trainer._split.lengths[index].max() for index in trainer._order[1]]
         order = np.argsort(lengths, kind="stable")
         self._places = [int(p) for p in order[((np.arange(n) + offset) * len(order) / n).astype(np.int64)]]
@@ -163,20 +163,20 @@ class Steps:
         self.trainer.run(after_step=go_on)
 
 
-def trainer(workload: Any, network: SuperNetwork, plan: Any, seed: int) -> Trainer:
-    return Trainer(network, workload.train, "classification", PAPER, plan, FULL, workload.pad_id, seed)
+def trainer(workload: Any, network: SuperNetwork, schedule: Any, seed: int) -> Trainer:
+    return Trainer(network, workload.train, "classification", PAPER, schedule, FULL, workload.pad_id, seed)
 
 
 @pytest.mark.parametrize(("precision", "aim"), [("fp32", 4), ("bf16", 8)])
 def test_full_step(comparison: Any, workload: Any, precision: Precision, aim: float) -> None:
     n = 5
     network, masked = workload.network(precision).copy(), workload.fp32.copy()
-    training, optimizer = trainer(workload, network, random_plan(workload), 0), masked_optimizer(masked)
-    plans = [random_plan(workload)(0, 1, np.random.default_rng(i)) for i in range(4)]
-    masked_step(workload, masked, optimizer, plans[3], 3)  # makes Adam's state
+    training, optimizer = trainer(workload, network, random_step(workload), 0), masked_optimizer(masked)
+    steps_of_slow = [random_step(workload)(0, 1, np.random.default_rng(i)) for i in range(4)]
+    masked_step(workload, masked, optimizer, steps_of_slow[3], 3)  # creates Adam's state
     steps = [Steps(training, n, offset) for offset in (0.25, 0.5, 0.75)]
     comparison.run(
-        lambda i: steps[i].run(), lambda i: masked_step(workload, masked, optimizer, plans[i], i), units=(n, 1),
+        lambda i: steps[i].run(), lambda i: masked_step(workload, masked, optimizer, steps_of_slow[i], i), units=(n, 1),
         row=f"a `full` training step, k = 2, {precision}", aim=aim, unit="a step",
         sample=f"{n} steps of an epoch; slow way: 1 step",
     )  # fmt: skip
@@ -208,7 +208,7 @@ def test_fine_tuning_of_extracted_networks(comparison: Any, workload: Any, preci
 
 
 def peak_mb(work: Any, path: Path) -> float:
-    """How far the tensors that exist at one time rise above those that existed before."""
+    """Peak memory of the tensors that the work creates, MB."""
     with torch.profiler.profile(profile_memory=True) as profile:
         work()
     profile.export_chrome_trace(str(path))
@@ -219,12 +219,12 @@ def peak_mb(work: Any, path: Path) -> float:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_memory_of_a_step(benchmark: Any, workload: Any, tmp_path: Path, precision: Precision) -> None:
-    """Three steps each, evenly spaced in the length of their batches; other ones in each repetition."""
+    """One step each at the quartiles of batch length."""
     network, masked = workload.network(precision).copy(), workload.fp32.copy()
-    training, optimizer = trainer(workload, network, random_plan(workload), 0), masked_optimizer(masked)
-    plan = random_plan(workload)(0, 1, np.random.default_rng(0))
-    masked_step(workload, masked, optimizer, plan, 0)
-    slow = peak_mb(lambda: masked_step(workload, masked, optimizer, plan, 1), tmp_path / "slow.json")
+    training, optimizer = trainer(workload, network, random_step(workload), 0), masked_optimizer(masked)
+    step = random_step(workload)(0, 1, np.random.default_rng(0))
+    masked_step(workload, masked, optimizer, step, 0)
+    slow = peak_mb(lambda: masked_step(workload, masked, optimizer, step, 1), tmp_path / "slow.json")
     steps = [Steps(training, 1, offset) for offset in (0.25, 0.5, 0.75)]
     ours = [peak_mb(step.run, tmp_path / "ours.json") for step in steps]
     benchmark.pedantic(steps[1].run)
@@ -238,7 +238,7 @@ def test_memory_of_a_step(benchmark: Any, workload: Any, tmp_path: Path, precisi
 @pytest.mark.parametrize(("arguments", "aim_s"), [(("--help",), 0.5), (("tasks",), 1.0)])
 @pytest.mark.usefixtures("workload")
 def test_command_line(benchmark: Any, arguments: tuple[str, ...], aim_s: float) -> None:
-    """Processes of their own, always by the wall clock."""
+    """Each command runs in a process of its own and is timed by the wall clock."""
     script = "from nasbench.cli.main import main; main()"
     times = []
     for _ in range(4):
@@ -246,7 +246,7 @@ def test_command_line(benchmark: Any, arguments: tuple[str, ...], aim_s: float) 
         subprocess.run([sys.executable, "-c", script, *arguments], check=True, capture_output=True)
         times.append(time.perf_counter() - started)
     benchmark.pedantic(lambda: None)
-    # The first one reads the files from disk.
+    # The first process reads the files from disk, so it does not count.
     benchmark.extra_info.update(row=f"`nasbench {arguments[0]}`", aim_s=aim_s, seconds=times[1:], sample="a process")
 
 
@@ -258,7 +258,7 @@ def gpu() -> torch.device:
 
 
 def gpu_seconds(work: Any) -> float:
-    """Of the device, from the first kernel to the end of the last."""
+    """Seconds on the device, from the start of the first kernel to the end of the last."""
     events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
     torch.cuda.synchronize()
     events[0].record()
@@ -269,7 +269,7 @@ def gpu_seconds(work: Any) -> float:
 
 
 def note_gpu_row(benchmark: Any, ours: Any, slow: Any, units: tuple[float, float], **notes: Any) -> None:
-    """Time both in turn, after each has run once."""
+    """Run both ways once, then time them in turn."""
     ours()
     slow()
     times = [(gpu_seconds(ours) / units[0], gpu_seconds(slow) / units[1]) for _ in range(3)]
@@ -281,7 +281,7 @@ def note_gpu_row(benchmark: Any, ours: Any, slow: Any, units: tuple[float, float
 
 @pytest.mark.gpu
 def test_evaluation_on_a_gpu(benchmark: Any, workload: Any, gpu: torch.device) -> None:
-    """All 747 examples; beside the ratio, the share of what a large matrix product reaches on the device."""
+    """Evaluates all 747 examples. The row also names the share of the speed of a large matrix product."""
     masked = workload.fp32.copy()
     masked.model.to(gpu)
     network = SuperNetwork(masked.model, "bf16")
@@ -319,11 +319,11 @@ def test_full_step_on_a_gpu(benchmark: Any, workload: Any, gpu: torch.device) ->
     masked, stock = workload.fp32.copy(), workload.fp32.copy()
     for network in (masked, stock):
         network.model.to(gpu)
-    steps = Steps(trainer(workload, SuperNetwork(stock.model, "bf16"), random_plan(workload), 0), 20, 0.5)
+    steps = Steps(trainer(workload, SuperNetwork(stock.model, "bf16"), random_step(workload), 0), 20, 0.5)
     optimizer = masked_optimizer(masked)
-    plan = random_plan(workload)(0, 1, np.random.default_rng(0))
+    step = random_step(workload)(0, 1, np.random.default_rng(0))
     note_gpu_row(
-        benchmark, steps.run, lambda: [masked_step(workload, masked, optimizer, plan, i) for i in range(5)],
+        benchmark, steps.run, lambda: [masked_step(workload, masked, optimizer, step, i) for i in range(5)],
         units=(20, 5), row="GPU: a `full` training step, k = 2, bf16", aim=4, unit="a step",
         sample="20 steps of an epoch; slow way: 5 steps",
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Retraining-free pruning: all nine budgets together against one at a time, the way its authors' code works.
+"""Retraining-free pruning: all nine budgets together, compared with one budget at a time as in the authors' code.
 
-A network of four layers of BERT's proportions, sentences of 13 to 64 tokens, one thread. The published way is
-:mod:`support.published_rfp`: the full-size network under masks, everything anew for each budget, batches in
-the order drawn. Fine-tuning, which a run for each budget would also repeat, is left out of both.
+The network has four layers of BERT's proportions, the sentences have 13 to 64 tokens, and one thread runs. The
+published way is :mod:`support.published_rfp`: the full-size network under masks, all work repeated for each budget,
+batches in the order drawn. Neither way includes fine-tuning, which the published way would also repeat for each budget.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Pruned = tuple[SubNetwork, Any, Any]
 @pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest) -> SuperNetwork:
     if not request.config.getoption("benchmark_only"):
-        pytest.skip("for `make bench`; parity is tested in tests/baselines/test_retraining_free.py")
+        pytest.skip("runs under `make bench` only; parity is tested in tests/baselines/test_retraining_free.py")
     from transformers import BertConfig, BertForSequenceClassification
 
     torch.set_num_threads(1)
@@ -90,7 +90,7 @@ def test_all_nine_budgets(comparison: Any, network: SuperNetwork, precision: Pre
 
 
 def test_sharing_alone(comparison: Any, network: SuperNetwork) -> None:
-    """Our own way, nine times for one budget each: what is gained by doing them together."""
+    """Our own code once per budget: shows the gain from pruning for all budgets together."""
     splits = [_split(np.random.default_rng(i)) for i in range(3)]
     drawn = [np.random.default_rng((i, 1)).integers(N_EXAMPLES, size=DRAWN) for i in range(3)]
     comparison.run(

@@ -1,4 +1,4 @@
-"""What a proposal costs. One evaluation costs seconds: a searcher must not be what the budget goes to."""
+"""The time of a proposal. An evaluation takes seconds, so proposals must not use up the budget."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ NOISY = PROBLEMS["noisy"]
 
 
 def _told(name, n):
-    """A searcher that was told n random networks, and a source of further noisy values."""
+    """A searcher that was told n random networks, and a function that tells it one more."""
     rng = np.random.default_rng(0)
     searcher = registry.searchers()[name](NOISY.space, rng)
 
@@ -25,7 +25,7 @@ def _told(name, n):
 @pytest.mark.benchmark(group="searchers")
 @pytest.mark.parametrize("name", ["random", "local", "morea", "nsga2"])
 def test_ask_and_tell_at_1000_observations(benchmark, name):
-    """Mean over 100 rounds of ask and tell: generations of NSGA-II are bred at once."""
+    """100 rounds of ask and tell, because NSGA-II breeds a whole generation at once."""
     searcher, tell = _told(name, 1000)
 
     def hundred():
