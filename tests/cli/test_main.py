@@ -53,6 +53,7 @@ class Bug(Method):
 """
 INTERRUPTED = "error: interrupted; the record is kept, and the same command resumes the run"
 RUN = ("run", "--method", "ws-nas", "--task", "tiny-pair", "--device", "cpu")
+SHORT_RUN = (*RUN, "--max-evaluations", "3")
 
 
 @pytest.fixture(autouse=True)
@@ -268,11 +269,11 @@ def test_plugin_with_import_error_prints_one_line_and_records_failure(nasbench, 
 
 
 def test_unusable_plugin_keeps_earlier_record(nasbench, tmp_path: Path) -> None:
-    assert nasbench(*RUN).code == 0
+    assert nasbench(*SHORT_RUN).code == 0
     (folder,) = find_runs(tmp_path)
     before = RunFolder(folder).read_run()
     (tmp_path / "broken.py").write_text("1 / 0")
-    assert nasbench(*RUN, "--plugin", "broken.py").code == 1
+    assert nasbench(*SHORT_RUN, "--plugin", "broken.py").code == 1
     assert RunFolder(folder).read_run() == before
 
 
