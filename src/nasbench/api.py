@@ -6,6 +6,7 @@ May import: the whole engine, and the analysis. Heavy libraries are imported whe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,7 @@ def run(
     max_evaluations: int | None = None,
     precision: Precision | None = None,
     quiet: bool = False,
+    table: bool | Path | str = False,
 ) -> Run:
     """Run a method on a task, as ``nasbench run`` does.
 
@@ -164,6 +166,7 @@ def run(
         max_evaluations: the largest number of evaluations; None for no limit.
         precision: ``fp32`` or ``bf16``; None for bf16 where the device computes in it.
         quiet: print nothing.
+        table: True to answer from a table of the suite in place of a network, or the path of a table.
 
     Returns:
         The finished run. Its ``status`` is ``failed`` if the method raised; all earlier evaluations are kept.
@@ -177,31 +180,38 @@ def run(
 
     settings = [f"{name}={_text(value)}" for name, value in (options or {}).items()]
     settings += [f"{SEARCHER_PREFIX}{name}={_text(value)}" for name, value in (searcher_options or {}).items()]
-    request = make_request(
-        method,
-        str(task) if isinstance(task, Path) else task,
-        model=model,
-        space=space,
-        searcher=searcher,
-        settings=settings,
-        seed=seed,
-        device=device,
-        data_dir=None if data_dir is None else Path(data_dir),
-        results=Path(results),
-        budget_s=budget_s,
-        max_evaluations=max_evaluations,
-        precision=precision,
-    )
+    arguments: dict[str, Any] = {
+        "model": model,
+        "space": space,
+        "searcher": searcher,
+        "settings": settings,
+        "seed": seed,
+        "device": device,
+        "results": Path(results),
+        "budget_s": budget_s,
+        "max_evaluations": max_evaluations,
+    }
+    the_task = str(task) if isinstance(task, Path) else task
+    if table is False:
+        data = None if data_dir is None else Path(data_dir)
+        request = make_request(method, the_task, **arguments, data_dir=data, precision=precision)
+        carry_out = partial(runner.run, request)
+    else:
+        from nasbench.tables.simulation import make_simulation, simulate
+
+        path = None if table is True else Path(table)
+        request, found = make_simulation(method, the_task, **arguments, table=path)
+        carry_out = partial(simulate, request, found)
     folder = RunFolder(request.folder)
     if folder.exists() and folder.read_run().status == "complete":
         return Run(request.folder)
     if quiet:
-        runner.run(request)
+        carry_out(None)
     else:
         from nasbench.cli import terminal
 
         with terminal.observer(quiet=False) as view:
-            runner.run(request, view)
+            carry_out(view)
     return Run(request.folder)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from nasbench import __version__
-from nasbench.cli import comparing
+from nasbench.cli import comparing, tables
 from nasbench.errors import NasbenchError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in comparing.COMMANDS:
+for command in (*comparing.COMMANDS, *tables.COMMANDS):
     cli.add_command(command)
 
 PATH = click.Path(path_type=Path)
@@ -157,13 +157,23 @@ class ExperimentArguments(TypedDict):
     type=int,
     help="Stop after this many evaluations; without --budget there is then no time limit.",
 )
+@tables.table_option
 @plugin_option
 @quiet_option
-def run(quiet: bool, plugins: tuple[Path, ...], data_dir: Path | None, **arguments: Unpack[RunArguments]) -> int:
+def run(
+    table: str | None,
+    quiet: bool,
+    plugins: tuple[Path, ...],
+    data_dir: Path | None,
+    **arguments: Unpack[RunArguments],
+) -> int:
     """Run a method on a task, or resume the run.
 
     The same command resumes an interrupted run with the budget it had left. It does not repeat a complete run.
     """
+    if table is not None:
+        reason = tables.run_on_table(table, quiet, plugins=plugins, **arguments)
+        return 0 if reason is None else _fail(reason, 1)
     from nasbench.cli import terminal
     from nasbench.plugins.registry import PluginError
     from nasbench.runs.request import make_request, record_unusable_plugin

@@ -36,8 +36,9 @@ class SearchSpace(ABC):
     """
 
     name: ClassVar[str]
-    training_space: ClassVar[str | None] = None
-    """The space in which a super-network for this space is trained, unless told otherwise; None for this space."""
+    part_of: ClassVar[str | None] = None
+    """A space that has all networks of this one, None if there is none. Super-networks are trained in it unless the
+    strategy names another space, and methods and searchers that work in it also work in this space."""
     names: tuple[str, ...]
     upper: IntArray
 
@@ -148,7 +149,7 @@ class SmallGrid(Small):
     """
 
     name = "small-grid"
-    training_space = "small"
+    part_of = "small"
 
     def __init__(self, dims: Dimensions, step: int | None = None) -> None:
         super().__init__(dims)
@@ -173,7 +174,7 @@ class SmallGrid(Small):
         config = super().from_json(record)
         if config[1] % self.step:
             raise ValueError(f"units = {config[1]} is not a multiple of {self.step}, as space {self.name!r} needs")
-        return config // np.array([1, self.step, 1])
+        return np.asarray(config // np.array([1, self.step, 1]), dtype=np.int64)
 
 
 def unit_step(dims: Dimensions) -> int:
@@ -293,6 +294,11 @@ class Large(_Binary):
 PAPER_SPACES = ("small", "medium", "layer", "large")
 """The spaces that the paper compares."""
 SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (Small, Medium, Layer, Large, SmallGrid)}
+
+
+def works_in(spaces: tuple[str, ...], name: str) -> bool:
+    """Whether a method or searcher with these ``spaces`` works in the space of that name."""
+    return name in spaces or SPACES[name].part_of in spaces
 
 
 def make_space(name: str, dims: Dimensions) -> SearchSpace:

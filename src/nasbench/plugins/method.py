@@ -35,7 +35,7 @@ class Method(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large", "small-grid")
+    spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large")
     default_searcher: ClassVar[str | None] = None
     multi_fidelity: ClassVar[bool] = False
     evaluates_depths: ClassVar[bool] = False

@@ -90,7 +90,7 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         metric=request.task.metric,
         n_params_full=loaded.dims.n_params,
         dimensions=dataclasses.asdict(loaded.dims),
-        unofficial=[*request.unofficial, *_unofficial(request), *loaded.data.unofficial],
+        unofficial=[*request.unofficial, *unofficial_reasons(request), *loaded.data.unofficial],
         changed_options=changed_options(request),
         provenance=loaded.origin,
         notes=list(loaded.notes),
@@ -122,7 +122,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _unofficial(request: RunRequest) -> Iterator[str]:
+def unofficial_reasons(request: RunRequest) -> Iterator[str]:
     """Reasons why the budget, the seed or a limit makes the run unofficial."""
     if request.effective_budget_s != request.official_budget_s:
         budget = "no time limit" if request.budget_s is None else f"a budget of {request.budget_s:g} s"

@@ -75,7 +75,7 @@ class Problem:
         self.searcher: Searcher | None = None
         self.seed, self.pad_id = seed, pad_id
         self.fine_tuning: TrainingConfiguration = model.fine_tuning
-        self.rng = np.random.default_rng((seed, _stream("method")))
+        self.rng = method_rng(seed)
         self._pretrained = pretrained
         self._context = context
         self._budget = context.budget
@@ -241,7 +241,7 @@ class Problem:
         )  # fmt: skip
 
     def _training_space(self, strategy: TrainingStrategy | None) -> SearchSpace:
-        name = None if strategy is None else strategy.training_space or self.space.training_space
+        name = None if strategy is None else strategy.training_space or self.space.part_of
         return self.space if name is None else make_space(name, self.dims)
 
     def _training_key(
@@ -275,5 +275,10 @@ class Problem:
 
 
 def _stream(name: str) -> int:
+def method_rng(seed: int) -> np.random.Generator:
+    """The random generator of a method in a run with this seed."""
+    return np.random.default_rng((seed, _stream("method")))
+
+
     """A seed for a purpose, so that each purpose has its own random numbers."""
     return zlib.crc32(name.encode())

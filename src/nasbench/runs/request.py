@@ -15,7 +15,7 @@ from nasbench.declarations.model import DeviceClass, Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
 from nasbench.networks.pretrained import package_folder
-from nasbench.networks.space import SPACES
+from nasbench.networks.space import SPACES, works_in
 from nasbench.plugins import options, registry
 from nasbench.plugins.method import Method
 from nasbench.records.record import Identity
@@ -24,6 +24,8 @@ from nasbench.search.searcher import MultiFidelitySearcher, Searcher
 if TYPE_CHECKING:
     from nasbench.networks.supernet import Precision
 SEARCHER_PREFIX = "searcher."
+TABLE = "table"
+"""The device class in records of runs on a table, so that they are never compared with runs on a network."""
 _FALLBACKS = {"minilm-l6": "demo-bert"}
 """For the embedded task, which needs nothing from outside: the model made on the spot."""
 
@@ -39,6 +41,7 @@ class RunRequest:
         precision: None for bf16 where the device computes in it, else fp32.
         unofficial: reasons known beforehand why the run does not count.
         shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
+        table: name of the table that answers in place of a network, None for a run on a network.
     """
 
     task: Task
@@ -57,6 +60,7 @@ class RunRequest:
     precision: Precision | None = None
     unofficial: tuple[str, ...] = ()
     shares_super_networks: bool = False
+    table: str | None = None
 
     @property
     def device_class(self) -> DeviceClass:
@@ -88,7 +92,7 @@ class RunRequest:
             searcher=self.searcher.name if self.searcher else None,
             options=chosen,
             seed=self.seed,
-            device_class=self.device_class,
+            device_class=self.device_class if self.table is None else TABLE,
             budget_s=self.effective_budget_s,
             max_evaluations=self.max_evaluations,
         )
@@ -154,9 +158,9 @@ def make_request(
     searcher_class = choose_searcher(method_class, searcher, plugins)
     the_task, own_model = _task(task)
     space = choose_space(method_class, the_task, space)
-    if searcher_class is not None and space not in searcher_class.spaces:
-        works_in = ", ".join(searcher_class.spaces)
-        raise UserError(f"searcher {searcher_class.name!r} works in {works_in}; it has no use for space {space!r}")
+    if searcher_class is not None and not works_in(searcher_class.spaces, space):
+        spaces = ", ".join(searcher_class.spaces)
+        raise UserError(f"searcher {searcher_class.name!r} works in {spaces}; it has no use for space {space!r}")
     method_texts, searcher_texts = split_settings(settings)
     if searcher_texts and searcher_class is None:
         option = SEARCHER_PREFIX + next(iter(searcher_texts))
@@ -331,7 +335,7 @@ def choose_space(method: type[Method], task: Task, name: str | None = None) -> s
     if name is None:
         return task.default_space if task.default_space in method.spaces else method.spaces[0]
     registry.find("search space", name, SPACES)
-    if name not in method.spaces:
+    if not works_in(method.spaces, name):
         raise UserError(f"method {method.name!r} works in {', '.join(method.spaces)}; it has no use for --space {name}")
     return name
 

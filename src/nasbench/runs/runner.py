@@ -191,50 +191,63 @@ class _Run:
         return SharedSuperNetworks(folder, {**same, "engine_sha256": provenance.engine_sha256()})
 
     def _run_method(self, problem: Problem) -> tuple[RunStatus, str | None]:
-        """Run the method and return the run's status and the reason of a failure.
+        return run_method(self.request, problem, self.budget, self.folder, len(self.recorded))
 
-        Raises:
-            CannotResume: if the method does not repeat the recorded evaluations.
-            NasbenchError: if the suite fails through no fault of the method, for example on a full disk.
-        """
-        request = self.request
-        try:
-            if request.searcher is not None:
-                rng = np.random.default_rng((request.seed, 2))
-                problem.searcher = request.searcher(problem.space, rng, request.searcher_options)
-            method = request.method(request.method_options)
-            with self.budget.running():
-                method.run(problem)
-        except BudgetExhausted:
-            pass
-        except CannotResume:
-            raise
-        except (MethodError, UserError, WillNotEnd) as error:
-            return "failed", str(error)
-        except NasbenchError:
-            raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a method can raise anything; its record is kept
-            return "failed", in_one_line(error, self._plugin_files())
-        if problem.is_repeating:
-            raise CannotResume(
-                f"cannot resume {self.folder.path}: the method ended before it had reported all {len(self.recorded)} "
-                "recorded evaluations; it or its version differs. Remove the folder to start again"
-            )
-        evaluations = self.folder.read_evaluations()
-        if not evaluations:
-            return (
-                "failed",
-                "the method ended, or its budget did, before anything was evaluated; is --budget too small?",
-            )
-        if all(evaluation.status == "failed" for evaluation in evaluations):
-            return "failed", f"all {len(evaluations)} evaluations failed; the first: {evaluations[0].reason}"
-        return "complete", None
 
-    def _plugin_files(self) -> list[str]:
-        """The files of the method and the searcher, if they are not part of the suite."""
-        files = []
-        for cls in (self.request.method, self.request.searcher):
-            if cls is not None and not registry.ships(cls):
-                with suppress(TypeError, OSError):  # a class defined in a notebook has no file
-                    files.append(inspect.getfile(cls))
-        return files
+def run_method(
+    request: RunRequest, problem: Problem, budget: Budget, folder: RunFolder, n_recorded: int = 0
+) -> tuple[RunStatus, str | None]:
+    """Run the method of a request on a problem.
+
+    Args:
+        folder: the record to which the problem writes.
+        n_recorded: evaluations of an earlier attempt, which the method repeats.
+
+    Returns:
+        The run's status and the reason of a failure.
+
+    Raises:
+        CannotResume: if the method does not repeat the recorded evaluations.
+        NasbenchError: if the suite fails through no fault of the method, for example on a full disk.
+    """
+    try:
+        if request.searcher is not None:
+            rng = np.random.default_rng((request.seed, 2))
+            problem.searcher = request.searcher(problem.space, rng, request.searcher_options)
+        method = request.method(request.method_options)
+        with budget.running():
+            method.run(problem)
+    except BudgetExhausted:
+        pass
+    except CannotResume:
+        raise
+    except (MethodError, UserError, WillNotEnd) as error:
+        return "failed", str(error)
+    except NasbenchError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a method can raise anything; its record is kept
+        return "failed", in_one_line(error, _plugin_files(request))
+    if problem.is_repeating:
+        raise CannotResume(
+            f"cannot resume {folder.path}: the method ended before it had reported all {n_recorded} "
+            "recorded evaluations; it or its version differs. Remove the folder to start again"
+        )
+    evaluations = folder.read_evaluations()
+    if not evaluations:
+        return (
+            "failed",
+            "the method ended, or its budget did, before anything was evaluated; is --budget too small?",
+        )
+    if all(evaluation.status == "failed" for evaluation in evaluations):
+        return "failed", f"all {len(evaluations)} evaluations failed; the first: {evaluations[0].reason}"
+    return "complete", None
+
+
+def _plugin_files(request: RunRequest) -> list[str]:
+    """The files of the method and the searcher, if they are not part of the suite."""
+    files = []
+    for cls in (request.method, request.searcher):
+        if cls is not None and not registry.ships(cls):
+            with suppress(TypeError, OSError):  # a class defined in a notebook has no file
+                files.append(inspect.getfile(cls))
+    return files

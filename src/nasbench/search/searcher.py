@@ -39,7 +39,7 @@ class Searcher(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large", "small-grid")
+    spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large")
     expects_depths: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = NoOptions
 

@@ -1,0 +1,133 @@
+"""The commands of the tabular benchmark, and ``nasbench run --table``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from nasbench.cli.terminal import View
+
+PATH = click.Path(path_type=Path)
+THE_SUITES = "suite"
+"""The value of ``--table`` without a path: a table that comes with the suite."""
+LINE_INTERVAL_S = 30.0
+
+table_option = click.option(
+    "--table",
+    is_flag=False,
+    flag_value=THE_SUITES,
+    metavar="[PATH]",
+    help="Answer from a table in place of a network; default: a table of the suite, chosen by the seed.",
+)
+
+
+def run_on_table(table: str, quiet: bool, **arguments: Any) -> str | None:
+    """Carry out ``nasbench run --table``.
+
+    Args:
+        table: :data:`THE_SUITES`, or the path of a table.
+        arguments: as for :func:`nasbench.tables.simulation.make_simulation`.
+
+    Returns:
+        The reason of a failure, None for a complete run.
+    """
+    from nasbench.cli import terminal
+    from nasbench.tables.simulation import make_simulation, simulate
+
+    path = None if table == THE_SUITES else Path(table)
+    request, found = make_simulation(table=path, **arguments)
+    with terminal.observer(quiet) as view:
+        record = simulate(request, found, view)
+    return record.reason or "the run failed" if record.status == "failed" else None
+
+
+@click.command()
+@click.option("--task", required=True, help="A name from nasbench tasks, or the path of your own .toml file.")
+@click.option("--model", help="A name from nasbench models; default: the task's.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The seed of data split and super-network.")
+@click.option("--unit-step", type=int, help="Units per step; default: that of the space small-grid (MiniLM: 16).")
+@click.option("--strategy", default="full", show_default=True, help="How the super-network is trained.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Another option of the training (repeatable)."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="The folder of local data.")
+@click.option("--out", type=PATH, help="The file to write; default: tables/TASK_MODEL_seedSEED.parquet.")
+@click.option("--cpu-clock", is_flag=True, help="Record CPU seconds per thread: for a machine that other work shares.")
+@click.option("--quiet", is_flag=True, help="Print plain lines instead of a live view.")
+def tabulate(
+    task: str,
+    model: str | None,
+    seed: int,
+    unit_step: int | None,
+    strategy: str,
+    settings: tuple[str, ...],
+    device: str,
+    data_dir: Path | None,
+    out: Path | None,
+    cpu_clock: bool,
+    quiet: bool,
+) -> None:
+    """Train a super-network and measure the whole grid of its sub-networks.
+
+    The table goes into one Parquet file. Searchers run on it with nasbench run --table, in seconds. The same command
+    continues a tabulation that was interrupted.
+    """
+    from nasbench.cli import terminal
+    from nasbench.runs.request import make_request
+    from nasbench.tables import measure
+    from nasbench.tables.table import SUFFIX
+
+    if strategy != "full":
+        settings = (f"strategy={strategy}", *settings)
+    request = make_request(
+        "ws-nas", task, model=model, space="small", searcher="random", settings=settings, seed=seed, device=device,
+        data_dir=data_dir, max_evaluations=1,
+    )  # fmt: skip
+    if out is None:
+        suffix = "" if strategy == "full" else f"_{strategy}"
+        out = Path("tables") / f"{request.task.name}_{request.model.name}_seed{seed}{suffix}{SUFFIX}"
+    click.echo(f"unfinished parts: {measure.work_folder(out)}")
+    with terminal.observer(quiet) as view:
+        info = measure.tabulate(request, out, unit_step, _training_only(view), _progress(quiet), cpu_clock)
+    size_kb = out.stat().st_size / 1000
+    click.echo(f"wrote {out}: {info.n_networks:,} configurations, {size_kb:,.0f} kB")
+
+
+def _training_only(view: View) -> View:
+    """The view of a training. The single evaluation of its run needs no summary."""
+    view.run_finished = lambda *_: view.__exit__(None, None, None)  # type: ignore[method-assign]
+    return view
+
+
+def _progress(quiet: bool) -> Callable[[int, int], None]:
+    """A function that shows how many passes are done: in place on a terminal, else one line in half a minute."""
+    import time
+
+    is_live = sys.stdout.isatty() and not quiet
+    started_s, first, shown_s = time.monotonic(), 0, float("-inf")
+
+    def show(done: int, n_all: int) -> None:
+        nonlocal started_s, first, shown_s
+        now_s = time.monotonic()
+        if first == 0:
+            first, started_s = done, now_s
+        if not is_live and done < n_all and now_s - shown_s < LINE_INTERVAL_S:
+            return
+        shown_s = now_s
+        left = ""
+        if done > first:
+            minutes = (now_s - started_s) / (done - first) * (n_all - done) / 60
+            left = f", {minutes:.0f} min left"
+        text = f"pass {done:,} of {n_all:,}{left}"
+        click.echo(f"\r{text}\x1b[K" if is_live else text, nl=not is_live or done == n_all)
+
+    return show
+
+
+COMMANDS: tuple[click.Command, ...] = (tabulate,)

@@ -1,0 +1,195 @@
+"""Run a searcher on a table: the usual method, harness and budget, with recorded errors and a simulated clock.
+
+The clock charges the recorded seconds of the training and of each evaluation, and the real seconds of the searcher. A
+simulated run is not resumed: it takes seconds, so its lines are written together at the end, and a killed run starts
+afresh.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+import nasbench
+from nasbench.errors import UserError
+from nasbench.plugins import options
+from nasbench.records import provenance
+from nasbench.records.checkpoints import Checkpoints
+from nasbench.records.record import Evaluation, RunFolder, RunRecord, write_atomically
+from nasbench.records.resume import earlier_attempt, locked
+from nasbench.runs import runner
+from nasbench.runs.budget import Budget
+from nasbench.runs.context import RunContext
+from nasbench.runs.loading import changed_options, now, unofficial_reasons
+from nasbench.runs.observer import Observer
+from nasbench.runs.request import RunRequest, make_request
+from nasbench.tables.problem import SimulatedClock, TableEvaluator, TableProblem
+from nasbench.tables.table import Table, find_table
+from nasbench.training.configuration import TRAINING_SHARE
+from nasbench.training.evaluation import Evaluator
+
+METHODS = ("ws-nas", "ws-nas-depth")
+"""Methods that train one super-network as a table's was, and only evaluate afterwards."""
+SPACE = "small-grid"
+
+
+def make_simulation(method: Any, task: Any, *, table: Path | None = None, **arguments: Any) -> tuple[RunRequest, Table]:
+    """The request of a run on a table, and its table.
+
+    Args:
+        table: the file; None for the table that :func:`~nasbench.tables.table.find_table` chooses by the seed.
+        arguments: as for :func:`~nasbench.runs.request.make_request`.
+
+    Raises:
+        UserError: for everything that does not exist or does not fit together.
+    """
+    name = method if isinstance(method, str) else method.name
+    if name not in METHODS:
+        raise UserError(f"--table holds the networks of one super-network; use --method {METHODS[0]}, not {name}")
+    if (space := arguments.pop("space", None)) not in (None, SPACE):
+        raise UserError(f"--table holds the space {SPACE!r}; leave out --space {space}")
+    if (device := arguments.pop("device", "auto")) == "cuda":
+        raise UserError(f"--table simulates the device on which the table was made; leave out --device {device}")
+    request = make_request(method, task, space=SPACE, device="cpu", **arguments)
+    training = options.to_json(request.method_options)
+    place = (request.task.name, request.model.name)
+    if table is None:
+        found = find_table(*place, request.seed, training)
+    else:
+        if not table.is_file():
+            raise UserError(f"--table {table}: no such file; 'nasbench tabulate' makes one")
+        found = Table(table)
+        if (found.info.task, found.info.model) != place:
+            raise UserError(
+                f"--table {table} is of {found.info.task} with {found.info.model}, not {' with '.join(place)}"
+            )
+        if dict(found.info.options) != training:
+            raise UserError(f"--table {table}: its super-network was trained with other options than these of --method")
+    request = dataclasses.replace(request, table=found.name)
+    seconds = request.effective_budget_s
+    if seconds is None and request.max_evaluations is None:
+        raise UserError(f"task {place[0]!r} has no budget for {place[1]!r} on a cpu; give --budget SECONDS")
+    if seconds is not None and found.info.training_s >= TRAINING_SHARE * seconds:
+        raise UserError(
+            f"the super-network of table {found.name} took {found.info.training_s:.0f} s to train, and a budget of "
+            f"{seconds:g} s leaves {TRAINING_SHARE * seconds:.0f} s for it; give --budget "
+            f"{found.info.training_s / TRAINING_SHARE + 1:.0f} or more, or --max-evaluations"
+        )
+    return request, found
+
+
+def simulate(
+    request: RunRequest,
+    table: Table,
+    observer: Observer | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> RunRecord:
+    """Carry out a run on a table.
+
+    Args:
+        request: from :func:`make_simulation`.
+        observer: receives the events of the run.
+        clock: the real clock, which measures the searcher. Tests pass a fake clock.
+
+    Returns:
+        The record, with status ``complete`` or ``failed``.
+
+    Raises:
+        UserError: if the run is complete or is running in another process. Nothing is overwritten.
+    """
+    observer = observer or Observer()
+    folder = _BufferedFolder(request.folder)
+    with locked(folder.path):
+        earlier_attempt(folder)
+        folder.remove_leftovers()
+        folder.clear()
+        simulated = SimulatedClock(clock)
+        seconds = request.effective_budget_s
+        budget = Budget(float("inf") if seconds is None else seconds, clock=simulated)
+        record = _new_record(request, table)
+        context = RunContext(
+            folder=folder,
+            checkpoints=cast(Checkpoints, _NoWeights()),
+            budget=budget,
+            observer=observer,
+            test=cast(Evaluator, TableEvaluator(table, request.task, None)),
+            limit=request.max_evaluations,
+            recorded=[],
+            note=record.notes.append,
+        )
+        problem = TableProblem(table, request.task, request.model, request.seed, simulated, context)
+        folder.write_run(record)
+        observer.run_started(record, folder.path, 0, budget.seconds)
+        record.status, record.reason = runner.run_method(request, problem, budget, folder)
+        record.charged_s, record.uncharged_s = budget.charged_s, budget.uncharged_s
+        folder.flush()
+        folder.write_run(record)
+        observer.run_finished(record, folder.read_evaluations())
+    return record
+
+
+def _new_record(request: RunRequest, table: Table) -> RunRecord:
+    info = table.info
+    unofficial = [f"simulated on table {table.name}", *request.unofficial, *unofficial_reasons(request)]
+    made = {
+        name: value for name, value in info.provenance.items() if name not in ("packages", "python", "git_revision")
+    }
+    here = provenance.describe(torch.device("cpu"))
+    origin = {
+        **made,
+        **{name: here[name] for name in ("packages", "python", "git_revision")},
+        "table": {"name": table.name, "sha256": table.sha256, "seed": info.seed, "suite_version": info.suite_version},
+        "simulated_on": here["hardware"],
+    }
+    return RunRecord(
+        identity=request.identity,
+        suite_version=nasbench.__version__,
+        track=info.track,
+        metric=info.metric,
+        n_params_full=info.dims.n_params,
+        dimensions=dict(info.dimensions),
+        unofficial=[*unofficial, *info.unofficial],
+        changed_options=changed_options(request),
+        simulated=table.name,
+        provenance=origin,
+        started_at=now(),
+    )
+
+
+class _BufferedFolder(RunFolder):
+    """Collects the evaluations and writes them together: flushing every line would take longer than the run."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._collected: list[Evaluation] = []
+
+    def append(self, evaluation: Evaluation) -> None:
+        self._collected.append(dataclasses.replace(evaluation, weights=None))
+
+    def read_evaluations(self) -> list[Evaluation]:
+        return self._collected
+
+    def clear(self) -> None:
+        """Remove the lines of an attempt that was killed."""
+        (self.path / self.EVALUATIONS).unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Write all lines."""
+        lines = (json.dumps(dataclasses.asdict(evaluation), allow_nan=False) + "\n" for evaluation in self._collected)
+        write_atomically(self.path / self.EVALUATIONS, "".join(lines).encode())
+
+
+class _NoWeights:
+    """Stands for the checkpoints of a run without weights."""
+
+    def keep_weights(self, network: Any) -> None:
+        """Do nothing."""
+
+    def remove_weights(self, name: str) -> None:
+        """Do nothing."""
