@@ -99,10 +99,11 @@ class Run:
         Raises:
             UserError: if no network of the front is that small or its weights are gone.
         """
-        from nasbench.runs import export as module
+        from nasbench.export.folder import export
+        from nasbench.export.loading import load
 
-        module.export(self.folder, Path(out), max_params)
-        return module.load(out)
+        export(self.folder, Path(out), max_params)
+        return load(out)
 
     def __repr__(self) -> str:
         identity = self.record.identity
@@ -241,9 +242,9 @@ def load(folder: Path | str) -> nn.Module:
     Raises:
         UserError: one line, if the folder holds no exported network or a damaged one.
     """
-    from nasbench.runs import export
+    from nasbench.export import loading
 
-    return export.load(folder)
+    return loading.load(folder)
 
 
 def tasks() -> registry.Catalogue[Task]:

@@ -254,7 +254,7 @@ def export(run: Path, max_params: float, out: Path) -> None:
     RUN is the run's folder. The command saves the network of the Pareto front that has the best validation error among
     those small enough. nasbench.load(OUT) loads the saved network.
     """
-    from nasbench.runs.export import export as carry_out
+    from nasbench.export.folder import export as carry_out
 
     evaluation = carry_out(run, out, max_params)
     click.echo(

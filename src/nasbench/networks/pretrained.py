@@ -210,7 +210,8 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
             f"save the weights with their config.json"
         )
     mismatched = {key[0] for key in report["mismatched_keys"]}
-    is_new, notes = bool(new & _OUTPUT_BIASES), ()
+    is_new = bool(new & _OUTPUT_BIASES)
+    notes: tuple[str, ...] = ()
     if task.kind == "classification" and new & _OUTPUT_BIASES <= mismatched:
         is_new, notes = _place_outputs(network, outputs, task, is_new)
     _initialise(network, new | (_output_names(network) if is_new else set()), seed)

@@ -1,4 +1,4 @@
-"""One run: its request, its budget, the problem that a method sees, the harness behind it, the runner, the export.
+"""One run: its request, its budget, the problem that a method sees, the harness behind it, the runner.
 
-May import: every other package of the engine except ``tables``, ``testing`` and ``cli``.
+May import: every other package of the engine except ``export``, ``tables``, ``testing`` and ``cli``.
 """

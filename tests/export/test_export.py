@@ -16,11 +16,11 @@ import nasbench
 from nasbench.data.batching import collate
 from nasbench.data.splits import load_task_data
 from nasbench.errors import UserError
+from nasbench.export.folder import choose, export
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner
-from nasbench.runs.export import choose, export
 from nasbench.search.pareto import pareto_mask
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.subject import MethodSubject
@@ -211,20 +211,24 @@ def _removed(name):
     return lambda out: (out / name).unlink()
 
 
-def _fewer_masks(out):
+def _newer(out):
     path = out / "nasbench.json"
-    description = json.loads(path.read_text())
-    description["masks"]["heads"] = "00"
-    path.write_text(json.dumps(description))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))
+
+
+def _no_mark(out):
+    (out / "nasbench.json").unlink()
+    path = out / "config.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "nasbench"}))
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_removed("nasbench.json"), "no exported network in .*: it has no nasbench.json"),
+        (_no_mark, "no exported network in .*: it has no nasbench.json"),
         (_replaced("nasbench.json", "{"), "nasbench.json is damaged"),
         (_replaced("nasbench.json", "{}"), "nasbench.json is damaged"),
-        (_fewer_masks, "nasbench.json is damaged"),
+        (_newer, r"was exported by a newer nasbench \(format 99\); upgrade nasbench"),
         (_removed("config.json"), "config.json is missing or damaged"),
         (_replaced("config.json", '{"model_type": "bert"}'), "config.json is missing or damaged"),
         (_removed("model.safetensors"), "no weights .*model.safetensors; export the network again"),
@@ -264,4 +268,4 @@ def test_load_keeps_the_random_state(run, tmp_path):
     before = torch.get_rng_state()
     nasbench.load(tmp_path / "out")
     assert torch.equal(torch.get_rng_state(), before)
-    assert "nasbench.runs.export" in sys.modules
+    assert "nasbench.export.loading" in sys.modules

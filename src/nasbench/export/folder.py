@@ -1,8 +1,8 @@
-"""Export a pruned network of a run as a stock transformers module with fewer heads, units and layers, and load it.
+"""Export a pruned network of a run as a folder that transformers loads without nasbench.
 
-An exported folder has ``config.json`` and the tokenizer as transformers writes them, ``model.safetensors`` with the
-pruned shapes, and ``nasbench.json`` with the masks and the origin of the network. Transformers cannot build the pruned
-shapes from the configuration; :func:`load` can.
+An exported folder has ``config.json``, ``model.safetensors`` and the tokenizer as transformers writes them, a model
+card ``README.md``, and ``nasbench.json`` with the masks and the origin of the network. If the layers have different
+widths, it also has ``modeling_pruned.py``, from which transformers builds the network (``trust_remote_code=True``).
 
 The loaded module computes in fp32. If the run did so too, the outputs are as measured. If the run computed in
 bf16 (``precision`` in ``nasbench.json``), its rounding is missing: logits agree to about two digits, and the error
@@ -11,19 +11,22 @@ differs by a few examples.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
+from nasbench.data.hub import quiet
 from nasbench.errors import NasbenchError, UserError, first_line
-from nasbench.networks.adapter import Adapter, shrink
+from nasbench.export.card import model_card
+from nasbench.export.compact import FORMAT_VERSION, compact, kept_layers
+from nasbench.export.loading import DESCRIPTION, empty_network, fill, read_tensors, shrink_checked
+from nasbench.networks.adapter import Adapter
+from nasbench.networks.pretrained import REGRESSION_OUTPUT
 from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.records.checkpoints import Checkpoints
@@ -31,9 +34,7 @@ from nasbench.records.record import Evaluation, RunFolder, RunRecord, write_atom
 from nasbench.records.schema import RecordError
 from nasbench.search.pareto import pareto_mask
 
-DESCRIPTION = "nasbench.json"
-WEIGHTS = "model.safetensors"
-FORMAT_VERSION = 1
+CARD = "README.md"
 
 
 def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
@@ -59,21 +60,25 @@ def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
         raise UserError(f"no run in {run_folder}: it has no {RunFolder.RUN}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists already; choose another folder")
-    record = run.read_run()
-    evaluation = choose(run.read_evaluations(), max_params, run_folder)
+    record, evaluations = run.read_run(), run.read_evaluations()
+    evaluation = choose(evaluations, max_params, run_folder)
     subnetwork = _subnetwork(record, evaluation, run_folder)
     checkpoints = Checkpoints(run_folder)
-    model = _rebuild(checkpoints, evaluation, subnetwork)
+    network: Any = compact(_rebuild(checkpoints, evaluation, subnetwork), subnetwork, _output_names(record))
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path in checkpoints.architecture.iterdir():
-            shutil.copyfile(path, out / path.name)
+            if path.name != "config.json":
+                shutil.copyfile(path, out / path.name)
+        with quiet():
+            network.save_pretrained(out)
+        _limit_length(out / "tokenizer_config.json", record)
     except OSError as error:
         raise NasbenchError(f"cannot write {out}: {error.strerror}") from error
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    write_atomically(out / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     description = json.dumps(_describe(record, evaluation, subnetwork), indent=1, allow_nan=False) + "\n"
     write_atomically(out / DESCRIPTION, description.encode())
+    needs_code = network.config.model_type.startswith("pruned-")
+    write_atomically(out / CARD, model_card(record, evaluations, evaluation, out.name, needs_code).encode())
     return evaluation
 
 
@@ -98,30 +103,6 @@ def choose(evaluations: list[Evaluation], max_params: float, run_folder: Path) -
     return min(small_enough, key=lambda e: (e.error, e.params))
 
 
-def load(folder: Path | str) -> nn.Module:
-    """Load a network saved by :func:`export`.
-
-    Returns:
-        A stock transformers module with pruned parameters, in fp32 and eval mode.
-
-    Raises:
-        UserError: if the folder has no exported network, or if the network is damaged.
-    """
-    folder = Path(folder)
-    try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        dims = Dimensions(**description["dimensions"])
-        subnetwork = Large(dims).to_subnetwork(Large(dims).from_json(description["masks"]))
-    except FileNotFoundError as error:
-        raise UserError(f"no exported network in {folder}: it has no {DESCRIPTION}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / DESCRIPTION} is damaged ({first_line(error)}); export the network again") from error
-    model = _empty(folder)
-    _shrink(model, subnetwork, dims, folder)
-    _fill(model, _read(folder / WEIGHTS, "export the network again"), folder / WEIGHTS)
-    return model
-
-
 def _rebuild(checkpoints: Checkpoints, evaluation: Evaluation, subnetwork: SubNetwork) -> nn.Module:
     """The pruned network of an evaluation, from the weights that its run saved."""
     path = checkpoints.weights_file(evaluation.weights or "none")
@@ -130,18 +111,18 @@ def _rebuild(checkpoints: Checkpoints, evaluation: Evaluation, subnetwork: SubNe
             f"the weights of evaluation {evaluation.index} are not in {path.parent}: they were removed, or the run was "
             "made on another machine; run it again there or here"
         )
-    tensors = _read(path, "run it again")
-    model = _empty(checkpoints.architecture)
+    tensors = read_tensors(path, "run it again")
+    model = empty_network(checkpoints.architecture)
     dims = Adapter(model).dimensions()
     # Shared weights have the shapes of the full network. A network that was trained alone has its pruned shapes.
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     is_shared = shapes == {name: value.shape for name, value in tensors.items()}
     if is_shared:
-        _fill(model, tensors, path)
-        _shrink(model, subnetwork, dims, checkpoints.architecture)
+        fill(model, tensors, path)
+        shrink_checked(model, subnetwork, dims, checkpoints.architecture)
     else:
-        _shrink(model, subnetwork, dims, checkpoints.architecture)
-        _fill(model, tensors, path)
+        shrink_checked(model, subnetwork, dims, checkpoints.architecture)
+        fill(model, tensors, path)
     return model
 
 
@@ -158,6 +139,23 @@ def _subnetwork(record: RunRecord, evaluation: Evaluation, run_folder: Path) -> 
     if subnetwork.key != evaluation.key:
         raise RecordError(f"{run_folder}: configuration and key of evaluation {evaluation.index} do not agree")
     return subnetwork
+
+
+def _output_names(record: RunRecord) -> tuple[str, ...]:
+    """Names of the outputs; empty if the record does not know them or the classifier has one output for each ending."""
+    interface = record.interface
+    if interface is None or interface.kind == "multiple_choice":
+        return ()
+    return tuple(interface.label_names) or (REGRESSION_OUTPUT,)
+
+
+def _limit_length(path: Path, record: RunRecord) -> None:
+    """Make the tokenizer cut texts where the run did, so that its users get the measured outputs."""
+    if record.interface is None or not path.exists():
+        return
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["model_max_length"] = record.interface.max_length
+    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _describe(record: RunRecord, evaluation: Evaluation, subnetwork: SubNetwork) -> dict[str, Any]:
@@ -184,56 +182,7 @@ def _describe(record: RunRecord, evaluation: Evaluation, subnetwork: SubNetwork)
         "head_counts": evaluation.head_counts,
         "unit_counts": evaluation.unit_counts,
         "masks": large.to_json(large.from_subnetwork(subnetwork)),
+        "kept_layers": kept_layers(subnetwork),
+        "interface": None if record.interface is None else dataclasses.asdict(record.interface),
         "provenance": record.provenance,
     }
-
-
-def _empty(folder: Path) -> nn.Module:
-    """The full network of a saved configuration, in eval mode, with parameters that take no memory."""
-    import transformers
-
-    path = folder / "config.json"
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        names = config.architectures or [""]
-        constructor = getattr(transformers, names[0])
-        with torch.device("meta"):
-            model = constructor(config)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is missing or damaged ({first_line(error)})") from error
-    _make_buffers(model)
-    module: nn.Module = model.eval()
-    return module
-
-
-def _make_buffers(model: nn.Module) -> None:
-    """Fill the buffers that are in no file: positions count up, token types are 0."""
-    values = {"position_ids": lambda n: torch.arange(n)[None], "token_type_ids": lambda n: torch.zeros(1, n).long()}
-    for module in model.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            if name not in values:
-                raise UserError(f"{type(module).__name__} has a buffer {name!r} that this version cannot restore")
-            setattr(module, name, values[name](buffer.shape[1]))
-
-
-def _shrink(model: nn.Module, subnetwork: SubNetwork, dims: Dimensions, folder: Path) -> None:
-    adapter = Adapter(model)
-    if adapter.dimensions() != dims:
-        raise UserError(f"{folder}: configuration and masks are of different networks; export it again")
-    shrink(adapter, subnetwork, dims.head_size)
-
-
-def _read(path: Path, remedy: str) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise UserError(f"no weights {path}; {remedy}") from error
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is damaged ({first_line(error)}); {remedy}") from error
-
-
-def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise UserError(f"{path} holds weights of another network") from error

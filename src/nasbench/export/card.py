@@ -1,0 +1,145 @@
+"""The model card of an exported network: what it is, how good and how large, how to use it, how it was made."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from nasbench.records.front import front_of, full_network
+from nasbench.records.record import Evaluation, RunRecord
+
+MAX_ROWS = 12
+"""Largest number of rows in the table of the front; a longer front is thinned evenly."""
+_LOADERS = {"multiple_choice": "AutoModelForMultipleChoice"}
+
+
+def model_card(
+    record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluation, folder: str, needs_code: bool
+) -> str:
+    """The text of ``README.md``, Markdown with the hub's YAML header.
+
+    Args:
+        evaluations: all evaluations of the run.
+        folder: the name of the exported folder, for the examples.
+        needs_code: whether loading runs ``modeling_pruned.py``.
+    """
+    identity = record.identity
+    parts = [
+        _header(record),
+        f"# {identity.model} for {identity.task}, pruned to {100 * chosen.params:.0f} %",
+        f"This network has {_millions(chosen.n_params)} of the full network's {_millions(record.n_params_full)} "
+        f"parameters. [nasbench](https://arxiv.org/abs/2405.02267) removed {_removed(record, chosen)}.",
+        "## Numbers",
+        _front(record, evaluations, chosen),
+        f"All numbers are {record.metric}. Validation chose this network, so its validation result is optimistic. "
+        "The rows are the run's Pareto front: no other network of the run is both smaller and better on validation "
+        "data. This network is in bold.",
+        "## Use",
+        _use(record, folder, needs_code),
+        "## Origin",
+        _origin(record),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _header(record: RunRecord) -> str:
+    kind = record.interface.kind if record.interface is not None else "classification"
+    lines = ["library_name: transformers", "tags:", "- pruned", "- nasbench"]
+    lines += [] if kind == "multiple_choice" else ["pipeline_tag: text-classification"]
+    return "\n".join(("---", *lines, "---"))
+
+
+def _removed(record: RunRecord, chosen: Evaluation) -> str:
+    """The removed layers, heads and units in words."""
+    sizes = record.dimensions
+    n_layers, n_heads, n_units = (sizes.get(key, 0) for key in ("n_layers", "n_heads", "n_units"))
+    pairs = list(zip(chosen.head_counts, chosen.unit_counts, strict=True))
+    n_gone = sum(heads == 0 and units == 0 for heads, units in pairs)
+    heads = n_layers * n_heads - sum(chosen.head_counts)
+    units = n_layers * n_units - sum(chosen.unit_counts)
+    if not heads + units:
+        return "nothing"
+    whole = f"{n_gone} of {n_layers} layers, and in all " if n_gone else ""
+    return f"{whole}{heads} of {n_layers * n_heads} attention heads and {units} of {n_layers * n_units} units"
+
+
+def _front(record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluation) -> str:
+    front = [e for e in front_of(evaluations) if e.index != chosen.index]
+    if len(front) > MAX_ROWS:
+        front = [front[round(i * (len(front) - 1) / (MAX_ROWS - 1))] for i in range(MAX_ROWS)]
+    full = full_network(record, evaluations)
+    rows = sorted([*front, chosen], key=lambda e: e.n_params)
+    lines = ["| network | parameters | share | validation | test |", "|---|---|---|---|---|"]
+    for row in rows:
+        name = "full network" if row is full else f"evaluation {row.index}"
+        lines.append(_row(name, row, is_bold=row is chosen))
+    if full is not None and full not in rows:
+        lines.append(_row("full network", full, is_bold=False))
+    return "\n".join(lines)
+
+
+def _row(name: str, evaluation: Evaluation, is_bold: bool) -> str:
+    cells = [
+        f"this network ({name})" if is_bold else name,
+        _millions(evaluation.n_params),
+        f"{100 * evaluation.params:.1f} %",
+        _metric(evaluation.error),
+        _metric(evaluation.test_error),
+    ]
+    return "| " + " | ".join(f"**{cell}**" if is_bold else cell for cell in cells) + " |"
+
+
+def _use(record: RunRecord, folder: str, needs_code: bool) -> str:
+    interface = record.interface
+    kind = "classification" if interface is None else interface.kind
+    loader = _LOADERS.get(kind, "AutoModelForSequenceClassification")
+    trust = ", trust_remote_code=True" if needs_code else ""
+    why = (
+        "Its layers have different widths, so transformers builds it with `modeling_pruned.py` in this folder.\n\n"
+        if needs_code
+        else ""
+    )
+    code = (
+        f"{why}```python\nfrom transformers import AutoTokenizer, {loader}\n\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({folder!r}{trust})\n"
+        f"model = {loader}.from_pretrained({folder!r}{trust})\n```"
+    )
+    if interface is None:
+        return code
+    columns = ", ".join(f"`{name}`" for name in interface.text_columns)
+    classes = ", ".join(f"{i} = {name}" for i, name in enumerate(interface.label_names))
+    facts = [f"Texts: {columns}, cut to {interface.max_length} tokens."]
+    facts += [f"Classes: {classes}."] if classes else []
+    return (
+        f"{code}\n\nOr, with nasbench, for a table with the same columns of texts:\n\n"
+        f"```\nnasbench predict {shlex.quote(folder)} table.csv\n```\n\n{' '.join(facts)}"
+    )
+
+
+def _origin(record: RunRecord) -> str:
+    identity, provenance = record.identity, record.provenance
+    options = [f"{name}={value}" for name, value in (record.changed_options or {}).get("method", {}).items()]
+    options += [
+        f"searcher.{name}={value}" for name, value in (record.changed_options or {}).get("searcher", {}).items()
+    ]
+    command = ["nasbench", "run", "--method", identity.method, "--task", identity.task, "--model", identity.model]
+    command += ["--space", identity.space]
+    command += ["--searcher", identity.searcher] if identity.searcher else []
+    command += [part for option in options for part in ("--set", option)]
+    command += ["--seed", str(identity.seed)]
+    command += ["--budget", f"{identity.budget_s:g}"] if identity.budget_s is not None else []
+    command += ["--max-evaluations", str(identity.max_evaluations)] if identity.max_evaluations else []
+    kept = {"precision": "precision", "weights_sha256": "pre-trained weights", "data_sha256": "data"}
+    facts = [f"- {text}: `{str(provenance[key])[:16]}`" for key, text in kept.items() if provenance.get(key)]
+    own = " (a task of the user's own: `--task` takes its file)" if record.track == "user" else ""
+    notes = [f"- {note}" for note in record.notes]
+    lines = [f"Made with nasbench {record.suite_version} by{own}", "", "```", shlex.join(command), "```"]
+    return "\n".join([*lines, "", *facts, *notes]).rstrip()
+
+
+def _millions(n_params: int) -> str:
+    return f"{n_params / 1e6:.1f} M" if n_params >= 1e5 else f"{n_params:,}"
+
+
+def _metric(error: float | None) -> str:
+    return "" if error is None else f"{1 - error:.4f}"

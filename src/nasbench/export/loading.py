@@ -1,0 +1,144 @@
+"""Load the networks that :mod:`nasbench.export.folder` saves, and the networks that a run has saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from nasbench.data.hub import quiet
+from nasbench.errors import UserError, first_line
+from nasbench.export.compact import FORMAT_VERSION, MARK, empty
+from nasbench.networks.adapter import Adapter, shrink
+from nasbench.networks.space import Large
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
+
+DESCRIPTION = "nasbench.json"
+WEIGHTS = "model.safetensors"
+
+
+def load(folder: Path | str) -> nn.Module:
+    """Load an exported network. Runs no code from the folder.
+
+    Returns:
+        A module of transformers with pruned parameters, in fp32 and eval mode.
+
+    Raises:
+        UserError: if the folder has no exported network, or if the network is damaged.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    version = description.get("format_version")
+    if version != 1:
+        model = empty_network(folder)
+    else:  # the layers of version 1 have the numbers of the full network, and its configuration is the full network's
+        try:
+            dims = Dimensions(**description["dimensions"])
+            subnetwork = Large(dims).to_subnetwork(Large(dims).from_json(description["masks"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(folder, error) from error
+        model = empty_network(folder)
+        shrink_checked(model, subnetwork, dims, folder)
+    fill(model, read_tensors(folder / WEIGHTS, "export the network again"), folder / WEIGHTS)
+    return model
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The contents of ``nasbench.json``.
+
+    A folder that ``save_pretrained`` of a loaded network wrote has none. What loading needs is in ``config.json``.
+
+    Raises:
+        UserError: if the folder has no exported network, a newer one or a damaged one.
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        version = description["format_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"format_version is {version!r}")
+    except FileNotFoundError as error:
+        try:
+            description = json.loads((folder / "config.json").read_text(encoding="utf-8"))[MARK]
+            version = description["format_version"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"no exported network in {folder}: it has no {DESCRIPTION}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+    if version > FORMAT_VERSION:
+        raise UserError(f"{folder} was exported by a newer nasbench (format {version}); upgrade nasbench")
+    return dict(description)
+
+
+def _damaged(folder: Path, error: Exception) -> UserError:
+    return UserError(f"{folder / DESCRIPTION} is damaged ({first_line(error)}); export the network again")
+
+
+def empty_network(folder: Path) -> nn.Module:
+    """The network of a saved configuration, in eval mode, with parameters that take no memory.
+
+    Raises:
+        UserError: if the configuration is missing or damaged.
+    """
+    import transformers
+
+    from nasbench.export import modeling_pruned
+
+    path = folder / "config.json"
+    try:
+        with quiet():
+            values = json.loads(path.read_text(encoding="utf-8"))
+            own = {
+                "pruned-bert": modeling_pruned.PrunedBertConfig,
+                "pruned-roberta": modeling_pruned.PrunedRobertaConfig,
+            }
+            loader = own.get(values.get("model_type"), transformers.AutoConfig)
+            config = loader.from_pretrained(folder, local_files_only=True)
+            names = config.architectures or [""]
+            return empty(config, names[0])
+    except UserError:
+        raise
+    except Exception as error:  # transformers checks a configuration with errors of many types
+        raise UserError(f"{path} is missing or damaged ({first_line(error)})") from error
+
+
+def shrink_checked(model: nn.Module, subnetwork: SubNetwork, dims: Dimensions, folder: Path) -> None:
+    """Reduce a stock model to a sub-network, in place.
+
+    Raises:
+        UserError: if the model has other dimensions.
+    """
+    adapter = Adapter(model)
+    if adapter.dimensions() != dims:
+        raise UserError(f"{folder}: configuration and masks are of different networks; export it again")
+    shrink(adapter, subnetwork, dims.head_size)
+
+
+def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
+    """The tensors of a file.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"no weights {path}; {remedy}") from error
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is damaged ({first_line(error)}); {remedy}") from error
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Set all parameters of a model.
+
+    Raises:
+        UserError: if names or shapes differ.
+    """
+    try:
+        model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()}, assign=True)
+    except RuntimeError as error:
+        raise UserError(f"{path} holds weights of another network") from error

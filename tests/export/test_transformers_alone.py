@@ -1,0 +1,200 @@
+"""Exported folders are built by transformers alone, with the outputs of the measured network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from support.old_exports import write_format_1
+
+import nasbench
+from nasbench.data.batching import Batch
+from nasbench.errors import UserError
+from nasbench.export.folder import export
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.records.record import RunFolder
+from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
+
+RunOf = Callable[..., Path]
+
+ALONE = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Blocked(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "nasbench":
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Blocked())
+import torch
+import transformers
+
+folder, loader, inputs, outputs = sys.argv[1:]
+model, report = getattr(transformers, loader).from_pretrained(
+    folder, trust_remote_code=True, output_loading_info=True
+)
+assert not any(report.values()), report
+with torch.no_grad():
+    torch.save(model(**torch.load(inputs)).logits, outputs)
+assert "nasbench" not in sys.modules
+"""
+
+
+def masks(heads: list[int], units: list[int]) -> list[int]:
+    """A configuration of LARGE for the tiny networks, from numbers of heads and units; keeps the last ones."""
+    bits = [[int(i >= 4 - n) for i in range(4)] for n in heads] + [[int(i >= 48 - n) for i in range(48)] for n in units]
+    return [bit for row in bits for bit in row]
+
+
+WIDTHS = {
+    "all kinds of layers": masks([2, 0, 4], [5, 48, 0]),
+    "an empty layer": masks([3, 0, 1], [48, 0, 7]),
+    "a layer without heads": masks([4, 0, 4], [48, 48, 48]),
+    "equal but fewer heads": masks([2, 2, 2], [48, 48, 48]),
+    "whole layers": masks([4, 0, 4], [48, 0, 48]),
+    "equal but fewer units": masks([4, 4, 4], [11, 11, 11]),
+    "no layer": masks([0, 0, 0], [0, 0, 0]),
+    "full": masks([4, 4, 4], [48, 48, 48]),
+}
+STOCK = ("whole layers", "equal but fewer units", "no layer", "full")
+
+
+def inputs(task: Any, model: Any) -> dict[str, torch.Tensor]:
+    """Token ids with padding, ``(3, 9)``, or ``(3, 2, 9)`` for multiple choice."""
+    shape = (3, 2, 9) if task.kind == "multiple_choice" else (3, 9)
+    ids = torch.randint(5, 12, shape, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1:, ..., 6:] = 0
+    ids[mask == 0] = 1 if "roberta" in model.architecture else 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+
+
+def measured(run: Path, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The logits of a run's only sub-network, by the pass with which the run measured it."""
+    record, (evaluation,) = RunFolder(run).read_run(), RunFolder(run).read_evaluations()
+    config = transformers.AutoConfig.from_pretrained(run / "weights" / "model")
+    model = getattr(transformers, config.architectures[0])(config).eval()
+    model.load_state_dict(load_file(run / "weights" / f"{evaluation.weights}.safetensors"))
+    network = SuperNetwork(model)
+    network.n_choices = batch["input_ids"].shape[1] if batch["input_ids"].ndim == 3 else 1
+    space = make_space(record.identity.space, Dimensions(**record.dimensions))
+    flat = {name: value.reshape(-1, value.shape[-1]) for name, value in batch.items()}
+    labels = torch.zeros(3, dtype=torch.long)
+    positions: Any = labels.numpy()
+    tokens = Batch(flat["input_ids"], flat["token_type_ids"], flat["attention_mask"].bool(), labels, positions)
+    with torch.no_grad():
+        return network.forward(tokens, space.to_subnetwork(space.from_json(evaluation.config)))
+
+
+def loader_of(task: Any) -> str:
+    return "AutoModelForMultipleChoice" if task.kind == "multiple_choice" else "AutoModelForSequenceClassification"
+
+
+def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model(**batch).logits
+    return found
+
+
+def assert_equal(one: torch.Tensor, other: torch.Tensor) -> None:
+    torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA], ids=lambda model: model.name)
+@pytest.mark.parametrize("kind", WIDTHS)
+def test_transformers_builds_the_measured_network(kind: str, model: Any, run_of: RunOf, tmp_path: Path) -> None:
+    run, out = run_of([WIDTHS[kind]], model=model), tmp_path / "out"
+    evaluation = export(run, out, 1.0)
+    batch = inputs(TINY_PAIR, model)
+    auto = transformers.AutoModelForSequenceClassification
+    loaded, report = auto.from_pretrained(out, trust_remote_code=True, output_loading_info=True)
+    assert not any(report.values())
+    assert sum(p.numel() for p in loaded.parameters()) == evaluation.n_params
+    expected = measured(run, batch)
+    assert_equal(logits(loaded, batch), expected)
+    assert_equal(logits(nasbench.load(out), batch), expected)
+    assert (out / "modeling_pruned.py").exists() == (kind not in STOCK)
+    stock = getattr(
+        transformers, "RobertaForSequenceClassification" if "rob" in model.name else "BertForSequenceClassification"
+    )
+    if kind in STOCK:
+        assert type(loaded) is stock
+        assert type(nasbench.load(out)) is stock
+    else:
+        with pytest.raises(Exception, match=r"num_attention_heads|unsupported operand"):
+            stock.from_pretrained(out)
+
+
+@pytest.mark.parametrize("task", [TINY_PAIR, TINY_REGRESSION, TINY_CHOICE], ids=lambda task: task.name)
+@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA], ids=lambda model: model.name)
+def test_folder_needs_no_nasbench(model: Any, task: Any, run_of: RunOf, tmp_path: Path) -> None:
+    run, out = run_of([WIDTHS["all kinds of layers"]], model=model, task=task), tmp_path / "out"
+    export(run, out, 1.0)
+    batch = inputs(task, model)
+    torch.save(batch, tmp_path / "inputs.pt")
+    arguments = [str(out), loader_of(task), str(tmp_path / "inputs.pt"), str(tmp_path / "logits.pt")]
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"HF_HOME": str(tmp_path / "hub"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert_equal(torch.load(tmp_path / "logits.pt"), measured(run, batch))
+
+
+@pytest.mark.parametrize("kind", ["all kinds of layers", "whole layers"])
+@pytest.mark.parametrize("by", ["nasbench", "transformers"])
+def test_saving_a_loaded_network_keeps_what_loading_needs(kind: str, by: str, run_of: RunOf, tmp_path: Path) -> None:
+    run, out = run_of([WIDTHS[kind]]), tmp_path / "out"
+    export(run, out, 1.0)
+    auto = transformers.AutoModelForSequenceClassification
+    loaded: Any = nasbench.load(out) if by == "nasbench" else auto.from_pretrained(out, trust_remote_code=True)
+    with torch.no_grad():
+        loaded.classifier.bias += 1
+    loaded.save_pretrained(tmp_path / "again")
+    shutil.rmtree(out)
+    batch = inputs(TINY_PAIR, TINY_BERT)
+    for again in (nasbench.load(tmp_path / "again"), auto.from_pretrained(tmp_path / "again", trust_remote_code=True)):
+        assert_equal(logits(again, batch), measured(run, batch) + 1)
+
+
+def test_export_of_the_first_format_still_loads(run_of: RunOf, tmp_path: Path) -> None:
+    for i, kind in enumerate(["all kinds of layers", "an empty layer"]):
+        run = run_of([WIDTHS[kind]])
+        out = tmp_path / f"out{i}"
+        write_format_1(run, RunFolder(run).read_evaluations()[0], out)
+        batch = inputs(TINY_PAIR, TINY_BERT)
+        assert_equal(logits(nasbench.load(out), batch), measured(run, batch))
+    description = json.loads((out / "nasbench.json").read_text())
+    description["masks"]["heads"] = "00"
+    (out / "nasbench.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"nasbench\.json is damaged"):
+        nasbench.load(out)
+
+
+def test_pipeline_answers_with_class_names(run_of: RunOf, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(run_of([WIDTHS["all kinds of layers"]]), out, 1.0)
+    config = json.loads((out / "config.json").read_text())
+    assert config["id2label"] == {"0": "0", "1": "1"}
+    assert config["label2id"] == {"0": 0, "1": 1}
+    assert json.loads((out / "nasbench.json").read_text())["interface"]["label_names"] == ["0", "1"]
+    assert json.loads((out / "tokenizer_config.json").read_text())["model_max_length"] == TINY_PAIR.max_length
+    classify = transformers.pipeline("text-classification", str(out), trust_remote_code=True)
+    answer = classify({"text": "ba be", "text_pair": "ba bi"})
+    assert answer["label"] in ("0", "1")
