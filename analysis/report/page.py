@@ -110,10 +110,10 @@ _LEADERBOARD_NOTE = (
     "An entry is an algorithm with its search space and changed options. A scenario is one task with one model on one "
     "device class. Each section has a fixed list of scenarios and seeds. Entries are ordered by the test hypervolume "
     "of the front that they chose on validation data; both objectives are quantile-normalised within the scenario, and "
-    "the largest possible value is 4. A missing run counts as the worst possible front. Neighbours that are not "
-    "separated at 95 % share a place. The validation hypervolume is optimistic. Intervals are for other seeds of these "
-    "tasks, and for other tasks like these; an entry with a missing run has none. Test metrics under a limit on the "
-    "parameters are relative to the full network's."
+    "the largest possible value is 4. A missing run counts as the worst possible front; the mean over an entry's own "
+    "runs stands beside. Neighbours that are not separated at 95 % share a place. The validation hypervolume is "
+    "optimistic. Intervals are for other seeds of these tasks, and for other tasks like these; an entry with a missing "
+    "run has none. Test metrics under a limit on the parameters are relative to the full network's."
 )
 
 
@@ -161,6 +161,7 @@ def _board(board: Ranking, entries: list[str], folded: bool) -> dict[str, Any]:
             number(row["test"], 3),
             bounds(row["test_low"], row["test_high"], 3),
             bounds(row["test_task_low"], row["test_task_high"], 3),
+            number(row["own_test"], 3),
             number(row["validation"], 3),
             interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         ]
@@ -168,8 +169,8 @@ def _board(board: Ranking, entries: list[str], folded: bool) -> dict[str, Any]:
         cells.append(f"{row['n_runs']} of {board.n_blocks}")
         rows.append({"name": row["entry"], "entry": entries.index(row["entry"]), "cells": cells})
     limits = [f"At {100 * limit:.0f} % params" for limit in PARAMETER_LIMITS]
-    columns = ["Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Validation"]
-    columns += ["Average rank", *limits, "Runs"]
+    columns = ["Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Own runs"]
+    columns += ["Validation", "Average rank", *limits, "Runs"]
     return {
         "title": board.title,
         "columns": columns,

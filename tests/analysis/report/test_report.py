@@ -183,14 +183,15 @@ def test_page_has_the_columns_of_the_ranking(report_folder, page):
     start = text.index("Test hypervolume") - 2
     columns = text[start : text.index("Runs", start) + 1]
     assert columns == [
-        *("Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Validation"),
-        *("Average rank", "At 50 % params", "At 30 % params", "Runs"),
+        *("Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Own runs"),
+        *("Validation", "Average rank", "At 50 % params", "At 30 % params", "Runs"),
     ]
     first = text[start + len(columns) : start + 2 * len(columns)]
     own = board.loc[first[0]]
     assert first[0] == board.index[0]
-    assert first[1:7] == [
-        *(f"{own['place']:.0f}", f"{own['test']:.3f}", "-", "-", f"{own['validation']:.3f}", f"{own['rank']:.2f}")
+    assert first[1:8] == [
+        *(f"{own['place']:.0f}", f"{own['test']:.3f}", "-", "-", f"{own['own_test']:.3f}"),
+        *(f"{own['validation']:.3f}", f"{own['rank']:.2f}"),
     ]
     assert first[-1] == "4 of 160"
 
