@@ -51,7 +51,7 @@ def write_file(path: Path) -> Path:
         case ".csv":
             path.write_text('label,first,second\n0,ba be,da\n1,"bi, bo","de ""di""\ndo"\n')
         case ".tsv":
-            path.write_text('first\tsecond\tlabel\nba be\tda\t0\nbi, bo\t"de ""di""\ndo"\t1\n')
+            path.write_text('"first"\t"second"\t"label"\nba be\tda\t0\nbi, bo\t"de ""di""\ndo"\t1\n')
     return path
 
 
@@ -109,7 +109,7 @@ def test_data_folder_is_read_from_the_environment_variable(tmp_path: Path, monke
         (TINY_PAIR, {"first": [], "second": [], "label": []}, r"train\.parquet: has no rows$"),
         (TINY_REGRESSION, {"label": [0.5, 5.5]}, r"label 5\.5 of row 1 is outside 0 to 5$"),
         (TINY_REGRESSION, {"label": [0.5, float("nan")]}, r"label nan of row 1 is outside 0 to 5$"),
-        (TINY_REGRESSION, {"label": ["a", "b"]}, r"a regression needs numbers, not string$"),
+        (TINY_REGRESSION, {"label": ["a", "b"]}, r"label 'a' of row 0 is not a number; a regression needs"),
         (TINY_CHOICE, {}, r"no column 'start'; its columns are first, second, label$"),
     ],
 )
@@ -169,23 +169,13 @@ def test_error_names_a_parquet_file_with_damaged_contents(tmp_path: Path) -> Non
         ("rows.json", "[]", r"rows\.json: cannot be read as json; replace it \(it has no rows\)$"),
         ("rows.csv", "first,second,label\na,b\n", r"rows\.csv: cannot be read as csv"),
         ("rows.csv", "", r"rows\.csv: cannot be read as csv"),
-        ("rows.txt", "a b", r"rows\.txt: data files end in \.csv, \.tsv, \.json, \.jsonl or \.parquet$"),
+        ("rows.txt", "a b", r"rows\.txt: data files end in \.csv, \.tsv, \.json, \.jsonl, \.ndjson, \.parquet"),
     ],
 )
 def test_error_names_a_user_file_that_cannot_be_read(name: str, contents: str, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(contents)
     with pytest.raises(UserError, match=message) as error:
         read_rows(local(train=tmp_path / name), None)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "json"])
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_error_names_a_file_that_is_not_utf_8(suffix: str, encoding: str, tmp_path: Path) -> None:
-    path = write_file(tmp_path / f"rows.{suffix}")
-    path.write_bytes(path.read_text().replace("ba be", "b\u00e9").replace("\\u00e9", "\u00e9").encode(encoding))
-    with pytest.raises(UserError, match=rf"rows\.{suffix}: is not encoded in UTF-8; save it in UTF-8 \(") as error:
-        read_rows(local(train=path, test=path), None)
     assert "\n" not in str(error.value)
 
 

@@ -41,6 +41,28 @@ from nasbench.plugins.user_task import load_user_task
         (changed(data={"train": None}), r"name either train \(a file\) or hub \(a data set\)$"),
         (changed(data={"hub": "a/b"}), r"name either train \(a file\) or hub \(a data set\)$"),
         (changed(data={"revision": "a"}), r"revision belongs to a data set on the hub, not to files$"),
+        (
+            changed(data={"hub": "a/b", "train": None, "separator": ";"}),
+            r"separator belongs to files, not to a data set on",
+        ),
+        (
+            changed(data={"hub": "a/b", "train": None, "validation": "b.csv"}),
+            r"validation is a file, but the data set is on the hub; name its split in validation_split$",
+        ),
+        (
+            changed(data={"hub": "a/b", "train": None, "validation_split": "validation"}),
+            r"validation_split and test_split must differ, not both be 'validation'$",
+        ),
+        (changed(data={"separator": "::"}), r"\[data\]: separator must be one character, such as .*, not '::'$"),
+        (changed(data={"escape": '"'}), r"\[data\]: escape must be one character other than the quote"),
+        (changed(data={"encoding": "utf-9"}), r"\[data\]: encoding must be an encoding that Python .*, not 'utf-9'$"),
+        (changed(data={"encoding": "base64"}), r"\[data\]: encoding must be an encoding that Python .*, not 'base64'$"),
+        (changed(data={"quoting": "no"}), r"\[data\]: quoting must be a valid boolean, not 'no'$"),
+        (changed(data={"validation_limit": 0}), r"\[data\]: validation_limit must be greater than 0, not 0$"),
+        (
+            changed(data={"label": ["a", "b"]}),
+            r"label must name one column, because a task with several labels a row is",
+        ),
         (changed(data={"labels": ["a"]}), r"labels must be two or more different names$"),
         (changed(data={"labels": ["good", "worse"]}), r"label 'bad' of row 1 is none of good, worse$"),
         (changed(model={"hub": "a/b"}), r"\[model\]: name either folder"),

@@ -140,13 +140,18 @@ def test_load_rejects_csv_row_without_label(missing: str, others: list[str], lis
 def test_load_rejects_json_row_without_label(labels: str, folder: Path) -> None:
     rows = "".join(f'{{"review": "ba", "sentiment": {label}}}\n' for label in labels.split())
     (folder / "rows.jsonl").write_text(rows * 5)
-    with pytest.raises(UserError, match=r"rows\.jsonl, column 'sentiment': row 2 has no label.*; remove it"):
+    with pytest.raises(
+        UserError, match=r"rows\.jsonl, column 'sentiment': 5 rows have no label, the first is row 2; r.*, or"
+    ):
         load(folder, changed(data={"train": "rows.jsonl"}))
 
 
 def test_load_rejects_test_row_without_label(folder: Path) -> None:
     (folder / "test.csv").write_text("review,sentiment\nba,good\nbi,\n")
-    with pytest.raises(UserError, match=r"test\.csv, column 'sentiment': row 1 has no label; remove it$"):
+    with pytest.raises(
+        UserError,
+        match=r"test\.csv, column 'sentiment': row 1 has no label; remove it, or set drop_empty = true in \[data\]$",
+    ):
         load_all(folder, changed(data={"test": "test.csv"}))
 
 
@@ -177,16 +182,20 @@ def test_load_rejects_scores_as_classes(folder: Path) -> None:
             {"kind": "regression"},
             r"label inf of row 1 is outside -inf to inf$",
         ),
-        ("review,sentiment\n,good\nb,bad\n", {}, r"rows\.csv, column 'review': row 0 is empty; remove it$"),
+        (
+            "review,sentiment\n,good\nb,bad\n",
+            {},
+            r"rows\.csv, column 'review': row 0 is empty; remove it, or set drop_empty = true in \[data\]$",
+        ),
         (
             "a,b,c,y\n" + "x,y,z,A\nx,y,,B\n" * 9,
             {"kind": "multiple_choice", "data": {"text": ["a", "b", "c"], "label": "y", "labels": ["A", "B"]}},
-            r"rows\.csv, column 'c': row 1 is empty; remove it$",
+            r"rows\.csv, column 'c': 9 rows are empty, the first is row 1; remove them, or set drop_empty",
         ),
         (
             "a,b,y\n" + "x,,good\n,y,bad\n,,good\n" * 9,
             {"data": {"text": ["a", "b"], "label": "y"}},
-            r"rows\.csv, column 'a' and 'b': row 2 is empty; remove it$",
+            r"rows\.csv, column 'a' and 'b': 9 rows are empty, the first is row 2; remove them, or set",
         ),
     ],
 )
@@ -316,3 +325,63 @@ def test_load_rejects_a_single_class(folder: Path) -> None:
     (folder / "rows.csv").write_text("review,sentiment\na,good\nb,good\n")
     with pytest.raises(UserError, match=r"rows\.csv, column 'sentiment': holds fewer than two classes$"):
         load(folder, BASE)
+
+
+def test_validation_file_and_limit(folder: Path) -> None:
+    (folder / "dev.csv").write_text("review,sentiment\n" + "ga,good\nge,bad\ngi,good\n")
+    task, model = load(folder, changed(data={"validation": "dev.csv"}))
+    tokenizer = load_pretrained(model, task, 0).tokenizer
+    data = load_task_data(task, tokenizer, 0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (16, 3, 4)
+    texts = [
+        tokenizer.decode(data.validation.tokens[a:b], skip_special_tokens=True)
+        for a, b in itertools.pairwise(data.validation.offsets)
+    ]
+    assert sorted(texts) == ["ga", "ge", "gi"]
+    assert sorted(data.train.ids) == list(range(16))
+    assert sorted(data.validation.ids) == [16, 17, 18]
+    task, _ = load(folder, changed(data={"validation": "dev.csv", "validation_limit": 2}))
+    limited = [load_task_data(task, tokenizer, seed).validation.ids.tolist() for seed in range(6)]
+    assert {len(ids) for ids in limited} == {2}
+    assert len({tuple(sorted(ids)) for ids in limited}) > 1
+    task, _ = load(folder, changed(data={"validation_limit": 2}))
+    data = load_task_data(task, tokenizer, 0)
+    assert (len(data.train), len(data.validation)) == (11, 2)
+
+
+def test_labels_may_be_numbers(folder: Path) -> None:
+    write_labels(folder, ["3", "1", "2"] * 7)
+    assert load(folder, changed(data={"labels": [3, 1, 2]}))[0].data.label_names == ("3", "1", "2")
+    write_labels(folder, ["true", "false"] * 10)
+    assert load(folder, changed(data={"labels": [True, False]}))[0].data.label_names == ("true", "false")
+    with pytest.raises(UserError, match=r"labels must be a list of texts or numbers, not 3$"):
+        load(folder, changed(data={"labels": 3}))
+
+
+def test_paths_may_begin_with_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    task, model = load(folder, changed(data={"train": "~/rows.csv"}, model={"folder": "~/my model"}))
+    assert task.data.local_files["train"] == str(folder / "rows.csv")
+    assert model.local_folder == str(folder / "my model")
+    with pytest.raises(UserError, match=r"\[data\]: train = '~nobody-here/rows\.csv': "):
+        load(folder, changed(data={"train": "~nobody-here/rows.csv"}))
+
+
+@pytest.mark.parametrize("path", [r"C:\Users\me\rows.csv", r"C:\data\rows.csv", r"C:\temp\new.csv"])
+def test_windows_path_in_double_quotes_gets_a_remedy(path: str, folder: Path) -> None:
+    text = toml(BASE).replace('"rows.csv"', f'"{path}"')
+    (folder / "own-task.toml").write_text(text)
+    with pytest.raises(UserError, match=r"; write a Windows path in single quotes, such as 'C:\\data") as error:
+        load_user_task(folder / "own-task.toml")
+    assert "\n" not in str(error.value)
+
+
+def test_keys_of_the_file_format_are_used(folder: Path) -> None:
+    rows = [f"'caf\u00e9 {i}^ ~'ba~''^{label}" for i, label in enumerate(["good", "bad"] * 10)]
+    text = "review^sentiment\n" + "\n".join(rows).replace("'", '"')
+    (folder / "rows.csv").write_bytes(text.encode("cp1252"))
+    form = {"separator": "^", "escape": "~", "encoding": "cp1252", "quoting": True, "drop_empty": True}
+    task, model = load(folder, changed(data=form))
+    data = load_task_data(task, load_pretrained(model, task, 0).tokenizer, 0)
+    assert data.n_rows == (16, 4)
+    assert (task.data.label_names, task.data.drop_empty) == (("bad", "good"), True)

@@ -11,6 +11,8 @@ from nasbench.declarations.model import Model
 from nasbench.declarations.task import Task
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.plugins.user_task import load_user_task
+from nasbench.testing.models import TINY_BERT, save_tiny
+from nasbench.testing.tasks import TINY_SINGLE
 
 ROWS = [("ba be", "good"), ("bi", "bad"), ("da de", "good"), ("di", "bad"), ("ko", "good")] * 4
 
@@ -18,6 +20,13 @@ BASE = {
     "data": {"train": "rows.csv", "text": "review", "label": "sentiment"},
     "model": {"folder": "my model"},
 }
+
+
+def make_folder(folder: Path) -> None:
+    """Write the data and the model that ``BASE`` names."""
+    save_tiny(TINY_BERT, TINY_SINGLE, folder / "my model")
+    lines = ["review,sentiment", *(f"{text},{label}" for text, label in ROWS)]
+    (folder / "rows.csv").write_text("\n".join(lines) + "\n")
 
 
 def toml(tables: dict[str, Any]) -> str:

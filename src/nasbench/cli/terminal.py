@@ -7,6 +7,7 @@ import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,6 +18,9 @@ from rich.text import Text
 from nasbench.cli.progress import Progress
 from nasbench.cli.summary import duration, print_summary
 from nasbench.records.record import Evaluation, RunRecord
+
+if TYPE_CHECKING:
+    from nasbench.data.summary import DataSummary
 
 PLAIN_WIDTH = 120
 """Width of the summary where no terminal limits it, characters."""
@@ -35,6 +39,12 @@ class View(Progress, AbstractContextManager["View"]):
         if self.record is None:
             self.console.print("loading data and model")
 
+    def data_loaded(self, summary: DataSummary) -> None:
+        for line in summary.lines():
+            self.console.print(Text(line))
+        for note in summary.notes:
+            self.console.print(Text(f"note: {note}", style="yellow"))
+
     def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
         super().run_started(record, folder, n_resumed, budget_s)
         identity = record.identity
@@ -42,6 +52,9 @@ class View(Progress, AbstractContextManager["View"]):
         self.console.print(Text(" | ".join((*parts, identity.device_class)), style="bold"))
         if n_resumed or self.elapsed_s:
             self.console.print(Text(f"resuming after {duration(self.elapsed_s)} and {n_resumed} evaluations"))
+
+    def notice(self, text: str) -> None:
+        self.console.print(Text(text, style="yellow"), soft_wrap=True)
 
     def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
         print_summary(self.console, record, evaluations, self.folder)

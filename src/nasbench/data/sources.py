@@ -6,27 +6,27 @@ a data set equal to the original.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
-import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
+import pyarrow.compute
 
+from nasbench.data.files import plain, read_file
 from nasbench.data.hub import hub_errors, hub_session, reason
 from nasbench.declarations.task import DataSource, Task
-from nasbench.errors import UserError, first_line
+from nasbench.errors import UserError
 
-SplitName = Literal["train", "test"]
+SplitName = Literal["train", "validation", "test"]
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 DATA_DIR_VARIABLE = "NASBENCH_DATA_DIR"
@@ -38,8 +38,9 @@ _NO_LABEL = ("", "nan", "na", "n/a", "null")
 """Texts that mean a missing label, in lower case, as spreadsheets and pandas write them. ``none`` is a class."""
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0*")
 _FRACTION = re.compile(r"[+-]?(\d*\.\d+(e[+-]?\d+)?|\d+e-\d+)", re.IGNORECASE)
-_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 20, (1 << 31) - 1
-"""Limits of the bytes of a CSV file that Arrow parses together."""
+_LIST = re.compile(r"\[.*\]")
+_JOINTS = re.compile(r"[,;|/]")
+_DROP = "set drop_empty = true in [data]"
 
 
 @dataclass(frozen=True)
@@ -50,28 +51,33 @@ class Rows:
         texts: one list per text column, each ``(n_rows,)``.
         labels: ``(n_rows,)``, int64 classes, or float32 for a regression.
         sha256: hash of all contents, whatever their order in the source.
+        notes: remarks for the user on what looks wrong in the source, or was left out.
     """
 
     texts: tuple[list[str], ...]
     labels: Labels
     sha256: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @classmethod
-    def in_canonical_order(cls, texts: tuple[list[str], ...], labels: Labels) -> Rows:
+    def in_canonical_order(cls, texts: tuple[list[str], ...], labels: Labels, notes: tuple[str, ...] = ()) -> Rows:
         """Rows sorted by the hash of their contents. Equal rows are interchangeable, so ties do not matter."""
         values = [float(x).hex() for x in labels] if labels.dtype == np.float32 else [str(x) for x in labels]
         digests = [_digest(row) for row in zip(*texts, values, strict=True)]
         order = sorted(range(len(digests)), key=digests.__getitem__)
         total = hashlib.sha256(b"".join(digests[i] for i in order)).hexdigest()
         return cls(
-            tuple([column[i] for i in order] for column in texts), labels[np.array(order, dtype=np.int64)], total
+            tuple([column[i] for i in order] for column in texts),
+            labels[np.array(order, dtype=np.int64)],
+            total,
+            notes,
         )
 
     def take(self, indices: npt.NDArray[np.int64]) -> Rows:
-        """The rows at these positions, in canonical order."""
+        """The rows at these positions, in canonical order, without the notes."""
         texts = tuple([column[i] for i in indices] for column in self.texts)
         return Rows.in_canonical_order(texts, self.labels[indices])
 
@@ -91,14 +97,35 @@ def read_rows(task: Task, data_dir: Path | None) -> tuple[Rows, Rows]:
     if _own_test_is_missing(task.data):
         order = np.random.default_rng(_OWN_TEST_SEED).permutation(len(train))
         n_test = round(_OWN_TEST_FRACTION * len(train))
-        return train.take(order[n_test:]), train.take(order[:n_test])
+        rest = train.take(order[n_test:])
+        return dataclasses.replace(rest, notes=train.notes), train.take(order[:n_test])
     return train, _rows(task, "test", data_dir)
+
+
+def read_validation_rows(task: Task, data_dir: Path | None) -> Rows | None:
+    """The rows of a task's own validation split, None if it has none. Arguments and errors as :func:`read_rows`."""
+    data = task.data
+    has_own = "validation" in data.local_files if data.local_files else data.validation_split is not None
+    return _rows(task, "validation", data_dir) if has_own else None
+
+
+class Columns(NamedTuple):
+    """The unchecked text and label columns of a split.
+
+    Attributes:
+        place: name of their source, for messages.
+        notes: remarks for the user on contents that look wrong, or on rows that were dropped.
+    """
+
+    table: pa.Table
+    place: str
+    notes: tuple[str, ...] = ()
 
 
 def read_columns(
     data: DataSource, name: str, split: SplitName, data_dir: Path | None, *, named_labels: bool
-) -> tuple[pa.Table, str]:
-    """The unchecked text and label columns of a split, and the name of their source for messages.
+) -> Columns:
+    """The unchecked text and label columns of a split.
 
     Args:
         name: the task's name.
@@ -110,11 +137,12 @@ def read_columns(
     """
     columns = [*data.text_columns, data.label_column]
     as_text = columns if named_labels else columns[:-1]
+    notes: tuple[str, ...] = ()
     if data.generator is not None:
         table, place = _generate(data.generator, split), f"generator {data.generator}"
     elif data.local_files:
         path = Path(data.local_files[split])
-        table, place = _read_file(path, columns, as_text), str(path)
+        (table, notes), place = read_file(path, columns, as_text, data.file_format), str(path)
     elif (folder := _data_dir(data_dir)) is not None and data.folder is not None:
         path = folder / data.folder / f"{_public_split(data, split)}.parquet"
         if not path.is_file():
@@ -122,9 +150,10 @@ def read_columns(
                 f"no file {path}, the {split} rows of task {name!r}; put it there, or leave out --data-dir and "
                 f"{DATA_DIR_VARIABLE} to load it from the hub"
             )
-        table, place = _read_file(path, columns, as_text), str(path)
+        table, place = read_file(path, columns, as_text, data.file_format).table, str(path)
     else:
-        table, place = _from_hub(data, name, split), f"{data.repository} ({_public_split(data, split)})"
+        place = f"{data.repository} ({_public_split(data, split)})"
+        table = plain(_from_hub(data, name, split), columns, place)
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         raise UserError(f"{place}: no column {missing[0]!r}; its columns are {', '.join(table.column_names)}")
@@ -133,23 +162,75 @@ def read_columns(
         raise UserError(f"{place}: two columns are called {twice[0]!r}; rename one")
     if table.num_rows == 0:
         raise UserError(f"{place}: has no rows")
-    return table.select(columns), place
+    table = table.select(columns)
+    if data.drop_empty:
+        table, dropped = _without_empty(table, data, place)
+        notes += dropped
+    return Columns(table, place, notes)
+
+
+def _without_empty(table: pa.Table, data: DataSource, place: str) -> tuple[pa.Table, tuple[str, ...]]:
+    """The rows that have a text (for multiple choice: all texts) and a label, and a note on the others."""
+    blank = []
+    for position, name in enumerate(data.text_columns):
+        column = table.column(name)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = column.fill_null("")
+            table = table.set_column(position, name, column)
+            blank.append(pyarrow.compute.equal(pyarrow.compute.utf8_trim_whitespace(column), "").to_numpy())
+        else:
+            blank.append(column.is_null().to_numpy())
+    is_choice = len(data.text_columns) > 2
+    no_text = np.any(blank, axis=0) if is_choice else np.all(blank, axis=0)
+    labels = table.column(data.label_column)
+    no_label = np.array([_is_missing(value, data.label_names) for value in labels.to_pylist()], dtype=bool)
+    kept = ~(no_text | no_label)
+    if kept.all():
+        return table, ()
+    if not kept.any():
+        raise UserError(f"{place}: no row has both a text and a label")
+    note = (
+        f"{Path(place).name}: {int((~kept).sum())} of {len(kept)} rows dropped (drop_empty), {int(no_text.sum())} "
+        f"without a text and {int(no_label.sum())} without a label"
+    )
+    return table.filter(pa.array(kept)), (note,)
+
+
+def _is_missing(value: Any, known: Collection[str]) -> bool:
+    if value is None:
+        return True
+    name = label_name(value)
+    return value not in known and name not in known and name.lower() in _NO_LABEL
 
 
 def _rows(task: Task, split: SplitName, data_dir: Path | None) -> Rows:
-    table, place = read_columns(task.data, task.name, split, data_dir, named_labels=bool(task.data.label_names))
-    texts = tuple(_texts(table.column(name), place, name) for name in task.data.text_columns)
+    named_labels = bool(task.data.label_names)
+    table, place, notes = read_columns(task.data, task.name, split, data_dir, named_labels=named_labels)
+    texts = tuple(_texts(task, table.column(name), place, name) for name in task.data.text_columns)
     if task.data.local_files:
         _refuse_blank(task, texts, place)
-    return Rows.in_canonical_order(texts, _labels(task, table.column(task.data.label_column), place))
+    return Rows.in_canonical_order(texts, _labels(task, table.column(task.data.label_column), place), notes)
 
 
-def _texts(column: pa.ChunkedArray, place: str, name: str) -> list[str]:
+def _first_of(rows: Sequence[int] | npt.NDArray[Any], one: str, several: str) -> str:
+    """Rows that lack something, in words: how many, the first of them, and the remedy."""
+    if len(rows) == 1:
+        return f"row {rows[0]} {one}; remove it"
+    return f"{len(rows)} rows {several}, the first is row {rows[0]}; remove them"
+
+
+def _or_drop(task: Task) -> str:
+    """The remedy of a user's own task, which a declared task does not have."""
+    return f", or {_DROP}" if task.data.local_files or task.data.label_names else ""
+
+
+def _texts(task: Task, column: pa.ChunkedArray, place: str, name: str) -> list[str]:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         raise UserError(f"{place}, column {name!r}: must hold text, not {column.type}")
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise UserError(f"{place}, column {name!r}: row {row} is empty; remove it")
+        rows = np.flatnonzero(column.is_null().to_numpy())
+        empty = _first_of(rows, "is empty", "are empty")
+        raise UserError(f"{place}, column {name!r}: {empty}{_or_drop(task)}")
     texts: list[str] = column.to_pylist()
     return texts
 
@@ -160,9 +241,10 @@ def _refuse_blank(task: Task, texts: tuple[list[str], ...], place: str) -> None:
     alone = task.kind == "multiple_choice"
     groups = [((name,), (column,)) for name, column in zip(names, texts, strict=True)] if alone else [(names, texts)]
     for group, columns in groups:
-        for row, fields in enumerate(zip(*columns, strict=True)):
-            if not "".join(fields).strip():
-                raise UserError(f"{place}, column {' and '.join(map(repr, group))}: row {row} is empty; remove it")
+        rows = [row for row, fields in enumerate(zip(*columns, strict=True)) if not "".join(fields).strip()]
+        if rows:
+            where = f"{place}, column {' and '.join(map(repr, group))}"
+            raise UserError(f"{where}: {_first_of(rows, 'is empty', 'are empty')}, or {_DROP}")
 
 
 def _labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
@@ -175,9 +257,10 @@ def _labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
         index = {name: i for i, name in enumerate(names)}
         return np.array([index[name] for name in found], dtype=np.int64)
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise UserError(f"{where}: row {row} has no label; remove it")
+        rows = np.flatnonzero(column.is_null().to_numpy())
+        raise UserError(f"{where}: {_first_of(rows, 'has no label', 'have no label')}{_or_drop(task)}")
     if task.kind == "regression":
+        column = _numbers(column, where)
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             raise UserError(f"{where}: a regression needs numbers, not {column.type}")
         with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is refused below
@@ -207,20 +290,55 @@ def class_names(column: pa.ChunkedArray, where: str, known: Collection[str] = ()
         UserError: one line, for a row without a label (null, NaN, an empty text) or for a number with a fraction.
     """
     if pa.types.is_nested(column.type):
-        raise UserError(f"{where}: must hold one label a row, not {column.type}")
+        raise UserError(
+            f"{where}: must hold one label a row, not {column.type}; a task with several labels a row is not supported"
+        )
+    values = column.to_pylist()
+    missing = [row for row, value in enumerate(values) if _is_missing(value, known)]
+    if missing:
+        value = values[missing[0]]
+        empty = _first_of(missing, "has no label", "have no label")
+        is_written = isinstance(value, str) and value.strip()
+        or_list = f" ({value!r}), list it in labels if it is a class," if is_written else ","
+        raise UserError(f"{where}: {empty}{or_list} or {_DROP}")
     names = []
-    for row, value in enumerate(column.to_pylist()):
+    for row, value in enumerate(values):
         name = value if value in known else label_name(value)
-        if value is None or (name not in known and name.lower() in _NO_LABEL):
-            or_list = f" ({value!r}), or list it in labels if it is a class" if isinstance(value, str) and name else ""
-            raise UserError(f"{where}: row {row} has no label; remove it{or_list}")
         if name not in known and _FRACTION.fullmatch(name):
             raise UserError(
                 f"{where}: label {name} of row {row} is a number with a fraction; did you mean "
                 'kind = "regression"? If it is a class, list all of them in labels'
             )
         names.append(name)
+    _refuse_several_labels(names, known, where)
     return names
+
+
+def _refuse_several_labels(names: list[str], known: Collection[str], where: str) -> None:
+    """Raise for a label that joins other labels (``a,b``) or is written as a list: each would become a class."""
+    found = {*names, *known}
+    for name in sorted(found.difference(known)):
+        parts = [part.strip() for part in _JOINTS.split(name)]
+        if _LIST.fullmatch(name) or (len(parts) > 1 and found.issuperset(parts)):
+            raise UserError(
+                f"{where}: label {name!r} of row {names.index(name)} looks like several labels, and a task with "
+                "several labels a row is not supported; keep one label a row, or list all classes in labels"
+            )
+
+
+def _numbers(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """The column as numbers if it holds numbers as text."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    numbers = []
+    for row, text in enumerate(column.to_pylist()):
+        try:
+            numbers.append(float(text))
+        except ValueError:
+            raise UserError(
+                f"{where}: label {text!r} of row {row} is not a number; a regression needs numbers with a decimal point"
+            ) from None
+    return pa.chunked_array([numbers], pa.float64())
 
 
 def label_name(value: Any) -> str:
@@ -243,7 +361,8 @@ def _data_dir(data_dir: Path | None) -> Path | None:
 
 
 def _public_split(data: DataSource, split: SplitName) -> str:
-    return data.train_split if split == "train" else data.test_split
+    names = {"train": data.train_split, "validation": data.validation_split, "test": data.test_split}
+    return str(names[split])
 
 
 def _own_test_is_missing(data: DataSource) -> bool:
@@ -253,70 +372,6 @@ def _own_test_is_missing(data: DataSource) -> bool:
 def _generate(generator: str, split: SplitName) -> pa.Table:
     module, function = generator.split(":")
     return pa.table(getattr(importlib.import_module(module), function)(split))
-
-
-def _read_file(path: Path, columns: list[str], as_text: list[str]) -> pa.Table:
-    """The columns of a file.
-
-    Args:
-        columns: the columns that are needed. Others may be in the table without their values.
-        as_text: the columns of a CSV file that must be read as text.
-    """
-    if not path.is_file():
-        raise UserError(f"no data file {path}")
-    kind = path.suffix.lower()[1:]
-    try:
-        match kind:
-            case "parquet":
-                return pyarrow.parquet.read_table(path)
-            case "csv" | "tsv":
-                return _read_csv(path, "\t" if kind == "tsv" else ",", as_text)
-            case "json" | "jsonl":
-                return _read_json(path, columns)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not encoded in UTF-8; save it in UTF-8 ({error})") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as {kind}; replace it ({first_line(error)})") from error
-    raise UserError(f"{path}: data files end in .csv, .tsv, .json, .jsonl or .parquet")
-
-
-def _read_csv(path: Path, delimiter: str, as_text: list[str]) -> pa.Table:
-    contents = path.read_bytes()
-    contents.decode("utf-8")
-    # Arrow infers types from the first block, and no field may be larger than a block: so make it one block.
-    size = min(max(len(contents), _SMALLEST_BLOCK), _LARGEST_BLOCK)
-    # Threads do not help with one block. They sometimes aborted the process if an error ended it soon afterwards.
-    return pyarrow.csv.read_csv(
-        pa.BufferReader(contents),
-        read_options=pyarrow.csv.ReadOptions(block_size=size, use_threads=False),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
-    )
-
-
-def _read_json(path: Path, columns: list[str]) -> pa.Table:
-    """Rows as an array of objects, or as one object per line. Columns that are not needed may hold anything."""
-    text = path.read_text(encoding="utf-8-sig").strip()
-    first = text.partition("\n")[0].strip()
-    if first.startswith("{") and first.endswith("}"):
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    else:
-        rows = json.loads(text)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("it must be a list of objects, one per row, with named columns")
-    if not rows:
-        raise ValueError("it has no rows")
-    arrays = {name: pa.nulls(len(rows)) for row in rows for name in row}
-    for name in columns:
-        if name in arrays:
-            values = [row.get(name) for row in rows]
-            if any(isinstance(value, (list, dict)) for value in values):
-                raise ValueError(f"each row needs one value of {name!r}, not a list or object")
-            try:
-                arrays[name] = pa.array(values)
-            except (pa.ArrowException, OverflowError) as error:
-                raise ValueError(f"column {name!r}: {first_line(error)}") from error
-    return pa.table(arrays)
 
 
 def _from_hub(data: DataSource, name: str, split: SplitName) -> pa.Table:

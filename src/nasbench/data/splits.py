@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasbench.data.sources import Labels, Rows, read_rows
+from nasbench.data.sources import Labels, Rows, read_rows, read_validation_rows
+from nasbench.data.summary import DataSummary, summarise
 from nasbench.data.tokens import Tokens, tokenise
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
@@ -35,7 +36,7 @@ class Split:
         n_choices: sequences per example, 1 except for multiple choice. The sequences of example i start at
             ``i * n_choices``.
         ids: int64 ``(n_examples,)``, the rank of each example in the canonical order of its source. It identifies an
-            example across data seeds.
+            example across data seeds. Ranks in a validation split of its own are counted on from the train rows.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -99,6 +100,7 @@ class TaskData:
         sha256: hash of the tokenised contents and the split.
         rows_sha256: hashes of the texts and labels of the train and the test source, whatever their order.
         n_rows: numbers of rows of the train and the test source.
+        summary: what the splits hold, for the user.
         unofficial: reasons why results on these data are unofficial; empty if they are official.
     """
 
@@ -108,6 +110,7 @@ class TaskData:
     sha256: str
     rows_sha256: tuple[str, str]
     n_rows: tuple[int, int]
+    summary: DataSummary
     unofficial: tuple[str, ...] = ()
 
 
@@ -126,7 +129,13 @@ def load_task_data(
         UserError: one line, if the data are not available or do not fit the task.
     """
     train_rows, test_rows = read_rows(task, data_dir)
-    train_indices, validation_indices = split_indices(task, len(train_rows), seed)
+    validation_rows = read_validation_rows(task, data_dir)
+    if validation_rows is None:
+        train_indices, validation_indices = split_indices(task, len(train_rows), seed)
+    else:
+        rng = np.random.default_rng([_SPLIT_STREAM, seed])
+        train_indices = rng.permutation(len(train_rows)).astype(np.int64)
+        validation_indices = rng.permutation(len(validation_rows)).astype(np.int64)[: task.validation_limit]
     sizes = len(train_indices), len(validation_indices), len(test_rows)
     if not all(sizes):
         raise UserError(
@@ -135,9 +144,23 @@ def load_task_data(
         )
     if task.kind != "multiple_choice" and len(np.unique(train_rows.labels)) < 2:
         raise UserError(f"task {task.name!r}: all {len(train_rows)} rows for training have the same label")
-    whole = _split(train_rows, task, tokenise(train_rows, task, tokenizer, cache_dir))
-    test = _split(test_rows, task, tokenise(test_rows, task, tokenizer, cache_dir))
-    train, validation = whole.take(train_indices), whole.take(validation_indices)
+    whole_tokens, test_tokens = (tokenise(rows, task, tokenizer, cache_dir) for rows in (train_rows, test_rows))
+    whole, test = _split(train_rows, task, whole_tokens), _split(test_rows, task, test_tokens)
+    train = whole.take(train_indices)
+    if validation_rows is None:
+        validation_rows, validation_tokens, validation = train_rows, whole_tokens, whole.take(validation_indices)
+    else:
+        validation_tokens = tokenise(validation_rows, task, tokenizer, cache_dir)
+        own = _split(validation_rows, task, validation_tokens, first_id=len(train_rows))
+        validation = own.take(validation_indices)
+    summary = summarise(
+        task,
+        {
+            "train": (train_rows, whole_tokens.is_cut, train_indices),
+            "validation": (validation_rows, validation_tokens.is_cut, validation_indices),
+            "test": (test_rows, test_tokens.is_cut, np.arange(len(test_rows))),
+        },
+    )
     n_rows = (len(train_rows), len(test_rows))
     return TaskData(
         train=train,
@@ -146,6 +169,7 @@ def load_task_data(
         sha256=_sha256(train, validation, test),
         rows_sha256=(train_rows.sha256, test_rows.sha256),
         n_rows=n_rows,
+        summary=summary,
         unofficial=_shortfalls(task, n_rows),
     )
 
@@ -161,9 +185,10 @@ def split_indices(task: Task, n_rows: int, seed: int) -> tuple[npt.NDArray[np.in
     return order[:n_train], order[n_train:][: task.validation_limit]
 
 
-def _split(rows: Rows, task: Task, tokens: Tokens) -> Split:
+def _split(rows: Rows, task: Task, tokens: Tokens, first_id: int = 0) -> Split:
     n_choices = len(rows.texts) - 1 if task.kind == "multiple_choice" else 1
-    return Split(tokens.ids, tokens.segments, tokens.offsets, rows.labels, n_choices, np.arange(len(rows)))
+    ids = np.arange(first_id, first_id + len(rows))
+    return Split(tokens.ids, tokens.segments, tokens.offsets, rows.labels, n_choices, ids)
 
 
 def _shortfalls(task: Task, n_rows: tuple[int, int]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import UserError
 
 CACHE_VARIABLE = "NASBENCH_CACHE_DIR"
-_FORMAT = 1
+_FORMAT = 2
 """Version of the cache files, part of the cache key. Raise it when the arrays change their meaning."""
 
 _log = logging.getLogger(__name__)
@@ -35,11 +35,13 @@ class Tokens:
         ids: int32 ``(n_tokens,)``.
         segments: uint8 ``(n_tokens,)``, 1 for the second text of a pair if the network has segments, else 0.
         offsets: int64 ``(n_sequences + 1,)``; sequence i is ``ids[offsets[i]:offsets[i + 1]]``.
+        is_cut: bool ``(n_sequences,)``, whether the sequence was longer than ``max_length``.
     """
 
     ids: npt.NDArray[np.int32]
     segments: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
+    is_cut: npt.NDArray[np.bool_]
 
 
 def tokenise(rows: Rows, task: Task, tokenizer: Any, cache_dir: Path | None = None) -> Tokens:
@@ -98,7 +100,11 @@ def _encode(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
         segments = np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.uint8, count=n_tokens)
     else:
         segments = np.zeros(n_tokens, dtype=np.uint8)  # RoBERTa has a single segment embedding
-    return Tokens(flat, segments, offsets)
+    # A cut sequence has max_length tokens, and the tokenizer keeps the rest of it.
+    is_cut = np.diff(offsets) == task.max_length
+    for i in np.flatnonzero(is_cut):
+        is_cut[i] = bool(encoded.encodings[i].overflowing)
+    return Tokens(flat, segments, offsets, is_cut)
 
 
 def _sequences(rows: Rows, task: Task) -> tuple[list[str], list[str] | None]:
@@ -123,7 +129,7 @@ def _cache_key(rows: Rows, task: Task, tokenizer: Any) -> str:
 def _read(path: Path) -> Tokens | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Tokens(arrays["ids"], arrays["segments"], arrays["offsets"])
+            return Tokens(arrays["ids"], arrays["segments"], arrays["offsets"], arrays["is_cut"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -137,7 +143,7 @@ def _write(path: Path, tokens: Tokens) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as folder:
             temporary = Path(folder) / path.name
-            np.savez(temporary, ids=tokens.ids, segments=tokens.segments, offsets=tokens.offsets)
+            np.savez(temporary, ids=tokens.ids, segments=tokens.segments, offsets=tokens.offsets, is_cut=tokens.is_cut)
             temporary.replace(path)
     except OSError as error:
         _log.warning("tokens are not cached: cannot write %s (%s)", path, error.strerror)

@@ -11,10 +11,47 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
+from nasbench.data.sources import label_name
 from nasbench.declarations.task import MetricName
 from nasbench.errors import UnknownName, UserError
 
-_HUB_KEYS = ("configuration", "revision", "train_split", "test_split")
+_HUB_KEYS = ("configuration", "revision", "train_split", "validation_split", "test_split")
+_FILE_KEYS = ("validation", "test", "separator", "quoting", "escape", "encoding")
+
+
+def _as_labels(value: Any) -> Any:
+    """Labels as class names: numbers and truth values as the data spell them."""
+    values = (value,) if isinstance(value, str) else value
+    if not (isinstance(values, (tuple, list)) and all(isinstance(one, (str, int, float)) for one in values)):
+        raise ValueError("must be a list of texts or numbers")
+    return tuple(one if isinstance(one, str) else label_name(one) for one in values)
+
+
+def _as_column(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        raise ValueError("must name one column, because a task with several labels a row is not supported")
+    return value
+
+
+def _as_separator(value: Any) -> Any:
+    value = {"tab": "\t", "\\t": "\t"}.get(value, value) if isinstance(value, str) else value
+    if not (isinstance(value, str) and len(value) == 1 and value.isascii() and value not in '"\r\n'):
+        raise ValueError("must be one character, such as ';' or '|', or 'tab'")
+    return value
+
+
+def _as_escape(value: Any) -> Any:
+    if not (isinstance(value, str) and len(value) == 1 and value.isascii() and value not in '"\r\n'):
+        raise ValueError("must be one character other than the quote; a backslash is written '\\' in single quotes")
+    return value
+
+
+def _as_encoding(value: Any) -> Any:
+    try:
+        "a".encode(value)
+    except (LookupError, TypeError, ValueError):
+        raise ValueError("must be an encoding that Python knows, such as 'cp1252', 'latin-1' or 'utf-16'") from None
+    return value
 
 
 def _as_names(value: Any) -> Any:
@@ -27,6 +64,8 @@ def _as_names(value: Any) -> Any:
 Text = Annotated[str, MinLen(1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 """A text or a list of texts."""
+Labels = Annotated[tuple[str, ...], BeforeValidator(_as_labels)]
+"""Names of classes; numbers become texts."""
 
 
 class _Table(BaseModel):
@@ -46,17 +85,25 @@ class TrainingTable(_Table):
 
 
 class DataTable(_Table):
-    """Either files (``train``, ``test``) or a data set on the hub, and the columns."""
+    """Either files (``train``, ``validation``, ``test``) or a data set on the hub, and the columns."""
 
     text: Names
-    label: Text
-    labels: Names = ()
+    label: Annotated[Text, BeforeValidator(_as_column)]
+    labels: Labels = ()
     train: Text | None = None
+    validation: Text | None = None
     test: Text | None = None
+    validation_limit: Annotated[int, Gt(0)] | None = None
+    drop_empty: bool = False
+    separator: Annotated[str, BeforeValidator(_as_separator)] | None = None
+    quoting: bool | None = None
+    escape: Annotated[str, BeforeValidator(_as_escape)] | None = None
+    encoding: Annotated[str, BeforeValidator(_as_encoding)] | None = None
     hub: Text | None = None
     configuration: Text | None = None
     revision: Text | None = None
     train_split: Text = "train"
+    validation_split: Text | None = None
     test_split: Text = "validation"
 
     @model_validator(mode="after")
@@ -66,11 +113,16 @@ class DataTable(_Table):
             raise ValueError(f"text and label must name different columns, not {', '.join(columns)}")
         if (self.train is None) == (self.hub is None):
             raise ValueError("name either train (a file) or hub (a data set)")
-        misplaced = [key for key in (_HUB_KEYS if self.train else ("test",)) if key in self.model_fields_set]
+        misplaced = [key for key in (_HUB_KEYS if self.train else _FILE_KEYS) if key in self.model_fields_set]
         if misplaced and self.train:
             raise ValueError(f"{misplaced[0]} belongs to a data set on the hub, not to files")
+        if misplaced and misplaced[0] in ("validation", "test"):
+            name = misplaced[0]
+            raise ValueError(f"{name} is a file, but the data set is on the hub; name its split in {name}_split")
         if misplaced:
-            raise ValueError("test is a file, but the data set is on the hub; name its split in test_split")
+            raise ValueError(f"{misplaced[0]} belongs to files, not to a data set on the hub")
+        if self.hub and self.validation_split == self.test_split:
+            raise ValueError(f"validation_split and test_split must differ, not both be {self.test_split!r}")
         return self
 
 
@@ -111,9 +163,12 @@ def read_task_file(path: Path) -> TaskFile:
             names the file, the table and the key.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        values = tomllib.loads(text)
     except FileNotFoundError:
         raise UserError(f"no task file {path}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: cannot be read as TOML ({error}){_windows_remedy(str(error), text)}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as TOML ({error})") from error
     except RecursionError:
@@ -122,6 +177,34 @@ def read_task_file(path: Path) -> TaskFile:
         return TaskFile.model_validate(values)
     except ValidationError as error:
         raise _mistake(error, path) from None
+
+
+def resolved(name: str, path: Path, place: str) -> str:
+    """A path in the task file, relative to the file; ``~`` is the home folder.
+
+    Args:
+        place: table and key, for the message.
+
+    Raises:
+        UserError: the path holds a control character, or the home folder of a user is not known.
+    """
+    if any(ord(character) < 32 for character in name):
+        raise UserError(f"{place} = {name!r} holds a control character; {_SINGLE_QUOTES}")
+    try:
+        return str(path.parent / Path(name).expanduser())
+    except RuntimeError as error:
+        raise UserError(f"{place} = {name!r}: {error}") from error
+
+
+_SINGLE_QUOTES = r"write a Windows path in single quotes, such as 'C:\data\train.csv'"
+
+
+def _windows_remedy(message: str, text: str) -> str:
+    """What to do about a backslash in double quotes, which begins an escape in TOML."""
+    found = re.search(r"at line (\d+)", message)
+    lines = text.split("\n")
+    line = lines[int(found[1]) - 1] if found and int(found[1]) <= len(lines) else ""
+    return f"; {_SINGLE_QUOTES}" if re.search(r'"[^"]*\\', line) else ""
 
 
 def table_place(path: Path, *tables: str) -> str:

@@ -10,8 +10,15 @@
     max_length = 128              # tokens; default: 128, or fewer if the model takes fewer
 
     [data]
-    train = "reviews.csv"         # .csv, .tsv, .json, .jsonl or .parquet, relative to this file
+    train = "reviews.csv"         # relative to this file; CONTRIBUTING.md lists the formats
+    validation = "reviews-dev.csv"  # default: 30 % of the remaining rows of train, drawn anew for each seed
     test = "reviews-test.csv"     # default: a fixed fifth of train
+    validation_limit = 2000       # largest number of validation rows; default: no limit
+    drop_empty = true             # drop rows without a text or label; default: they are errors
+    separator = ";"               # of CSV files; default: the one that the header shows
+    quoting = false               # double quotes are part of the texts; default: only in tab-separated files
+    escape = '\\'                 # the character before a quote inside a cell; default: such quotes are doubled
+    encoding = "cp1252"           # default: UTF-8, or UTF-16 with a byte-order mark
     text = "review"               # two columns for pairs; start and endings for multiple choice
     label = "sentiment"           # every row needs a label
     labels = ["bad", "good"]      # the classes in order of the model's outputs; default: its own order, or sorted
@@ -21,8 +28,9 @@
     fine_tuning = {learning_rate = 2e-5, batch_size = 16, epochs = 3, warmup = 0.06, weight_decay = 0.01}
     super_network = {epochs = 8}  # training of a super-network (ws-nas); default for each key: fine_tuning
 
-Instead of files, ``data`` may name a data set on the hub with ``hub``, ``configuration``, ``revision``, ``train_split``
-and ``test_split``. Instead of a folder, ``model`` may name a network on the hub with ``hub`` and ``revision``.
+Instead of files, ``data`` may name a data set on the hub with ``hub``, ``configuration``, ``revision``,
+``train_split``, ``validation_split`` and ``test_split``. Instead of a folder, ``model`` may name a network on the hub
+with ``hub`` and ``revision``.
 :mod:`nasbench.plugins.task_file` checks the keys and their types.
 """
 
@@ -36,12 +44,12 @@ from typing import Any
 
 from nasbench.data.sources import class_names, read_columns
 from nasbench.declarations.model import Model, TrainingConfiguration
-from nasbench.declarations.task import DataSource, MetricName, Task
+from nasbench.declarations.task import DataSource, FileFormat, MetricName, Task
 from nasbench.errors import UserError
 from nasbench.networks.output_labels import in_output_order
 from nasbench.networks.pretrained import n_positions, weights_folder
 from nasbench.plugins import registry
-from nasbench.plugins.task_file import DataTable, TaskFile, TrainingTable, read_task_file, table_place
+from nasbench.plugins.task_file import DataTable, TaskFile, TrainingTable, read_task_file, resolved, table_place
 
 _DEFAULT_MAX_LENGTH = 128
 _CORRELATIONS = ("spearman", "pearson")
@@ -51,9 +59,9 @@ _ARCHITECTURES = ("bert", "roberta")
 def load_user_task(path: Path) -> tuple[Task, Model]:
     """The task and the model that a TOML file declares.
 
-    Text labels become classes in sorted order. If they are the labels that the saved model knows (``id2label``; case and
-    blanks do not matter), the classes have the model's order instead. A trained classifier is reused only if its outputs
-    can be told to belong to the classes, or ``labels`` lists the classes in the order of the outputs.
+    Text labels become classes in sorted order. If they are the labels that the saved model knows (``id2label``; case
+    and blanks do not matter), the classes have the model's order instead. A trained classifier is reused only if the
+    names say which output belongs to which class, or if ``labels`` lists the classes in the order of the outputs.
 
     Raises:
         UserError: one line that names the file and the key, or what is wrong with the data or the model.
@@ -76,6 +84,7 @@ def load_user_task(path: Path) -> tuple[Task, Model]:
         budgets=dict.fromkeys((("user", "cpu"), ("user", "gpu")), file.budget_s),
         default_models={"cpu": model.name, "gpu": model.name},
         max_length=_max_length(file, path, room),
+        validation_limit=file.data.validation_limit,
     )
     return task, model
 
@@ -101,9 +110,17 @@ def _data(table: DataTable, path: Path, kind: str) -> DataSource:
         due = "a start and at least two endings" if kind == "multiple_choice" else "one column, or two for pairs"
         raise UserError(f"{table_place(path, 'data')}: text must name {due}, not {len(columns)}")
     if table.hub is None:
-        named = {"train": table.train, "test": table.test}
-        files = {split: str(path.parent / name) for split, name in named.items() if name is not None}
-        return DataSource(columns, table.label, local_files=files, label_names=table.labels)
+        named = {"train": table.train, "validation": table.validation, "test": table.test}
+        place = table_place(path, "data")
+        files = {split: resolved(name, path, f"{place}: {split}") for split, name in named.items() if name is not None}
+        return DataSource(
+            columns,
+            table.label,
+            local_files=files,
+            file_format=FileFormat(table.separator, table.quoting, table.escape, table.encoding),
+            drop_empty=table.drop_empty,
+            label_names=table.labels,
+        )
     return DataSource(
         columns,
         table.label,
@@ -111,7 +128,9 @@ def _data(table: DataTable, path: Path, kind: str) -> DataSource:
         configuration=table.configuration,
         revision=table.revision,
         train_split=table.train_split,
+        validation_split=table.validation_split,
         test_split=table.test_split,
+        drop_empty=table.drop_empty,
         label_names=table.labels,
     )
 
@@ -139,7 +158,7 @@ def _labels(
 
 def _found_labels(data: DataSource, name: str, own_labels: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the classes in the train rows, in order."""
-    table, place = read_columns(data, name, "train", None, named_labels=True)
+    table, place, _ = read_columns(data, name, "train", None, named_labels=True)
     where = f"{place}, column {data.label_column!r}"
     names = set(class_names(table.column(data.label_column), where))
     if len(names) < 2:
@@ -171,7 +190,7 @@ def _model(file: TaskFile, path: Path) -> tuple[Model, tuple[str, ...], int]:
         track="user",
         hub_id=table.hub,
         revision=table.revision,
-        local_folder=str(path.parent / table.folder) if table.folder else None,
+        local_folder=resolved(table.folder, path, f"{table_place(path, 'model')}: folder") if table.folder else None,
         fine_tuning=fine_tuning,
         super_network=_training(table.super_network, fine_tuning, path, "super_network"),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nasbench.records.record import Evaluation, RunRecord
+from nasbench.records.schema import ROUNDING
 from nasbench.search.pareto import pareto_mask
 
 
@@ -25,3 +26,9 @@ def front_of(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 def full_network(record: RunRecord, evaluations: Sequence[Evaluation]) -> Evaluation | None:
     """The first successful evaluation of the full network, or None if there is none."""
     return next((e for e in evaluations if e.n_params == record.n_params_full and e.error is not None), None)
+
+
+def is_no_better_than_constant(record: RunRecord, evaluation: Evaluation) -> bool:
+    """Whether a network that gives every example the same answer has no larger validation error than this one."""
+    limit = record.constant_error
+    return limit is not None and evaluation.error is not None and evaluation.error >= limit - ROUNDING

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nasbench.records.record import Evaluation, RunRecord
+
+if TYPE_CHECKING:
+    from nasbench.data.summary import DataSummary
 
 
 class Observer:
     """Receives the events of a run in order. The terminal views in :mod:`nasbench.cli.terminal` override it."""
+
+    def data_loaded(self, summary: DataSummary) -> None:
+        """The data are loaded and split. No time is charged yet."""
 
     def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
         """The method is about to start.
@@ -27,6 +34,9 @@ class Observer:
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """An evaluation has been written to disk."""
+
+    def notice(self, text: str) -> None:
+        """Something that the user should know now, in one line."""
 
     def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
         """The run has ended. ``record.status`` says whether it is complete or has failed."""

@@ -32,6 +32,16 @@ def compute(
     return {name: _METRICS[name](predictions, labels) for name in names}
 
 
+def constant_error(name: MetricName, kind: str, n_labels: int, labels: Labels) -> float:
+    """The lowest error of a network that gives every example the same answer.
+
+    For accuracy, this is the error of always predicting the most frequent class. A correlation is 0.
+    """
+    if kind == "regression":
+        return 1 - _METRICS[name](np.full(len(labels), labels.mean()), labels)
+    return 1 - max(float(_METRICS[name](np.full(len(labels), answer), labels)) for answer in range(n_labels))
+
+
 def _accuracy(predictions: Labels, labels: Labels) -> float:
     return float((predictions == labels).mean())
 
