@@ -130,4 +130,44 @@ def _progress(quiet: bool) -> Callable[[int, int], None]:
     return show
 
 
-COMMANDS: tuple[click.Command, ...] = (tabulate,)
+@click.command("compare-searchers")
+@click.option("--table", "paths", type=PATH, multiple=True, help="A table (repeatable); default: all of the suite.")
+@click.option("--searcher", "searchers", multiple=True, help="Only this searcher (repeatable); default: all.")
+@click.option("--seeds", "n_seeds", type=click.IntRange(1), default=30, show_default=True, help="Number of seeds.")
+@click.option("--max-evaluations", type=click.IntRange(4), default=200, show_default=True, help="Of each run.")
+@click.option("--results", type=PATH, default=Path("runs/tables"), show_default=True, help="The folder of records.")
+@click.option("--out", type=PATH, default=Path("docs/table-searchers.md"), show_default=True, help="The page to write.")
+@click.option("--plugin", "plugins", type=PATH, multiple=True, help="A Python file with more searchers (repeatable).")
+def compare_searchers(
+    paths: tuple[Path, ...],
+    searchers: tuple[str, ...],
+    n_seeds: int,
+    max_evaluations: int,
+    results: Path,
+    out: Path,
+    plugins: tuple[Path, ...],
+) -> None:
+    """Run searchers on tables and write a page about their true regret.
+
+    Complete runs are skipped, so the same command continues an interrupted comparison.
+    """
+    from nasbench.analysis.report import table_searchers
+    from nasbench.records.record import write_atomically
+    from nasbench.tables import comparison
+    from nasbench.tables.table import Table, find_tables
+
+    tables = [Table(path) for path in paths] or find_tables()
+    if not tables:
+        raise click.UsageError("the suite has no tables; make one with 'nasbench tabulate' and give --table PATH")
+    chosen = searchers or comparison.searchers_for_tables()
+
+    def progress(done: int, n_all: int, name: str) -> None:
+        if done % len(chosen) == 0:
+            click.echo(f"run {done + 1} of {n_all}: {name}")
+
+    comparison.run_all(tables, chosen, range(n_seeds), max_evaluations, results, plugins, progress)
+    write_atomically(out, table_searchers.page(tables, results).encode())
+    click.echo(f"wrote {out}")
+
+
+COMMANDS: tuple[click.Command, ...] = (tabulate, compare_searchers)
