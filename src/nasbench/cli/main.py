@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from nasbench import __version__
-from nasbench.cli import comparing, tables
+from nasbench.cli import comparing, exporting, tables
 from nasbench.errors import NasbenchError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (*comparing.COMMANDS, *tables.COMMANDS):
+for command in (*comparing.COMMANDS, *exporting.COMMANDS, *tables.COMMANDS):
     cli.add_command(command)
 
 PATH = click.Path(path_type=Path)
@@ -236,30 +236,6 @@ def searchers(plugins: tuple[Path, ...], as_json: bool) -> None:
     from nasbench.cli import listing
 
     _show(listing.searchers(plugins), as_json, {"name": "searcher", "options": "options", "summary": "summary"})
-
-
-@cli.command()
-@click.argument("run", type=PATH)
-@click.option(
-    "--max-params",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="The largest fraction of the parameters that the network may keep.",
-)
-@click.option("--out", type=PATH, required=True, help="The folder for the pruned model; it must not exist.")
-def export(run: Path, max_params: float, out: Path) -> None:
-    """Save a pruned network of a run.
-
-    RUN is the run's folder. The command saves the network of the Pareto front that has the best validation error among
-    those small enough. nasbench.load(OUT) loads the saved network.
-    """
-    from nasbench.export.folder import export as carry_out
-
-    evaluation = carry_out(run, out, max_params)
-    click.echo(
-        f"wrote {out}: {100 * evaluation.params:.1f} % of the parameters, validation error {evaluation.error:.4f}"
-    )
 
 
 @cli.command()

@@ -1,0 +1,63 @@
+"""The commands that save a pruned network and use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nasbench.errors import UserError
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--max-params",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="The largest fraction of the parameters that the network may keep.",
+)
+@click.option("--out", type=PATH, required=True, help="The folder for the pruned model; it must not exist.")
+def export(run: Path, max_params: float, out: Path) -> None:
+    """Save a pruned network of a run.
+
+    RUN is the run's folder. The command saves the network of the Pareto front that has the best validation error among
+    those small enough. transformers loads the folder OUT without nasbench; OUT/README.md shows how.
+    """
+    from nasbench.export.folder import export as carry_out
+
+    evaluation = carry_out(run, out, max_params)
+    click.echo(
+        f"wrote {out}: {100 * evaluation.params:.1f} % of the parameters, validation error {evaluation.error:.4f}"
+    )
+    click.echo(f"{out / 'README.md'} shows how to load it; nasbench predict {out} FILE answers for a table of texts")
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.argument("file", type=PATH)
+@click.option(
+    "--text", "columns", multiple=True, help="A column of texts (repeat for pairs); default: the columns of the task."
+)
+@click.option("--out", type=PATH, help="The CSV file to write; default: FILE's name with -predictions.csv.")
+def predict(folder: Path, file: Path, columns: tuple[str, ...], out: Path | None) -> None:
+    """Classify the texts of a file.
+
+    FOLDER is an exported network. FILE is a CSV, TSV, JSON or Parquet file. The command writes FILE's columns, the
+    predicted class and the probability of every class.
+    """
+    target = out or file.with_name(f"{file.name.partition('.')[0]}-predictions.csv")
+    if out is None and target.exists():
+        raise UserError(f"{target} exists already; name another file with --out")
+    from nasbench.export.predict import predict as carry_out
+
+    predictions = carry_out(folder, file, columns)
+    predictions.write(target)
+    shares = ", ".join(f"{name} {count}" for name, count in predictions.counts.items())
+    click.echo(f"wrote {target}: {predictions.table.num_rows} rows" + (f" ({shares})" if shares else ""))
+
+
+COMMANDS = (export, predict)

@@ -1,0 +1,153 @@
+"""Predict with an exported network: a table of texts in, the table with predictions and probabilities out."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import torch
+
+from nasbench.arrays import FloatArray
+from nasbench.data.files import read_file
+from nasbench.data.hub import quiet
+from nasbench.declarations.task import FileFormat
+from nasbench.errors import UserError, first_line
+from nasbench.export.loading import load, read_description
+from nasbench.records.record import write_atomically
+
+PREDICTION = "prediction"
+_BATCH_TOKENS = 8_192
+"""Limit of the tokens of a batch, padding included."""
+
+
+class Predictions(NamedTuple):
+    """The rows of a file with the network's answers.
+
+    Attributes:
+        table: the columns of the file; ``prediction`` (the class name, or a number for a regression); and
+            ``probability_<class>`` for each class.
+        counts: number of rows of each class; empty for a regression.
+    """
+
+    table: pa.Table
+    counts: dict[str, int]
+
+    def write(self, path: Path) -> None:
+        """Write the table as CSV.
+
+        Raises:
+            NasbenchError: if the file cannot be written.
+        """
+        buffer = io.BytesIO()
+        pyarrow.csv.write_csv(self.table, buffer)
+        write_atomically(path, buffer.getvalue())
+
+
+def predict(folder: Path, file: Path, text_columns: Sequence[str] = ()) -> Predictions:
+    """Predict for every row of a file, in its order.
+
+    Args:
+        folder: an exported network.
+        file: a CSV, TSV, JSON or Parquet file with the columns of texts. It needs no labels.
+        text_columns: columns of texts, in order; empty for the columns of the network's task.
+
+    Raises:
+        UserError: one line, if the folder has no exported network, or the file cannot be read or lacks a column.
+    """
+    interface = read_description(folder).get("interface") or {}
+    columns = tuple(text_columns) or tuple(interface.get("text_columns", ()))
+    if not columns:
+        raise UserError(f"{folder} does not say which columns hold the texts; name them with --text")
+    table = _read(file, columns)
+    network: Any = load(folder)
+    tokenizer = _tokenizer(folder, network)
+    is_choice = type(network).__name__.endswith("MultipleChoice")
+    n_columns = range(3, len(columns) + 1) if is_choice else range(1, 3)
+    if len(columns) not in n_columns:
+        due = "a start and at least two endings" if is_choice else "one or two columns of texts"
+        raise UserError(f"{folder}: the network takes {due}, not {len(columns)}; name them with --text")
+    longest = min(int(interface.get("max_length", tokenizer.model_max_length)), tokenizer.model_max_length)
+    texts = [["" if text is None else text for text in table.column(name).to_pylist()] for name in columns]
+    logits = _logits(network, tokenizer, texts, longest, is_choice)
+    taken = [name for name in table.column_names if name == PREDICTION or name.startswith("probability_")]
+    table = table.drop_columns(taken)
+    if network.config.problem_type == "regression" and not is_choice:
+        return Predictions(table.append_column(PREDICTION, pa.array(logits[:, 0])), {})
+    names = _class_names(network, interface, logits.shape[1], is_choice)
+    chosen = [names[i] for i in logits.argmax(axis=1)]
+    table = table.append_column(PREDICTION, pa.array(chosen, pa.string()))
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    for name, column in zip(names, (shares / shares.sum(axis=1, keepdims=True)).T, strict=True):
+        table = table.append_column(f"probability_{name}", pa.array(column))
+    counts = Counter(chosen)
+    return Predictions(table, {name: counts[name] for name in names})
+
+
+def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
+    table = read_file(file, columns, columns, FileFormat()).table
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise UserError(
+            f"{file}: no column {missing[0]!r}; its columns are {', '.join(table.column_names)}; name the columns of "
+            "texts with --text"
+        )
+    if table.num_rows == 0:
+        raise UserError(f"{file}: has no rows")
+    # Read again with all columns as text, so that they are written as they were: Arrow would read 01 as 1.
+    table = read_file(file, columns, table.column_names, FileFormat()).table
+    for name in columns:
+        kind = table.column(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise UserError(f"{file}, column {name!r}: must hold text, not {kind}")
+    flat = [name for name in table.column_names if not pa.types.is_nested(table.column(name).type)]
+    return table.select(flat)
+
+
+def _tokenizer(folder: Path, network: Any) -> Any:
+    import transformers
+
+    try:
+        # With the configuration at hand, transformers does not ask whether it may run the folder's code.
+        with quiet():
+            return transformers.AutoTokenizer.from_pretrained(folder, config=network.config, local_files_only=True)
+    except Exception as error:  # for a damaged file, transformers raises errors of many types
+        raise UserError(f"no tokenizer in {folder} ({first_line(error)}); save it there") from error
+
+
+def _logits(network: Any, tokenizer: Any, texts: list[list[str]], max_length: int, is_choice: bool) -> FloatArray:
+    """Outputs of the network, ``(n_rows, n_outputs)``."""
+    n_choices = len(texts) - 1 if is_choice else 1
+    first = [text for text in texts[0] for _ in range(n_choices)]
+    pairs = [text for row in zip(*texts[1:], strict=True) for text in row] if len(texts) > 1 else None
+    encoded = tokenizer(first, pairs, truncation=True, max_length=max_length, padding=False)
+    rows = [{name: values[i] for name, values in encoded.items()} for i in range(len(first))]
+    lengths = np.array([len(row["input_ids"]) for row in rows]).reshape(-1, n_choices).max(axis=1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device)
+    found: list[FloatArray | None] = [None] * len(lengths)
+    order = np.argsort(lengths, kind="stable")[::-1]
+    start = 0
+    while start < len(order):
+        batch = order[start : start + max(1, _BATCH_TOKENS // int(lengths[order[start]] * n_choices))]
+        sequences = [rows[i * n_choices + choice] for i in batch for choice in range(n_choices)]
+        padded = tokenizer.pad(sequences, return_tensors="pt").to(device)
+        inputs = {
+            name: value.reshape(len(batch), n_choices, -1) if is_choice else value for name, value in padded.items()
+        }
+        with torch.no_grad():
+            outputs = network(**inputs).logits.double().cpu().numpy()
+        for i, output in zip(batch, outputs, strict=True):
+            found[int(i)] = output
+        start += len(batch)
+    return np.stack([output for output in found if output is not None])
+
+
+def _class_names(network: Any, interface: dict[str, Any], n_classes: int, is_choice: bool) -> list[str]:
+    names = list(interface.get("label_names", ())) if is_choice else list(network.config.id2label.values())
+    return names if len(names) == n_classes else [str(i) for i in range(n_classes)]

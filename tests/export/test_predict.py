@@ -1,0 +1,117 @@
+"""``nasbench predict``: class names and probabilities for the rows of a file, in their order."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from click.testing import CliRunner
+
+from nasbench.cli.main import cli
+from nasbench.errors import UserError
+from nasbench.export.folder import export
+from nasbench.export.predict import predict
+from nasbench.plugins.user_task import load_user_task
+from nasbench.testing.models import TINY_BERT, TINY_ROBERTA, save_tiny
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_SINGLE
+
+RunOf = Callable[..., Path]
+CONFIG = [2, 20, 2]
+TEXTS = ["ba be", "bi", "da de di do ga", 'ko, "ki"', ""]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def spam(tmp_path_factory: pytest.TempPathFactory, run_of: RunOf) -> Path:
+    """An exported network of a user's own task."""
+    folder = tmp_path_factory.mktemp("spam")
+    save_tiny(TINY_BERT, TINY_SINGLE, folder / "model")
+    (folder / "rows.csv").write_text("message,kind\n" + "ba be,spam\nbi da,ham\nko,ham\n" * 8)
+    (folder / "spam.toml").write_text(
+        '[data]\ntrain = "rows.csv"\ntext = "message"\nlabel = "kind"\n[model]\nfolder = "model"\n'
+    )
+    task, model = load_user_task(folder / "spam.toml")
+    export(run_of([CONFIG], space="small", task=task, model=model), folder / "out", 1.0)
+    return folder / "out"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_predictions_are_those_of_transformers(suffix: str, spam: Path, tmp_path: Path) -> None:
+    file = tmp_path / f"new.{suffix}"
+    if suffix == "jsonl":
+        lines = [f'{{"id": "0{i}", "message": {text!r}}}'.replace("'", '"') for i, text in enumerate(TEXTS[:3])]
+        file.write_text("\n".join(lines) + "\n")
+    else:
+        separator = "," if suffix == "csv" else "\t"
+        quoted = ['"' + text.replace('"', '""') + '"' if suffix == "csv" else text for text in TEXTS]
+        lines = [separator.join(("id", "message")), *(f"0{i}{separator}{text}" for i, text in enumerate(quoted))]
+        file.write_text("\n".join(lines) + "\n")
+    done = CliRunner().invoke(cli, ["predict", str(spam), str(file)], catch_exceptions=False)
+    found = rows_of(tmp_path / "new-predictions.csv")
+    texts = [row["message"] for row in found]
+    assert texts == TEXTS[: len(found)]
+    n_ham = sum(row["prediction"] == "ham" for row in found)
+    assert f"{len(found)} rows (ham {n_ham}, spam {len(found) - n_ham})" in done.output
+    auto = transformers.AutoModelForSequenceClassification.from_pretrained(spam, trust_remote_code=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(spam, trust_remote_code=True)
+    for row, text in zip(found, texts, strict=True):
+        with torch.no_grad():
+            expected = auto(**tokenizer(text, return_tensors="pt")).logits.softmax(-1)[0]
+        assert float(row["probability_ham"]) == pytest.approx(float(expected[0]), abs=1e-5)
+        assert float(row["probability_spam"]) == pytest.approx(float(expected[1]), abs=1e-5)
+        assert row["prediction"] == ("ham", "spam")[int(expected.argmax())]
+    if suffix != "jsonl":
+        assert [row["id"] for row in found] == [f"0{i}" for i in range(len(found))]
+
+
+@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA], ids=lambda model: model.name)
+def test_every_kind_of_task_predicts(model: Any, run_of: RunOf, tmp_path: Path) -> None:
+    for task, names in (
+        (TINY_PAIR, ["0", "1"]),
+        (TINY_REGRESSION, []),
+        (TINY_CHOICE, ["0", "1", "2", "3"]),
+    ):
+        out, columns = tmp_path / task.name, task.data.text_columns
+        export(run_of([CONFIG], space="small", task=task, model=model), out, 1.0)
+        file = tmp_path / f"{task.name}.csv"
+        file.write_text(
+            ",".join(columns)
+            + "\n"
+            + "\n".join(",".join("ba be " + "di " * (i + j) for j in range(len(columns))) for i in range(3))
+        )
+        found = predict(out, file).table
+        values = found.column("prediction").to_pylist()
+        assert len(values) == 3
+        if not names:
+            assert all(isinstance(value, float) for value in values)
+            continue
+        shares = [found.column(f"probability_{name}").to_pylist() for name in names]
+        for row, value in zip(zip(*shares, strict=True), values, strict=True):
+            assert sum(row) == pytest.approx(1)
+            assert names[row.index(max(row))] == value
+
+
+def test_predict_names_the_mistake(spam: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("text,n\nba,1\n")
+    with pytest.raises(UserError, match=r"no column 'message'; its columns are text, n; name the columns .* --text$"):
+        predict(spam, file)
+    assert predict(spam, file, ["text"]).table.column_names[:2] == ["text", "n"]
+    with pytest.raises(UserError, match=r"no data file .*none\.csv"):
+        predict(spam, tmp_path / "none.csv")
+    with pytest.raises(UserError, match="no exported network"):
+        predict(tmp_path, file)
+    (tmp_path / "new-predictions.csv").write_text("mine")
+    done = CliRunner().invoke(cli, ["predict", str(spam), str(file), "--text", "text"])
+    assert isinstance(done.exception, UserError)
+    assert "new-predictions.csv exists already; name another file with --out" in str(done.exception)
+    assert (tmp_path / "new-predictions.csv").read_text() == "mine"
