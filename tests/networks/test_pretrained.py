@@ -169,6 +169,18 @@ def unknown_activation(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "hidden_act": "zelu"}))
 
 
+def pruned_before(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "pruned-bert"}))
+
+
+def no_first_marker(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "post_processor": None}))
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}))
+
+
 def no_pickle(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"what is this")
@@ -188,7 +200,9 @@ def cut(folder: Path) -> None:
             another_depth,
             r"weights belong to another network, 16 parameters do not fit \(first: bert\.encoder\.layer\.3",
         ),
-        (another_network, r"the network is a gpt2, only BERT and RoBERTa can be pruned"),
+        (another_network, r"is a gpt2, only BERT, RoBERTa, XLM-RoBERTa and CamemBERT can be pruned; ask"),
+        (pruned_before, r"this network was pruned before.*; start from the network that it was made from"),
+        (no_first_marker, r"the tokenizer puts no marker such as \[CLS\] or <s> before a text.*; save the tokenizer"),
         (cut, r"cannot be loaded as a saved model"),
         (as_decoder, r"model: only encoders with absolute positions can be pruned$"),
         (unknown_activation, r"cannot be loaded as a saved model \('zelu'\)$"),

@@ -7,6 +7,9 @@ from typing import Literal
 
 DeviceClass = Literal["gpu", "cpu"]
 Track = Literal["paper", "compact", "demo", "user"]
+Architecture = Literal["bert", "roberta", "xlm-roberta", "camembert"]
+"""``model_type`` of the networks that can be pruned. XLM-RoBERTa and CamemBERT share RoBERTa's code."""
+ROBERTA_FAMILY = ("roberta", "xlm-roberta", "camembert")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Model:
 
     name: str
     summary: str
-    architecture: Literal["bert", "roberta"]
+    architecture: Architecture
     track: Track
     hub_id: str | None = None
     revision: str | None = None

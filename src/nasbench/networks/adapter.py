@@ -12,6 +12,14 @@ from torch import Tensor, nn
 from nasbench.errors import UserError
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
+_FAMILIES = {"Bert": "bert", "Roberta": "roberta", "XLMRoberta": "roberta", "Camembert": "roberta"}
+_BASES = {
+    f"{family}For{head}": base
+    for family, base in _FAMILIES.items()
+    for head in ("SequenceClassification", "MultipleChoice")
+}
+"""Name of the encoder in each class that can be pruned."""
+
 
 @dataclass(frozen=True)
 class AttentionBlock:
@@ -49,20 +57,20 @@ class SkippedFeedForward(nn.Module):
 
 
 class Adapter:
-    """A BERT or RoBERTa of transformers. The two differ in the name of the encoder, the positions and the classifier.
+    """A BERT, RoBERTa, XLM-RoBERTa or CamemBERT of transformers.
+
+    BERT and the others differ in the name of the encoder, the positions and the classifier.
 
     Raises:
         UserError: for a model of another class.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        kinds = {"bert": ("BertForSequenceClassification", "BertForMultipleChoice"),
-                 "roberta": ("RobertaForSequenceClassification", "RobertaForMultipleChoice")}  # fmt: skip
         name = type(model).__name__
         self.model = cast(Any, model)
-        self.base_name = next((base for base, classes in kinds.items() if name in classes), "")
+        self.base_name = _BASES.get(name, "")
         if not self.base_name:
-            raise UserError(f"cannot prune a {name}; supported: {', '.join(sum(kinds.values(), ()))}")
+            raise UserError(f"cannot prune a {name}; supported: {', '.join(_BASES)}")
 
     @property
     def base(self) -> Any:

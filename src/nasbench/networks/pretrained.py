@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasbench.data.hub import hub_errors, hub_session, quiet, reason
-from nasbench.declarations.model import Model
+from nasbench.declarations.model import ROBERTA_FAMILY, Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line
 from nasbench.networks.output_labels import match_outputs
@@ -107,8 +108,21 @@ def n_positions(config: Mapping[str, Any]) -> int:
 
     RoBERTa counts positions from the padding index + 1, so it has fewer than ``max_position_embeddings``.
     """
-    before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] == "roberta" else 0
+    before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] in ROBERTA_FAMILY else 0
     return int(config.get("max_position_embeddings", 512)) - before
+
+
+def cannot_prune(folder: Path, model_type: object) -> UserError:
+    """The error for a network of another family."""
+    if str(model_type).startswith("pruned-"):
+        return UserError(
+            f"{folder}: this network was pruned before, to layers of different widths; start from the network that it "
+            "was made from (nasbench.json names it)"
+        )
+    return UserError(
+        f"{folder}: the network is a {model_type}, only BERT, RoBERTa, XLM-RoBERTa and CamemBERT can be pruned; ask "
+        "for another family in an issue"
+    )
 
 
 def weights_folder(model: Model) -> Path:
@@ -181,9 +195,10 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
     try:
         # Loading draws random weights for the head, which are replaced below. It must not change global random state.
         with quiet(), torch.random.fork_rng(devices=[]):
+            model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+            if model_type != model.architecture:
+                raise cannot_prune(folder, model_type)
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-            if config.model_type != model.architecture:
-                raise UserError(f"{folder}: the network is a {config.model_type}, only BERT and RoBERTa can be pruned")
             if config.is_decoder or getattr(config, "position_embedding_type", "absolute") != "absolute":
                 raise UserError(f"{folder}: only encoders with absolute positions can be pruned")
             outputs = tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
@@ -200,8 +215,7 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
         raise
     except Exception as error:  # for a damaged file, the libraries raise errors of many types
         raise UserError(f"{folder}: cannot be loaded as a saved model ({first_line(error)})") from error
-    if tokenizer.pad_token_id is None:
-        raise UserError(f"{folder}: the tokenizer has no padding token; save it with its tokenizer_config.json")
+    _check_tokenizer(tokenizer, folder)
     new = {*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])}
     lost = sorted(name for name in new if not any(module in name for module in _NEW_MODULES))
     if lost:
@@ -263,6 +277,17 @@ def _output_names(network: Any) -> set[str]:
     """Names of the parameters of the output layer."""
     layer = _output_layer(network)
     return {name for name, value in network.named_parameters() if value is layer.weight or value is layer.bias}
+
+
+def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"{folder}: the tokenizer has no padding token; save it with its tokenizer_config.json")
+    nothing, word = (tokenizer(text)["input_ids"] for text in ("", "a"))
+    if nothing[:1] != word[:1]:
+        raise UserError(
+            f"{folder}: the tokenizer puts no marker such as [CLS] or <s> before a text, and the classifier reads the "
+            "first token only; save the tokenizer that the network was trained with"
+        )
 
 
 def _loader(task: Task) -> Any:

@@ -24,7 +24,7 @@
     labels = ["bad", "good"]      # the classes in order of the model's outputs; default: its own order, or sorted
 
     [model]
-    folder = "my-model"           # a saved BERT or RoBERTa, relative to this file
+    folder = "my-model"           # a saved BERT, RoBERTa, XLM-RoBERTa or CamemBERT, relative to this file
     fine_tuning = {learning_rate = 2e-5, batch_size = 16, epochs = 3, warmup = 0.06, weight_decay = 0.01}
     super_network = {epochs = 8}  # training of a super-network (ws-nas); default for each key: fine_tuning
 
@@ -40,20 +40,20 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from nasbench.data.sources import class_names, read_columns
-from nasbench.declarations.model import Model, TrainingConfiguration
+from nasbench.declarations.model import Architecture, Model, TrainingConfiguration
 from nasbench.declarations.task import DataSource, FileFormat, MetricName, Task
 from nasbench.errors import UserError
 from nasbench.networks.output_labels import in_output_order
-from nasbench.networks.pretrained import n_positions, weights_folder
+from nasbench.networks.pretrained import cannot_prune, n_positions, weights_folder
 from nasbench.plugins import registry
 from nasbench.plugins.task_file import DataTable, TaskFile, TrainingTable, read_task_file, resolved, table_place
 
 _DEFAULT_MAX_LENGTH = 128
 _CORRELATIONS = ("spearman", "pearson")
-_ARCHITECTURES = ("bert", "roberta")
+_ARCHITECTURES = get_args(Architecture)
 
 
 def load_user_task(path: Path) -> tuple[Task, Model]:
@@ -199,7 +199,7 @@ def _model(file: TaskFile, path: Path) -> tuple[Model, tuple[str, ...], int]:
         config = json.loads((where / "config.json").read_text(encoding="utf-8"))
         architecture, labels = config.get("model_type"), config.get("id2label", {})
         if architecture not in _ARCHITECTURES:
-            raise UserError(f"{where}: the network is a {architecture}, only BERT and RoBERTa can be pruned")
+            raise cannot_prune(where, architecture)
         own_labels = tuple(str(labels[key]) for key in sorted(labels, key=int))
         room = n_positions(config)
     except (OSError, ValueError, TypeError, AttributeError) as error:

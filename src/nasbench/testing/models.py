@@ -39,6 +39,20 @@ TINY_ROBERTA = Model(
     fine_tuning=_FINE_TUNING,
 )
 TINY_MODELS = (TINY_BERT, TINY_ROBERTA)
+TINY_XLM_ROBERTA = dataclasses.replace(
+    TINY_ROBERTA,
+    name="tiny-xlm-roberta",
+    architecture="xlm-roberta",
+    generator="nasbench.testing.models:tiny_xlm_roberta",
+)
+TINY_CAMEMBERT = dataclasses.replace(
+    TINY_ROBERTA,
+    name="tiny-camembert",
+    architecture="camembert",
+    generator="nasbench.testing.models:tiny_camembert",
+)
+TINY_RELATIVES = (TINY_XLM_ROBERTA, TINY_CAMEMBERT)
+"""Networks that share RoBERTa's code."""
 
 
 def tiny_bert() -> tuple[Any, Any]:
@@ -68,6 +82,31 @@ def tiny_roberta() -> tuple[Any, Any]:
         **_SIZES,
     )
     return config, tokenizer
+
+
+def tiny_xlm_roberta() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_XLM_ROBERTA`; pieces of a unigram model, every word is one piece."""
+    from transformers import XLMRobertaConfig, XLMRobertaTokenizer
+
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in WORDS), "<mask>"]
+    tokenizer = XLMRobertaTokenizer(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], model_max_length=64)
+    special = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+    return XLMRobertaConfig(**_roberta_sizes(len(pieces)), **special), tokenizer
+
+
+def tiny_camembert() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_CAMEMBERT`; its special tokens have other numbers than RoBERTa's."""
+    from transformers import CamembertConfig, CamembertTokenizer
+
+    pieces = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>", "▁"]
+    pieces += [*(f"▁{word}" for word in WORDS), "<mask>"]
+    tokenizer = CamembertTokenizer(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], model_max_length=64)
+    special = {"bos_token_id": 5, "pad_token_id": 1, "eos_token_id": 6}
+    return CamembertConfig(**_roberta_sizes(len(pieces)), **special), tokenizer
+
+
+def _roberta_sizes(n_words: int) -> dict[str, Any]:
+    return {**_SIZES, "vocab_size": n_words, "max_position_embeddings": 66, "type_vocab_size": 1}
 
 
 def save_tiny(model: Model, task: Task, folder: Path, seed: int = 0) -> Model:
