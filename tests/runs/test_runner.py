@@ -16,6 +16,7 @@ from nasbench.methods.random_search import RandomSearch
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.records.record import RunFolder
 from nasbench.runs import loading
+from nasbench.runs.observer import Observer
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.subject import MethodSubject, SteppingClock
 
@@ -155,3 +156,23 @@ def test_run_fails_if_its_budget_ends_in_training(results, tmp_path):
     assert outcome.record.status == "failed"
     assert outcome.record.reason.startswith("the method ended, or its budget did, before anything was evaluated")
     assert sum(outcome.record.charged_s.values()) >= 10
+
+
+def test_record_holds_the_summary_of_the_data(subject, results):
+    seen = []
+
+    class Watcher(Observer):
+        def data_loaded(self, summary):
+            seen.append(("data", summary))
+
+        def run_started(self, record, folder, n_resumed, budget_s):
+            seen.append(("start", record))
+
+    record = run(subject, results, max_evaluations=2, observer=Watcher()).record
+    (_, summary), (_, started) = seen
+    assert [name for name, _ in seen] == ["data", "start"]
+    assert record.data_summary == started.data_summary == summary.to_json()
+    validation = record.data_summary["splits"]["validation"]
+    assert record.constant_error == pytest.approx(1 - validation["majority"])
+    text = RunFolder(folder_of(results)).path / "run.json"
+    assert json.loads(text.read_text())["data_summary"]["splits"]["test"]["rows"] == 32

@@ -120,6 +120,7 @@ class _Run:
     def carry_out(self) -> RunRecord:
         self.observer.phase("loading", self.budget.elapsed_s)
         loaded = load(self.request)
+        self.observer.data_loaded(loaded.data.summary)
         record = new_record(self.request, loaded)
         problem = self._problem(loaded, record)
         if self.earlier is not None:
