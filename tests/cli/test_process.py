@@ -1,0 +1,88 @@
+"""The command line as a process of its own: exit codes, signals and pipes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nasbench.records.record import RunFolder, find_runs
+
+INTERRUPTED = "error: interrupted; the record is kept, and the same command resumes the run"
+PROCESS = """
+import importlib, sys
+from nasbench.cli.main import main
+if "tiny-pair" in sys.argv:
+    from nasbench.testing.models import TINY_MODELS
+    from nasbench.testing.tasks import TINY_TASKS
+    benchmark = importlib.import_module("nasbench.benchmark")
+    benchmark.TASKS += TINY_TASKS
+    benchmark.MODELS += TINY_MODELS
+main(sys.argv[1:])
+"""
+
+
+def command_line(*arguments: str) -> list[str]:
+    """Command that runs nasbench in a process of its own, with the tiny tasks and models declared."""
+    return [sys.executable, "-c", PROCESS, *arguments]
+
+
+def test_separate_process_prints_one_line_for_a_mistake() -> None:
+    result = subprocess.run(command_line("run", "--method", "ws-nas", "--task", "rtee"), capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: unknown task 'rtee'; did you mean 'rte'?\n"
+
+
+@pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "--json"]], ids=str)
+def test_closed_pipe_prints_no_error(arguments: list[str]) -> None:
+    process = subprocess.Popen(command_line(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait()
+
+
+SLOW = """
+import pathlib, time
+from nasbench.plugins.method import Method
+
+class Slow(Method):
+    name = "slow"
+    summary = "waits after its second evaluation until it is interrupted; does not wait when resumed"
+
+    def run(self, problem):
+        network, config = problem.pretrained(), problem.space.largest
+        for layers in range(4):
+            config[2] = layers
+            problem.evaluate(network, config)
+            if layers == 1 and not pathlib.Path("waiting").exists():
+                pathlib.Path("waiting").touch()
+                time.sleep(600)
+"""
+
+
+def test_same_command_resumes_interrupted_run(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = command_line("run", "--method", "slow", "--plugin", "slow.py", "--task", "tiny-pair", "--device", "cpu")
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == INTERRUPTED
+    (folder,) = find_runs(tmp_path)
+    first = (folder / "evaluations.jsonl").read_bytes()
+    assert first.count(b"\n") == 2
+
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "2 evaluations" in next(line for line in again.stdout.splitlines() if line.startswith("resuming after"))
+    assert (folder / "evaluations.jsonl").read_bytes().startswith(first)
+    assert len(RunFolder(folder).read_evaluations()) == 4
