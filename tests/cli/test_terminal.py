@@ -12,15 +12,18 @@ from rich.console import Console
 from nasbench.cli.progress import Progress
 from nasbench.cli.summary import duration, evenly_spaced
 from nasbench.cli.terminal import LiveView, PlainView, View, observer
+from nasbench.data.summary import DataSummary, SplitSummary
 from nasbench.errors import NasbenchError
 from nasbench.networks.space import Config, SearchSpace, make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.front import front_of
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
+from nasbench.runs.picture import draw_front
 
 DIMS = Dimensions(n_layers=4, n_heads=4, n_units=100, hidden_size=16, head_size=4, n_fixed_params=1000)
 SPACE = make_space("small", DIMS)
 WIDTH = 80
+SPLITS = {"train": 1_000, "validation": 400, "test": 80}
 
 
 def make_evaluation(
@@ -181,6 +184,52 @@ def test_summary_prints_notes_of_the_record(tmp_path: Path) -> None:
     record.notes.append("training of 'super-network' ended at step 71 of 990")
     text = finish(PlainView(screen(width=140)), record, EVALUATIONS, tmp_path)
     assert "note: training of 'super-network' ended at step 71 of 990" in text
+
+
+def test_data_are_summarised_before_the_run() -> None:
+    counts = {name: SplitSummary(n, {"bad": n // 4, "good": n - n // 4}, None, 0.25, 2) for name, n in SPLITS.items()}
+    summary = DataSummary(counts, {"test in train": 3}, "good", 128, ("class [b]'odd'[/b] has a single row",))
+    for view in (PlainView(screen(width=140)), LiveView(screen(width=140))):
+        view.phase("loading", 0.0)
+        view.data_loaded(summary)
+        assert printed(view).splitlines() == [
+            "loading data and model",
+            "data: 1,000 train, 400 validation, 80 test rows",
+            "classes: bad 25.0 %, good 75.0 %; most frequent: good 75.0 % in validation, good 75.0 % in test",
+            "F1 is that of the class good",
+            "cut at max_length = 128 tokens: 25.0 % of train, 25.0 % of validation, 25.0 % of test",
+            "repeated texts: 2 in train, 2 in validation, 2 in test, 3 of test are in train",
+            "note: class [b]'odd'[/b] has a single row",
+        ]
+
+
+def test_networks_no_better_than_the_majority_are_marked(tmp_path: Path) -> None:
+    record = make_record()
+    assert "*" not in finish(PlainView(screen()), record, EVALUATIONS, tmp_path)
+    record.constant_error = 0.5
+    text = finish(PlainView(screen()), record, EVALUATIONS, tmp_path)
+    marked = [line for line in text.splitlines() if "*" in line]
+    assert [line.split()[:2] for line in marked] == [["*", "0"], ["*", "no"]]
+    assert marked[1] == "* no better than the majority class (validation accuracy 0.5000)"
+    assert max(map(len, text.splitlines()[:12])) <= WIDTH
+    record.constant_error, record.metric = 0.1, "f1"
+    text = finish(PlainView(screen(width=140)), record, EVALUATIONS, tmp_path)
+    assert "* no better than the best constant answer (validation f1 0.9000): this is every network here, so" in text
+
+
+def test_picture_has_a_line_at_the_error_of_the_majority() -> None:
+    def dotted(record: RunRecord) -> list[tuple[str, float]]:
+        lines = draw_front(record, EVALUATIONS).axes[0].get_lines()
+        return [(str(line.get_label()), float(np.ravel(line.get_ydata())[0])) for line in lines if line.get_ls() == ":"]
+
+    record = make_record()
+    assert dotted(record) == []
+    record.constant_error = 0.5
+    assert dotted(record) == [("majority class (1 of the front no better)", 0.5)]
+    record.constant_error = 0.6
+    assert dotted(record) == [("majority class", 0.6)]
+    record.metric = "spearman"
+    assert dotted(record) == [("constant answer", 0.6)]
 
 
 def test_unwritable_picture_raises_one_line(tmp_path: Path) -> None:

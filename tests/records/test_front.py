@@ -2,7 +2,7 @@
 
 import pytest
 
-from nasbench.records.front import front_of, full_network
+from nasbench.records.front import front_of, full_network, is_no_better_than_constant
 from nasbench.records.record import Evaluation, Identity, RunRecord
 
 
@@ -40,3 +40,10 @@ def test_full_network_is_the_first_that_was_measured(record):
     evaluations = [evaluation(0, 0.3, 50), evaluation(1, None, 100), evaluation(2, 0.2, 100), evaluation(3, 0.1, 100)]
     assert full_network(record, evaluations) == evaluations[2]
     assert full_network(record, evaluations[:2]) is None
+
+
+def test_network_is_compared_with_the_best_constant_answer(record):
+    evaluations = [evaluation(0, 0.4, 10), evaluation(1, 0.3, 20), evaluation(2, 0.2999, 30), evaluation(3, None, 40)]
+    assert not any(is_no_better_than_constant(record, e) for e in evaluations)  # an older record does not say
+    record.constant_error = 0.3
+    assert [is_no_better_than_constant(record, e) for e in evaluations] == [True, True, False, False]

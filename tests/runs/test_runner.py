@@ -165,7 +165,7 @@ def test_record_holds_the_summary_of_the_data(subject, results):
         def data_loaded(self, summary):
             seen.append(("data", summary))
 
-        def run_started(self, record, folder, n_resumed, budget_s):
+        def run_started(self, record, *_):
             seen.append(("start", record))
 
     record = run(subject, results, max_evaluations=2, observer=Watcher()).record

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from nasbench.training.metrics import compute
+from nasbench.training.metrics import compute, constant_error
 
 RNG = np.random.default_rng(0)
 
@@ -87,3 +87,21 @@ def test_logits_that_are_not_finite_are_rejected(bad):
     logits[3, 1] = bad
     with pytest.raises(FloatingPointError, match="not finite"):
         compute(("accuracy",), "classification", logits, labels)
+
+
+@pytest.mark.parametrize(("metric", "error"), [("accuracy", 0.25), ("f1", 1 - 2 * 3 / (4 + 3)), ("matthews", 1.0)])
+def test_constant_error_is_the_lowest_of_all_constant_answers(metric, error):
+    """Three of four labels are 1: always answering 1 has accuracy 3/4 and F1 6/7."""
+    labels = np.array([1, 1, 0, 1] * 5)
+    assert constant_error(metric, "classification", 2, labels) == pytest.approx(error)
+
+
+def test_constant_error_of_f1_is_not_that_of_the_majority_class():
+    """Always answering the majority class 0 has F1 = 0."""
+    labels = np.array([0, 0, 0, 1])
+    assert constant_error("f1", "classification", 2, labels) == pytest.approx(1 - 2 * 1 / (4 + 1))
+
+
+def test_constant_error_of_a_choice_and_a_regression():
+    assert constant_error("accuracy", "multiple_choice", 4, np.array([0, 1, 2, 3, 3])) == pytest.approx(0.6)
+    assert constant_error("spearman", "regression", 1, np.array([0.5, 2.0, 3.0])) == 1.0

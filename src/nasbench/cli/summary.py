@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nasbench.records.front import front_of, full_network
+from nasbench.records.front import front_of, full_network, is_no_better_than_constant
 from nasbench.records.record import Evaluation, RunRecord
 
 MAX_ROWS = 20
@@ -33,6 +33,7 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
         console.print(front_table(record, shown, full))
         if full is not None:
             console.print(Text("percentages after a metric are relative to the full network", style="dim"))
+        print_constant(console, record, front, full)
         console.print()
     else:
         console.print(Text("no sub-network was evaluated, so there is no front"))
@@ -48,6 +49,19 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
     console.print(Text(f"record: {folder}"), soft_wrap=True)
 
 
+def print_constant(console: Console, record: RunRecord, front: Sequence[Evaluation], full: Evaluation | None) -> None:
+    """Explain the mark ``*``, if a network of the table has it."""
+    shown = [*front, *([] if full is None else [full])]
+    marked = [evaluation for evaluation in shown if is_no_better_than_constant(record, evaluation)]
+    if not marked or record.constant_error is None:
+        return
+    what = "the majority class" if record.metric == "accuracy" else "the best constant answer"
+    text = f"* no better than {what} (validation {record.metric} {1 - record.constant_error:.4f})"
+    if len(marked) == len(shown):
+        text += ": this is every network here, so the run has found nothing"
+    console.print(Text(text, style="yellow"))
+
+
 def evenly_spaced(front: list[Evaluation], n: int) -> list[Evaluation]:
     """At most ``n`` evaluations of the front, evenly spaced, with both ends."""
     if len(front) <= n:
@@ -61,10 +75,10 @@ def front_table(record: RunRecord, front: Sequence[Evaluation], full: Evaluation
     for heading in ("layers", "heads", "units", "params", "M", f"validation {record.metric}", f"test {record.metric}"):
         table.add_column(heading, justify="right", no_wrap=not heading.endswith(record.metric))
     for evaluation in front:
-        table.add_row(*_cells(evaluation, full), style="bold" if evaluation is full else None)
+        table.add_row(*_cells(record, evaluation, full), style="bold" if evaluation is full else None)
     if full is not None and full not in front:
         table.add_section()
-        table.add_row(*_cells(full, full), style="bold")
+        table.add_row(*_cells(record, full, full), style="bold")
     return table
 
 
@@ -95,13 +109,13 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _cells(evaluation: Evaluation, full: Evaluation | None) -> list[str]:
+def _cells(record: RunRecord, evaluation: Evaluation, full: Evaluation | None) -> list[str]:
     heads = [n for n in evaluation.head_counts if n]
     units = [n for n in evaluation.unit_counts if n]
     n_layers = sum(h > 0 or u > 0 for h, u in zip(evaluation.head_counts, evaluation.unit_counts, strict=True))
     test_of_full = None if full is None else full.test_error
     return [
-        str(n_layers),
+        f"* {n_layers}" if is_no_better_than_constant(record, evaluation) else str(n_layers),
         _range(heads),
         _range(units),
         f"{100 * evaluation.params:.1f} %",

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nasbench.arrays import FloatArray
 from nasbench.errors import NasbenchError
-from nasbench.records.front import front_of, full_network
+from nasbench.records.front import front_of, full_network, is_no_better_than_constant
 from nasbench.records.record import Evaluation, RunRecord
 
 BLUE, GREY, RED = "#0072B2", "#9A9A9A", "#D55E00"
@@ -46,6 +46,11 @@ def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
     axes.plot(sizes, test_errors, "o", color=BLUE, markerfacecolor="none", markersize=5, alpha=0.7, label="test error")
     if full is not None:
         axes.plot(*_points([full]), "*", color=RED, markersize=13, label="full network")
+    if record.constant_error is not None:
+        n_useless = sum(is_no_better_than_constant(record, evaluation) for evaluation in front)
+        name = "majority class" if record.metric == "accuracy" else "constant answer"
+        name += f" ({n_useless} of the front no better)" if n_useless else ""
+        axes.axhline(record.constant_error, color=GREY, linewidth=1, linestyle=":", label=name)
     axes.set_xlabel("parameters (% of the full network)")
     axes.set_ylabel(f"validation error (1 - {record.metric})")
     axes.set_title(

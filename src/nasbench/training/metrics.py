@@ -38,7 +38,7 @@ def constant_error(name: MetricName, kind: str, n_labels: int, labels: Labels) -
     For accuracy, this is the error of always predicting the most frequent class. A correlation is 0.
     """
     if kind == "regression":
-        return 1 - _METRICS[name](np.full(len(labels), labels.mean()), labels)
+        return 1 - float(_METRICS[name](np.full(len(labels), labels.mean()), labels))
     return 1 - max(float(_METRICS[name](np.full(len(labels), answer), labels)) for answer in range(n_labels))
 
 
