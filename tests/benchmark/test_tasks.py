@@ -99,3 +99,20 @@ def test_import_of_the_bare_folder_fails() -> None:
     assert spec.loader is not None
     with pytest.raises(ImportError, match=r"import nasbench\.benchmark"):
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def test_classes_have_the_names_of_the_data_sets_cards() -> None:
+    names = {
+        "rte": ("entailment", "not_entailment"),
+        "qnli": ("entailment", "not_entailment"),
+        "demo": ("entailment", "not_entailment"),
+        "mrpc": ("not_equivalent", "equivalent"),
+        "cola": ("unacceptable", "acceptable"),
+        "sst2": ("negative", "positive"),
+        "imdb": ("negative", "positive"),
+        "swag": ("0", "1", "2", "3"),
+        "stsb": (),
+    }
+    assert {name: task.classes for name, task in registry.tasks().items()} == names
+    for task in registry.tasks().values():
+        assert len(task.classes) == (0 if task.kind == "regression" else task.n_labels)

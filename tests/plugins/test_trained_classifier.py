@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from support.user_tasks import changed, load
+from click.testing import CliRunner
+from support.user_tasks import changed, load, toml
 
+from nasbench.cli.main import cli
 from nasbench.data.splits import load_task_data
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.plugins.method import Method
@@ -126,3 +128,18 @@ def test_network_without_classifier_has_nothing_to_say(folder: Path) -> None:
     assert loaded.notes == ()
     assert loaded.network.config.id2label == {0: "bad", 1: "good"}
     assert len(load_task_data(task, loaded.tokenizer, 0).train) == 11
+
+
+def test_mapping_is_printed_before_the_run(folder: Path) -> None:
+    sorted_by_the_network(folder, TINY_BERT, ("SPAM", "HAM"), {"SPAM": "spam", "HAM": "ham"})
+    (folder / "spam.toml").write_text(toml(changed(model={"folder": "trained"})))
+    arguments = ["--max-evaluations", "2", "--results", str(folder / "runs"), "--quiet", "--set", "epochs=1"]
+    done = CliRunner().invoke(cli, ["run", "--method", "ws-nas", "--task", str(folder / "spam.toml"), *arguments])
+    assert done.exit_code == 0, done.output
+    before = " ".join(done.output.partition("Pareto front")[0].split())
+    assert "the trained output layer is used: 'spam' is output 0 ('SPAM'), 'ham' is output 1 ('HAM')" in before
+    run = next((folder / "runs").rglob("run.json")).parent
+    done = CliRunner().invoke(cli, ["export", str(run), "--out", str(folder / "out")])
+    assert done.exit_code == 0, done.output
+    assert json.loads((folder / "out" / "config.json").read_text())["id2label"] == {"0": "spam", "1": "ham"}
+    assert json.loads((folder / "out" / "config.json").read_text())["label2id"] == {"spam": 0, "ham": 1}

@@ -52,6 +52,8 @@ class View(Progress, AbstractContextManager["View"]):
         self.console.print(Text(" | ".join((*parts, identity.device_class)), style="bold"))
         if n_resumed or self.elapsed_s:
             self.console.print(Text(f"resuming after {duration(self.elapsed_s)} and {n_resumed} evaluations"))
+        for note in record.notes:
+            self.console.print(Text(f"note: {note}", style="yellow"))
 
     def notice(self, text: str) -> None:
         self.console.print(Text(text, style="yellow"), soft_wrap=True)
