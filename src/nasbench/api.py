@@ -143,8 +143,8 @@ def run(
     budget_s: float | None = None,
     max_evaluations: int | None = None,
     precision: Precision | None = None,
-    quiet: bool = False,
     table: bool | Path | str = False,
+    quiet: bool = False,
 ) -> Run:
     """Run a method on a task, as ``nasbench run`` does.
 
@@ -166,8 +166,8 @@ def run(
         budget_s: charged seconds; None for the official budget. Another budget makes the run unofficial.
         max_evaluations: the largest number of evaluations; None for no limit.
         precision: ``fp32`` or ``bf16``; None for bf16 where the device computes in it.
-        quiet: print nothing.
         table: True to answer from a table of the suite in place of a network, or the path of a table.
+        quiet: print nothing.
 
     Returns:
         The finished run. Its ``status`` is ``failed`` if the method raised; all earlier evaluations are kept.

@@ -274,11 +274,11 @@ class Problem:
         return subnetwork
 
 
-def _stream(name: str) -> int:
 def method_rng(seed: int) -> np.random.Generator:
     """The random generator of a method in a run with this seed."""
     return np.random.default_rng((seed, _stream("method")))
 
 
+def _stream(name: str) -> int:
     """A seed for a purpose, so that each purpose has its own random numbers."""
     return zlib.crc32(name.encode())
