@@ -11,6 +11,7 @@ from support.runs import QUICK, FineTunes, Steps, Trains, folder_of, kill, run, 
 from nasbench.errors import UserError
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.records.record import RunFolder
+from nasbench.runs import session
 from nasbench.runs.observer import Observer
 from nasbench.testing.subject import MethodSubject, SteppingClock
 from nasbench.training.vocabulary import ActiveVocabulary
@@ -130,12 +131,17 @@ def test_lost_shared_weights_are_trained_again_uncharged(results, tmp_path):
     assert resumed.evaluations[-1].charged_s["training"] == before["training"]
 
 
-def test_training_cut_by_the_budget_is_not_repeated(results, tmp_path):
+SHORTENED = r"training of 'super-network' was shortened from 108 to (\d+) steps, because the budget of 200 s .*"
+
+
+def test_training_shortened_by_the_budget_is_not_repeated(results, tmp_path):
     subject = MethodSubject(WeightSharingNAS, tmp_path, dataclasses.replace(QUICK, epochs=12), n_evaluations=None)
     limits = {"budget_s": 200.0}
     whole = run(subject, tmp_path / "whole", clock=SteppingClock(), **limits)
     (note,) = whole.record.notes
-    n_steps = int(re.fullmatch(r"training of 'super-network' ended at step (\d+) of 108, where 80% .* spent", note)[1])
+    n_steps = int(re.fullmatch(SHORTENED, note)[1])
+    shortened = {"super-network": n_steps}
+    assert whole.record.shortened_trainings == shortened
     assert len(whole.evaluations) > 1
     kill(subject, results, n_steps + 1, clock=SteppingClock(), **limits)
     shutil.copytree(results, tmp_path / "copy")
@@ -143,6 +149,7 @@ def test_training_cut_by_the_budget_is_not_repeated(results, tmp_path):
     resumed = run(subject, results, clock=SteppingClock(), observer=steps, **limits)
     assert steps.seen == []
     assert resumed.record.notes == whole.record.notes
+    assert resumed.record.shortened_trainings == shortened
     n = min(len(resumed.evaluations), len(whole.evaluations))
     assert n > 1
     assert resumed.comparable()[:n] == whole.comparable()[:n]
@@ -150,6 +157,24 @@ def test_training_cut_by_the_budget_is_not_repeated(results, tmp_path):
     (folder_of(tmp_path / "copy") / "weights" / "super-network.safetensors").unlink()
     with pytest.raises(UserError, match=r"the weights of 'super-network' are missing; remove the folder"):
         run(subject, tmp_path / "copy", clock=SteppingClock(), **limits)
+
+
+@pytest.mark.parametrize("kill_at", [1, 12, 30])
+def test_killed_training_keeps_its_shorter_schedule(results, tmp_path, kill_at, monkeypatch):
+    monkeypatch.setattr(session, "CHECKPOINT_INTERVAL_S", 0.0)
+    subject = MethodSubject(WeightSharingNAS, tmp_path, dataclasses.replace(QUICK, epochs=12), n_evaluations=None)
+    kill(subject, results, kill_at, clock=SteppingClock(), budget_s=200.0)
+    made = torch.load(folder_of(results) / "checkpoints" / "training.pt") if kill_at > 1 else None
+    steps = Steps()
+    resumed = run(subject, results, clock=SteppingClock(), observer=steps, budget_s=200.0)
+    done, totals = [seen[0] for seen in steps.seen], {seen[2] for seen in steps.seen}
+    assert done == list(range(made["trainer"]["step"] + 1 if made else 1, min(totals) + 1))
+    assert resumed.record.status == "complete"
+    (note,) = resumed.record.notes
+    assert resumed.record.shortened_trainings == {"super-network": int(re.fullmatch(SHORTENED, note)[1])}
+    assert min(totals) == resumed.record.shortened_trainings["super-network"]
+    if kill_at >= 30:  # killed after its speed was known
+        assert max(totals) == made["trainer"]["n_steps"] < 108
 
 
 class InterruptsAt(Observer):

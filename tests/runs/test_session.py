@@ -3,15 +3,29 @@
 import dataclasses
 
 import pytest
-from support.runs import QUICK
+from support.runs import QUICK, FineTunes, folder_of
 
 from nasbench.errors import UserError
 from nasbench.methods.local_search import LocalSearch
 from nasbench.methods.random_search import RandomSearch
+from nasbench.methods.s_nas import StandardNAS
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.runs import session
+from nasbench.runs.observer import Observer
 from nasbench.testing.subject import Killed, KillingObserver, MethodSubject, SteppingClock
+from nasbench.training.evaluation import Evaluator
 from nasbench.training.trainer import Trainer
+
+
+class PushedClock:
+    """A clock that stands still unless a test pushes it."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
 
 SHARED = {"shares_super_networks": True}
 
@@ -101,10 +115,107 @@ def test_changed_engine_trains_again(tmp_path, steps, monkeypatch):
     assert len(steps) == 2 * n_steps
 
 
+@pytest.fixture
+def real_time(monkeypatch):
+    """A clock on which a step takes 1 s, and an evaluation 1 s: nothing else takes time."""
+    clock, step, logits = PushedClock(), Trainer._make_step, Evaluator._over_batches
+
+    def slow_step(self):
+        clock.seconds += 1.0
+        step(self)
+
+    def slow_evaluation(self, run):
+        clock.seconds += 1.0
+        return logits(self, run)
+
+    monkeypatch.setattr(Trainer, "_make_step", slow_step)
+    monkeypatch.setattr(Evaluator, "_over_batches", slow_evaluation)
+    return clock
+
+
+class Notices(Observer):
+    def __init__(self):
+        self.texts = []
+
+    def notice(self, text):
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize("budget_s", [6.0, 8.0, 12.0, 16.0])
+@pytest.mark.parametrize("method", [FineTunes, WeightSharingNAS])
+def test_training_leaves_time_for_an_evaluation(tmp_path, real_time, method, budget_s):
+    options = dataclasses.replace(QUICK, epochs=10) if method is WeightSharingNAS else None
+    subject, observer = MethodSubject(method, tmp_path, options, n_evaluations=None), Notices()
+    outcome = subject.run(observer=observer, clock=real_time, budget_s=budget_s)
+    assert outcome.record.status == "complete"
+    assert outcome.evaluations[0].elapsed_s <= budget_s
+    ((name, n_steps),) = outcome.record.shortened_trainings.items()
+    n_declared = 90 if method is WeightSharingNAS else 18
+    assert outcome.record.charged_s["training"] == n_steps < n_declared
+    assert outcome.record.notes == [
+        f"training of {name!r} was shortened from {n_declared} to {n_steps} steps, "
+        f"because the budget of {budget_s:g} s held no more"
+    ]
+    assert len(observer.texts) == 1
+    assert observer.texts[0].startswith(f"the training of {name!r} is shortened from {n_declared} to about ")
+
+
+def test_training_that_fits_is_not_shortened(tmp_path, real_time):
+    subject, observer = MethodSubject(FineTunes, tmp_path, n_evaluations=None), Notices()
+    outcome = subject.run(observer=observer, clock=real_time, budget_s=50.0)
+    assert (outcome.record.shortened_trainings, outcome.record.notes, observer.texts) == ({}, [], [])
+    assert outcome.comparable() == subject.run(budget_s=1e6).comparable()
+
+
+def test_lost_weights_of_a_shortened_fine_tuning_are_not_trained_again(tmp_path, real_time):
+    subject, results = MethodSubject(FineTunes, tmp_path, n_evaluations=None), tmp_path / "killed"
+    with pytest.raises(Killed):
+        subject.run(results, KillingObserver(15), real_time, budget_s=16.0)
+    weights = folder_of(results) / "weights" / "fine-tuned.safetensors"
+    kept = weights.read_bytes()
+    weights.unlink()
+    with pytest.raises(UserError, match=r"the weights of 'fine-tuned' are missing; remove the folder"):
+        subject.run(results, clock=real_time, budget_s=16.0)
+    weights.write_bytes(kept)
+    resumed = subject.run(results, clock=real_time, budget_s=16.0)
+    assert resumed.record.shortened_trainings == {"fine-tuned": 13}
+    assert len(resumed.record.notes) == 1
+
+
+def test_training_ends_at_its_share_if_the_machine_stalls_near_its_end(tmp_path, real_time, monkeypatch):
+    step = Trainer._make_step
+
+    def stalling(self):
+        real_time.seconds += 1000.0 if self.step == 86 else 0.0
+        step(self)
+
+    monkeypatch.setattr(Trainer, "_make_step", stalling)
+    subject = _subject(tmp_path, options=dataclasses.replace(QUICK, epochs=10))
+    outcome = subject.run(clock=real_time, budget_s=1300.0, **SHARED)
+    assert outcome.record.notes == [
+        "training of 'super-network' ended at step 87 of 90, where 80% of the budget was spent"
+    ]
+    assert outcome.record.status == "complete"
+    assert outcome.record.shortened_trainings == {"super-network": 87}
+
+
+def test_later_trainings_are_not_shortened(tmp_path, real_time):
+    subject = MethodSubject(StandardNAS, tmp_path, searcher=RandomSearch, n_evaluations=None)
+    outcome = subject.run(clock=real_time, budget_s=50.0)
+    assert len(outcome.evaluations) in (2, 3)
+    assert outcome.record.shortened_trainings == {}
+
+
+def test_shortened_training_is_not_shared(tmp_path, real_time):
+    subject = _subject(tmp_path, options=dataclasses.replace(QUICK, epochs=10))
+    assert subject.run(tmp_path / "shared", clock=real_time, budget_s=30.0, **SHARED).record.shortened_trainings
+    assert _super_networks(tmp_path / "shared") == []
+
+
 def test_training_cut_by_the_budget_is_not_shared(tmp_path, steps):
     shared, short = tmp_path / "shared", {"budget_s": 20.0}
     cut = _subject(tmp_path).run(shared, clock=SteppingClock(), **SHARED, **short)
-    assert "ended at step" in cut.record.notes[0]
+    assert "was shortened from" in cut.record.notes[0]
     assert _super_networks(shared) == []
     n_cut = len(steps)
 

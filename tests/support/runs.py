@@ -51,13 +51,13 @@ class Trains(Method):
 
 
 class Steps(Observer):
-    """Notes every training step with the budget spent by then."""
+    """Notes every training step with the budget spent by then and the number of steps of the training."""
 
     def __init__(self):
         self.seen = []
 
-    def training(self, done, total, elapsed_s):  # noqa: ARG002
-        self.seen.append((done, elapsed_s))
+    def training(self, done, total, elapsed_s):
+        self.seen.append((done, elapsed_s, total))
 
 
 def run(subject, results, **changes):

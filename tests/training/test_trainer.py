@@ -250,6 +250,24 @@ def test_learning_rate_equals_the_linear_schedule_of_transformers(warmup):
     assert used == pytest.approx(expected)
 
 
+def test_shortened_training_decays_to_zero_at_its_new_end():
+    trainer = _trainer(_tiny(), fine_tuning=dataclasses.replace(FINE_TUNING, warmup=0.0, epochs=4))
+    declared, rate = trainer.n_steps, FINE_TUNING.learning_rate
+    trainer.run(3)
+    trainer.shorten(12)
+    assert (trainer.n_steps, trainer.n_declared) == (12, declared)
+    used = []
+    trainer.run(after_step=lambda: used.append(trainer._optimizer.param_groups[0]["lr"]))
+    assert used == pytest.approx([rate * (12 - step) / 12 for step in range(3, 12)])
+    assert trainer.step == 12
+    for n_steps in (11, declared):
+        with pytest.raises(ValueError, match="cannot end at"):
+            trainer.shorten(n_steps)
+    other = _trainer(_tiny(), fine_tuning=dataclasses.replace(FINE_TUNING, warmup=0.0, epochs=4))
+    other.restore(trainer.state())
+    assert (other.step, other.n_steps, other.n_declared) == (12, 12, declared)
+
+
 def _weights(trainer):
     return {name: value.clone() for name, value in trainer.network.model.state_dict().items()}
 

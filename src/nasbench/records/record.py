@@ -106,6 +106,8 @@ class RunRecord:
         charged_s: charged seconds by phase (training, search, validation, idle); their sum is the elapsed budget.
         uncharged_s: seconds by phase that cost no budget (loading, test, recording, repeating).
         notes: remarks for readers, such as a training that the budget cut short.
+        shortened_trainings: by network name, the number of steps of each training that had to be shorter than declared,
+            because the budget held no more.
         simulated: name of the table of the tabular benchmark whose recorded errors and seconds the run used; None for a
             run on a network.
     """
@@ -129,6 +131,7 @@ class RunRecord:
     data_summary: schema.Values | None = None
     constant_error: schema.Error | None = None
     interface: Interface | None = None
+    shortened_trainings: schema.Sizes = field(default_factory=dict)
     schema_version: schema.Version = schema.SCHEMA_VERSION
     __pydantic_config__: ClassVar = schema.STRICT
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.records.record import Evaluation, RunFolder
@@ -25,6 +25,7 @@ class RunContext:
         limit: largest number of evaluations, None for no limit.
         recorded: evaluations of an earlier attempt. The harness answers the method from them.
         note: appends a remark for readers to the record.
+        shortened: the record's field of trainings that the budget shortened; written with the next note.
         shared: super-networks that the runs of an experiment share, None if the run trains its own.
     """
 
@@ -36,4 +37,5 @@ class RunContext:
     limit: int | None
     recorded: list[Evaluation]
     note: Callable[[str], None] = lambda _: None
+    shortened: dict[str, int] = field(default_factory=dict)
     shared: SharedSuperNetworks | None = None

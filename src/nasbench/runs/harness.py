@@ -46,6 +46,11 @@ class Harness:
         """Whether the next evaluation is answered from the record of an earlier attempt."""
         return len(self._evaluations) < len(self._context.recorded)
 
+    @property
+    def n_evaluations(self) -> int:
+        """Number of evaluations of the run so far."""
+        return len(self._evaluations)
+
     def has_evaluated(self, key: str) -> bool:
         """Whether a sub-network with this key has been evaluated in the run."""
         return key in self._keys

@@ -161,6 +161,7 @@ class Problem:
         return TrainingSession(
             self._context, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning),
             lambda: self.is_repeating, self._training_key(network, strategy, fine_tuning),
+            lambda: self._harness.n_evaluations == 0, len(self.validation),
         )  # fmt: skip
 
     def evaluate(self, network: SuperNetwork, config: Config, epochs: float | None = None) -> Evaluation:

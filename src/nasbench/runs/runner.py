@@ -128,6 +128,7 @@ class _Run:
             record.started_at = self.earlier.started_at
             if self.recorded:  # without evaluations, the method repeats everything that a note is about
                 record.notes = self.earlier.notes
+                record.shortened_trainings.update(self.earlier.shortened_trainings)
         self.folder.write_run(record)
         self.checkpoints.save_architecture(loaded.network.model, loaded.tokenizer)
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
@@ -155,7 +156,8 @@ class _Run:
 
         def note(text: str) -> None:
             with self.budget.uncharged("recording"):
-                record.notes.append(text)
+                if text not in record.notes:  # a resumed training repeats its notes
+                    record.notes.append(text)
                 self.folder.write_run(record)
 
         context = RunContext(
@@ -167,6 +169,7 @@ class _Run:
             limit=request.max_evaluations,
             recorded=self.recorded,
             note=note,
+            shortened=record.shortened_trainings,
             shared=self._shared_super_networks(loaded.origin),
         )
         return Problem(

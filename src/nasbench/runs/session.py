@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,15 @@ from nasbench.declarations.model import TrainingConfiguration
 from nasbench.errors import CannotResume
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.runs.context import RunContext
+from nasbench.training.pace import Pace
 from nasbench.training.trainer import Trainer
 
 CHECKPOINT_INTERVAL_S = 60.0
 """Charged seconds between two checkpoints. A kill loses at most this much training."""
+
+
+NEAR_END = 0.1
+"""A training that has fewer than this share of its steps to go is not shortened any more."""
 
 
 class _ShareSpent(Exception):
@@ -26,6 +32,8 @@ class TrainingSession:
         make_trainer: makes the trainer. The call is charged.
         is_repeating: whether a resumed run still repeats its earlier attempt.
         key: JSON values that tell this training from others on the same data. None if its outcome is not shared.
+        is_first: whether the run has evaluated nothing yet.
+        n_validation: number of validation examples.
     """
 
     def __init__(
@@ -36,17 +44,26 @@ class TrainingSession:
         make_trainer: Callable[[], Trainer],
         is_repeating: Callable[[], bool],
         key: dict[str, Any] | None,
+        is_first: Callable[[], bool] = lambda: False,
+        n_validation: int = 0,
     ) -> None:
         self._context, self._network, self._fine_tuning = context, network, fine_tuning
         self._budget, self._checkpoints = context.budget, context.checkpoints
         self._make_trainer, self._is_repeating, self._key = make_trainer, is_repeating, key
         self._trainer: Trainer | None = None
         self._n_skipped_epochs = 0
+        self._has_run = False
         self._last_saved_s = 0.0
         self._share_s = float("inf")
+        self._is_first, self._n_validation = is_first, n_validation
+        self._pace: Pace | None = None
 
     def run(self, until_epoch: int | None = None, budget_share: float = 1.0) -> None:
         """Train to the end of an epoch.
+
+        If the whole training would not end in time, it is shortened as soon as its speed is known: it makes fewer
+        steps, its learning rate still falls to 0, and it leaves time for an evaluation. This holds with a
+        ``budget_share`` and for trainings before the first evaluation. Later trainings end with the budget.
 
         Args:
             until_epoch: the epoch, counted from 1; None for the last epoch.
@@ -64,6 +81,7 @@ class TrainingSession:
         with self._budget.charged("training"):
             trainer = self._made()
             self._last_saved_s = self._budget.elapsed_s
+            self._watch(until, budget_share)
             try:
                 trainer.run(until * trainer.steps_per_epoch, self._after_step)
             except _ShareSpent:
@@ -72,11 +90,14 @@ class TrainingSession:
                 if trainer.is_between_steps and not self._is_repeating():
                     self._save()
                 raise
-        is_cut = trainer.step < until * trainer.steps_per_epoch
+            finally:
+                self._note_shortened(trainer)
+        is_cut = trainer.step < min(until * trainer.steps_per_epoch, trainer.n_steps)
         if is_cut:
+            self._context.shortened[self._network.name] = trainer.step
             self._context.note(
                 f"training of {self._network.name!r} ended at step {trainer.step} of {trainer.n_steps}, where "
-                f"{budget_share:.0%} of the budget was spent"
+                f"{self._share_s / self._budget.seconds:.0%} of the budget was spent"
             )
         if is_cut or trainer.step == trainer.n_steps:
             trainer.release()
@@ -91,7 +112,8 @@ class TrainingSession:
         if not self._network.is_extracted:
             # Later evaluations need shared weights. If the file is lost, they are trained again, uncharged.
             if not self._checkpoints.has_weights(self._network.name):
-                if budget_share < 1:  # uncharged training cannot tell where the budget ended the first training
+                # Uncharged training cannot tell where the budget ended or shortened the first training.
+                if budget_share < 1 or self._network.name in self._context.shortened:
                     raise CannotResume(
                         f"cannot resume {self._context.folder.path}: the weights of {self._network.name!r} are "
                         "missing; remove the folder to start again"
@@ -129,7 +151,8 @@ class TrainingSession:
             return
         with self._budget.uncharged("recording"):
             self._checkpoints.save_weights(self._network)
-            if self._context.shared is not None and self._key is not None and not is_cut:
+            is_whole = not is_cut and self._network.name not in self._context.shortened
+            if self._context.shared is not None and self._key is not None and is_whole:
                 self._context.shared.save(self._network, self._key, self._budget.charged_s["training"])
 
     def _made(self) -> Trainer:
@@ -154,9 +177,54 @@ class TrainingSession:
                 "start again"
             )
 
+    def _watch(self, until: int, budget_share: float) -> None:
+        """Watch the speed of a training that may have to be shortened: not one in parts, nor one without a limit."""
+        trainer = self._made()
+        is_whole = until >= self._fine_tuning.epochs and self._n_skipped_epochs == 0 and not self._has_run
+        self._has_run = True
+        if not is_whole or not math.isfinite(self._share_s) or not (budget_share < 1 or self._is_first()):
+            return
+        self._pace = Pace(
+            trainer.step, self._budget.elapsed_s, self._share_s, self._budget.seconds,
+            self._fine_tuning.batch_size, self._n_validation,
+        )  # fmt: skip
+
+    def _keep_pace(self, trainer: Trainer, elapsed_s: float) -> None:
+        """Shorten the training whenever its speed says that it would not end in time."""
+        assert self._pace is not None
+        n_steps = self._pace.judge(trainer.step, elapsed_s, trainer.n_steps)
+        if n_steps is None:
+            return
+        pace = self._pace
+        if n_steps == trainer.step < trainer.n_steps:  # no time is left
+            self._share_s = pace.end_s
+        elif n_steps < trainer.n_steps:
+            if trainer.n_steps == trainer.n_declared:
+                self._context.observer.notice(
+                    f"the training of {self._network.name!r} is shortened from {trainer.n_steps:,} to about "
+                    f"{n_steps:,} steps: at {pace.seconds_per_step:.3g} s a step the budget of "
+                    f"{self._budget.seconds:g} s holds no more, with time left to evaluate"
+                )
+            trainer.shorten(n_steps)
+            self._share_s = pace.end_s
+        # Near the end the learning rate is close to 0, so that a cut does little harm.
+        is_near_end = trainer.n_steps - trainer.step <= NEAR_END * trainer.n_steps
+        self._pace = None if is_near_end else pace.again(trainer.step, elapsed_s)
+
+    def _note_shortened(self, trainer: Trainer) -> None:
+        if trainer.n_steps == trainer.n_declared:
+            return
+        self._context.shortened[self._network.name] = trainer.n_steps
+        self._context.note(
+            f"training of {self._network.name!r} was shortened from {trainer.n_declared:,} to {trainer.n_steps:,} "
+            f"steps, because the budget of {self._budget.seconds:g} s held no more"
+        )
+
     def _after_step(self) -> None:
         assert self._trainer is not None
         elapsed_s = self._budget.elapsed_s
+        if self._pace is not None:
+            self._keep_pace(self._trainer, elapsed_s)
         self._context.observer.training(self._trainer.step, self._trainer.n_steps, elapsed_s)
         self._budget.check()
         if self._share_s <= elapsed_s < self._budget.seconds:

@@ -48,7 +48,8 @@ class Trainer:
         seed: for batch order, sub-networks and dropout.
 
     Attributes:
-        n_steps: number of steps of the whole training.
+        n_declared: number of steps that the training configuration asks for.
+        n_steps: number of steps of the whole training; fewer than declared after :meth:`shorten`.
         step: number of steps made so far.
         is_between_steps: False while a step changes the weights; :meth:`state` is then inconsistent.
     """
@@ -68,7 +69,7 @@ class Trainer:
         self._split, self._kind, self._schedule, self._strategy = split, kind, schedule, strategy
         self._fine_tuning, self._pad_id, self._seed = fine_tuning, pad_id, seed
         self.steps_per_epoch = n_batches(split, fine_tuning.batch_size)
-        self.n_steps = self.steps_per_epoch * fine_tuning.epochs
+        self.n_declared = self.n_steps = self.steps_per_epoch * fine_tuning.epochs
         self.step = 0
         self.is_between_steps = True
         self._vocabulary = ActiveVocabulary(network.adapter.word_embeddings, split.tokens, pad_id)
@@ -105,6 +106,16 @@ class Trainer:
             self._vocabulary.write_back()
             self.network.refresh()
 
+    def shorten(self, n_steps: int) -> None:
+        """End after fewer steps. From the next step on, the learning rate is that of a training of this length.
+
+        Raises:
+            ValueError: if the training has made more steps already, or has fewer.
+        """
+        if not self.step <= n_steps <= self.n_steps:
+            raise ValueError(f"a training of {self.n_steps} steps, now at {self.step}, cannot end at {n_steps}")
+        self.n_steps = n_steps
+
     def release(self) -> None:
         """Free gradients and optimizer state. The trainer cannot run again."""
         for parameter in self._parameters:
@@ -116,6 +127,7 @@ class Trainer:
         """Everything that :meth:`restore` needs. The tensors are shared with the running training."""
         return {
             "step": self.step,
+            "n_steps": self.n_steps,
             "model": self.network.model.state_dict(),
             "vocabulary": self._vocabulary.state(),
             "optimizer": self._optimizer.state_dict(),
@@ -127,6 +139,7 @@ class Trainer:
         self._vocabulary.restore(state["vocabulary"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+        self.n_steps = state.get("n_steps", self.n_steps)  # older checkpoints have no shortened trainings
         self.network.refresh()
 
     def learning_rate(self, step: int) -> float:
