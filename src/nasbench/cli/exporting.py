@@ -27,12 +27,23 @@ def export(run: Path, max_params: float, out: Path) -> None:
     RUN is the run's folder. The command saves the network of the Pareto front that has the best validation error among
     those small enough. transformers loads the folder OUT without nasbench; OUT/README.md shows how.
     """
-    from nasbench.export.folder import export as carry_out
+    from nasbench.export.card import NO_BETTER
+    from nasbench.export.folder import export_network
+    from nasbench.records.front import is_no_better_than_constant
 
-    evaluation = carry_out(run, out, max_params)
+    exported = export_network(run, out, max_params, with_latency=True)
+    record, evaluation = exported.record, exported.evaluation
     click.echo(
         f"wrote {out}: {100 * evaluation.params:.1f} % of the parameters, validation error {evaluation.error:.4f}"
     )
+    click.echo(f"size: {evaluation.n_params:,} of {record.n_params_full:,} parameters, {exported.n_bytes / 1e6:.1f} MB")
+    for times in exported.latency:
+        click.echo(
+            f"speed: {times.speedup:.2f} times as fast as the full network ({times.full_ms:.1f} -> "
+            f"{times.pruned_ms:.1f} ms, {times.batch_size} x {times.length} tokens, threads: {times.n_threads})"
+        )
+    if is_no_better_than_constant(record, evaluation):
+        click.echo(f"warning: {NO_BETTER[0].lower()}{NO_BETTER[1:]}", err=True)
     click.echo(f"{out / 'README.md'} shows how to load it; nasbench predict {out} FILE answers for a table of texts")
 
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from nasbench.records.front import front_of, full_network
+from nasbench.export.latency import Latency
+from nasbench.records.front import front_of, full_network, is_no_better_than_constant
 from nasbench.records.record import Evaluation, RunRecord
 
 MAX_ROWS = 12
 """Largest number of rows in the table of the front; a longer front is thinned evenly."""
+NO_BETTER = "On validation data this network is no better than giving every example the same answer"
 _LOADERS = {"multiple_choice": "AutoModelForMultipleChoice"}
 
 
 def model_card(
-    record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluation, folder: str, needs_code: bool
+    record: RunRecord,
+    evaluations: Sequence[Evaluation],
+    chosen: Evaluation,
+    folder: str,
+    needs_code: bool,
+    latency: Sequence[Latency] = (),
 ) -> str:
     """The text of ``README.md``, Markdown with the hub's YAML header.
 
@@ -22,6 +29,7 @@ def model_card(
         evaluations: all evaluations of the run.
         folder: the name of the exported folder, for the examples.
         needs_code: whether loading runs ``modeling_pruned.py``.
+        latency: measured times; empty for none.
     """
     identity = record.identity
     parts = [
@@ -34,6 +42,8 @@ def model_card(
         f"All numbers are {record.metric}. Validation chose this network, so its validation result is optimistic. "
         "The rows are the run's Pareto front: no other network of the run is both smaller and better on validation "
         "data. This network is in bold.",
+        _warning(record, chosen),
+        _speed(latency),
         "## Use",
         _use(record, folder, needs_code),
         "## Origin",
@@ -60,7 +70,9 @@ def _removed(record: RunRecord, chosen: Evaluation) -> str:
     if not heads + units:
         return "nothing"
     whole = f"{n_gone} of {n_layers} layers, and in all " if n_gone else ""
-    return f"{whole}{heads} of {n_layers * n_heads} attention heads and {units} of {n_layers * n_units} units"
+    return (
+        f"{whole}{heads} of {n_layers * n_heads} attention heads and {units} of {n_layers * n_units} feed-forward units"
+    )
 
 
 def _front(record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluation) -> str:
@@ -69,9 +81,9 @@ def _front(record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluat
         front = [front[round(i * (len(front) - 1) / (MAX_ROWS - 1))] for i in range(MAX_ROWS)]
     full = full_network(record, evaluations)
     rows = sorted([*front, chosen], key=lambda e: e.n_params)
-    lines = ["| network | parameters | share | validation | test |", "|---|---|---|---|---|"]
+    lines = ["| evaluation | parameters | share | validation | test |", "|---|---|---|---|---|"]
     for row in rows:
-        name = "full network" if row is full else f"evaluation {row.index}"
+        name = "full network" if row is full else str(row.index)
         lines.append(_row(name, row, is_bold=row is chosen))
     if full is not None and full not in rows:
         lines.append(_row("full network", full, is_bold=False))
@@ -80,13 +92,31 @@ def _front(record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluat
 
 def _row(name: str, evaluation: Evaluation, is_bold: bool) -> str:
     cells = [
-        f"this network ({name})" if is_bold else name,
+        f"{name} (this network)" if is_bold else name,
         _millions(evaluation.n_params),
         f"{100 * evaluation.params:.1f} %",
         _metric(evaluation.error),
         _metric(evaluation.test_error),
     ]
     return "| " + " | ".join(f"**{cell}**" if is_bold else cell for cell in cells) + " |"
+
+
+def _warning(record: RunRecord, chosen: Evaluation) -> str:
+    if not is_no_better_than_constant(record, chosen):
+        return ""
+    return f"**{NO_BETTER}.** Do not use it."
+
+
+def _speed(latency: Sequence[Latency]) -> str:
+    if not latency:
+        return ""
+    lines = ["| examples a pass | full network | this network | faster |", "|---|---|---|---|"]
+    for times in latency:
+        both = f"{times.full_ms:.1f} ms | {times.pruned_ms:.1f} ms"
+        lines.append(f"| {times.batch_size} | {both} | {times.speedup:.2f} times |")
+    threads = f"{latency[0].n_threads} thread{'s' if latency[0].n_threads > 1 else ''}"
+    where = f"Measured on a CPU with {threads}, in fp32, with {latency[0].length} tokens an example:"
+    return "\n".join([where, "", *lines])
 
 
 def _use(record: RunRecord, folder: str, needs_code: bool) -> str:
@@ -109,7 +139,7 @@ def _use(record: RunRecord, folder: str, needs_code: bool) -> str:
     columns = ", ".join(f"`{name}`" for name in interface.text_columns)
     classes = ", ".join(f"{i} = {name}" for i, name in enumerate(interface.label_names))
     facts = [f"Texts: {columns}, cut to {interface.max_length} tokens."]
-    facts += [f"Classes: {classes}."] if classes else []
+    facts += [f"Classes: {classes}."] if not all(name.isdigit() for name in interface.label_names) else []
     return (
         f"{code}\n\nOr, with nasbench, for a table with the same columns of texts:\n\n"
         f"```\nnasbench predict {shlex.quote(folder)} table.csv\n```\n\n{' '.join(facts)}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from nasbench.data.hub import quiet
 from nasbench.errors import NasbenchError, UserError, first_line
 from nasbench.export.card import model_card
 from nasbench.export.compact import FORMAT_VERSION, compact, kept_layers
-from nasbench.export.loading import DESCRIPTION, empty_network, fill, read_tensors, shrink_checked
+from nasbench.export.latency import Latency, measure, with_random_weights
+from nasbench.export.loading import DESCRIPTION, WEIGHTS, empty_network, fill, read_tensors, shrink_checked
 from nasbench.networks.adapter import Adapter
-from nasbench.networks.pretrained import REGRESSION_OUTPUT
+from nasbench.networks.pretrained import REGRESSION_OUTPUT, n_positions
 from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.records.checkpoints import Checkpoints
@@ -35,18 +37,40 @@ from nasbench.records.schema import RecordError
 from nasbench.search.pareto import pareto_mask
 
 CARD = "README.md"
+_LATENCY_LENGTH = 128
+"""Tokens of the timed examples if the record does not say where texts were cut."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported network.
+
+    Attributes:
+        evaluation: the evaluation of the network.
+        record: the record of its run.
+        latency: times of passes beside the full network's; empty if they were not measured.
+        n_bytes: size of the weights on disk.
+    """
+
+    evaluation: Evaluation
+    record: RunRecord
+    latency: list[Latency]
+    n_bytes: int
 
 
 def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
+    """The evaluation of the network that :func:`export_network` saves, without measuring its speed."""
+    return export_network(run_folder, out, max_params, with_latency=False).evaluation
+
+
+def export_network(run_folder: Path, out: Path, max_params: float, with_latency: bool) -> Exported:
     """Save the most accurate network of a run's Pareto front that is small enough, by validation error.
 
     Args:
         run_folder: the folder with ``run.json``. Interrupted and failed runs have a front, too.
         out: a folder that is empty or does not exist.
         max_params: largest fraction of the full network's parameters.
-
-    Returns:
-        The evaluation of the saved network.
+        with_latency: whether to time the network beside the full network, which takes a few seconds.
 
     Raises:
         UserError: if ``max_params`` is not in (0, 1], there is no such run or network, its weights are missing or
@@ -73,13 +97,22 @@ def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
         with quiet():
             network.save_pretrained(out)
         _limit_length(out / "tokenizer_config.json", record)
+        for path in out.iterdir():
+            path.chmod(0o644)  # transformers lets only the owner read the weights
     except OSError as error:
         raise NasbenchError(f"cannot write {out}: {error.strerror}") from error
-    description = json.dumps(_describe(record, evaluation, subnetwork), indent=1, allow_nan=False) + "\n"
+    latency: list[Latency] = []
+    if with_latency:
+        full = with_random_weights(empty_network(checkpoints.architecture))
+        longest = n_positions(json.loads((checkpoints.architecture / "config.json").read_text(encoding="utf-8")))
+        length = record.interface.max_length if record.interface is not None else _LATENCY_LENGTH
+        latency = measure(full, network, min(length, longest))
+    facts = _describe(record, evaluation, subnetwork) | {"latency": [dataclasses.asdict(times) for times in latency]}
+    description = json.dumps(facts, indent=1, allow_nan=False) + "\n"
     write_atomically(out / DESCRIPTION, description.encode())
     needs_code = network.config.model_type.startswith("pruned-")
-    write_atomically(out / CARD, model_card(record, evaluations, evaluation, out.name, needs_code).encode())
-    return evaluation
+    write_atomically(out / CARD, model_card(record, evaluations, evaluation, out.name, needs_code, latency).encode())
+    return Exported(evaluation, record, latency, (out / WEIGHTS).stat().st_size)
 
 
 def choose(evaluations: list[Evaluation], max_params: float, run_folder: Path) -> Evaluation:

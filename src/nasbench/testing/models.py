@@ -90,8 +90,7 @@ def tiny_xlm_roberta() -> tuple[Any, Any]:
 
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in WORDS), "<mask>"]
     tokenizer = XLMRobertaTokenizer(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], model_max_length=64)
-    special = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
-    return XLMRobertaConfig(**_roberta_sizes(len(pieces)), **special), tokenizer
+    return XLMRobertaConfig(**_roberta_sizes(len(pieces)), bos_token_id=0, pad_token_id=1, eos_token_id=2), tokenizer
 
 
 def tiny_camembert() -> tuple[Any, Any]:
@@ -101,8 +100,7 @@ def tiny_camembert() -> tuple[Any, Any]:
     pieces = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>", "▁"]
     pieces += [*(f"▁{word}" for word in WORDS), "<mask>"]
     tokenizer = CamembertTokenizer(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], model_max_length=64)
-    special = {"bos_token_id": 5, "pad_token_id": 1, "eos_token_id": 6}
-    return CamembertConfig(**_roberta_sizes(len(pieces)), **special), tokenizer
+    return CamembertConfig(**_roberta_sizes(len(pieces)), bos_token_id=5, pad_token_id=1, eos_token_id=6), tokenizer
 
 
 def _roberta_sizes(n_words: int) -> dict[str, Any]:

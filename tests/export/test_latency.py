@@ -1,0 +1,75 @@
+"""The table of size and speed that export prints."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from nasbench.cli.main import cli
+from nasbench.export.latency import measure, with_random_weights
+from nasbench.export.loading import empty_network
+from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
+
+RunOf = Callable[..., Path]
+
+
+class Slow(torch.nn.Module):
+    """Stands for a network: pushes a clock by a fixed time at every pass, twice as far at every third."""
+
+    def __init__(self, clock: list[float], seconds: float, config: Any) -> None:
+        super().__init__()
+        self.clock, self.seconds, self.config, self.passes = clock, seconds, config, itertools.count()
+
+    def forward(self, **_: Any) -> None:
+        self.clock[0] += self.seconds * (2 if next(self.passes) % 3 == 2 else 1)
+
+
+def test_latency_is_the_median_of_alternating_passes() -> None:
+    class Config:
+        pad_token_id, vocab_size = 0, 50
+
+    now = [0.0]
+    full, pruned = Slow(now, 0.08, Config), Slow(now, 0.02, Config)
+    (times,) = measure(full, pruned, 7, batch_sizes=[4], clock=lambda: now[0])
+    assert times.full_ms == pytest.approx(80)
+    assert times.pruned_ms == pytest.approx(20)
+    assert times.speedup == pytest.approx(4)
+    assert (times.batch_size, times.length) == (4, 7)
+    assert 9 <= next(full.passes) <= 12  # 0.13 s a pair: after a second no pair starts
+
+
+@pytest.mark.parametrize("task", [TINY_PAIR, TINY_CHOICE], ids=lambda task: task.name)
+@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA], ids=lambda model: model.name)
+def test_export_prints_size_and_speed(
+    model: Any, task: Any, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
+    run = run_of([[1, 3, 1]], space="small", model=model, task=task)
+    done = CliRunner().invoke(cli, ["export", str(run), "--out", str(tmp_path / "out")], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    description = json.loads((tmp_path / "out" / "nasbench.json").read_text())
+    n_bytes = (tmp_path / "out" / "model.safetensors").stat().st_size
+    assert f"size: {description['n_params']:,} of" in done.output
+    assert f"{n_bytes / 1e6:.1f} MB" in done.output
+    assert [times["batch_size"] for times in description["latency"]] == [1, 16]
+    card = (tmp_path / "out" / "README.md").read_text()
+    for times in description["latency"]:
+        speedup = times["full_ms"] / times["pruned_ms"]
+        assert f"speed: {speedup:.2f} times as fast as the full network" in done.output
+        assert f"{speedup:.2f} times |" in card
+
+
+def test_random_weights_leave_the_random_state(run_of: RunOf) -> None:
+    run = run_of([[1, 3, 1]], space="small")
+    before = torch.get_rng_state()
+    model = with_random_weights(empty_network(run / "weights" / "model"))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(value.is_meta for value in (*model.parameters(), *model.buffers()))
