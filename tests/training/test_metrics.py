@@ -105,3 +105,42 @@ def test_constant_error_of_f1_is_not_that_of_the_majority_class():
 def test_constant_error_of_a_choice_and_a_regression():
     assert constant_error("accuracy", "multiple_choice", 4, np.array([0, 1, 2, 3, 3])) == pytest.approx(0.6)
     assert constant_error("spearman", "regression", 1, np.array([0.5, 2.0, 3.0])) == 1.0
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize("signal", [-1.0, 0.0, 2.0])
+def test_macro_f1_and_balanced_accuracy_equal_scikit_learn(n_classes, signal):
+    logits, labels = _case(200, n_classes, signal)
+    labels[labels == n_classes - 1] = 0  # a class that is predicted but is not a label
+    labels[:3] = n_classes - 1 if n_classes > 2 else 1
+    predictions = logits.argmax(axis=1)
+    found = compute(("macro_f1", "balanced_accuracy"), "classification", logits, labels)
+    assert found["macro_f1"] == pytest.approx(sklearn_metrics.f1_score(labels, predictions, average="macro"))
+    assert found["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, predictions))
+
+
+@pytest.mark.parametrize("signal", [-1.0, 0.0, 2.0])
+def test_auc_equals_scikit_learn(signal):
+    logits, labels = _case(200, 2, signal)
+    logits = np.round(logits, 1)  # with ties
+    expected = sklearn_metrics.roc_auc_score(labels, logits[:, 1] - logits[:, 0])
+    assert compute(("auc",), "classification", logits, labels)["auc"] == pytest.approx(expected, abs=2e-3)
+    logits, labels = _case(200, 4, signal)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = sklearn_metrics.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert compute(("auc",), "classification", logits, labels)["auc"] == pytest.approx(expected)
+
+
+def test_auc_of_constant_outputs_and_of_one_class_is_a_half():
+    logits = np.tile([0.3, 0.7], (6, 1))
+    assert compute(("auc",), "classification", logits, np.array([0, 1, 1, 0, 1, 1]))["auc"] == 0.5
+    assert compute(("auc",), "classification", RNG.normal(size=(6, 2)), np.ones(6, dtype=int))["auc"] == 0.5
+    assert constant_error("auc", "classification", 2, np.array([0, 1])) == 0.5
+
+
+def test_errors_of_a_regression_equal_scikit_learn():
+    labels = RNG.normal(size=50).astype(np.float32)
+    logits = RNG.normal(size=(50, 1)).astype(np.float32)
+    found = compute(("rmse", "mae"), "regression", logits, labels)
+    assert found["rmse"] == pytest.approx(sklearn_metrics.root_mean_squared_error(labels, logits[:, 0]))
+    assert found["mae"] == pytest.approx(sklearn_metrics.mean_absolute_error(labels, logits[:, 0]))

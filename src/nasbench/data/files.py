@@ -30,6 +30,8 @@ _SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 20, (1 << 31) - 1
 _SEPARATORS = (",", ";", "\t", "|")
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 _LONGEST_HEADER = 1 << 17
+_ENCLOSED = '^"([^"]|"")*""([^"]|"")*"$'
+"""A text in quotes with doubled quotes inside, as only a program writes it."""
 _KINDS = ".csv, .tsv, .json, .jsonl, .ndjson, .parquet, .arrow or .feather, each also with .gz"
 _SPLIT_OF_A_FILE = re.compile(r"train|validation|valid|dev|test", re.IGNORECASE)
 
@@ -252,7 +254,7 @@ class _Csv:
                 f"{self.path.name}: {cells_hold} what looks like whole rows, as after a quote that is never closed; if "
                 f"so, set quoting = false in [data] (the first cell begins with {start!r})"
             ]
-        quoted = sum(len(_cells_with(table.column(name), '^".*"$', regex=True)) for name in texts)
+        quoted = sum(len(_cells_with(table.column(name), _ENCLOSED, regex=True)) for name in texts)
         if not quoted:
             return []
         return [

@@ -18,6 +18,8 @@ _FEW_ROWS = 50
 _MOST_CLASSES = 20
 """Classes that a line of :meth:`DataSummary.lines` names."""
 _MOST_RECORDED_CLASSES = 100
+_MUCH_TRUNCATED = 0.2
+"""Share of truncated texts above which a note says so."""
 
 _Part = tuple[Rows, npt.NDArray[np.bool_], npt.NDArray[np.int64]]
 
@@ -200,7 +202,7 @@ def _notes(
     different = _contradictions(parts)
     if different and task.kind != "regression":
         yield f"{different} {'text has' if different == 1 else 'texts have'} different labels in different rows"
-    if (cut := splits["train"].truncated) > 0.1:
+    if (cut := splits["train"].truncated) > _MUCH_TRUNCATED:
         yield f"{_percent(cut)} of the train texts are cut at max_length = {task.max_length} tokens"
 
 

@@ -13,7 +13,11 @@ from typing import Literal
 
 from nasbench.declarations.model import DeviceClass, Model, Track
 
-MetricName = Literal["accuracy", "f1", "matthews", "spearman", "pearson"]
+MetricName = Literal[
+    "accuracy", "f1", "macro_f1", "balanced_accuracy", "auc", "matthews", "spearman", "pearson", "rmse", "mae"
+]
+ERROR_METRICS = ("rmse", "mae")
+"""Metrics that are smaller for better networks. They can only be recorded beside the primary metric."""
 
 OBJECTIVES = ("error", "params")
 REFERENCE_POINT = (2.0, 2.0)

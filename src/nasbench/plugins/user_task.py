@@ -4,8 +4,9 @@
 
     name = "reviews"              # default: the file's name
     kind = "classification"       # or "regression", "multiple_choice"
-    metric = "accuracy"           # or "f1", "matthews"; "spearman", "pearson" for a regression
-    other_metrics = ["matthews"]
+    metric = "accuracy"           # or "f1" (of the second class), "macro_f1", "balanced_accuracy", "auc", "matthews";
+                                  # "spearman", "pearson" for a regression
+    other_metrics = ["matthews"]  # only recorded; for a regression also "rmse", "mae"
     budget_s = 1500
     max_length = 128              # tokens; default: 128, or fewer if the model takes fewer
 
@@ -39,12 +40,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any, get_args
 
 from nasbench.data.sources import class_names, read_columns
 from nasbench.declarations.model import Architecture, Model, TrainingConfiguration
-from nasbench.declarations.task import DataSource, FileFormat, MetricName, Task
+from nasbench.declarations.task import ERROR_METRICS, DataSource, FileFormat, MetricName, Task
 from nasbench.errors import UserError
 from nasbench.networks.output_labels import in_output_order
 from nasbench.networks.pretrained import cannot_prune, n_positions, weights_folder
@@ -52,7 +54,7 @@ from nasbench.plugins import registry
 from nasbench.plugins.task_file import DataTable, TaskFile, TrainingTable, read_task_file, resolved, table_place
 
 _DEFAULT_MAX_LENGTH = 128
-_CORRELATIONS = ("spearman", "pearson")
+_OF_NUMBERS = ("spearman", "pearson", *ERROR_METRICS)
 _ARCHITECTURES = get_args(Architecture)
 
 
@@ -67,10 +69,12 @@ def load_user_task(path: Path) -> tuple[Task, Model]:
         UserError: one line that names the file and the key, or what is wrong with the data or the model.
     """
     file = read_task_file(path)
-    kind: Any = file.kind or ("regression" if file.metric in _CORRELATIONS else "classification")
+    kind: Any = file.kind or ("regression" if file.metric in _OF_NUMBERS else "classification")
     model, own_labels, room = _model(file, path)
     n_labels, data = _labels(_data(file.data, path, kind), kind, file, path, own_labels)
     metric: MetricName = file.metric or ("spearman" if kind == "regression" else "accuracy")
+    if metric in ERROR_METRICS:
+        raise UserError(f"{path}: {metric} is smaller for better networks; name it in other_metrics, not in metric")
     for name in (metric, *file.other_metrics):
         _check_metric(name, kind, n_labels, path)
     task = Task(
@@ -97,10 +101,12 @@ def _name(file: TaskFile, path: Path) -> str:
 
 
 def _check_metric(name: MetricName, kind: str, n_labels: int, path: Path) -> None:
-    if (name in _CORRELATIONS) != (kind == "regression"):
+    if (name in _OF_NUMBERS) != (kind == "regression") or (name == "auc" and kind == "multiple_choice"):
         raise UserError(f"{path}: metric {name!r} does not fit a {kind.replace('_', ' ')}")
     if name == "f1" and n_labels != 2:
-        raise UserError(f"{path}: metric 'f1' needs two classes, but there are {n_labels}; choose accuracy or matthews")
+        raise UserError(
+            f"{path}: metric 'f1' needs two classes, but there are {n_labels}; choose macro_f1, accuracy or matthews"
+        )
 
 
 def _data(table: DataTable, path: Path, kind: str) -> DataSource:
@@ -229,4 +235,5 @@ def _max_length(file: TaskFile, path: Path, room: int) -> int:
 
 def _slug(name: str) -> str:
     """The name with everything replaced that does not fit into a folder's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "own"
+    # Letters of every script stay; the form with composed letters is the same on every file system.
+    return re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name)).strip("-.") or "own"

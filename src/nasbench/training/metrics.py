@@ -1,9 +1,9 @@
-"""Task metrics from logits. Larger is better for all of them; error = 1 - metric."""
+"""Task metrics from logits. Larger is better for all but RMSE and MAE; error = 1 - primary metric."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,14 +29,16 @@ def compute(
     if not np.isfinite(logits).all():
         raise FloatingPointError("the network's outputs are not finite")
     predictions = logits[:, 0] if kind == "regression" else logits.argmax(axis=1)
-    return {name: _METRICS[name](predictions, labels) for name in names}
+    return {name: _auc(logits, labels) if name == "auc" else _METRICS[name](predictions, labels) for name in names}
 
 
 def constant_error(name: MetricName, kind: str, n_labels: int, labels: Labels) -> float:
     """The lowest error of a network that gives every example the same answer.
 
-    For accuracy, this is the error of always predicting the most frequent class. A correlation is 0.
+    For accuracy, this is the error of always predicting the most frequent class. A correlation is 0, an AUC 1/2.
     """
+    if name == "auc":
+        return 0.5
     if kind == "regression":
         return 1 - float(_METRICS[name](np.full(len(labels), labels.mean()), labels))
     return 1 - max(float(_METRICS[name](np.full(len(labels), answer), labels)) for answer in range(n_labels))
@@ -51,6 +53,50 @@ def _f1(predictions: Labels, labels: Labels) -> float:
     hits = int(((predictions == 1) & (labels == 1)).sum())
     total = int((predictions == 1).sum() + (labels == 1).sum())
     return 2 * hits / total if total else 0.0
+
+
+def _f1_of(one: int, predictions: Labels, labels: Labels) -> float:
+    return _f1((predictions == one).astype(np.int64), (labels == one).astype(np.int64))
+
+
+def _macro_f1(predictions: Labels, labels: Labels) -> float:
+    """Mean of the F1 of all classes that are predicted or are a label."""
+    return float(np.mean([_f1_of(one, predictions, labels) for one in np.union1d(predictions, labels)]))
+
+
+def _balanced_accuracy(predictions: Labels, labels: Labels) -> float:
+    """Mean recall of all classes that are a label."""
+    return float(np.mean([(predictions[labels == one] == one).mean() for one in np.unique(labels)]))
+
+
+def _auc(logits: npt.NDArray[np.floating[Any]], labels: Labels) -> float:
+    """Area under the ROC curve; for more than two classes, the mean of one class against the rest.
+
+    The score is the class's probability. Classes without examples are left out; 1/2 if only one class has any.
+    """
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    if logits.shape[1] == 2:
+        scores = {1: shifted[:, 1] - shifted[:, 0]}  # probabilities near 1 would be rounded to ties
+    else:
+        probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+        scores = dict(enumerate(probabilities.T))
+    areas = [_area(score, labels == one) for one, score in scores.items() if 0 < (labels == one).sum() < len(labels)]
+    return float(np.mean(areas)) if areas else 0.5
+
+
+def _area(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> float:
+    """Probability that a positive example has a larger score than a negative one; a tie counts half (Mann-Whitney)."""
+    n_positive = int(positive.sum())
+    rank_sum = float(stats.rankdata(scores)[positive].sum())
+    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (len(positive) - n_positive))
+
+
+def _rmse(predictions: Labels, labels: Labels) -> float:
+    return float(np.sqrt(np.mean(np.square(predictions.astype(np.float64) - labels))))
+
+
+def _mae(predictions: Labels, labels: Labels) -> float:
+    return float(np.mean(np.abs(predictions.astype(np.float64) - labels)))
 
 
 def _matthews(predictions: Labels, labels: Labels) -> float:
@@ -85,10 +131,14 @@ def _spearman(predictions: Labels, labels: Labels) -> float:
     return _correlation(stats.rankdata(predictions), stats.rankdata(labels))
 
 
-_METRICS: dict[Literal["accuracy", "f1", "matthews", "spearman", "pearson"], Any] = {
+_METRICS: dict[MetricName, Any] = {
     "accuracy": _accuracy,
     "f1": _f1,
+    "macro_f1": _macro_f1,
+    "balanced_accuracy": _balanced_accuracy,
     "matthews": _matthews,
     "spearman": _spearman,
     "pearson": _correlation,
+    "rmse": _rmse,
+    "mae": _mae,
 }
