@@ -21,7 +21,15 @@ PATH = click.Path(path_type=Path)
     help="The largest fraction of the parameters that the network may keep.",
 )
 @click.option("--out", type=PATH, required=True, help="The folder for the pruned model; it must not exist.")
-def export(run: Path, max_params: float, out: Path) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["transformers", "onnx"]),
+    default="transformers",
+    show_default=True,
+    help="onnx also writes OUT/model.onnx; it needs the extra onnx.",
+)
+def export(run: Path, max_params: float, out: Path, form: str) -> None:
     """Save a pruned network of a run.
 
     RUN is the run's folder. The command saves the network of the Pareto front that has the best validation error among
@@ -31,6 +39,10 @@ def export(run: Path, max_params: float, out: Path) -> None:
     from nasbench.export.folder import export_network
     from nasbench.records.front import is_no_better_than_constant
 
+    if form == "onnx":
+        from nasbench.export import onnx_file
+
+        onnx_file.check_installed()
     exported = export_network(run, out, max_params, with_latency=True)
     record, evaluation = exported.record, exported.evaluation
     click.echo(
@@ -42,6 +54,12 @@ def export(run: Path, max_params: float, out: Path) -> None:
             f"speed: {times.speedup:.2f} times as fast as the full network ({times.full_ms:.1f} -> "
             f"{times.pruned_ms:.1f} ms, {times.batch_size} x {times.length} tokens, threads: {times.n_threads})"
         )
+    if form == "onnx":
+        from nasbench.export.loading import load, load_tokenizer
+
+        network = load(out)
+        path = onnx_file.write_onnx(network, load_tokenizer(out, network).model_input_names, out)
+        click.echo(f"wrote {path}: its outputs agree with the network's")
     if is_no_better_than_constant(record, evaluation):
         click.echo(f"warning: {NO_BETTER[0].lower()}{NO_BETTER[1:]}", err=True)
     click.echo(f"{out / 'README.md'} shows how to load it; nasbench predict {out} FILE answers for a table of texts")

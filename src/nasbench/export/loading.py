@@ -48,6 +48,22 @@ def load(folder: Path | str) -> nn.Module:
     return model
 
 
+def load_tokenizer(folder: Path, network: Any) -> Any:
+    """The tokenizer of an exported network.
+
+    Raises:
+        UserError: if the folder has none or a damaged one.
+    """
+    import transformers
+
+    try:
+        # With the configuration at hand, transformers does not ask whether it may run the folder's code.
+        with quiet():
+            return transformers.AutoTokenizer.from_pretrained(folder, config=network.config, local_files_only=True)
+    except Exception as error:  # for a damaged file, transformers raises errors of many types
+        raise UserError(f"no tokenizer in {folder} ({first_line(error)}); save it there") from error
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """The contents of ``nasbench.json``.
 

@@ -15,10 +15,9 @@ import torch
 
 from nasbench.arrays import FloatArray
 from nasbench.data.files import read_file
-from nasbench.data.hub import quiet
 from nasbench.declarations.task import FileFormat
-from nasbench.errors import UserError, first_line
-from nasbench.export.loading import load, read_description
+from nasbench.errors import UserError
+from nasbench.export.loading import load, load_tokenizer, read_description
 from nasbench.records.record import write_atomically
 
 PREDICTION = "prediction"
@@ -66,7 +65,7 @@ def predict(folder: Path, file: Path, text_columns: Sequence[str] = ()) -> Predi
         raise UserError(f"{folder} does not say which columns hold the texts; name them with --text")
     table = _read(file, columns)
     network: Any = load(folder)
-    tokenizer = _tokenizer(folder, network)
+    tokenizer = load_tokenizer(folder, network)
     is_choice = type(network).__name__.endswith("MultipleChoice")
     n_columns = range(3, len(columns) + 1) if is_choice else range(1, 3)
     if len(columns) not in n_columns:
@@ -107,17 +106,6 @@ def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
             raise UserError(f"{file}, column {name!r}: must hold text, not {kind}")
     flat = [name for name in table.column_names if not pa.types.is_nested(table.column(name).type)]
     return table.select(flat)
-
-
-def _tokenizer(folder: Path, network: Any) -> Any:
-    import transformers
-
-    try:
-        # With the configuration at hand, transformers does not ask whether it may run the folder's code.
-        with quiet():
-            return transformers.AutoTokenizer.from_pretrained(folder, config=network.config, local_files_only=True)
-    except Exception as error:  # for a damaged file, transformers raises errors of many types
-        raise UserError(f"no tokenizer in {folder} ({first_line(error)}); save it there") from error
 
 
 def _logits(network: Any, tokenizer: Any, texts: list[list[str]], max_length: int, is_choice: bool) -> FloatArray:
