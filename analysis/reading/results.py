@@ -271,20 +271,33 @@ def _run_findings(name: str, record: RunRecord, n_evaluations: int) -> list[Find
     return found
 
 
+def _task_labels(identities: Sequence[Identity]) -> list[str]:
+    """The task of each run. Users' tasks of one name have the digest of their declaration, if there are several."""
+    declarations: dict[str, set[str | None]] = {}
+    for identity in identities:
+        declarations.setdefault(identity.task, set()).add(identity.declaration)
+    return [
+        identity.task
+        if identity.declaration is None or len(declarations[identity.task]) == 1
+        else f"{identity.task}-{identity.declaration}"
+        for identity in identities
+    ]
+
+
 def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) -> pd.DataFrame:
-    rows = []
-    for (name, record), table in zip(records, tables, strict=True):
+    rows, labels = [], _task_labels([record.identity for _, record in records])
+    for (name, record), task, table in zip(records, labels, tables, strict=True):
         identity = record.identity
         options = json.dumps(set_options(identity.options), sort_keys=True)
         elapsed = table["elapsed_s"]
         rows.append(
             {
                 "run": name,
-                "task": identity.task,
+                "task": task,
                 "model": identity.model,
                 "track": record.track,
                 "device_class": identity.device_class,
-                "scenario": f"{identity.task}/{identity.model}/{identity.device_class}",
+                "scenario": f"{task}/{identity.model}/{identity.device_class}",
                 "space": identity.space,
                 "method": identity.method,
                 "searcher": identity.searcher,

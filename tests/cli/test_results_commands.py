@@ -215,6 +215,25 @@ def run_folder(nasbench, tmp_path: Path) -> Path:
     return folder
 
 
+def test_edited_task_is_a_new_run_and_the_difference_is_said(nasbench, run_folder: Path, tmp_path: Path) -> None:
+    command = ("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu", "--max-evaluations", "4")
+    command = (*command, "--set", "epochs=1")
+    again = nasbench(*command)
+    assert again.code == 2
+    assert again.err.startswith(f"error: this run is complete: {run_folder.relative_to(tmp_path)}")
+    (tmp_path / "films.toml").write_text("max_length = 20\n" + TASK)
+    edited = nasbench(*command)
+    assert edited.code == 0
+    words = f"this is a new run: the earlier run in {run_folder.relative_to(tmp_path)} has another declaration"
+    assert f"{words} (task.max_length 64, now 20)" in edited.out
+    assert len(find_runs(tmp_path / "runs")) == 2
+    assert nasbench("report").code == 0
+    table = (tmp_path / "report" / "tables" / "runs.csv").read_text()
+    tasks = {path.parts[-3] for path in (run.relative_to(tmp_path) for run in find_runs(tmp_path / "runs"))}
+    assert len(tasks) == 2
+    assert all(f",{task}," in table for task in tasks)
+
+
 def test_exported_network_can_be_loaded(nasbench, run_folder: Path, tmp_path: Path) -> None:
     spoken = nasbench("export", str(run_folder), "--max-params", "0.9", "--out", "pruned")
     assert (spoken.code, spoken.err) == (0, "")

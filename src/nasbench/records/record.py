@@ -35,6 +35,7 @@ class Identity:
     Attributes:
         options: all options of the method and the searcher, ``{"method": {...}, "searcher": {...}}``.
         budget_s: charged seconds; None if only ``max_evaluations`` ends the run.
+        declaration: digest of a user's own task and model; None for tasks that are part of the suite or of a package.
     """
 
     task: schema.Name
@@ -47,6 +48,7 @@ class Identity:
     device_class: schema.Name
     budget_s: schema.Limit | None
     max_evaluations: schema.PositiveCount | None = None
+    declaration: schema.Name | None = None
     __pydantic_config__: ClassVar = schema.STRICT
 
     @property
@@ -57,13 +59,15 @@ class Identity:
     def folder(self, changed_options: bool, official_budget: bool) -> str:
         """The run's path below the results folder, ``task/model/algorithm_space_device_seed``.
 
-        A digest is appended if the options or the budget are not the defaults, or if the evaluations are limited.
+        The digest of a user's declaration follows the task. A digest is appended if the options or the budget are not
+        the defaults, or if the evaluations are limited.
         """
         name = f"{self.algorithm.replace('/', '+')}_{self.space}_{self.device_class}_seed{self.seed}"
         if changed_options or not official_budget or self.max_evaluations is not None:
             told_apart = json.dumps([self.options, self.budget_s, self.max_evaluations], sort_keys=True)
             name += "_" + hashlib.sha256(told_apart.encode()).hexdigest()[:8]
-        return f"{self.task}/{self.model}/{name}"
+        task = self.task if self.declaration is None else f"{self.task}-{self.declaration}"
+        return f"{task}/{self.model}/{name}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class RunRecord:
         notes: remarks for readers, such as a training that the budget cut short.
         shortened_trainings: by network name, the number of steps of each training that had to be shorter than declared,
             because the budget held no more.
+        declaration: a user's own task and model, see :mod:`nasbench.plugins.declaration`.
         simulated: name of the table of the tabular benchmark whose recorded errors and seconds the run used; None for a
             run on a network.
     """
@@ -132,6 +137,7 @@ class RunRecord:
     constant_error: schema.Error | None = None
     interface: Interface | None = None
     shortened_trainings: schema.Sizes = field(default_factory=dict)
+    declaration: schema.Values | None = None
     schema_version: schema.Version = schema.SCHEMA_VERSION
     __pydantic_config__: ClassVar = schema.STRICT
 

@@ -97,6 +97,7 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         data_summary=loaded.data.summary.to_json(),
         constant_error=_constant_error(request.task, loaded.data),
         interface=_interface(request.task),
+        declaration=None if request.declaration is None else dict(request.declaration),
         started_at=now(),
     )
 

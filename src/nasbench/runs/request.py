@@ -5,7 +5,7 @@ Everything that can be wrong with a command is found here, before a weight is lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from nasbench.errors import UserError
 from nasbench.networks.pretrained import package_folder
 from nasbench.networks.space import SPACES, works_in
 from nasbench.plugins import options, registry
+from nasbench.plugins.declaration import declaration_of, digest
 from nasbench.plugins.method import Method
 from nasbench.records.record import Identity
 from nasbench.search.searcher import MultiFidelitySearcher, Searcher
@@ -41,6 +42,7 @@ class RunRequest:
         precision: None for bf16 where the device computes in it, else fp32.
         unofficial: reasons known beforehand why the run does not count.
         shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
+        declaration: what a user's own task file declares, see :mod:`nasbench.plugins.declaration`.
         table: name of the table that answers in place of a network, None for a run on a network.
     """
 
@@ -61,6 +63,7 @@ class RunRequest:
     unofficial: tuple[str, ...] = ()
     shares_super_networks: bool = False
     table: str | None = None
+    declaration: Mapping[str, Any] | None = None
 
     @property
     def device_class(self) -> DeviceClass:
@@ -95,6 +98,7 @@ class RunRequest:
             device_class=self.device_class if self.table is None else TABLE,
             budget_s=self.effective_budget_s,
             max_evaluations=self.max_evaluations,
+            declaration=None if self.declaration is None else digest(self.declaration),
         )
 
     @property
@@ -190,6 +194,7 @@ def make_request(
         max_evaluations=max_evaluations,
         precision=precision,
         unofficial=_unofficial(method_class, searcher_class, the_task),
+        declaration=None if own_model is None else declaration_of(the_task, own_model),
     )
 
 
@@ -238,6 +243,7 @@ def record_unusable_plugin(
         device_class=device_class,
         budget_s=budget_s if budget_s is not None or max_evaluations is not None else official_s,
         max_evaluations=max_evaluations,
+        declaration=None if own_model is None else digest(declaration_of(the_task, own_model)),
     )
     folder = results / identity.folder(bool(settings), identity.budget_s == official_s)
     record_failure(folder, identity, the_task, the_model, reason)

@@ -26,6 +26,7 @@ from nasbench.errors import (
 )
 from nasbench.networks.space import make_space
 from nasbench.plugins import registry
+from nasbench.plugins.declaration import differences
 from nasbench.records import provenance
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, RunStatus
@@ -94,6 +95,24 @@ def record_failure(folder: Path, identity: Identity, task: Task, model: Model, r
         )
 
 
+def other_declaration(request: RunRequest) -> str | None:
+    """One line about the newest run of the same name on another declaration of a user's task; None without one."""
+    if request.declaration is None:
+        return None
+    folder = RunFolder(request.folder).path
+    found = []
+    for path in folder.parents[2].glob(f"{request.task.name}-*/*/{folder.name}/{RunFolder.RUN}"):
+        with suppress(UserError, OSError):  # damaged records of other runs do not concern this one
+            record = RunFolder(path.parent).read_run()
+            if record.identity.task == request.task.name and record.declaration not in (None, request.declaration):
+                found.append((record.started_at or "", path.parent, record.declaration or {}))
+    if not found:
+        return None
+    _, earlier, declaration = max(found, key=lambda each: each[:2])
+    changes = "; ".join(differences(declaration, request.declaration))
+    return f"this is a new run: the earlier run in {earlier} has another declaration ({changes})"
+
+
 class _Run:
     """The state that the steps of a run share.
 
@@ -131,6 +150,8 @@ class _Run:
                 record.shortened_trainings.update(self.earlier.shortened_trainings)
         self.folder.write_run(record)
         self.checkpoints.save_architecture(loaded.network.model, loaded.tokenizer)
+        if self.earlier is None and (text := other_declaration(self.request)) is not None:
+            self.observer.notice(text)
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
         record.status, record.reason = self._run_method(problem)
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
