@@ -20,6 +20,7 @@ from nasbench.plugins import options, registry
 from nasbench.plugins.declaration import declaration_of, digest
 from nasbench.plugins.method import Method
 from nasbench.records.record import Identity
+from nasbench.search import outside
 from nasbench.search.searcher import MultiFidelitySearcher, Searcher
 
 if TYPE_CHECKING:
@@ -277,7 +278,9 @@ def choose_searcher(
             name = searcher if isinstance(searcher, str) else searcher.name
             raise UserError(f"method {method.name!r} uses no searcher; leave out --searcher {name}")
         return None
-    if searcher is None or isinstance(searcher, str):
+    if isinstance(searcher, str) and outside.is_outside(searcher):
+        chosen = outside.find(searcher)
+    elif searcher is None or isinstance(searcher, str):
         chosen = registry.find("searcher", searcher or method.default_searcher, registry.searchers(plugins))
     else:
         chosen = registry.checked_class(searcher, searcher.__module__)

@@ -1,0 +1,96 @@
+"""Samplers of Optuna as searchers."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import optuna
+
+from nasbench.arrays import FloatArray
+from nasbench.errors import UnknownName
+from nasbench.networks.space import Config, SearchSpace
+from nasbench.search.searcher import Searcher
+
+MOST_KNOWN = 20
+"""After so many known configurations in a row, one is drawn at random: some samplers repeat themselves without end."""
+
+
+def load(name: str) -> type[Searcher]:
+    """The searcher of a sampler, such as ``NSGAIISampler``, with its default options.
+
+    Raises:
+        ImportError: if Optuna is not installed.
+        UnknownName: if it has no such sampler.
+    """
+    found = {
+        key: value
+        for key, value in vars(optuna.samplers).items()
+        if inspect.isclass(value) and not inspect.isabstract(value) and "seed" in inspect.signature(value).parameters
+    }
+    if name not in found:
+        raise UnknownName("sampler of Optuna", name, found)
+    members = {"name": f"optuna:{name}", "summary": f"Optuna's {name}", "sampler": found[name], "__module__": "optuna"}
+    return type(name, (OptunaSearcher,), members)
+
+
+class OptunaSearcher(Searcher):
+    """Asks a study with two objectives. Values that the study did not ask for are added to it as finished trials."""
+
+    sampler: Any
+
+    def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
+        super().__init__(space, rng, options)
+        with self._quiet():
+            sampler = self.sampler(seed=int(rng.integers(2**31)))
+            self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+        sizes = zip(space.names, space.upper, strict=True)
+        self._dimensions: dict[str, Any] = {
+            name: optuna.distributions.IntDistribution(0, int(upper)) for name, upper in sizes
+        }
+        self._asked: tuple[Any, Config] | None = None
+        self._known: dict[tuple[int, ...], list[float]] = {}
+
+    def ask(self) -> Config:
+        with self._quiet():
+            self._finish(None)  # the evaluation of the last proposal has failed
+            for _ in range(MOST_KNOWN):
+                trial = self._study.ask(self._dimensions)
+                config = np.array([trial.params[name] for name in self.space.names], dtype=np.int64)
+                self._asked = (trial, config)
+                if tuple(config) not in self._known:
+                    return config.copy()
+                self._finish(self._known[tuple(config)])
+        return self.space.sample(self.rng)
+
+    def tell(self, config: Config, values: FloatArray) -> None:
+        pair = self._known[tuple(config)] = [float(value) for value in values]
+        with self._quiet():
+            if self._asked is not None and np.array_equal(self._asked[1], config):
+                self._finish(pair)
+                return
+            params = {name: int(value) for name, value in zip(self.space.names, config, strict=True)}
+            self._study.add_trial(optuna.trial.create_trial(params=params, distributions=self._dimensions, values=pair))
+
+    def _finish(self, values: list[float] | None) -> None:
+        """Tell the trial that was asked for; no values for a failed evaluation."""
+        if self._asked is not None:
+            state = optuna.trial.TrialState
+            self._study.tell(self._asked[0], values, state=state.FAIL if values is None else state.COMPLETE)
+            self._asked = None
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Without Optuna's messages and its warnings about experimental samplers."""
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            optuna.logging.set_verbosity(before)

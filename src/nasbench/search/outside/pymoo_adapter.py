@@ -1,0 +1,100 @@
+"""Multi-objective algorithms of pymoo as searchers."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.operators.crossover.sbx import SBX
+from pymoo.operators.mutation.pm import PM
+from pymoo.operators.repair.rounding import RoundingRepair
+from pymoo.util.ref_dirs import get_reference_directions
+
+from nasbench.arrays import FloatArray, IntArray
+from nasbench.errors import UnknownName
+from nasbench.networks.space import Config, SearchSpace
+from nasbench.search.searcher import Searcher
+
+MODULES = {"NSGA2": "nsga2", "NSGA3": "nsga3", "SMSEMOA": "sms", "AGEMOEA": "age", "MOEAD": "moead", "SPEA2": "spea2"}
+POPULATION = 20
+"""As in the suite's own NSGA-II: budgets are a few hundred evaluations."""
+WORST = np.array([2.0, 1.0])
+"""Values of a network until it is told, and for good if its evaluation fails."""
+MOST_KNOWN = 1000
+"""After so many known configurations in a row, one is drawn at random."""
+
+
+def load(name: str) -> type[Searcher]:
+    """The searcher of an algorithm, such as ``SMSEMOA``, with its default operators, rounded to integers.
+
+    Raises:
+        ImportError: if pymoo, or a library that the algorithm needs, is not installed.
+        UnknownName: if there is no such algorithm.
+    """
+    if name not in MODULES:
+        raise UnknownName("algorithm of pymoo", name, MODULES)
+    try:
+        algorithm = getattr(importlib.import_module(f"pymoo.algorithms.moo.{MODULES[name]}"), name)
+    except Exception as error:  # pymoo raises a bare Exception for a missing numba
+        raise ImportError(str(error)) from error
+    members = {"name": f"pymoo:{name}", "summary": f"pymoo's {name}", "algorithm": algorithm, "__module__": "pymoo"}
+    return type(name, (PymooSearcher,), members)
+
+
+class PymooSearcher(Searcher):
+    """Proposes infills one by one and answers known ones at once. MOEA/D asks for individuals, not populations."""
+
+    algorithm: Any
+    _algorithm: Any = None
+    _infills: Any = None
+    _next, _is_population = 0, True
+
+    def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
+        super().__init__(space, rng, options)
+        self._known: dict[tuple[int, ...], FloatArray] = {}
+
+    def _start(self) -> Any:
+        """The algorithm, whose first generation has the configurations told so far and random ones."""
+        told = list(dict.fromkeys(self._known))[:POPULATION]
+        arguments: dict[str, Any] = {
+            "sampling": np.array(told + [tuple(self.space.sample(self.rng)) for _ in range(POPULATION - len(told))]),
+            "crossover": SBX(prob=0.9, eta=15, vtype=float, repair=RoundingRepair()),
+            "mutation": PM(eta=20, vtype=float, repair=RoundingRepair()),
+        }
+        if (name := self.algorithm.__name__) in ("MOEAD", "NSGA3"):
+            arguments["ref_dirs"] = get_reference_directions("uniform", 2, n_partitions=POPULATION - 1)
+        arguments |= {} if name == "MOEAD" else {"pop_size": POPULATION}
+        problem = Problem(n_var=self.space.n_dims, n_obj=2, xl=0 * self.space.upper, xu=self.space.upper, vtype=int)
+        seed = int(self.rng.integers(2**31))
+        return self.algorithm(**arguments).setup(problem, termination=("n_gen", 10**9), seed=seed)
+
+    def ask(self) -> Config:
+        self._algorithm = self._algorithm or self._start()
+        for _ in range(MOST_KNOWN):
+            if tuple(config := self._proposal()) not in self._known:
+                self._known[tuple(config)] = WORST
+                return config
+        return self.space.sample(self.rng)
+
+    def tell(self, config: Config, values: FloatArray) -> None:
+        self._known[tuple(config)] = np.asarray(values)
+
+    def _proposal(self) -> Config:
+        """The next infill; a new generation once all are evaluated."""
+        if self._infills is not None and self._next == len(self._infills):
+            self._infills.set("F", np.array([self._known[tuple(config)] for config in self._configs()]))
+            self._infills.apply(lambda infill: infill.evaluated.update({"F", "G", "H"}))
+            self._algorithm.tell(infills=self._infills if self._is_population else self._infills[0])
+            self._infills = None
+        if self._infills is None:
+            asked = self._algorithm.ask()
+            self._is_population = isinstance(asked, Population)
+            self._infills, self._next = asked if self._is_population else Population.create(asked), 0
+        self._next += 1
+        return np.asarray(self._configs()[self._next - 1])
+
+    def _configs(self) -> IntArray:
+        return np.array(np.clip(np.rint(self._infills.get("X").astype(float)), 0, self.space.upper), dtype=np.int64)

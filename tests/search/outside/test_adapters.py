@@ -1,0 +1,85 @@
+"""Optimisers of other libraries as searchers: the contract, and better results than random search."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasbench.errors import UnknownName, UserError
+from nasbench.plugins import registry
+from nasbench.search import outside
+from nasbench.search.searcher import Searcher
+from nasbench.testing.analytic import PROBLEMS
+
+NEEDS_OPTUNA = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="no Optuna: pip install optuna")
+NAMES = [
+    *(f"pymoo:{name}" for name in ("NSGA2", "NSGA3", "SMSEMOA", "MOEAD", "SPEA2")),
+    *(pytest.param(f"optuna:{name}", marks=NEEDS_OPTUNA) for name in ("NSGAIISampler", "TPESampler", "GPSampler")),
+]
+FOLDER = Path(outside.__file__).parent
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_proposals_are_in_the_space_and_depend_only_on_the_seed(name: str) -> None:
+    problem = PROBLEMS["smooth"]
+
+    def proposals(seed: int, n: int = 14 if "GP" in name else 60) -> list[list[int]]:
+        searcher = outside.find(name)(problem.space, np.random.default_rng(seed))
+        asked = []
+        for config in (problem.space.largest, problem.space.smallest, problem.space.midpoint):
+            searcher.tell(config, problem.values(config[None])[0])
+        for i in range(n):
+            config = searcher.ask()
+            problem.space.check(config)
+            asked.append(config.tolist())
+            if i % 7 != 5:  # the others fail
+                searcher.tell(config, problem.values(config[None])[0])
+        return asked
+
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
+    first = proposals(0)
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
+    assert proposals(0) == first
+    assert proposals(1) != first
+
+
+@pytest.mark.parametrize(
+    "name", ["pymoo:SMSEMOA", "pymoo:NSGA2", pytest.param("optuna:TPESampler", marks=NEEDS_OPTUNA)]
+)
+def test_optimisers_find_more_than_random_search(name: str) -> None:
+    problem = PROBLEMS["smooth"]
+
+    def found(cls: type[Searcher]) -> float:
+        rngs = (np.random.default_rng(seed) for seed in range(6))
+        return float(np.mean([problem.run(cls(problem.space, rng), 300, rng).hypervolume for rng in rngs]))
+
+    assert found(outside.find(name)) > found(registry.searchers()["random"])
+
+
+def test_unknown_names_give_one_line() -> None:
+    with pytest.raises(UnknownName, match="library of searchers 'pymo'; did you mean 'pymoo'"):
+        outside.find("pymo:NSGA2")
+    with pytest.raises(UnknownName, match="algorithm of pymoo 'SMSEMO'; did you mean 'SMSEMOA'"):
+        outside.find("pymoo:SMSEMO")
+    if importlib.util.find_spec("numba") is None:
+        with pytest.raises(UserError, match=r"searcher 'pymoo:AGEMOEA' needs pymoo.*numba"):
+            outside.find("pymoo:AGEMOEA")
+
+
+@NEEDS_OPTUNA
+def test_unknown_sampler_gives_one_line() -> None:
+    with pytest.raises(UnknownName, match="sampler of Optuna 'NSGASampler'"):
+        outside.find("optuna:NSGASampler")
+
+
+def test_runs_with_an_outside_optimiser_are_unofficial() -> None:
+    assert not registry.ships(outside.find("pymoo:NSGA2"))
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*_adapter.py")), ids=lambda file: file.name)
+def test_an_adapter_is_short(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 100
