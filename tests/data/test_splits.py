@@ -53,6 +53,20 @@ def equal(a: Split, b: Split) -> bool:
     return all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(Split))
 
 
+@pytest.mark.parametrize("build", [tiny_bert, tiny_roberta])
+@pytest.mark.parametrize("task", [TINY_PAIR, TINY_CHOICE], ids=lambda task: task.name)
+def test_tokens_do_not_depend_on_the_size_of_batches(
+    task: Task, build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, tokenizer = build()
+    task = dataclasses.replace(task, max_length=9)
+    whole = load_task_data(task, tokenizer, 0, cache_dir=tmp_path / "a")
+    monkeypatch.setattr("nasbench.data.tokens._BATCH", 7)
+    parts = load_task_data(task, tokenizer, 0, cache_dir=tmp_path / "b")
+    assert parts.sha256 == whole.sha256
+    assert parts.summary == whole.summary
+
+
 def texts_of(split: Split, tokenizer: Any) -> list[str]:
     return [
         tokenizer.decode(split.tokens[a:b], skip_special_tokens=True)

@@ -24,6 +24,9 @@ CACHE_VARIABLE = "NASBENCH_CACHE_DIR"
 _FORMAT = 2
 """Version of the cache files, part of the cache key. Raise it when the arrays change their meaning."""
 
+_BATCH = 10_000
+"""Sequences that are tokenised together: enough for all threads, and few enough to bound the memory."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +48,7 @@ class Tokens:
 
 
 def tokenise(rows: Rows, task: Task, tokenizer: Any, cache_dir: Path | None = None) -> Tokens:
-    """Tokenise all rows in one call of a fast tokenizer, or read the result of an earlier call from the cache.
+    """Tokenise all rows with a fast tokenizer, or read the result of an earlier call from the cache.
 
     For multiple choice, each ending is a sequence. The sequences of row i start at ``i * n_choices``.
 
@@ -82,29 +85,27 @@ def _encode(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
             f"task {task.name!r}: max_length = {task.max_length} leaves no room for text beside {n_special} special "
             f"tokens; raise it"
         )
-    encoded = tokenizer(
-        first,
-        second,
-        truncation=True,
-        max_length=task.max_length,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=True,
-    )
-    ids = encoded["input_ids"]
-    offsets = np.zeros(len(ids) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, ids), dtype=np.int64, count=len(ids)), out=offsets[1:])
-    n_tokens = int(offsets[-1])
-    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=n_tokens)
-    if "token_type_ids" in tokenizer.model_input_names:
-        segments = np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.uint8, count=n_tokens)
-    else:
-        segments = np.zeros(n_tokens, dtype=np.uint8)  # RoBERTa has a single segment embedding
-    # A cut sequence has max_length tokens, and the tokenizer keeps the rest of it.
-    is_cut = np.diff(offsets) == task.max_length
-    for i in np.flatnonzero(is_cut):
-        is_cut[i] = bool(encoded.encodings[i].overflowing)
-    return Tokens(flat, segments, offsets, is_cut)
+    # The call of transformers keeps every encoding of every row and needs three times as long for short texts.
+    backend = tokenizer.backend_tokenizer
+    backend.enable_truncation(task.max_length, strategy="longest_first", direction=tokenizer.truncation_side)
+    backend.no_padding()
+    texts = first if second is None else list(zip(first, second, strict=True))
+    has_segments = "token_type_ids" in tokenizer.model_input_names  # RoBERTa has a single segment embedding
+    ids, segments, lengths, is_cut = [], [], [], []
+    for start in range(0, len(texts), _BATCH):
+        encodings = backend.encode_batch_fast(texts[start : start + _BATCH])
+        lengths += [len(encoding) for encoding in encodings]
+        # A cut sequence has max_length tokens, and the tokenizer keeps the rest of it.
+        is_cut += [len(encoding) == task.max_length and bool(encoding.overflowing) for encoding in encodings]
+        ids.append(_flat([encoding.ids for encoding in encodings], np.int32))
+        kinds = [encoding.type_ids for encoding in encodings] if has_segments else None
+        segments.append(np.zeros(len(ids[-1]), np.uint8) if kinds is None else _flat(kinds, np.uint8))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Tokens(np.concatenate(ids), np.concatenate(segments), offsets, np.array(is_cut, dtype=np.bool_))
+
+
+def _flat(sequences: list[list[int]], kind: type[Any]) -> npt.NDArray[Any]:
+    return np.fromiter(chain.from_iterable(sequences), dtype=kind)
 
 
 def _sequences(rows: Rows, task: Task) -> tuple[list[str], list[str] | None]:
