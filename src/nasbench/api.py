@@ -143,6 +143,7 @@ def run(
     budget_s: float | None = None,
     max_evaluations: int | None = None,
     precision: Precision | None = None,
+    threads: int | None = None,
     table: bool | Path | str = False,
     quiet: bool = False,
 ) -> Run:
@@ -166,6 +167,7 @@ def run(
         budget_s: charged seconds; None for the official budget. Another budget makes the run unofficial.
         max_evaluations: the largest number of evaluations; None for no limit.
         precision: ``fp32`` or ``bf16``; None for bf16 where the device computes in it.
+        threads: threads of the CPU; None for torch's default.
         table: True to answer from a table of the suite in place of a network, or the path of a table.
         quiet: print nothing.
 
@@ -195,7 +197,8 @@ def run(
     the_task = str(task) if isinstance(task, Path) else task
     if table is False:
         data = None if data_dir is None else Path(data_dir)
-        request = make_request(method, the_task, **arguments, data_dir=data, precision=precision)
+        request = make_request(method, the_task, **arguments, data_dir=data, precision=precision, threads=threads)
+        runner.check_complete(request)
         carry_out = partial(runner.run, request)
     else:
         from nasbench.tables.simulation import make_simulation, simulate

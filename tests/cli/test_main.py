@@ -202,6 +202,21 @@ def test_run_prints_its_front_and_is_not_repeated(nasbench, tmp_path: Path) -> N
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_precision_and_threads_are_chosen_on_the_command_line(nasbench, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    spoken = nasbench(*SHORT_RUN, "--precision", "bf16", "--threads", "2")
+    assert spoken.code == 0
+    assert torch.get_num_threads() == before
+    (folder,) = find_runs(tmp_path)
+    assert "Ctrl-C is safe: the same command resumes the run" in spoken.out
+    provenance = RunFolder(folder).read_run().provenance
+    assert (provenance["precision"], provenance["hardware"]["n_threads"]) == ("bf16", 2)
+    words = ("computed in bf16, not fp32", "--results")
+    assert_user_error(nasbench(*SHORT_RUN, "--precision", "fp32"), *words)
+    assert_user_error(nasbench(*SHORT_RUN, "--threads", "0"), "--threads is 1 or more, not 0")
+    assert nasbench(*SHORT_RUN, "--precision", "fp64").code == 2
+
+
 def test_options_reach_method_and_searcher(nasbench, tmp_path: Path) -> None:
     options = ("--set", "strategy=standard", "--set", "searcher.n_initial=4", "--searcher", "ehvi-exact")
     spoken = nasbench(*RUN, *options, "--space", "layer", "--seed", "3", "--max-evaluations", "2")

@@ -38,7 +38,10 @@ def test_declaration_does_not_depend_on_the_folder(folder: Path, monkeypatch: py
     [
         ({"max_length": 20}, ["task.max_length 64, now 20"]),
         ({"budget_s": 77}, ["task.budgets.user/cpu 1500.0, now 77.0", "task.budgets.user/gpu 1500.0, now 77.0"]),
-        ({"model": {"fine_tuning": {"learning_rate": 0.001}}}, ["model.fine_tuning.learning_rate the default, now 0.001"]),
+        (
+            {"model": {"fine_tuning": {"learning_rate": 0.001}}},
+            ["model.fine_tuning.learning_rate the default, now 0.001"],
+        ),
         ({"metric": "matthews"}, ['task.metric "accuracy", now "matthews"']),
     ],
 )

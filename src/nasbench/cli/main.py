@@ -22,6 +22,7 @@ from nasbench.errors import NasbenchError
 
 if TYPE_CHECKING:
     from nasbench.cli.listing import Row
+    from nasbench.networks.supernet import Precision
 
 ISSUE_HINT = "this is a bug in nasbench, please report it with the lines above"
 INTERRUPTED = 130
@@ -157,6 +158,8 @@ class ExperimentArguments(TypedDict):
     type=int,
     help="Stop after this many evaluations; without --budget there is then no time limit.",
 )
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default: bf16 where the device computes in it.")
+@click.option("--threads", type=int, metavar="N", help="Threads of the CPU; default: torch's.")
 @tables.table_option
 @plugin_option
 @quiet_option
@@ -165,6 +168,8 @@ def run(
     quiet: bool,
     plugins: tuple[Path, ...],
     data_dir: Path | None,
+    precision: Precision | None,
+    threads: int | None,
     **arguments: Unpack[RunArguments],
 ) -> int:
     """Run a method on a task, or resume the run.
@@ -179,7 +184,7 @@ def run(
     from nasbench.runs.request import make_request, record_unusable_plugin
 
     try:
-        request = make_request(**arguments, plugins=plugins, data_dir=data_dir)
+        request = make_request(**arguments, plugins=plugins, data_dir=data_dir, precision=precision, threads=threads)
     except PluginError as error:
         record_unusable_plugin(str(error), **arguments)
         raise

@@ -50,6 +50,7 @@ class View(Progress, AbstractContextManager["View"]):
         identity = record.identity
         parts = (identity.algorithm, identity.task, identity.model, identity.space, f"seed {identity.seed}")
         self.console.print(Text(" | ".join((*parts, identity.device_class)), style="bold"))
+        self.console.print(Text("Ctrl-C is safe: the same command resumes the run"))
         if n_resumed or self.elapsed_s:
             self.console.print(Text(f"resuming after {duration(self.elapsed_s)} and {n_resumed} evaluations"))
         for note in record.notes:

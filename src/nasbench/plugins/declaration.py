@@ -55,9 +55,9 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str
         if old == new:
             continue
         place = f"{prefix}{key}"
-        if _is_file(old) and _is_file(new) and old["name"] == new["name"]:
-            found.append(f"the contents of {old['name']}")
-        elif all(value is None or isinstance(value, Mapping) and not _is_file(value) for value in (old, new)):
+        if _is_file(old) and _is_file(new) and (old or {})["name"] == (new or {})["name"]:
+            found.append(f"the contents of {_shown(old)}")
+        elif all(value is None or (isinstance(value, Mapping) and not _is_file(value)) for value in (old, new)):
             found += differences(old or {}, new or {}, f"{place}.")
         else:
             found.append(f"{place} {_shown(old)}, now {_shown(new)}")

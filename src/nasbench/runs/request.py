@@ -41,6 +41,7 @@ class RunRequest:
         max_evaluations: end after so many, however long they take; without a budget of its own the run is then
             independent of speed.
         precision: None for bf16 where the device computes in it, else fp32.
+        threads: threads of a CPU, None for torch's default.
         unofficial: reasons known beforehand why the run does not count.
         shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
         declaration: what a user's own task file declares, see :mod:`nasbench.plugins.declaration`.
@@ -61,6 +62,7 @@ class RunRequest:
     budget_s: float | None = None
     max_evaluations: int | None = None
     precision: Precision | None = None
+    threads: int | None = None
     unofficial: tuple[str, ...] = ()
     shares_super_networks: bool = False
     table: str | None = None
@@ -127,6 +129,7 @@ def make_request(
     budget_s: float | None = None,
     max_evaluations: int | None = None,
     precision: Precision | None = None,
+    threads: int | None = None,
     plugins: tuple[Path, ...] = (),
 ) -> RunRequest:
     """The request behind ``nasbench run`` and ``nasbench.run``.
@@ -144,6 +147,7 @@ def make_request(
         budget_s: charged seconds, None for the task's own budget.
         max_evaluations: stop after so many, None for no limit.
         precision: ``fp32`` or ``bf16``; None for the default of the device.
+        threads: threads of a CPU; None for torch's default.
         plugins: files that define further methods and searchers.
 
     Raises:
@@ -156,6 +160,8 @@ def make_request(
         raise UserError(f"--budget is a positive number of seconds, not {budget_s:g}")
     if max_evaluations is not None and max_evaluations < 1:
         raise UserError(f"--max-evaluations is 1 or more, not {max_evaluations}")
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads is 1 or more, not {threads}")
     if data_dir is not None and not data_dir.is_dir():
         raise UserError(f"no data folder {data_dir} (--data-dir or NASBENCH_DATA_DIR)")
 
@@ -194,6 +200,7 @@ def make_request(
         budget_s=budget_s,
         max_evaluations=max_evaluations,
         precision=precision,
+        threads=threads,
         unofficial=_unofficial(method_class, searcher_class, the_task),
         declaration=None if own_model is None else declaration_of(the_task, own_model),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,40 @@ def run(
             f"task {request.task.name!r} has no budget for {request.model.name!r} on a {request.device_class}; "
             "give --budget SECONDS (the record is then unofficial) or choose another --model"
         )
-    with locked(folder.path):
+    with locked(folder.path), _threads(request.threads):
+        check_complete(request)
         earlier = earlier_attempt(folder)
         folder.remove_leftovers()
         return _Run(request, folder, observer, clock, earlier).carry_out()
+
+
+def check_complete(request: RunRequest) -> None:
+    """Check that a complete run is the run that is asked for: its folder does not depend on the precision.
+
+    Raises:
+        UserError: if the complete run computed in another precision.
+    """
+    folder = RunFolder(request.folder)
+    if request.precision is None or not folder.exists():
+        return
+    record = folder.read_run()
+    computed_in = record.provenance.get("precision", request.precision)
+    if record.status == "complete" and computed_in != request.precision:
+        raise UserError(
+            f"the complete run in {folder.path} computed in {computed_in}, not {request.precision}; name another "
+            "folder with --results to run it again"
+        )
+
+
+@contextmanager
+def _threads(n: int | None) -> Iterator[None]:
+    """Compute with ``n`` threads inside; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if n is None else n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def record_failure(folder: Path, identity: Identity, task: Task, model: Model, reason: str) -> None:
