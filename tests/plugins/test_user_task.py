@@ -347,6 +347,17 @@ def test_validation_file_and_limit(folder: Path) -> None:
     task, _ = load(folder, changed(data={"validation_limit": 2}))
     data = load_task_data(task, tokenizer, 0)
     assert (len(data.train), len(data.validation)) == (11, 2)
+    assert data.summary.notes[0] == "2 of 5 validation rows are used (validation_limit)"
+
+
+def test_validation_is_limited_by_default(folder: Path) -> None:
+    write_labels(folder, ["good", "bad"] * 11_000)
+    task, model = load(folder, BASE)
+    assert task.validation_limit == 5_000
+    data = load_task_data(task, load_pretrained(model, task, 0).tokenizer, 0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (12_320, 5_000, 4_400)
+    assert "5,000 of 5,280 validation rows are used (validation_limit)" in data.summary.notes
+    assert load(folder, changed(data={"validation_limit": 6_000}))[0].validation_limit == 6_000
 
 
 def test_labels_may_be_numbers(folder: Path) -> None:

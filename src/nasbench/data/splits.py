@@ -6,6 +6,7 @@ train split is divided 70/30 into train and validation, and the public validatio
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +162,10 @@ def load_task_data(
             "test": (test_rows, test_tokens.is_cut, np.arange(len(test_rows))),
         },
     )
+    n_available = len(train_rows) - len(train_indices) if validation_rows is train_rows else len(validation_rows)
+    if n_available > len(validation_indices):
+        limited = f"{len(validation_indices):,} of {n_available:,} validation rows are used (validation_limit)"
+        summary = dataclasses.replace(summary, notes=(limited, *summary.notes))
     n_rows = (len(train_rows), len(test_rows))
     return TaskData(
         train=train,
