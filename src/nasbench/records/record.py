@@ -289,7 +289,10 @@ class RunFolder:
         """Remove a last line that a kill cut off, so that the next line can be appended."""
         path = self.path / self.EVALUATIONS
         if path.exists():
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
             if not data.endswith(b"\n"):
                 write_atomically(path, data[: data.rfind(b"\n") + 1])
 

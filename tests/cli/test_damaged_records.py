@@ -1,0 +1,177 @@
+"""Damaged records end in exit code 0, 1 or 2 with one line each, never in a traceback, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasbench.cli import main as command_line
+from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.plugins import registry
+from nasbench.records.record import find_runs
+from nasbench.runs import runner
+from nasbench.testing.models import TINY_BERT
+from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_PAIR
+from nasbench.training.configuration import SuperNetworkOptions
+
+RUN = ("run", "--method", "ws-nas", "--task", "tiny-pair", "--device", "cpu", "--set", "epochs=1", "--max-evaluations")
+VALUES: tuple[Any, ...] = (
+    None, True, -1, 10**30, float("nan"), "", "a\0b", [], {}, [[[[1]]]], {"a": {"b": None}}, ["x"],
+)  # fmt: skip
+N_SAMPLED = 20
+"""Number of mutations of each file that one test tries: all would take half an hour."""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run that was interrupted after some evaluations."""
+    folder = tmp_path_factory.mktemp("killed")
+    subject = MethodSubject(WeightSharingNAS, folder, SuperNetworkOptions(epochs=1), n_evaluations=4)
+    request = subject.request(folder / "runs", seed=0, precision=None)
+    runner.run(request)
+    (run,) = find_runs(folder / "runs")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"status": "running"}))
+    lines = (run / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "evaluations.jsonl").write_bytes(b"".join(lines[:3]))
+    return folder
+
+
+def fields(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all fields of a JSON object, outer ones first."""
+    for key, inner in value.items():
+        yield (*path, key)
+        if isinstance(inner, dict):
+            yield from fields(inner, (*path, key))
+
+
+def replaced(value: dict[str, Any], path: tuple[Any, ...], new: Any) -> str:
+    """The object as JSON with one field replaced."""
+    copy = json.loads(json.dumps(value))
+    inner = copy
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = new
+    return json.dumps(copy)
+
+
+def mutations_of_the_record(run: Path) -> list[tuple[str, Callable[[Path], None]]]:
+    record = json.loads((run / "run.json").read_text())
+    return [
+        (f"run.json {path} = {value!r}", partial(write, name="run.json", content=replaced(record, path, value)))
+        for path in fields(record)
+        for value in VALUES
+    ]
+
+
+def mutations_of_the_evaluations(run: Path) -> list[tuple[str, Callable[[Path], None]]]:
+    lines = (run / "evaluations.jsonl").read_text().splitlines()
+    found = []
+    for number in (0, len(lines) - 1):
+        line = json.loads(lines[number])
+        for path in fields(line):
+            for value in VALUES:
+                text = "\n".join([*lines[:number], replaced(line, path, value), *lines[number + 1 :]]) + "\n"
+                damage = partial(write, name="evaluations.jsonl", content=text)
+                found.append((f"line {number} {path} = {value!r}", damage))
+    return found
+
+
+def write(folder: Path, name: str, content: str | bytes) -> None:
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def emptied(folder: Path) -> None:
+    write(folder, "evaluations.jsonl", b"")
+
+
+def a_folder(folder: Path) -> None:
+    (folder / "evaluations.jsonl").unlink()
+    (folder / "evaluations.jsonl").mkdir()
+
+
+def not_utf8(folder: Path) -> None:
+    data = (folder / "evaluations.jsonl").read_bytes()
+    write(folder, "evaluations.jsonl", data[:300] + b"\xff\xfe" + data[302:])
+
+
+def deep(folder: Path) -> None:
+    text = (folder / "run.json").read_text()
+    nested = '"provenance": {"x": ' + "[" * 5000 + "]" * 5000 + ", "
+    write(folder, "run.json", text.replace('"provenance": {', nested, 1))
+
+
+def weightless(folder: Path) -> None:
+    shutil.rmtree(folder / "weights")
+
+
+def flipped(folder: Path) -> None:
+    for path in (folder / "weights").glob("*.safetensors"):
+        data = bytearray(path.read_bytes())
+        data[10] ^= 0xFF
+        path.write_bytes(bytes(data))
+
+
+def without_record(folder: Path) -> None:
+    (folder / "run.json").unlink()
+
+
+def without_evaluations(folder: Path) -> None:
+    (folder / "evaluations.jsonl").unlink()
+
+
+BYTES = [emptied, a_folder, not_utf8, deep, weightless, flipped, without_record, without_evaluations]
+
+
+def check(damage: Callable[[Path], None], name: str, killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Damage a copy, resume it, and give it to all commands that read records."""
+    shutil.copytree(killed / "runs", tmp_path / "runs")
+    (run,) = find_runs(tmp_path / "runs")
+    damage(run)
+    before = (run / "evaluations.jsonl").read_bytes() if (run / "evaluations.jsonl").is_file() else None
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        ("report", "--figure", "front"),
+        ("claims",),
+        ("leaderboard", "--results", "runs"),
+        ("export", str(run), "--out", "pruned"),
+        (*RUN, "4"),
+    ]
+    for command in commands:
+        code = command_line._run(list(command))
+        spoken = capsys.readouterr()
+        assert code in (0, 1, 2), (name, command, spoken.err)
+        assert "Traceback" not in spoken.err, (name, command, spoken.err)
+        if command[0] == "run" and code == 2:  # refused: nothing is changed
+            after = (run / "evaluations.jsonl").read_bytes() if (run / "evaluations.jsonl").is_file() else None
+            assert after == before, (name, spoken.err)
+            assert spoken.err.count("\n") == 1, (name, spoken.err)
+    shutil.rmtree(tmp_path / "runs")
+    shutil.rmtree(tmp_path / "pruned", ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks, models = {TINY_PAIR.name: TINY_PAIR}, {TINY_BERT.name: TINY_BERT}
+    monkeypatch.setattr(registry, "tasks", lambda: tasks)
+    monkeypatch.setattr(registry, "models", lambda: models)
+
+
+@pytest.mark.parametrize("damage", BYTES, ids=lambda damage: damage.__name__)
+def test_damaged_files_end_without_traceback(damage, killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    check(damage, damage.__name__, killed, tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("mutations", [mutations_of_the_record, mutations_of_the_evaluations])
+def test_odd_values_end_without_traceback(mutations, killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    (run,) = find_runs(killed / "runs")
+    for name, damage in random.Random(0).sample(mutations(run), N_SAMPLED):
+        check(damage, name, killed, tmp_path, monkeypatch, capsys)
