@@ -101,7 +101,7 @@ class RunRecord:
         dimensions: sizes of the full network, see :class:`nasbench.networks.subnetwork.Dimensions`.
         changed_options: options that differ from their defaults, ``{"method": {...}, "searcher": {...}}``; None in
             records that are older than this field.
-        data_summary: what the splits hold, see :meth:`nasbench.data.summary.DataSummary.to_json`; None in older records.
+        data_summary: what the splits hold, see ``nasbench.data.summary.DataSummary.to_json``; None in older records.
         constant_error: lowest validation error of a network that gives every example the same answer (for accuracy, the
             most frequent class); None in older records.
         interface: inputs and outputs of the task's networks; None in records that are older than this field.
