@@ -59,9 +59,6 @@ class View(Progress, AbstractContextManager["View"]):
     def notice(self, text: str) -> None:
         self.console.print(Text(text, style="yellow"), soft_wrap=True)
 
-    def notice(self, text: str) -> None:
-        self.console.print(Text(text, style="yellow"), soft_wrap=True)
-
     def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
         print_summary(self.console, record, evaluations, self.folder)
         if any(evaluation.error is not None for evaluation in evaluations):

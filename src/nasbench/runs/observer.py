@@ -38,8 +38,5 @@ class Observer:
     def notice(self, text: str) -> None:
         """Something that the user should know now, in one line."""
 
-    def notice(self, text: str) -> None:
-        """Something that the user should know now, in one line."""
-
     def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
         """The run has ended. ``record.status`` says whether it is complete or has failed."""
