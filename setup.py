@@ -1,8 +1,8 @@
 """Where the packages are; everything else is in pyproject.toml.
 
-A wheel is built from the folders themselves. A development install (``pip install -e .``) goes through ``.dev/nasbench``,
-a folder of symbolic links with the layout of the installed package. Editors and type checkers follow links. They cannot
-follow the import hook that setuptools would install otherwise.
+A wheel is built from the folders themselves. A development install (``pip install -e .``) goes through
+``.dev/nasbench``, a folder of symbolic links with the layout of the installed package. Editors and type checkers follow
+links. They cannot follow the import hook that setuptools would install otherwise.
 """
 
 import sys
