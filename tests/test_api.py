@@ -49,8 +49,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("results")
 
 
-@pytest.fixture(scope="module")
-def searched(results: Path) -> nasbench.Run:
+def search(results: Path) -> nasbench.Run:
     return nasbench.run(
         "ws-nas",
         TINY_PAIR,
@@ -61,6 +60,11 @@ def searched(results: Path) -> nasbench.Run:
         results=results,
         quiet=True,
     )
+
+
+@pytest.fixture(scope="module")
+def searched(results: Path) -> nasbench.Run:
+    return search(results)
 
 
 def test_run_returns_the_record_on_disk(searched: nasbench.Run) -> None:
@@ -99,16 +103,7 @@ def test_plot_is_a_picture_that_notebooks_show(searched: nasbench.Run) -> None:
 
 def test_complete_run_is_read_and_not_repeated(searched: nasbench.Run, results: Path) -> None:
     before = (searched.folder / "evaluations.jsonl").stat().st_mtime_ns
-    again = nasbench.run(
-        "ws-nas",
-        TINY_PAIR,
-        model=TINY_BERT,
-        searcher="local",
-        options={"epochs": 1, "strategy": "sandwich"},
-        max_evaluations=8,
-        results=results,
-        quiet=True,
-    )
+    again = search(results)
     assert again.folder == searched.folder
     assert (again.folder / "evaluations.jsonl").stat().st_mtime_ns == before
 

@@ -97,22 +97,24 @@ def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mappi
     # Selecting runs copies their evaluations. Keep the columns that are needed, about a third.
     official = dataclasses.replace(results, evaluations=results.evaluations[_COLUMNS]).official()
     frozen = load_quantiles() if quantiles is None else quantiles
-    declared = {(section.track, section.device_class): section.blocks for section in registry.sections()}
+    declared: dict[tuple[str, str], Blocks] = {
+        (section.track, section.device_class): section.blocks for section in registry.sections()
+    }
     found = []
     for track in tracks:
         for device_class in DEVICE_CLASSES:
             chosen = (official.runs["track"] == track) & (official.runs["device_class"] == device_class)
             if chosen.any():
-                blocks = {key: value for key, value in declared.items() if key == (track, device_class)}
-                title = section_title(track, device_class)
-                found.append(_ranking(title, official.select(chosen), next(iter(blocks.values()), None), frozen))
+                title, blocks = section_title(track, device_class), declared.get((track, device_class))
+                found.append(_ranking(title, official.select(chosen), blocks, frozen))
     return found
 
 
 def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Quantiles) -> Ranking:
     keys = _blocks_of(results.runs)
     due = tuple(sorted(set(keys))) if declared is None else declared
-    on_list = np.array([key in set(due) for key in keys], dtype=np.bool_)
+    listed = set(due)
+    on_list = np.array([key in listed for key in keys], dtype=np.bool_)
     scores = score(results.select(on_list), quantiles, n_times=1)
     names, values = _on_the_list(scores, due)
     scenario_of = np.array([scenario for scenario, _ in due], dtype=str)
