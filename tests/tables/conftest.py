@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,19 @@ SEED = 3
 N_STEPS = 12
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _few_steps() -> Iterator[None]:
+@contextmanager
+def _steps() -> Iterator[None]:
     """A grid of 12 steps of 4 units, so that units and steps differ on the tiny network."""
-    before, space_module.MOST_STEPS = space_module.MOST_STEPS, N_STEPS
-    yield
-    space_module.MOST_STEPS = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(space_module, "MOST_STEPS", N_STEPS)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _few_steps() -> Iterator[None]:
+    """The tests of this folder use the small grid. A fixture of the whole session would change other folders' tests."""
+    with _steps():
+        yield
 
 
 MakeRequest = Callable[..., RunRequest]
@@ -62,7 +70,8 @@ def make_request() -> MakeRequest:
 def table(tmp_path_factory: pytest.TempPathFactory, make_request: MakeRequest) -> Table:
     """The table of the tiny network."""
     path = tmp_path_factory.mktemp("tables") / "tiny.parquet"
-    tabulate(make_request(path), path)
+    with _steps():
+        tabulate(make_request(path), path)
     return Table(path)
 
 
@@ -70,5 +79,6 @@ def table(tmp_path_factory: pytest.TempPathFactory, make_request: MakeRequest) -
 def real_run(tmp_path_factory: pytest.TempPathFactory, make_request: MakeRequest) -> Outcome:
     """A run of ws-nas on the network in the space small-grid."""
     request = make_request(tmp_path_factory.mktemp("real"), space="small-grid", max_evaluations=60)
-    record = runner.run(request)
+    with _steps():
+        record = runner.run(request)
     return Outcome(record, RunFolder(request.folder).read_evaluations())
