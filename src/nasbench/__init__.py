@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
     from nasbench.training.strategies import TrainingStrategy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     "nasbench.api": ("Run", "load", "methods", "models", "results", "run", "searchers", "tasks"),
