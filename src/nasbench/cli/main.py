@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from nasbench import __version__
-from nasbench.cli import comparing, exporting, tables
+from nasbench.cli.commands import comparing, exporting, tables
 from nasbench.errors import NasbenchError
 
 if TYPE_CHECKING:
