@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
+from nasbench.records.predictions import Predictions
 from nasbench.records.record import Evaluation, RunFolder
 from nasbench.runs.budget import Budget
 from nasbench.runs.observer import Observer
@@ -27,6 +28,7 @@ class RunContext:
         note: appends a remark for readers to the record.
         shortened: the record's field of trainings that the budget shortened; written with the next note.
         shared: super-networks that the runs of an experiment share, None if the run trains its own.
+        predictions: keeps what the networks on the front predict; None for a run without networks.
     """
 
     folder: RunFolder
@@ -39,3 +41,4 @@ class RunContext:
     note: Callable[[str], None] = lambda _: None
     shortened: dict[str, int] = field(default_factory=dict)
     shared: SharedSuperNetworks | None = None
+    predictions: Predictions | None = None

@@ -38,6 +38,7 @@ class Harness:
         self._keys: set[str] = set()
         self._extracted: set[str] = set()
         self._n_duplicates = 0
+        self._logits: Logits | None = None  # of the last validation pass
         if self.is_repeating:
             self._budget.suspend()
 
@@ -100,6 +101,7 @@ class Harness:
                         with self._budget.uncharged("test"):
                             test_logits = run(self._context.test)
                     evaluation = self._with_test(network, test_logits[i], evaluation)
+                    self._keep_predictions(evaluation, i, test_logits[i])
                 self._record(evaluation)
                 done.append(evaluation)
         return [dataclasses.replace(evaluation, test_error=None, test_metrics=None) for evaluation in done]
@@ -162,7 +164,7 @@ class Harness:
     def _outcomes(self, run: Callable[[Evaluator], Logits], n: int) -> list[tuple[dict[str, float], str | None]]:
         """The metrics of each sub-network of a pass, or no metrics and the reason of the failure."""
         try:
-            logits = run(self.validator)
+            logits = self._logits = run(self.validator)
         except torch.OutOfMemoryError as error:
             return [({}, str(error))] * n
         outcomes: list[tuple[dict[str, float], str | None]] = []
@@ -187,6 +189,12 @@ class Harness:
             evaluation, test_error=1 - metrics[self._metric], test_metrics=metrics, weights=network.name
         )
 
+    def _keep_predictions(self, evaluation: Evaluation, i: int, test: Logits) -> None:
+        """Keep what a network on the front predicts: network i of the last pass. Uncharged, before its line."""
+        if self._context.predictions is not None and self._logits is not None and evaluation.test_error is not None:
+            with self._budget.uncharged("recording"):
+                self._context.predictions.keep(evaluation.index, {"validation": self._logits[i], "test": test})
+
     def _record(self, evaluation: Evaluation) -> None:
         with self._budget.uncharged("recording"):
             self._context.folder.append(evaluation)
@@ -207,6 +215,8 @@ class Harness:
         if evaluation.error is None:
             return
         left = self._front.add(evaluation.error, evaluation.params, evaluation.index)
+        if self._context.predictions is not None:
+            self._context.predictions.drop(left)
         for index in left:
             name = self._evaluations[index].weights
             if name is not None and name in self._extracted and not self.is_repeating:

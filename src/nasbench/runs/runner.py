@@ -29,6 +29,8 @@ from nasbench.plugins import registry
 from nasbench.plugins.declaration import differences
 from nasbench.records import provenance
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
+from nasbench.records.front import front_of
+from nasbench.records.predictions import Predictions
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, RunStatus
 from nasbench.records.resume import check_same, earlier_attempt, locked
 from nasbench.runs.budget import Budget
@@ -160,6 +162,7 @@ class _Run:
     ) -> None:
         self.request, self.folder, self.observer, self.earlier = request, folder, observer, earlier
         self.checkpoints = Checkpoints(folder.path)
+        self.predictions = Predictions(folder.path, request.task)
         self.recorded: list[Evaluation] = []
         if earlier is not None:
             folder.drop_cut_line()
@@ -184,6 +187,7 @@ class _Run:
             self.observer.notice(text)
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
         record.status, record.reason = self._run_method(problem)
+        self.predictions.finish(each.index for each in front_of(self.folder.read_evaluations()))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
         self.folder.write_run(record)
         if record.status == "complete":
@@ -222,6 +226,7 @@ class _Run:
             note=note,
             shortened=record.shortened_trainings,
             shared=self._shared_super_networks(loaded.origin),
+            predictions=self.predictions,
         )
         return Problem(
             task=request.task,
