@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from nasbench import __version__
-from nasbench.cli.commands import comparing, exporting, tables
+from nasbench.cli.commands import comparing, exporting, tables, trusting
 from nasbench.errors import NasbenchError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (*comparing.COMMANDS, *exporting.COMMANDS, *tables.COMMANDS):
+for command in (*comparing.COMMANDS, *exporting.COMMANDS, *tables.COMMANDS, *trusting.COMMANDS):
     cli.add_command(command)
 
 PATH = click.Path(path_type=Path)

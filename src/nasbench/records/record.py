@@ -238,10 +238,7 @@ class RunFolder:
             text = path.read_bytes()
         except OSError as error:
             raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
-        record = schema.parse(RunRecord, text, str(path))
-        if record.identity.budget_s is None and record.identity.max_evaluations is None:
-            raise RecordError(f"{path}: neither identity.budget_s nor identity.max_evaluations ends the run")
-        return record
+        return parse_run(text, str(path))
 
     def read_evaluations(self) -> list[Evaluation]:
         """All complete lines. A last line without a newline was cut off by a kill and is skipped.
@@ -262,23 +259,12 @@ class RunFolder:
     def _evaluations(self) -> Iterator[Evaluation]:
         path = self.path / self.EVALUATIONS
         try:
-            lines = path.read_bytes().split(b"\n")
+            data = path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
             raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
-        elapsed_s = 0.0
-        for index, line in enumerate(lines[:-1]):
-            place = f"{path}, line {index + 1}"
-            evaluation = schema.parse(Evaluation, line, place)
-            if evaluation.index != index:
-                raise RecordError(f"{place}: index {evaluation.index} where {index} is due")
-            if evaluation.elapsed_s < elapsed_s:
-                raise RecordError(f"{place}: elapsed_s goes back to {evaluation.elapsed_s}")
-            if evaluation.status == "ok" and evaluation.error is None:
-                raise RecordError(f"{place}: the error is missing, but status is 'ok'")
-            elapsed_s = evaluation.elapsed_s
-            yield evaluation
+        yield from parse_evaluations(data, str(path))
 
     def remove_leftovers(self) -> None:
         """Delete the temporary files of writes that a kill interrupted."""
@@ -295,6 +281,44 @@ class RunFolder:
                 raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
             if not data.endswith(b"\n"):
                 write_atomically(path, data[: data.rfind(b"\n") + 1])
+
+
+def parse_run(text: bytes, place: str) -> RunRecord:
+    """The contents of a ``run.json``.
+
+    Args:
+        place: the file, for the messages.
+
+    Raises:
+        RecordError: as :meth:`RunFolder.read_run` does.
+    """
+    record = schema.parse(RunRecord, text, place)
+    if record.identity.budget_s is None and record.identity.max_evaluations is None:
+        raise RecordError(f"{place}: neither identity.budget_s nor identity.max_evaluations ends the run")
+    return record
+
+
+def parse_evaluations(data: bytes, place: str) -> Iterator[Evaluation]:
+    """The complete lines of an ``evaluations.jsonl``.
+
+    Args:
+        place: the file, for the messages.
+
+    Raises:
+        RecordError: as :meth:`RunFolder.read_evaluations` does.
+    """
+    elapsed_s = 0.0
+    for index, line in enumerate(data.split(b"\n")[:-1]):
+        where = f"{place}, line {index + 1}"
+        evaluation = schema.parse(Evaluation, line, where)
+        if evaluation.index != index:
+            raise RecordError(f"{where}: index {evaluation.index} where {index} is due")
+        if evaluation.elapsed_s < elapsed_s:
+            raise RecordError(f"{where}: elapsed_s goes back to {evaluation.elapsed_s}")
+        if evaluation.status == "ok" and evaluation.error is None:
+            raise RecordError(f"{where}: the error is missing, but status is 'ok'")
+        elapsed_s = evaluation.elapsed_s
+        yield evaluation
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:

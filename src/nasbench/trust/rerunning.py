@@ -1,0 +1,143 @@
+"""Repeat a run by its number of evaluations, and compare the two fronts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from nasbench.errors import UserError
+from nasbench.records.front import front_of
+from nasbench.records.record import Evaluation, RunFolder, RunRecord
+from nasbench.runs import runner
+from nasbench.runs.observer import Observer
+from nasbench.runs.request import RunRequest
+from nasbench.trust.checks import Check
+from nasbench.trust.expected import request_of
+
+TOLERANCE = 0.02
+"""Allowed difference of errors, in units of the error: machines round differently, and training magnifies it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs of the same command.
+
+    Attributes:
+        n_same: evaluations of the same network at the same place.
+        n_evaluations: evaluations of the recorded run.
+        n_common: networks on the recorded front that the repeated run evaluated too.
+        largest_difference: largest difference of the validation or test errors of these.
+        indicator: additive epsilon indicator (Zitzler et al. 2003): how much smaller error and size of every network of
+            the recorded front would be than those of some network of the repeated front. 0 or less if nothing is worse.
+    """
+
+    n_same: int
+    n_evaluations: int
+    n_common: int
+    largest_difference: float
+    indicator: float
+
+    def is_within(self, tolerance: float) -> bool:
+        """Whether both checks are passed."""
+        return all(each.outcome == "ok" for each in self.checks(tolerance))
+
+    def checks(self, tolerance: float) -> list[Check]:
+        """Two checks: errors of networks that both runs evaluated, and the front."""
+        errors_agree = self.n_common > 0 and self.largest_difference <= tolerance
+        return [
+            Check(
+                "repeated errors",
+                "ok" if errors_agree else "wrong",
+                f"within {tolerance:g}, validation and test",
+                f"{self.n_common} networks of the front evaluated by both runs differ by at most "
+                f"{self.largest_difference:.4g}; {self.n_same} of {self.n_evaluations} evaluations are of one network",
+            ),
+            Check(
+                "repeated front",
+                "ok" if self.indicator <= tolerance else "wrong",
+                f"reached within {tolerance:g} in error and size",
+                f"reached within {self.indicator:.4g}",
+            ),
+        ]
+
+
+def rerun(
+    record: RunRecord,
+    n_evaluations: int,
+    results: Path,
+    data_dir: Path | None = None,
+    device: str | None = None,
+    observer: Observer | None = None,
+) -> list[Evaluation]:
+    """Repeat a run until it has as many evaluations, however long they take.
+
+    Args:
+        results: a folder for the repeated run. An interrupted repetition in it is resumed.
+        device: ``cpu`` or ``cuda``; None for the device of the record.
+
+    Raises:
+        UserError: if the run cannot be repeated, because a training was shortened to fit into its budget.
+        NasbenchError: if the repetition fails.
+    """
+    if record.shortened_trainings:
+        names = ", ".join(sorted(record.shortened_trainings))
+        raise UserError(f"the training of {names} was shortened to fit into the budget, so time decided its result")
+    request = _request(record, n_evaluations, results, data_dir, device)
+    folder = RunFolder(request.folder)
+    if not (folder.exists() and folder.read_run().status == "complete"):
+        again = runner.run(request, observer)
+        if again.status == "failed":
+            raise UserError(f"the repeated run failed: {again.reason}")
+    return folder.read_evaluations()
+
+
+def _request(
+    record: RunRecord, n_evaluations: int, results: Path, data_dir: Path | None, device: str | None
+) -> RunRequest:
+    threads = record.provenance.get("hardware", {}).get("n_threads")
+    precision = record.provenance.get("precision")
+    if precision not in ("fp32", "bf16"):
+        raise UserError("the record does not name its precision")
+    device = device or ("cuda" if record.identity.device_class == "gpu" else "cpu")
+    return dataclasses.replace(
+        request_of(record, data_dir, results),
+        device=device,
+        budget_s=None,
+        max_evaluations=n_evaluations,
+        precision=cast(Any, precision),
+        threads=threads if device == "cpu" and isinstance(threads, int) and 0 < threads <= 1024 else None,
+    )
+
+
+def compare(recorded: Sequence[Evaluation], repeated: Sequence[Evaluation]) -> Comparison:
+    """Compare the evaluations of two runs.
+
+    Raises:
+        ValueError: if one of them has no network on its front.
+    """
+    front, again = front_of(recorded), front_of(repeated)
+    if not front or not again:
+        raise ValueError("a run without a front")
+    by_key = {e.key: e for e in repeated if e.error is not None}
+    differences = []
+    for e in front:
+        other = by_key.get(e.key)
+        if other is not None:
+            differences.append(abs((e.error or 0.0) - (other.error or 0.0)))
+            if e.test_error is not None and other.test_error is not None:
+                differences.append(abs(e.test_error - other.test_error))
+    # For each recorded network, the excess of the repeated network that comes closest to dominating it.
+    a, b = (np.array([(e.error, e.params) for e in side], dtype=np.float64) for side in (front, again))
+    indicator = (b[None] - a[:, None]).max(axis=2).min(axis=1).max()
+    return Comparison(
+        n_same=sum(x.key == y.key for x, y in zip(recorded, repeated, strict=False)),
+        n_evaluations=len(recorded),
+        n_common=sum(e.key in by_key for e in front),
+        largest_difference=max(differences, default=0.0),
+        indicator=float(indicator),
+    )
