@@ -161,7 +161,7 @@ def run(
         options: options of the method by name, for example ``{"strategy": "sandwich"}``.
         searcher_options: options of the searcher by name.
         seed: of the data split and of everything random.
-        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``, the second GPU.
         data_dir: a folder with local data; None for the hub.
         results: the folder below which the record is written.
         budget_s: charged seconds; None for the official budget. Another budget makes the run unofficial.

@@ -41,6 +41,12 @@ class WillNotEnd(BaseException):
     """Raised in a method that keeps catching :class:`BudgetExhausted`. No ``except Exception`` can catch this one."""
 
 
+class Interrupted(NasbenchError):
+    """A person or a batch system ended the command. Everything recorded is kept."""
+
+    exit_code = 130  # 128 + SIGINT, as in shells
+
+
 class UnknownName(UserError):
     """A name that nasbench does not know. The message suggests the nearest known name."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from nasbench import __version__
-from nasbench.cli.commands import comparing, exporting, tables, trusting
+from nasbench.cli.commands import comparing, exporting, sweeping, tables, trusting
 from nasbench.errors import NasbenchError
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (*comparing.COMMANDS, *exporting.COMMANDS, *tables.COMMANDS, *trusting.COMMANDS):
-    cli.add_command(command)
+for module in (comparing, exporting, sweeping, tables, trusting):
+    for command in module.COMMANDS:
+        cli.add_command(command)
 
 PATH = click.Path(path_type=Path)
 plugin_option = click.option(
@@ -90,9 +91,8 @@ plugin_option = click.option(
 results_option = click.option(
     "--results", type=PATH, default=Path("runs"), show_default=True, help="The folder in which runs are recorded."
 )
-devices = click.Choice(["auto", "cpu", "cuda"])
 device_option = click.option(
-    "--device", type=devices, default="auto", show_default=True, help="auto: a GPU if there is one."
+    "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda or cuda:NUMBER."
 )
 data_option = click.option(
     "--data-dir",

@@ -15,6 +15,11 @@ from nasbench.records.record import RunFolder, RunRecord
 
 LOCK = ".lock"
 
+
+class InProgress(UserError):
+    """Another process holds the lock of the run."""
+
+
 _SAME_PROVENANCE = {
     "data": "data_sha256",
     "pre-trained weights": "weights_sha256",
@@ -87,14 +92,15 @@ def locked(folder: Path) -> Iterator[None]:
     is removed again.
 
     Raises:
-        UserError: at once, if another process holds the lock or the folder cannot be written.
+        InProgress: at once, if another process holds the lock.
+        UserError: if the folder cannot be written.
     """
     lock = FileLock(folder / LOCK, blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise UserError(f"this run is in progress in another process: {folder}") from error
+        raise InProgress(f"this run is in progress in another process: {folder}") from error
     except OSError as error:
         raise UserError(f"cannot write to the results folder {folder}: {error.strerror}") from error
     try:

@@ -35,6 +35,9 @@ class Observer:
     def evaluated(self, evaluation: Evaluation) -> None:
         """An evaluation has been written to disk."""
 
+    def saved(self, elapsed_s: float) -> None:
+        """A checkpoint of the current training has been written. Uncharged, as :meth:`evaluated` is."""
+
     def notice(self, text: str) -> None:
         """Something that the user should know now, in one line."""
 

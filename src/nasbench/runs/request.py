@@ -70,7 +70,7 @@ class RunRequest:
 
     @property
     def device_class(self) -> DeviceClass:
-        return "gpu" if self.device == "cuda" else "cpu"
+        return _device_class(self.device)
 
     @property
     def official_budget_s(self) -> float | None:
@@ -131,6 +131,7 @@ def make_request(
     precision: Precision | None = None,
     threads: int | None = None,
     plugins: tuple[Path, ...] = (),
+    check_device: bool = True,
 ) -> RunRequest:
     """The request behind ``nasbench run`` and ``nasbench.run``.
 
@@ -141,7 +142,7 @@ def make_request(
         space: name.
         searcher: name, or the class itself.
         settings: texts ``key=value`` for the options of the method, ``searcher.key=value`` for the searcher's.
-        device: ``cpu``, ``cuda`` or ``auto``: a GPU if there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1`` for the second GPU, or ``auto``: a GPU if there is one.
         data_dir: where local copies of the data are, None for the hub.
         results: the folder below which the record will lie.
         budget_s: charged seconds, None for the task's own budget.
@@ -149,6 +150,7 @@ def make_request(
         precision: ``fp32`` or ``bf16``; None for the default of the device.
         threads: threads of a CPU; None for torch's default.
         plugins: files that define further methods and searchers.
+        check_device: False for a run on another machine, whose device is then ``cpu`` or ``cuda``.
 
     Raises:
         UserError: for everything that does not exist or does not fit together.
@@ -182,8 +184,8 @@ def make_request(
     searcher_options = None
     if searcher_class is not None:
         searcher_options = options.parse(searcher_class.Options, searcher_texts, f"searcher {searcher_class.name!r}")
-    device = _device(device)
-    the_model = _model(the_task, own_model, model, "gpu" if device == "cuda" else "cpu")
+    device = resolve_device(device) if check_device else device
+    the_model = _model(the_task, own_model, model, _device_class(device))
 
     return RunRequest(
         task=the_task,
@@ -233,7 +235,7 @@ def record_unusable_plugin(
     from nasbench.runs.runner import record_failure
 
     the_task, own_model = _task(task)
-    device_class: DeviceClass = "gpu" if _device(device) == "cuda" else "cpu"
+    device_class = _device_class(resolve_device(device))
     the_model = _model(the_task, own_model, model, device_class)
     if searcher is None:
         with suppress(KeyError, registry.PluginError):
@@ -356,14 +358,31 @@ def choose_space(method: type[Method], task: Task, name: str | None = None) -> s
     return name
 
 
-def _device(name: str) -> str:
+def resolve_device(name: str) -> str:
+    """The device asked for, as torch names it: ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        UserError: if this machine has no such device.
+    """
     import torch
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: this torch sees no GPU; use --device cpu")
-    return name
+    kind, colon, index = name.partition(":")
+    if name == "cpu":
+        return name
+    if kind != "cuda" or (colon and not (index.isascii() and index.isdigit())):
+        raise UserError(f"--device is auto, cpu, cuda or cuda:NUMBER, not {name!r}")
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if n_gpus == 0:
+        raise UserError(f"--device {name}: this torch sees no GPU; use --device cpu")
+    if colon and int(index) >= n_gpus:
+        raise UserError(f"--device {name}: this torch sees {n_gpus} GPUs, cuda:0 to cuda:{n_gpus - 1}")
+    return name if not colon else f"cuda:{int(index)}"
+
+
+def _device_class(device: str) -> DeviceClass:
+    return "gpu" if device.startswith("cuda") else "cpu"
 
 
 def _unofficial(method: type[Method], searcher: type[Searcher] | None, task: Task) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def run(
             f"task {request.task.name!r} has no budget for {request.model.name!r} on a {request.device_class}; "
             "give --budget SECONDS (the record is then unofficial) or choose another --model"
         )
-    with locked(folder.path), _threads(request.threads):
+    with locked(folder.path), _threads(request.threads), _current(request.device):
         check_complete(request)
         earlier = earlier_attempt(folder)
         folder.remove_leftovers()
@@ -98,6 +98,13 @@ def _threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _current(device: str) -> Iterator[None]:
+    """Make a GPU torch's current one inside: its streams, graphs and random state are then those of the run's GPU."""
+    with torch.cuda.device(device) if device.startswith("cuda") else nullcontext():
+        yield
 
 
 def record_failure(folder: Path, identity: Identity, task: Task, model: Model, reason: str) -> None:
@@ -203,7 +210,7 @@ class _Run:
             charged = state["charged_s"]
         uncharged = self.earlier.uncharged_s if self.earlier is not None else {}
         seconds = self.request.effective_budget_s
-        wait = torch.cuda.synchronize if self.request.device == "cuda" else (lambda: None)
+        wait = torch.cuda.synchronize if self.request.device_class == "gpu" else (lambda: None)
         return Budget(float("inf") if seconds is None else seconds, charged, uncharged, clock, wait)
 
     def _problem(self, loaded: Loaded, record: RunRecord) -> Problem:

@@ -241,4 +241,5 @@ class TrainingSession:
                 "charged_s": self._budget.charged_s,
             }
             self._checkpoints.save_training(state)
+            self._context.observer.saved(self._budget.elapsed_s)
         self._last_saved_s = self._budget.elapsed_s

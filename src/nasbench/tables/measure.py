@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ class _Grid:
             Evaluator(split, request.task, loaded.pad_id, device)
             for split in (loaded.data.validation, loaded.data.test)
         )
-        wait = torch.cuda.synchronize if request.device == "cuda" else (lambda: None)
+        wait = partial(torch.cuda.synchronize, request.device) if request.device_class == "gpu" else (lambda: None)
         self._clock = Budget(float("inf"), clock=clock, synchronise=wait)
 
     def measure(self, file: _PassFile, progress: Progress) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -54,7 +54,7 @@ def make_simulation(method: Any, task: Any, *, table: Path | None = None, **argu
         raise UserError(f"--table holds the networks of one super-network; use --method {METHODS[0]}, not {name}")
     if (space := arguments.pop("space", None)) not in (None, SPACE):
         raise UserError(f"--table holds the space {SPACE!r}; leave out --space {space}")
-    if (device := arguments.pop("device", "auto")) == "cuda":
+    if (device := arguments.pop("device", "auto")).startswith("cuda"):
         raise UserError(f"--table simulates the device on which the table was made; leave out --device {device}")
     request = make_request(method, task, space=SPACE, device="cpu", **arguments)
     training = options.to_json(request.method_options)

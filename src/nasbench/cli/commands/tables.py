@@ -55,7 +55,7 @@ def run_on_table(table: str, quiet: bool, **arguments: Any) -> str | None:
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Another option of the training (repeatable)."
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:NUMBER.")
 @click.option("--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="The folder of local data.")
 @click.option("--out", type=PATH, help="The file to write; default: tables/TASK_MODEL_seedSEED.parquet.")
 @click.option("--cpu-clock", is_flag=True, help="Record CPU seconds per thread: for a machine that other work shares.")
