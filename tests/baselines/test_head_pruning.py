@@ -15,7 +15,7 @@ from nasbench.baselines.head_pruning import (
     without_least_important,
 )
 from nasbench.data.batching import collate
-from nasbench.networks.adapter import Adapter
+from nasbench.networks.architectures import adapt
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
@@ -70,7 +70,7 @@ def test_heads_are_removed_by_ascending_importance_and_stay_removed():
 
 def _base(config, model):
     with torch.device("meta"):
-        return Adapter(model(config)).dimensions()
+        return adapt(model(config)).dimensions()
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,10 @@ from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.records.record import RunFolder
-from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
+from nasbench.testing.models import TINY_BERT, TINY_DISTILBERT, TINY_ELECTRA, TINY_MPNET, TINY_ROBERTA
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 
+ARCHITECTURES = [TINY_BERT, TINY_ROBERTA, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET]
 RunOf = Callable[..., Path]
 
 ALONE = """
@@ -78,8 +79,9 @@ def inputs(task: Any, model: Any) -> dict[str, torch.Tensor]:
     ids = torch.randint(5, 12, shape, generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     mask[1:, ..., 6:] = 0
-    ids[mask == 0] = 1 if "roberta" in model.architecture else 0
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    ids[mask == 0] = 1 if model.architecture in ("roberta", "mpnet") else 0
+    types = {} if model.architecture in ("distilbert", "mpnet") else {"token_type_ids": torch.zeros_like(ids)}
+    return {"input_ids": ids, "attention_mask": mask, **types}
 
 
 def measured(run: Path, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -94,7 +96,8 @@ def measured(run: Path, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     flat = {name: value.reshape(-1, value.shape[-1]) for name, value in batch.items()}
     labels = torch.zeros(3, dtype=torch.long)
     positions: Any = labels.numpy()
-    tokens = Batch(flat["input_ids"], flat["token_type_ids"], flat["attention_mask"].bool(), labels, positions)
+    types = torch.zeros_like(flat["input_ids"])
+    tokens = Batch(flat["input_ids"], types, flat["attention_mask"].bool(), labels, positions)
     with torch.no_grad():
         return network.forward(tokens, space.to_subnetwork(space.from_json(evaluation.config)))
 
@@ -113,7 +116,7 @@ def assert_equal(one: torch.Tensor, other: torch.Tensor) -> None:
     torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", ARCHITECTURES, ids=lambda model: model.name)
 @pytest.mark.parametrize("kind", WIDTHS)
 def test_transformers_builds_the_measured_network(kind: str, model: Any, run_of: RunOf, tmp_path: Path) -> None:
     run, out = run_of([WIDTHS[kind]], model=model), tmp_path / "out"
@@ -127,19 +130,18 @@ def test_transformers_builds_the_measured_network(kind: str, model: Any, run_of:
     assert_equal(logits(loaded, batch), expected)
     assert_equal(logits(nasbench.load(out), batch), expected)
     assert (out / "modeling_pruned.py").exists() == (kind not in STOCK)
-    stock = getattr(
-        transformers, "RobertaForSequenceClassification" if "rob" in model.name else "BertForSequenceClassification"
-    )
+    names = {"bert": "Bert", "roberta": "Roberta", "electra": "Electra", "distilbert": "DistilBert", "mpnet": "MPNet"}
+    stock = getattr(transformers, f"{names[model.architecture]}ForSequenceClassification")
     if kind in STOCK:
         assert type(loaded) is stock
         assert type(nasbench.load(out)) is stock
     else:
-        with pytest.raises(Exception, match=r"num_attention_heads|unsupported operand"):
+        with pytest.raises(Exception, match=r"num_attention_heads|unsupported operand|n_heads"):
             stock.from_pretrained(out)
 
 
 @pytest.mark.parametrize("task", [TINY_PAIR, TINY_REGRESSION, TINY_CHOICE], ids=lambda task: task.name)
-@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA, TINY_MPNET], ids=lambda model: model.name)
 def test_folder_needs_no_nasbench(model: Any, task: Any, run_of: RunOf, tmp_path: Path) -> None:
     run, out = run_of([WIDTHS["all kinds of layers"]], model=model, task=task), tmp_path / "out"
     export(run, out, 1.0)

@@ -200,7 +200,10 @@ def cut(folder: Path) -> None:
             another_depth,
             r"weights belong to another network, 16 parameters do not fit \(first: bert\.encoder\.layer\.3",
         ),
-        (another_network, r"is a gpt2, only BERT, RoBERTa, XLM-RoBERTa and CamemBERT can be pruned; ask"),
+        (
+            another_network,
+            r"is a gpt2, only BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and MPNet can be",
+        ),
         (pruned_before, r"this network was pruned before.*; start from the network that it was made from"),
         (no_first_marker, r"the tokenizer puts no marker such as \[CLS\] or <s> before a text.*; save the tokenizer"),
         (cut, r"cannot be loaded as a saved model"),

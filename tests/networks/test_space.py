@@ -11,7 +11,8 @@ from scipy import stats
 from transformers import BertConfig, BertForSequenceClassification
 
 from nasbench.errors import UnknownName
-from nasbench.networks.adapter import Adapter, shrink
+from nasbench.networks.adapter import shrink
+from nasbench.networks.architectures import adapt
 from nasbench.networks.space import PAPER_SPACES, SPACES, Large, Layer, Medium, Small, SmallGrid, make_space, unit_step
 from nasbench.networks.subnetwork import Dimensions
 
@@ -178,13 +179,13 @@ def test_vectorised_counts_equal_counts_of_extracted_networks(name):
             config = BertConfig(vocab_size=28996, num_hidden_layers=3, hidden_size=48, intermediate_size=20)
             return BertForSequenceClassification(config)
 
-    dims, rng = Adapter(make()).dimensions(), np.random.default_rng(7)
+    dims, rng = adapt(make()).dimensions(), np.random.default_rng(7)
     space = make_space(name, dims)
     configs = np.array([space.smallest, space.midpoint, space.largest, *(space.sample(rng) for _ in range(12))])
     counted = []
     for config in configs:
         model = make()
-        shrink(Adapter(model), space.to_subnetwork(config), dims.head_size)
+        shrink(adapt(model), space.to_subnetwork(config), dims.head_size)
         counted.append(sum(p.numel() for p in model.parameters()))
     np.testing.assert_array_equal(space.n_params(configs), counted)
     assert len(set(counted)) > 2

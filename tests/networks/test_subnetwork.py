@@ -12,7 +12,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from nasbench.networks.adapter import Adapter, shrink
+from nasbench.networks.adapter import shrink
+from nasbench.networks.architectures import adapt
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 
@@ -41,7 +42,7 @@ PERCENT_WITHOUT_ATTENTION = {"bert-base-cased": 73.81, "roberta-base": 77.24}
 
 def _counted(model, subnetwork):
     """Number of parameters of the model after shrinking it to a sub-network."""
-    adapter = Adapter(model)
+    adapter = adapt(model)
     shrink(adapter, subnetwork, adapter.dimensions().head_size)
     return sum(p.numel() for p in model.parameters())
 
@@ -52,7 +53,7 @@ def name(request):
 
 
 def test_counts_of_full_network_of_no_layers_and_of_one_layer(name):
-    dims = Adapter(MAKERS[name]()).dimensions()
+    dims = adapt(MAKERS[name]()).dimensions()
     none = SubNetwork.from_counts([0] * 12, [0] * 12, dims)
     assert dims.n_params == SubNetwork.full(dims).n_params(dims) == FULL[name]
     assert sum(p.numel() for p in MAKERS[name]().parameters()) == FULL[name]
@@ -62,7 +63,7 @@ def test_counts_of_full_network_of_no_layers_and_of_one_layer(name):
 
 @pytest.mark.parametrize("n_layers", [0, 1, 6, 9, 11])
 def test_percentage_of_parameters_by_number_of_layers(name, n_layers):
-    dims = Adapter(MAKERS[name]()).dimensions()
+    dims = adapt(MAKERS[name]()).dimensions()
     kept = np.arange(12) < n_layers
     subnetwork = SubNetwork.from_counts(12 * kept, 3072 * kept, dims)
     n_params = subnetwork.n_params(dims)
@@ -71,7 +72,7 @@ def test_percentage_of_parameters_by_number_of_layers(name, n_layers):
 
 
 def test_count_of_full_feed_forward_without_attention(name):
-    dims = Adapter(MAKERS[name]()).dimensions()
+    dims = adapt(MAKERS[name]()).dimensions()
     subnetwork = SubNetwork.from_counts([0] * 12, [3072] * 12, dims)
     n_params = subnetwork.n_params(dims)
     assert n_params == _counted(MAKERS[name](), subnetwork)
@@ -79,7 +80,7 @@ def test_count_of_full_feed_forward_without_attention(name):
 
 
 def test_one_head_per_layer_shrinks_the_output_projection_too():
-    dims = Adapter(_bert()).dimensions()
+    dims = adapt(_bert()).dimensions()
     subnetwork = SubNetwork.from_counts([1] * 12, [3072] * 12, dims)
     assert round(100 * subnetwork.n_params(dims) / FULL["bert-base-cased"], 1) == 76.0
     assert _counted(_bert(), subnetwork) == subnetwork.n_params(dims)
@@ -91,21 +92,21 @@ def test_counts_with_one_logit_and_multiple_choice_heads():
         roberta_choice = RobertaForMultipleChoice(
             RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1)
         )
-    assert Adapter(_bert(n_labels=1)).dimensions().n_params == 108_311_041
-    assert Adapter(choice).dimensions().n_params == 108_311_041
-    dims = Adapter(roberta_choice).dimensions()
+    assert adapt(_bert(n_labels=1)).dimensions().n_params == 108_311_041
+    assert adapt(choice).dimensions().n_params == 108_311_041
+    dims = adapt(roberta_choice).dimensions()
     assert dims.n_params == sum(p.numel() for p in roberta_choice.parameters())
 
 
 def test_count_of_minilm():
     with torch.device("meta"):
         config = BertConfig(vocab_size=30522, hidden_size=384, num_hidden_layers=6, intermediate_size=1536)
-        assert Adapter(BertForSequenceClassification(config)).dimensions().n_params == 22_713_986
+        assert adapt(BertForSequenceClassification(config)).dimensions().n_params == 22_713_986
 
 
 def test_count_of_any_mask_equals_parameters_of_the_shrunk_model(name):
     rng = np.random.default_rng(5)
-    dims = Adapter(MAKERS[name]()).dimensions()
+    dims = adapt(MAKERS[name]()).dimensions()
     for keep in (0.02, 0.5, 0.9):
         # With few kept heads some blocks are empty, and have no parameters.
         heads, units = rng.random((12, 12)) < keep, rng.random((12, 3072)) < keep

@@ -8,15 +8,16 @@ import torch
 
 from nasbench.data.batching import collate
 from nasbench.errors import UserError
-from nasbench.networks.adapter import Adapter, shrink
+from nasbench.networks.adapter import shrink
+from nasbench.networks.architectures import adapt
 from nasbench.networks.space import SPACES, Large, make_space
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
+from nasbench.testing.models import TINY_BERT, TINY_ENCODERS, TINY_RELATIVES
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 
-MODELS = {model.name: model for model in (TINY_BERT, TINY_ROBERTA)}
+MODELS = {model.name: model for model in TINY_ENCODERS if model not in TINY_RELATIVES}  # test_relatives.py
 TASKS = {task.name: task for task in (TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)}
 TOLERANCE = 1e-5
 
@@ -115,7 +116,7 @@ def test_full_network_equals_the_stock_model(tiny):
     stock = network.model(
         input_ids=batch.input_ids.view(shape),
         attention_mask=batch.attention_mask.long().view(shape),
-        token_type_ids=batch.token_type_ids.view(shape),
+        **({"token_type_ids": batch.token_type_ids.view(shape)} if network.adapter.has_token_types else {}),
     ).logits
     _close(network.forward(batch), stock)
     _close(network.forward(batch, SubNetwork.full(network.dims)), stock)
@@ -283,8 +284,8 @@ def test_extracted_network_only_runs_its_own_sub_network(pair):
 
 
 def test_adapter_rejects_other_models():
-    with pytest.raises(UserError, match="cannot prune a Linear; supported: BertForSequenceClassification"):
-        Adapter(torch.nn.Linear(2, 2))
+    with pytest.raises(UserError, match=r"cannot prune a Linear; families that can be pruned: Bert, Roberta, .*MPNet"):
+        adapt(torch.nn.Linear(2, 2))
 
 
 def test_masked_pass_does_not_change_the_stock_model(pair):
@@ -299,7 +300,7 @@ def test_shrink_in_place_equals_extract(pair):
     network = pair.network
     subnetwork = _with_empty_blocks(network.dims)[0]
     model = network.copy().model
-    shrink(Adapter(model), subnetwork, network.dims.head_size)
+    shrink(adapt(model), subnetwork, network.dims.head_size)
     for (name, value), (other_name, other) in zip(
         model.state_dict().items(), network.extract(subnetwork).model.state_dict().items(), strict=True
     ):

@@ -12,7 +12,8 @@ import transformers
 from safetensors.torch import save_file
 from transformers import AutoConfig
 
-from nasbench.networks.adapter import Adapter, shrink
+from nasbench.networks.adapter import shrink
+from nasbench.networks.architectures import adapt
 from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.record import Evaluation, RunFolder
@@ -31,7 +32,7 @@ def write_format_1(run: Path, evaluation: Evaluation, out: Path) -> None:
     from safetensors.torch import load_file
 
     model.load_state_dict(load_file(run / "weights" / f"{evaluation.weights}.safetensors"))
-    shrink(Adapter(model), subnetwork, dims.head_size)
+    shrink(adapt(model), subnetwork, dims.head_size)
     shutil.copytree(architecture, out)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, out / "model.safetensors")
     large = Large(dims)

@@ -7,9 +7,10 @@ from typing import Literal
 
 DeviceClass = Literal["gpu", "cpu"]
 Track = Literal["paper", "compact", "demo", "user"]
-Architecture = Literal["bert", "roberta", "xlm-roberta", "camembert"]
+Architecture = Literal["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet"]
 """``model_type`` of the networks that can be pruned. XLM-RoBERTa and CamemBERT share RoBERTa's code."""
-ROBERTA_FAMILY = ("roberta", "xlm-roberta", "camembert")
+POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
+"""Architectures that count positions from the padding index + 1."""
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,19 @@ from torch import Tensor, nn
 
 from nasbench.errors import UserError
 from nasbench.networks.adapter import Adapter
+from nasbench.networks.architectures import adapt
 from nasbench.networks.subnetwork import SubNetwork
 
 MARK = "nasbench"
 """Key in ``config.json`` of an exported network."""
 FORMAT_VERSION = 2
 _NOT_COPIED = ("model_type", "architectures", "auto_map", "transformers_version", "_name_or_path", "torch_dtype")
+_SAME_CODE = {"xlm-roberta": "roberta", "camembert": "roberta"}
+_OPTION_NAMES = {
+    "bert": ("num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    "distilbert": ("n_layers", "n_heads", "hidden_dim"),
+}
+"""Names of the options for the numbers of layers, heads and units, if they are not those of BERT."""
 _AUTO_CLASSES = ("AutoModelForSequenceClassification", "AutoModelForMultipleChoice")
 
 
@@ -32,14 +39,14 @@ def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -
         labels: names of the outputs; empty to keep the names that the model has.
     """
     kept = kept_layers(subnetwork)
-    adapter = Adapter(model)
+    adapter = adapt(model)
     config = _config(adapter, subnetwork, kept)
     if labels:
         config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     setattr(config, MARK, {"format_version": FORMAT_VERSION})
     small = empty(config, _class_name(type(model).__name__, config))
     place = {old: new for new, old in enumerate(kept)}
-    names = re.compile(rf"({adapter.base_name}\.encoder\.layer\.)(\d+)(\..*)")
+    names = re.compile(rf"({re.escape(adapter.layers_name)}\.)(\d+)(\..*)")
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         if (found := names.fullmatch(name)) is None:
@@ -63,7 +70,7 @@ def empty(config: Any, class_name: str) -> nn.Module:
     """
     import transformers
 
-    from nasbench.export import modeling_pruned
+    from nasbench.networks import modeling_pruned
 
     is_pruned = str(config.model_type).startswith("pruned-")
     constructor = getattr(modeling_pruned if is_pruned else transformers, class_name)
@@ -78,29 +85,33 @@ def empty(config: Any, class_name: str) -> nn.Module:
 
 
 def _config(adapter: Adapter, subnetwork: SubNetwork, kept: list[int]) -> Any:
-    from nasbench.export import modeling_pruned
-
     stock = adapter.model.config
     heads = [int(n) for n in subnetwork.head_counts[kept]]
     units = [int(n) for n in subnetwork.unit_counts[kept]]
     values = {name: value for name, value in stock.to_dict().items() if name not in _NOT_COPIED}
+    n_layers, n_heads, n_units = _OPTION_NAMES.get(stock.model_type, _OPTION_NAMES["bert"])
     if set(heads) <= {stock.num_attention_heads} and len(set(units)) <= 1 and 0 not in units:
-        values |= {"num_hidden_layers": len(kept), "intermediate_size": units[0] if units else stock.intermediate_size}
-        return type(stock)(**values)
-    config_class = {
-        "bert": modeling_pruned.PrunedBertConfig,
-        "roberta": modeling_pruned.PrunedRobertaConfig,
-    }[adapter.base_name]
-    head_size = stock.hidden_size // stock.num_attention_heads
-    return config_class(**values | {"num_attention_heads": heads, "intermediate_size": units, "head_size": head_size})
+        return type(stock)(**values | {n_layers: len(kept), n_units: units[0] if units else values[n_units]})
+    values |= {n_heads: heads, n_units: units, "head_size": stock.hidden_size // stock.num_attention_heads}
+    if stock.model_type == "mpnet":
+        values["kept_heads"] = [np.flatnonzero(subnetwork.heads[i]).tolist() for i in kept]
+    family = _SAME_CODE.get(stock.model_type, stock.model_type)
+    return pruned_configurations()[f"pruned-{family}"](**values)
+
+
+def pruned_configurations() -> dict[str, Any]:
+    """The configuration class of pruned networks for each ``model_type``."""
+    from nasbench.networks import modeling_pruned
+
+    classes = (value for name, value in vars(modeling_pruned).items() if name.startswith("Pruned"))
+    return {value.model_type: value for value in classes if hasattr(value, "model_type")}
 
 
 def _class_name(stock: str, config: Any) -> str:
     """The class of a configuration that has the head of a stock class."""
     if not config.model_type.startswith("pruned-"):
         return stock
-    family = {"pruned-bert": "PrunedBert", "pruned-roberta": "PrunedRoberta"}[config.model_type]
-    return f"{family}For{stock.partition('For')[2]}"
+    return f"{type(config).__name__.removesuffix('Config')}For{stock.partition('For')[2]}"
 
 
 def _make_buffers(model: nn.Module) -> None:

@@ -27,7 +27,7 @@ from nasbench.export.card import model_card
 from nasbench.export.compact import FORMAT_VERSION, compact, kept_layers
 from nasbench.export.latency import Latency, measure, with_random_weights
 from nasbench.export.loading import DESCRIPTION, WEIGHTS, empty_network, fill, read_tensors, shrink_checked
-from nasbench.networks.adapter import Adapter
+from nasbench.networks.architectures import adapt
 from nasbench.networks.pretrained import REGRESSION_OUTPUT, n_positions
 from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
@@ -146,7 +146,7 @@ def _rebuild(checkpoints: Checkpoints, evaluation: Evaluation, subnetwork: SubNe
         )
     tensors = read_tensors(path, "run it again")
     model = empty_network(checkpoints.architecture)
-    dims = Adapter(model).dimensions()
+    dims = adapt(model).dimensions()
     # Shared weights have the shapes of the full network. A network that was trained alone has its pruned shapes.
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     is_shared = shapes == {name: value.shape for name, value in tensors.items()}

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from nasbench.data.hub import quiet
 from nasbench.errors import UserError, first_line
-from nasbench.export.compact import FORMAT_VERSION, MARK, empty
-from nasbench.networks.adapter import Adapter, shrink
+from nasbench.export.compact import FORMAT_VERSION, MARK, empty, pruned_configurations
+from nasbench.networks.adapter import shrink
+from nasbench.networks.architectures import adapt
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
@@ -102,17 +103,11 @@ def empty_network(folder: Path) -> nn.Module:
     """
     import transformers
 
-    from nasbench.export import modeling_pruned
-
     path = folder / "config.json"
     try:
         with quiet():
             values = json.loads(path.read_text(encoding="utf-8"))
-            own = {
-                "pruned-bert": modeling_pruned.PrunedBertConfig,
-                "pruned-roberta": modeling_pruned.PrunedRobertaConfig,
-            }
-            loader = own.get(values.get("model_type"), transformers.AutoConfig)
+            loader = pruned_configurations().get(values.get("model_type"), transformers.AutoConfig)
             config = loader.from_pretrained(folder, local_files_only=True)
             names = config.architectures or [""]
             return empty(config, names[0])
@@ -128,7 +123,7 @@ def shrink_checked(model: nn.Module, subnetwork: SubNetwork, dims: Dimensions, f
     Raises:
         UserError: if the model has other dimensions.
     """
-    adapter = Adapter(model)
+    adapter = adapt(model)
     if adapter.dimensions() != dims:
         raise UserError(f"{folder}: configuration and masks are of different networks; export it again")
     shrink(adapter, subnetwork, dims.head_size)

@@ -1,35 +1,37 @@
-"""The layers, projections and heads of a stock model. All other code is independent of the architecture."""
+"""What the engine asks of a stock model: its layers, projections, embeddings and classifier.
+
+Each architecture is one file in ``networks/architectures`` with a subclass of :class:`Adapter`. All other code is
+independent of the architecture.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasbench.errors import UserError
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
-
-_FAMILIES = {"Bert": "bert", "Roberta": "roberta", "XLMRoberta": "roberta", "Camembert": "roberta"}
-_BASES = {
-    f"{family}For{head}": base
-    for family, base in _FAMILIES.items()
-    for head in ("SequenceClassification", "MultipleChoice")
-}
-"""Name of the encoder in each class that can be pruned."""
 
 
 @dataclass(frozen=True)
 class AttentionBlock:
-    """Attention block of one layer. Rows of query, key and value and columns of output belong to heads, in order."""
+    """Attention block of one layer. Rows of query, key and value and columns of output belong to heads, in order.
+
+    Attributes:
+        has_dropout: whether training drops elements of the output.
+    """
 
     query: nn.Linear
     key: nn.Linear
     value: nn.Linear
     output: nn.Linear
     norm: nn.LayerNorm
+    has_dropout: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,101 +44,113 @@ class FeedForwardBlock:
     norm: nn.LayerNorm
 
 
-class SkippedAttention(nn.Module):
-    """Replaces the attention block of a stock layer without heads: hidden states pass unchanged."""
+class Adapter(ABC):
+    """A stock encoder of transformers with a classifier that reads the first token.
 
-    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
-        return hidden_states, None
-
-
-class SkippedFeedForward(nn.Module):
-    """Replaces the feed-forward output of a stock layer without units: hidden states pass unchanged."""
-
-    def forward(self, _: Tensor, input_tensor: Tensor) -> Tensor:
-        return input_tensor
-
-
-class Adapter:
-    """A BERT, RoBERTa, XLM-RoBERTa or CamemBERT of transformers.
-
-    BERT and the others differ in the name of the encoder, the positions and the classifier.
-
-    Raises:
-        UserError: for a model of another class.
+    Each layer has an attention block and a feed-forward block. A block adds its output to its input and normalises the
+    sum (LayerNorm). An architecture is a subclass.
     """
 
+    units_key: ClassVar[str] = "intermediate_size"
+    """Name of the number of feed-forward units in the configuration."""
+
     def __init__(self, model: nn.Module) -> None:
-        name = type(model).__name__
         self.model = cast(Any, model)
-        self.base_name = _BASES.get(name, "")
-        if not self.base_name:
-            raise UserError(f"cannot prune a {name}; supported: {', '.join(_BASES)}")
 
     @property
     def base(self) -> Any:
         """The encoder with its embeddings."""
-        return getattr(self.model, self.base_name)
+        return getattr(self.model, self.model.base_model_prefix)
+
+    @property
+    def layers_name(self) -> str:
+        """Name of the list of layers in the model's ``state_dict``."""
+        return f"{self.model.base_model_prefix}.encoder.layer"
 
     @property
     def layers(self) -> nn.ModuleList:
         """The stock layers."""
-        return cast(nn.ModuleList, self.base.encoder.layer)
+        return cast(nn.ModuleList, self.model.get_submodule(self.layers_name))
 
     @property
     def is_multiple_choice(self) -> bool:
         """Whether the classifier gives one logit for each choice."""
         return type(self.model).__name__.endswith("MultipleChoice")
 
+    # -- blocks ------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
     def attention(self, layer: int) -> AttentionBlock | None:
         """The attention block of a layer, None if it has been removed."""
-        block = cast(Any, self.layers[layer]).attention
-        if isinstance(block, SkippedAttention):
-            return None
-        inner, output = block.self, block.output
-        return AttentionBlock(inner.query, inner.key, inner.value, output.dense, output.LayerNorm)
 
+    @abstractmethod
     def feed_forward(self, layer: int) -> FeedForwardBlock | None:
         """The feed-forward block of a layer, None if it has been removed."""
-        block = cast(Any, self.layers[layer])
-        if isinstance(block.output, SkippedFeedForward):
-            return None
-        return FeedForwardBlock(
-            block.intermediate.dense, block.intermediate.intermediate_act_fn, block.output.dense, block.output.LayerNorm
-        )
 
+    @abstractmethod
     def skip_attention(self, layer: int) -> None:
         """Remove the attention block of a layer with its bias and LayerNorm."""
-        cast(Any, self.layers[layer]).attention = SkippedAttention()
 
+    @abstractmethod
     def skip_feed_forward(self, layer: int) -> None:
         """Remove the feed-forward block of a layer with its bias and LayerNorm."""
-        block = cast(Any, self.layers[layer])
-        block.intermediate = nn.Identity()
-        block.output = SkippedFeedForward()
+
+    @abstractmethod
+    def bypass_attention(self, hooks: ExitStack, layer: int) -> None:
+        """Pass hidden states around the attention block of a layer until ``hooks`` is closed."""
+
+    @abstractmethod
+    def bypass_feed_forward(self, hooks: ExitStack, layer: int) -> None:
+        """Pass hidden states around the feed-forward block of a layer until ``hooks`` is closed."""
+
+    def keep_heads(self, layer: int, heads: list[int]) -> None:  # noqa: B027  # most layers hold nothing else
+        """Reduce what a layer holds for each head beside its projections.
+
+        Args:
+            heads: the heads that the layer keeps, at least one.
+        """
+
+    def position_bias(self, layer: int, length: int) -> Tensor | None:  # noqa: ARG002
+        """What a layer adds to the attention scores of its heads, ``(n_heads, length, length)``; None for nothing."""
+        return None
+
+    # -- embeddings and classifier -----------------------------------------------------------------------------------
 
     @property
     def word_embeddings(self) -> nn.Embedding:
         """The table of word vectors."""
         return cast(nn.Embedding, self.base.embeddings.word_embeddings)
 
+    @property
+    def first_position(self) -> int:
+        """Number of the first token's position. RoBERTa and MPNet count from the padding index + 1."""
+        return 0
+
+    @property
+    def has_token_types(self) -> bool:
+        """Whether the model distinguishes the first and the second text of a pair by an embedding."""
+        return hasattr(self.base.embeddings, "token_type_embeddings")
+
     def embed(self, words: Tensor, token_type_ids: Tensor) -> Tensor:
         """Normalised sum of word vectors ``(n, length, d)``, positions and types, *before* dropout.
 
-        Dropout is left to the caller, which may run several sub-networks on the same embeddings. RoBERTa counts
-        positions from the padding index + 1. Positions of padding do not matter: no token attends to padding.
+        Dropout is left to the caller, which may run several sub-networks on the same embeddings. Positions of padding
+        do not matter: no token attends to padding.
         """
-        embeddings = self.base.embeddings
-        first = embeddings.padding_idx + 1 if self.base_name == "roberta" else 0
+        embeddings, first = self.base.embeddings, self.first_position
+        if self.has_token_types:
+            words = words + embeddings.token_type_embeddings(token_type_ids)
         positions = embeddings.position_embeddings.weight[first : first + words.shape[1]]
-        types = embeddings.token_type_embeddings(token_type_ids)
-        return cast(Tensor, embeddings.LayerNorm(words + types + positions))
+        return cast(Tensor, embeddings.LayerNorm(words + positions))
 
+    @abstractmethod
     def classify(self, first_token: Tensor) -> Tensor:
         """Logits ``(n, n_logits)`` from the last hidden state of the first token ``(n, d)``."""
-        if self.base_name == "roberta" and not self.is_multiple_choice:
-            return cast(Tensor, self.model.classifier(first_token[:, None]))
-        pooled = self.base.pooler(first_token[:, None])
-        return cast(Tensor, self.model.classifier(self.model.dropout(pooled)))
+
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The last layer of the classifier."""
+        return cast(nn.Linear, getattr(self.model.classifier, "out_proj", self.model.classifier))
 
     def center_output(self, mean: float) -> None:
         """Set the bias of the untrained output layer of a regression to the mean label.
@@ -146,9 +160,8 @@ class Adapter:
         ``full``, the validation Spearman correlation was 0.24 after three epochs with a bias of zero. With the mean as
         bias it was 0.85 in less than half of that time.
         """
-        output = getattr(self.model.classifier, "out_proj", self.model.classifier)
         with torch.no_grad():
-            output.bias.fill_(mean)
+            self.output_layer.bias.fill_(mean)
 
     @property
     def hidden_dropout(self) -> float:
@@ -168,7 +181,7 @@ class Adapter:
         return Dimensions(
             n_layers=n_layers,
             n_heads=config.num_attention_heads,
-            n_units=config.intermediate_size,
+            n_units=getattr(config, self.units_key),
             hidden_size=config.hidden_size,
             head_size=config.hidden_size // config.num_attention_heads,
             n_fixed_params=sum(p.numel() for p in self.model.parameters()) - n_block_params,
@@ -193,6 +206,7 @@ def shrink(adapter: Adapter, subnetwork: SubNetwork, head_size: int) -> None:
             for projection in (attention.query, attention.key, attention.value):
                 _keep(projection, rows, dim=0)
             _keep(attention.output, rows, dim=1)
+            adapter.keep_heads(i, heads.tolist())
         if feed_forward is not None and len(units) == 0:
             adapter.skip_feed_forward(i)
         elif feed_forward is not None:

@@ -36,8 +36,9 @@ class Noise:
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, noise: Noise | None = None, rate: float = 0.0
-) -> Tensor:
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, noise: Noise | None = None, rate: float = 0.0,
+    bias: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Scaled dot-product attention.
 
     Args:
@@ -47,6 +48,7 @@ def attend(
         mask: ``(n, length)``, True = a token that may be attended to; None if all may be.
         noise: source of the dropout of attention weights; None in evaluation.
         rate: dropout rate of attention weights.
+        bias: what is added to the scores before the softmax, ``(heads, n_queries, length)``.
 
     Returns:
         ``(n, heads, n_queries, size)``.
@@ -54,8 +56,13 @@ def attend(
     allowed = None if mask is None else mask[:, None, None, :]
     if noise is None or rate == 0 or query.device.type != "cpu":
         rate = 0.0 if noise is None else rate
+        if bias is not None:
+            added = bias[None] if allowed is None else bias[None].masked_fill(~allowed, float("-inf"))
+            return functional.scaled_dot_product_attention(query, key, value, added, dropout_p=rate)
         return functional.scaled_dot_product_attention(query, key, value, allowed, dropout_p=rate)
     scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias
     if allowed is not None:
         scores = scores.masked_fill(~allowed, float("-inf"))
     return noise.dropout(scores.softmax(dim=-1), rate) @ value

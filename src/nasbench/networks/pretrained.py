@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasbench.data.hub import hub_errors, hub_session, quiet, reason
-from nasbench.declarations.model import ROBERTA_FAMILY, Model
+from nasbench.declarations.model import POSITIONS_AFTER_PADDING, Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line
 from nasbench.networks.output_labels import match_outputs
@@ -29,7 +29,7 @@ _GENERATED_WEIGHTS_SEED = 0
 _FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
 """At least one is needed. Without any, transformers silently makes a tokenizer without words."""
-_NEW_MODULES = ("classifier.", "pooler.")
+_NEW_MODULES = ("classifier.", "pooler.", "sequence_summary.")
 """Only parameters with these in their names may be missing from a checkpoint."""
 REGRESSION_OUTPUT = "score"
 """Name of the only output of a regression in ``id2label``."""
@@ -68,9 +68,10 @@ class Pretrained(NamedTuple):
                 f"the longest text has {longest} tokens, and the network takes {room}; choose another model, or set "
                 f"max_length = {room} in a task of your own"
             )
+        # A network without embeddings of segments ignores them.
         for what, values, n_known in (
             ("token", [split.tokens for split in splits], config.vocab_size),
-            ("segment", [split.segments for split in splits], config.type_vocab_size),
+            ("segment", [split.segments for split in splits], getattr(config, "type_vocab_size", 2)),
         ):
             highest = max(int(array.max()) for array in values)
             if highest >= n_known:
@@ -106,9 +107,9 @@ def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
 def n_positions(config: Mapping[str, Any]) -> int:
     """The longest sequence that a network takes, in tokens, from its ``config.json``.
 
-    RoBERTa counts positions from the padding index + 1, so it has fewer than ``max_position_embeddings``.
+    RoBERTa and MPNet count positions from the padding index + 1, so they have fewer than ``max_position_embeddings``.
     """
-    before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] in ROBERTA_FAMILY else 0
+    before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] in POSITIONS_AFTER_PADDING else 0
     return int(config.get("max_position_embeddings", 512)) - before
 
 
@@ -120,8 +121,8 @@ def cannot_prune(folder: Path, model_type: object) -> UserError:
             "was made from (nasbench.json names it)"
         )
     return UserError(
-        f"{folder}: the network is a {model_type}, only BERT, RoBERTa, XLM-RoBERTa and CamemBERT can be pruned; ask "
-        "for another family in an issue"
+        f"{folder}: the network is a {model_type}, only BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, "
+        "DistilBERT and MPNet can be pruned; ask for another family in an issue"
     )
 
 

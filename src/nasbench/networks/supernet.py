@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from nasbench.arrays import FloatArray
 from nasbench.data.batching import Batch
-from nasbench.networks.adapter import Adapter, shrink
+from nasbench.networks.adapter import shrink
+from nasbench.networks.architectures import adapt
 from nasbench.networks.attention import Noise, attend
 from nasbench.networks.sliced import LayerSlice, Slice, layer_slices, sliced_linear
 from nasbench.networks.subnetwork import SubNetwork
@@ -30,7 +31,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 class SuperNetwork:
-    """Runs sub-networks of a stock BERT or RoBERTa with a sequence-classification or multiple-choice head.
+    """Runs sub-networks of a stock encoder with a sequence-classification or multiple-choice head.
 
     Attributes:
         model: the stock model; its parameters are the shared weights.
@@ -48,7 +49,7 @@ class SuperNetwork:
         dims: Any = None,
     ) -> None:  # fmt: skip
         self.model = cast(Any, model)
-        self.adapter = Adapter(model)
+        self.adapter = adapt(model)
         self.dims = dims or self.adapter.dimensions()
         self.is_extracted = held is not None
         self.subnetwork = held or SubNetwork.full(self.dims)
@@ -180,8 +181,21 @@ class SuperNetwork:
         query = self._heads(self._linear(queried, block.query, rows, by_rows=True), layer_slice.n_heads)
         key = self._heads(self._linear(hidden, block.key, rows, by_rows=True), layer_slice.n_heads)
         value = self._heads(self._linear(hidden, block.value, rows, by_rows=True), layer_slice.n_heads)
-        context = attend(query, key, value, mask, self.noise, self.adapter.attention_dropout)
+        bias = self._position_bias(i, layer_slice, hidden.shape[1], queried.shape[1], hidden.dtype)
+        context = attend(query, key, value, mask, self.noise, self.adapter.attention_dropout, bias)
         return context.transpose(1, 2).flatten(2)
+
+    def _position_bias(
+        self, i: int, layer_slice: LayerSlice, length: int, n_queries: int, dtype: torch.dtype
+    ) -> Tensor | None:
+        """What layer i adds to the scores of its active heads, ``(heads, n_queries, length)``; None for nothing."""
+        bias = self.adapter.position_bias(i, length)
+        if bias is None:
+            return None
+        rows = layer_slice.head_rows
+        assert rows is not None
+        active = bias[: layer_slice.n_heads] if isinstance(rows, slice) else bias[_heads_of(rows, self.dims.head_size)]
+        return active[:, :n_queries].to(dtype)
 
     def attention_output(self, i: int, layer_slice: LayerSlice, context: Tensor, residual: Tensor) -> Tensor:
         """Hidden states ``(n, length, d)`` after the attention block of layer i, from the result of :meth:`context`."""
@@ -189,7 +203,7 @@ class SuperNetwork:
         assert block is not None
         assert layer_slice.head_rows is not None
         output = self._linear(context, block.output, layer_slice.head_rows, by_rows=False)
-        return self._norm(self.dropout(output) + residual, block.norm)
+        return self._norm((self.dropout(output) if block.has_dropout else output) + residual, block.norm)
 
     def inner(self, i: int, layer_slice: LayerSlice, hidden: Tensor) -> Tensor:
         """Activations of the active units of layer i: ``(n, length, units)``."""
@@ -246,17 +260,22 @@ class SuperNetwork:
             unit_mask = torch.from_numpy(subnetwork.units.copy()).float().to(self.device)
         with ExitStack() as hooks:
             for i in range(len(self.adapter.layers)):
-                layer = cast(Any, self.adapter.layers[i])
-                if self.adapter.attention(i) is not None:
-                    scale = head_mask[i].repeat_interleave(self.dims.head_size)
-                    _mask_block(hooks, layer.attention.output, scale, skip=not subnetwork.heads[i].any())
-                if self.adapter.feed_forward(i) is not None:
-                    _mask_block(hooks, layer.output, unit_mask[i], skip=not subnetwork.units[i].any())
+                attention, feed_forward = self.adapter.attention(i), self.adapter.feed_forward(i)
+                if attention is not None:
+                    _scale_input(hooks, attention.output, head_mask[i].repeat_interleave(self.dims.head_size))
+                    if not subnetwork.heads[i].any():
+                        self.adapter.bypass_attention(hooks, i)
+                if feed_forward is not None:
+                    _scale_input(hooks, feed_forward.output, unit_mask[i])
+                    if not subnetwork.units[i].any():
+                        self.adapter.bypass_feed_forward(hooks, i)
             return self.stock_logits(batch)
 
     def stock_logits(self, batch: Batch) -> Tensor:
         """Logits of the stock model, without slices or masks."""
-        inputs = {"input_ids": batch.input_ids, "token_type_ids": batch.token_type_ids}
+        inputs = {"input_ids": batch.input_ids}
+        if self.adapter.has_token_types:
+            inputs["token_type_ids"] = batch.token_type_ids
         inputs["attention_mask"] = (
             torch.ones_like(batch.input_ids) if batch.attention_mask is None else batch.attention_mask.long()
         )
@@ -278,7 +297,7 @@ class SuperNetwork:
         if self.is_extracted:
             raise ValueError("extract from the full network, not from an extracted one")
         smaller = copy.deepcopy(self.model)
-        shrink(Adapter(smaller), subnetwork, self.dims.head_size)
+        shrink(adapt(smaller), subnetwork, self.dims.head_size)
         network = SuperNetwork(smaller, self.precision, name or self.name, subnetwork, self.dims)
         network.n_choices = self.n_choices
         return network
@@ -331,13 +350,14 @@ class SuperNetwork:
         return sum(p.numel() for p in self.parameters())
 
 
-def _mask_block(hooks: ExitStack, block: nn.Module, scale: Tensor, skip: bool) -> None:
-    """Hook a stock output block: scale the input of its projection, or return its residual input unchanged."""
-    if skip:
-        handle = block.register_forward_hook(lambda _module, inputs, _output: inputs[1])
-    else:
-        dense = cast(nn.Module, block.dense)
-        handle = dense.register_forward_pre_hook(lambda _module, inputs: (inputs[0] * scale, *inputs[1:]))
+def _heads_of(rows: Tensor, head_size: int) -> Tensor:
+    """Numbers of the heads that own the rows of a projection."""
+    return rows[::head_size].div(head_size, rounding_mode="floor")
+
+
+def _scale_input(hooks: ExitStack, layer: nn.Linear, scale: Tensor) -> None:
+    """Multiply the input of a stock projection by real values, until ``hooks`` is closed."""
+    handle = layer.register_forward_pre_hook(lambda _module, inputs: (inputs[0] * scale, *inputs[1:]))
     hooks.callback(handle.remove)
 
 

@@ -13,7 +13,7 @@ import torch
 import nasbench
 from nasbench.data.splits import TaskData, load_task_data
 from nasbench.declarations.task import Task
-from nasbench.networks.adapter import Adapter
+from nasbench.networks.architectures import adapt
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.networks.supernet import Precision, SuperNetwork
@@ -64,7 +64,7 @@ def load(request: RunRequest) -> Loaded:
     data = load_task_data(request.task, pretrained.tokenizer, request.seed, request.data_dir)
     pretrained.check_fits(data)
     stock = pretrained.network.to(device).eval()
-    adapter = Adapter(stock)
+    adapter = adapt(stock)
     if request.task.kind == "regression" and pretrained.output_is_new:
         adapter.center_output(float(data.train.labels.mean()))
     precision = request.precision or default_precision(device)

@@ -53,6 +53,17 @@ TINY_CAMEMBERT = dataclasses.replace(
 )
 TINY_RELATIVES = (TINY_XLM_ROBERTA, TINY_CAMEMBERT)
 """Networks that share RoBERTa's code."""
+TINY_ELECTRA = dataclasses.replace(
+    TINY_BERT, name="tiny-electra", architecture="electra", generator="nasbench.testing.models:tiny_electra"
+)
+TINY_DISTILBERT = dataclasses.replace(
+    TINY_BERT, name="tiny-distilbert", architecture="distilbert", generator="nasbench.testing.models:tiny_distilbert"
+)
+TINY_MPNET = dataclasses.replace(
+    TINY_BERT, name="tiny-mpnet", architecture="mpnet", generator="nasbench.testing.models:tiny_mpnet"
+)
+TINY_ENCODERS = (*TINY_MODELS, *TINY_RELATIVES, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET)
+"""A network of each architecture that can be pruned."""
 
 
 def tiny_bert() -> tuple[Any, Any]:
@@ -101,6 +112,34 @@ def tiny_camembert() -> tuple[Any, Any]:
     pieces += [*(f"▁{word}" for word in WORDS), "<mask>"]
     tokenizer = CamembertTokenizer(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], model_max_length=64)
     return CamembertConfig(**_roberta_sizes(len(pieces)), bos_token_id=5, pad_token_id=1, eos_token_id=6), tokenizer
+
+
+def tiny_electra() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_ELECTRA`; its embeddings are narrower than its layers."""
+    from transformers import ElectraConfig
+
+    tokenizer = tiny_bert()[1]
+    sizes = {**_SIZES, "embedding_size": 16, "vocab_size": len(tokenizer), "max_position_embeddings": 64}
+    return ElectraConfig(**sizes), tokenizer
+
+
+def tiny_distilbert() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_DISTILBERT`."""
+    from transformers import DistilBertConfig, DistilBertTokenizer
+
+    words = tiny_bert()[1].get_vocab()
+    sizes: dict[str, Any] = {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64}
+    config = DistilBertConfig(**sizes, vocab_size=len(words), initializer_range=_SIZES["initializer_range"])
+    return config, DistilBertTokenizer(vocab=words, model_max_length=64)
+
+
+def tiny_mpnet() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_MPNET`; every word is one token."""
+    from transformers import MPNetConfig, MPNetTokenizer
+
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>", *WORDS]
+    tokenizer = MPNetTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=64)
+    return MPNetConfig(**_SIZES, vocab_size=len(vocabulary), max_position_embeddings=66), tokenizer
 
 
 def _roberta_sizes(n_words: int) -> dict[str, Any]:

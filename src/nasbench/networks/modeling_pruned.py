@@ -1,0 +1,338 @@
+"""Encoders whose layers differ in attention heads and feed-forward units.
+
+`nasbench export` writes this file beside the weights of a pruned network, so that transformers can build the network:
+
+    AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
+
+The file needs transformers and torch, and nothing else. In `config.json`, `num_attention_heads` and
+`intermediate_size` are lists with one number for each layer. A layer without heads passes its input on to its
+feed-forward block, and a layer without units ends after its attention block. The classes of transformers refuse such a
+configuration.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertForMultipleChoice,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForMultipleChoice,
+    DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForMultipleChoice,
+    ElectraForSequenceClassification,
+    MPNetConfig,
+    MPNetForMultipleChoice,
+    MPNetForSequenceClassification,
+    RobertaConfig,
+    RobertaForMultipleChoice,
+    RobertaForSequenceClassification,
+)
+from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
+
+
+class SkippedAttention(nn.Module):
+    """Replaces the attention block of a layer without heads: hidden states pass unchanged."""
+
+    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
+        return hidden_states, None
+
+
+class SkippedFeedForward(nn.Module):
+    """Replaces the feed-forward output of a layer without units: hidden states pass unchanged."""
+
+    def forward(self, _: Tensor, input_tensor: Tensor) -> Tensor:
+        return input_tensor
+
+
+class NoAttention(nn.Module):
+    """Replaces the attention of a DistilBERT layer without heads: the layer adds zeros to the hidden states."""
+
+    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
+        return torch.zeros_like(hidden_states), None
+
+
+class NoFeedForward(nn.Module):
+    """Replaces the feed-forward block of a DistilBERT layer without units: the layer adds zeros."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return torch.zeros_like(hidden_states)
+
+
+class NarrowSelfAttention(MPNetSelfAttention):
+    """The attention of an MPNet layer that has lost heads. It reads its heads' columns of the shared position bias.
+
+    Args:
+        stock: the attention that it replaces.
+        heads: numbers of the heads in the full network.
+    """
+
+    def __init__(self, stock: Any, heads: list[int]) -> None:
+        nn.Module.__init__(self)
+        self.attention_head_size = stock.attention_head_size
+        self.num_attention_heads = len(heads)
+        self.all_head_size = len(heads) * stock.attention_head_size
+        self.q, self.k, self.v, self.o, self.dropout = stock.q, stock.k, stock.v, stock.o, stock.dropout
+        self.heads = heads
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, position_bias: Tensor | None = None,
+        output_attentions: bool = False, **options: Any,
+    ) -> Any:  # fmt: skip
+        if position_bias is not None:
+            position_bias = position_bias[:, self.heads]
+        return super().forward(hidden_states, attention_mask, position_bias, output_attentions, **options)
+
+
+def _uniform(options: dict[str, Any], layers: str, heads: str, units: str, width: str) -> dict[str, Any]:
+    """The options of the full network's layers, from options with one number of heads and units for each layer.
+
+    Args:
+        layers: the option for the number of layers; ``heads``, ``units`` and ``width`` (of hidden states) likewise.
+    """
+    layer_heads, layer_units = options.pop(heads, ()), options.pop(units, ())
+    hidden_size, head_size = options.get(width, 768), options.pop("head_size", 64)
+    return {
+        **options,
+        layers: len(layer_heads),
+        heads: hidden_size // head_size,
+        units: max(layer_units, default=0) or 1,
+        "head_size": head_size,
+        "layer_heads": list(layer_heads),
+        "layer_units": list(layer_units),
+    }
+
+
+def _by_layer(values: dict[str, Any], heads: str, units: str) -> dict[str, Any]:
+    """The inverse of :func:`_uniform`, for saving."""
+    values[heads] = values.pop("layer_heads", [])
+    values[units] = values.pop("layer_units", [])
+    return values
+
+
+_BERT = ("num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")
+_DISTILBERT = ("n_layers", "n_heads", "hidden_dim", "dim")
+
+
+class PrunedBertConfig(BertConfig):
+    """Configuration of a pruned BERT.
+
+    Attributes:
+        layer_heads: number of attention heads of each layer; ``num_attention_heads`` in ``config.json``.
+        layer_units: number of feed-forward units of each layer; ``intermediate_size`` in ``config.json``.
+        head_size: size of a head.
+    """
+
+    model_type = "pruned-bert"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_uniform(options, *_BERT))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _by_layer(super().to_dict(), *_BERT[1:3])
+
+
+class PrunedRobertaConfig(RobertaConfig):
+    """Configuration of a pruned RoBERTa, XLM-RoBERTa or CamemBERT: one architecture. Attributes as for BERT."""
+
+    model_type = "pruned-roberta"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_uniform(options, *_BERT))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _by_layer(super().to_dict(), *_BERT[1:3])
+
+
+class PrunedElectraConfig(ElectraConfig):
+    """Configuration of a pruned ELECTRA. Attributes as for BERT."""
+
+    model_type = "pruned-electra"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_uniform(options, *_BERT))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _by_layer(super().to_dict(), *_BERT[1:3])
+
+
+class PrunedMPNetConfig(MPNetConfig):
+    """Configuration of a pruned MPNet. Attributes as for BERT, and
+
+    Attributes:
+        kept_heads: numbers of the kept heads of each layer in the full network, which choose columns of the position
+            bias.
+    """
+
+    model_type = "pruned-mpnet"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_uniform(options, *_BERT))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _by_layer(super().to_dict(), *_BERT[1:3])
+
+
+class PrunedDistilBertConfig(DistilBertConfig):
+    """Configuration of a pruned DistilBERT. ``n_heads`` and ``hidden_dim`` are lists in ``config.json``."""
+
+    model_type = "pruned-distilbert"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_uniform(options, *_DISTILBERT))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _by_layer(super().to_dict(), *_DISTILBERT[1:3])
+
+
+def _narrow(model: Any, config: Any) -> None:
+    """Give the layers of a model their widths, after it has been built and before its weights are loaded."""
+    base = getattr(model, model.base_model_prefix)
+    layers = base.transformer.layer if hasattr(base, "transformer") else base.encoder.layer
+    narrow: Callable[..., None] = _narrow_distilbert if hasattr(base, "transformer") else _narrow_bert
+    for i, (layer, n_heads, n_units) in enumerate(zip(layers, config.layer_heads, config.layer_units, strict=True)):
+        narrow(layer, config, n_heads, n_units)
+        if hasattr(config, "kept_heads") and n_heads > 0:
+            layer.attention.attn = NarrowSelfAttention(layer.attention.attn, config.kept_heads[i])
+
+
+def _narrow_bert(layer: Any, config: Any, n_heads: int, n_units: int) -> None:
+    width, size = n_heads * config.head_size, config.hidden_size
+    if n_heads == 0:
+        layer.attention = SkippedAttention()
+    elif hasattr(layer.attention, "attn"):
+        _narrow_projections(layer.attention.attn, ("q", "k", "v"), "o", size, width)
+    else:
+        attention = layer.attention.self
+        attention.num_attention_heads, attention.all_head_size = n_heads, width
+        _narrow_projections(attention, ("query", "key", "value"), "", size, width)
+        layer.attention.output.dense = nn.Linear(width, size)
+    if n_units == 0:
+        layer.intermediate, layer.output = nn.Identity(), SkippedFeedForward()
+    else:
+        layer.intermediate.dense = nn.Linear(size, n_units)
+        layer.output.dense = nn.Linear(n_units, size)
+
+
+def _narrow_distilbert(layer: Any, config: Any, n_heads: int, n_units: int) -> None:
+    size = config.dim
+    if n_heads == 0:
+        layer.attention, layer.sa_layer_norm = NoAttention(), nn.Identity()
+    else:
+        layer.attention.n_heads = n_heads
+        _narrow_projections(layer.attention, ("q_lin", "k_lin", "v_lin"), "out_lin", size, n_heads * config.head_size)
+    if n_units == 0:
+        layer.ffn, layer.output_layer_norm = NoFeedForward(), nn.Identity()
+    else:
+        layer.ffn.lin1, layer.ffn.lin2 = nn.Linear(size, n_units), nn.Linear(n_units, size)
+
+
+def _narrow_projections(attention: Any, inputs: tuple[str, ...], output: str, size: int, width: int) -> None:
+    for name in inputs:
+        setattr(attention, name, nn.Linear(size, width))
+    if output:
+        setattr(attention, output, nn.Linear(width, size))
+
+
+class PrunedBertForSequenceClassification(BertForSequenceClassification):
+    """A pruned BERT for classification and regression."""
+
+    config_class = PrunedBertConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedBertForMultipleChoice(BertForMultipleChoice):
+    """A pruned BERT for multiple choice."""
+
+    config_class = PrunedBertConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedRobertaForSequenceClassification(RobertaForSequenceClassification):
+    """A pruned RoBERTa for classification and regression."""
+
+    config_class = PrunedRobertaConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedRobertaForMultipleChoice(RobertaForMultipleChoice):
+    """A pruned RoBERTa for multiple choice."""
+
+    config_class = PrunedRobertaConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedElectraForSequenceClassification(ElectraForSequenceClassification):
+    """A pruned ELECTRA for classification and regression."""
+
+    config_class = PrunedElectraConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedElectraForMultipleChoice(ElectraForMultipleChoice):
+    """A pruned ELECTRA for multiple choice."""
+
+    config_class = PrunedElectraConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedMPNetForSequenceClassification(MPNetForSequenceClassification):
+    """A pruned MPNet for classification and regression."""
+
+    config_class = PrunedMPNetConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedMPNetForMultipleChoice(MPNetForMultipleChoice):
+    """A pruned MPNet for multiple choice."""
+
+    config_class = PrunedMPNetConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedDistilBertForSequenceClassification(DistilBertForSequenceClassification):
+    """A pruned DistilBERT for classification and regression."""
+
+    config_class = PrunedDistilBertConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
+
+
+class PrunedDistilBertForMultipleChoice(DistilBertForMultipleChoice):
+    """A pruned DistilBERT for multiple choice."""
+
+    config_class = PrunedDistilBertConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        _narrow(self, config)
