@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TRACKS = {"paper": "Paper models", "compact": "Compact models", "demo": "Demo"}
+TRACKS = {"paper": "Paper models", "base": "Models of BERT-base's size", "compact": "Compact models", "demo": "Demo"}
 EVERY_TRACK = {**TRACKS, "user": "User's own tasks and models"}
 """All tracks, including the one that is not on the leaderboard."""
 DEVICE_CLASSES = {"gpu": "GPU", "cpu": "CPU"}

@@ -42,7 +42,7 @@ def test_paper_task_is_declared_as_in_the_paper(name: str) -> None:
 
 def test_suite_has_the_paper_tasks_and_the_demonstration() -> None:
     assert set(registry.tasks()) == {*PAPER, "demo"}
-    assert set(registry.models()) == {"bert-base-cased", "roberta-base", "minilm-l6", "demo-bert"}
+    assert set(registry.models()) == {"bert-base-cased", "roberta-base", "mpnet-base", "minilm-l6", "demo-bert"}
 
 
 @pytest.mark.parametrize("name", [*PAPER, "demo"])

@@ -1,4 +1,4 @@
-"""XLM-RoBERTa and CamemBERT: RoBERTa's code with tokenizers of their own."""
+"""Families beside BERT and RoBERTa: saved as a user would, pruned, exported and used."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from nasbench.export.folder import export
 from nasbench.networks.pretrained import load_pretrained, n_positions
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.testing.models import TINY_RELATIVES, save_tiny
+from nasbench.testing.models import TINY_DISTILBERT, TINY_ELECTRA, TINY_MPNET, TINY_RELATIVES, save_tiny
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_SINGLE
 
+FAMILIES = [*TINY_RELATIVES, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET]
 BY_NAME = pytest.mark.parametrize("model", TINY_RELATIVES, ids=lambda model: model.name)
 
 
@@ -57,7 +58,9 @@ def test_positions_start_after_the_padding_index(model: Any, tmp_path: Path) -> 
     assert len(tokens) == 7
 
 
-@BY_NAME
+@pytest.mark.parametrize(
+    "model", [*TINY_RELATIVES, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET], ids=lambda model: model.name
+)
 def test_saved_network_is_pruned_exported_and_predicts(model: Any, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("review,sentiment\n" + "".join(f"{text},{label}\n" for text, label in ROWS))
     save_tiny(model, TINY_SINGLE, tmp_path / "my model")

