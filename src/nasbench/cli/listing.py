@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from nasbench.declarations.model import ARCHITECTURES
 from nasbench.declarations.task import Task
 from nasbench.plugins import registry
 from nasbench.plugins.method import Method
@@ -33,6 +34,11 @@ def tasks() -> list[Row]:
 def models() -> list[Row]:
     """One row per model: its declaration."""
     return _rows(registry.models(), dataclasses.asdict)
+
+
+def architectures() -> list[Row]:
+    """One row per architecture that can be pruned: ``model_type`` in ``config.json``, and the name of the family."""
+    return [{"architecture": name, "family": family} for name, family in ARCHITECTURES.items()]
 
 
 def methods(plugins: tuple[Path, ...] = ()) -> list[Row]:

@@ -214,12 +214,16 @@ def tasks(as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--architectures", is_flag=True, help="List the architectures that a model of your own may have.")
 @json_option
-def models(as_json: bool) -> None:
+def models(architectures: bool, as_json: bool) -> None:
     """List the pre-trained models."""
     from nasbench.cli import listing
 
-    _show(listing.models(), as_json, {"name": "model", "track": "track", "summary": "summary"})
+    if architectures:
+        columns = {"architecture": "model_type in config.json", "family": "architecture"}
+        return _show(listing.architectures(), as_json, columns)
+    return _show(listing.models(), as_json, {"name": "model", "track": "track", "summary": "summary"})
 
 
 @cli.command()

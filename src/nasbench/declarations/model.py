@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 DeviceClass = Literal["gpu", "cpu"]
 Track = Literal["paper", "base", "compact", "demo", "user"]
 Architecture = Literal["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet"]
-"""``model_type`` of the networks that can be pruned. XLM-RoBERTa and CamemBERT share RoBERTa's code."""
+"""``model_type`` of the networks that can be pruned."""
+ARCHITECTURES: Mapping[Architecture, str] = {
+    "bert": "BERT",
+    "roberta": "RoBERTa",
+    "xlm-roberta": "XLM-RoBERTa",
+    "camembert": "CamemBERT",
+    "electra": "ELECTRA",
+    "distilbert": "DistilBERT",
+    "mpnet": "MPNet",
+}
+"""Name of each architecture for readers."""
 POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Architectures that count positions from the padding index + 1."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasbench.data.hub import quiet
-from nasbench.declarations.model import POSITIONS_AFTER_PADDING, Model
+from nasbench.declarations.model import ARCHITECTURES, POSITIONS_AFTER_PADDING, Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line
 from nasbench.networks.output_labels import match_outputs
@@ -119,9 +119,10 @@ def cannot_prune(folder: Path, model_type: object) -> UserError:
             f"{folder}: this network was pruned before, to layers of different widths; start from the network that it "
             "was made from (nasbench.json names it)"
         )
+    *others, last = ARCHITECTURES.values()
     return UserError(
-        f"{folder}: the network is a {model_type}, only BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, "
-        "DistilBERT and MPNet can be pruned; ask for another family in an issue"
+        f"{folder}: the network is a {model_type}, only {', '.join(others)} and {last} can be pruned; ask for another "
+        "family in an issue"
     )
 
 
