@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ from nasbench.arrays import BoolArray
 from nasbench.errors import UserError
 from nasbench.records.record import Identity, RunFolder, RunRecord, find_runs
 from nasbench.records.schema import RecordError
+from nasbench.trust.commands import command_of
+from nasbench.trust.marks import Mark, mark_of
 
 DEFAULT_FOLDERS = (Path("runs"), Path("results"))
 """Where runs are looked for unless a folder is named: a user's own runs, then the curated records of a checkout."""
@@ -66,6 +69,11 @@ _RUN_TYPES = {
     "provenance": "object",
     "charged_s": "object",
     "uncharged_s": "object",
+    "level": "str",
+    "reproduced": "object",
+    "author": "str",
+    "link": "str",
+    "command": "str",
 }
 """Columns of the runs, in order. A frame without runs has them too."""
 
@@ -103,6 +111,8 @@ class Results:
             ``entry``, see :func:`~nasbench.analysis.reading.entries.name_entries`;
             ``options`` (JSON text, without options that are None) and ``options_digest``; ``official`` (bool);
             ``elapsed_s`` (charged seconds at the last evaluation), ``n_evaluations``, ``n_failed``;
+            ``level`` (self-reported, re-scored or re-run), ``reproduced`` (whether a repeated run agreed, None without
+            one), ``author, link`` (None unless somebody submitted the run), ``command``;
             and as Python objects ``unofficial`` (list), ``changed_options`` (dict or None) and ``dimensions,
             provenance, charged_s, uncharged_s`` (dicts).
         evaluations: one row per evaluation, in the order of the runs and of their evaluations. Columns:
@@ -171,6 +181,7 @@ def read_results(folders: Path | Sequence[Path]) -> Results:
     """
     findings: list[Finding] = []
     records: list[tuple[str, RunRecord, pa.Table]] = []
+    marks: dict[str, Mark] = {}
     seen: dict[str, tuple[Path, str]] = {}
     for folder, path, name in _named_runs([folders] if isinstance(folders, Path) else folders):
         try:
@@ -194,9 +205,12 @@ def read_results(folders: Path | Sequence[Path]) -> Results:
         findings += [Finding(name, text, damage=True) for text in oddities]
         findings += _run_findings(name, record, len(table))
         records.append((name, record, table))
+        marks[name] = mark_of(path)
+        if marks[name].note:
+            findings.append(Finding(name, f"{marks[name].note}; it counts as self-reported", damage=False))
     records.sort(key=lambda found: Path(found[0]))
     tables = [table for _, _, table in records]
-    runs = _runs_frame([(name, record) for name, record, _ in records], tables)
+    runs = _runs_frame([(name, record) for name, record, _ in records], tables, marks)
     records.clear()
     results = Results(runs, _evaluations_frame(runs, tables), tuple(findings))
     return _without_collisions(results)
@@ -284,7 +298,9 @@ def _task_labels(identities: Sequence[Identity]) -> list[str]:
     ]
 
 
-def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) -> pd.DataFrame:
+def _runs_frame(
+    records: list[tuple[str, RunRecord]], tables: list[pa.Table], marks: Mapping[str, Mark]
+) -> pd.DataFrame:
     rows, labels = [], _task_labels([record.identity for _, record in records])
     for (name, record), task, table in zip(records, labels, tables, strict=True):
         identity = record.identity
@@ -324,11 +340,23 @@ def _runs_frame(records: list[tuple[str, RunRecord]], tables: list[pa.Table]) ->
                 "provenance": record.provenance,
                 "charged_s": record.charged_s,
                 "uncharged_s": record.uncharged_s,
+                **_of_mark(marks[name]),
+                "command": command_of(record),
             }
         )
     runs = pd.DataFrame(rows, columns=list(_RUN_TYPES)).astype(_RUN_TYPES)
     runs["entry"] = name_entries(runs)
     return runs
+
+
+def _of_mark(mark: Mark) -> dict[str, Any]:
+    """The columns that come from the files beside a record."""
+    return {
+        "level": mark.level,
+        "reproduced": None if mark.verification is None else mark.verification.reproduced,
+        "author": None if mark.submission is None else mark.submission.author,
+        "link": None if mark.submission is None else mark.submission.link,
+    }
 
 
 def _evaluations_frame(runs: pd.DataFrame, tables: list[pa.Table]) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS
 from nasbench.errors import NasbenchError
+from nasbench.trust.marks import LEVELS
 
 _HEAD = f"""\
 # Leaderboard
@@ -53,8 +54,13 @@ measured on the whole list.
   best validation error is chosen. Its test metric is given relative to the full network's. "-" means that no network is
   small enough.
 - **runs**: runs on the list. A failed run counts with the evaluations that it recorded.
-- **verified**: *clean* means that every run came from an unchanged checkout of the suite, and that its data and weights
-  have the same hashes as the other runs of the same task, model and seed. Otherwise the table says what is missing.
+- **verified**: how far others can rely on the runs. *Self-reported*: the record is as its author sent it, and what it
+  says fits together. *Re-scored*: the errors of its front were also computed again from its stored predictions and the
+  labels (`nasbench verify`). *Re-run*: the run was repeated, and its errors agreed. A mark names the digest of the
+  record, so an edited record loses it. No mark vouches for the seconds.
+- **checkout**: *clean* means that every run came from an unchanged checkout of the suite, and that its data and weights
+  have the same hashes as the other runs of the same task, model and seed. Otherwise the table says what is missing. An
+  entry with a run without hashes has no place.
 """
 
 
@@ -92,7 +98,7 @@ def render(results: Results, quantiles: Quantiles | None = None) -> str:
         parts.append(f"## {section.title}\n")
         parts.append(_list_of(section))
         if len(section.table):
-            parts += [_ranking(section), _by_scenario(section)]
+            parts += [_ranking(section), _by_scenario(section), _origin(section)]
         parts += [f"- {escape(warning)}" for warning in section.warnings]
         if section.warnings:
             parts.append("")
@@ -154,7 +160,7 @@ def _ranking(section: Ranking) -> str:
             shown[f"at {100 * limit:.0f} %"] = _relative(row, limit)
         shown["runs"] = f"{row['n_runs']} of {section.n_blocks}{failed}"
         shown["suite"] = escape(row["suite_versions"])
-        shown["verified"] = row["verified"]
+        shown["verified"] = row["level"]
         rows.append(shown)
     return _table(rows)
 
@@ -178,6 +184,27 @@ def _by_scenario(section: Ranking) -> str:
             shown[escape(scenario)] = f"{number(row['test'], 3)} ({row['n_runs']})" if row else "-"
         rows.append(shown)
     return "Mean test hypervolume of the runs in each scenario (number of runs):\n\n" + _table(rows)
+
+
+def _origin(section: Ranking) -> str:
+    """Who submitted the runs of each entry, and the command that makes its first one again."""
+    rows = []
+    for row in section.table.to_dict("records"):
+        # The form of a link is checked when it is read: it has no character that Markdown or HTML would obey.
+        submitters = [f"[{escape(author)}]({link})" for author, link in row["submitters"]]
+        rows.append(
+            {
+                "entry": escape(row["entry"]),
+                "author": ", ".join(submitters) or "this repository",
+                "checkout": row["verified"],
+                "command of the first run": f"<code>{escape(row['command'])}</code>",
+            }
+        )
+    n_runs = sum(section.levels.values())
+    known = ", ".join(f"{section.levels[level]} {level}" for level in reversed(LEVELS) if section.levels.get(level))
+    share = f"Of {count(n_runs, 'run')}: {known}. "
+    share += f"Repeated: {section.n_repeated}, of which {section.n_reproduced} reproduced."
+    return share + "\n\n" + _table(rows)
 
 
 def _table(rows: list[dict[str, str]]) -> str:

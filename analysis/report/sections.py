@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from nasbench.analysis.scoring.scores import Scores, score
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS, section_title
 from nasbench.arrays import BoolArray, FloatArray, IntArray
 from nasbench.plugins import registry
+from nasbench.trust.marks import LEVELS
 
 PARAMETER_LIMITS = (0.5, 0.3)
 """Fractions of the full network's parameters for which a section gives relative test metrics."""
@@ -69,11 +70,15 @@ class Ranking:
             - ``rank, rank_low, rank_high``: average rank by test hypervolume, missing runs last;
             - ``n_runs``: runs on the list; ``n_failed``: how many of them failed;
             - ``suite_versions, verified``: texts;
+            - ``level``: how far the runs are verified, such as ``re-scored`` or ``1 re-run, 2 self-reported``;
+            - ``submitters``: pairs of author and link, ``command``: that of the first run;
             - for each limit ``b`` of :data:`PARAMETER_LIMITS`: ``relative_b``, the relative test metric over the runs
               that have such a small network, and ``n_relative_b``, their number.
         by_scenario: one row for each entry and scenario of the list in which it has runs: ``entry, scenario, test,
             validation, n_runs``.
         warnings: about the normalisation.
+        levels: number of runs on the list of each level of verification.
+        n_repeated, n_reproduced: runs on the list that were repeated, and those of them that gave the same errors.
     """
 
     title: str
@@ -85,6 +90,9 @@ class Ranking:
     table: pd.DataFrame
     by_scenario: pd.DataFrame
     warnings: tuple[str, ...]
+    levels: Mapping[str, int] = field(default_factory=dict)
+    n_repeated: int = 0
+    n_reproduced: int = 0
 
 
 def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mapping[str, str] = TRACKS) -> list[Ranking]:
@@ -136,7 +144,11 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
     order = _order(filled, scenario_of, names)
     table = pd.DataFrame(rows).join(_ranks(filled, values, scenario_of)) if rows else pd.DataFrame({"entry": []})
     table = table.iloc[order].reset_index(drop=True)
-    table.insert(1, "place", _places(filled[order], ~np.isnan(values[order]), scenario_of))
+    # A run without the hashes of its data and weights cannot be compared with others, so its entry has no place.
+    placed = np.array(["no hashes" not in text for text in table["verified"]] if rows else [], dtype=np.bool_)
+    places = np.full(len(table), np.nan)
+    places[placed] = _places(filled[order][placed], ~np.isnan(values[order][placed]), scenario_of)
+    table.insert(1, "place", places)
     return Ranking(
         title=title,
         scenarios=tuple(dict.fromkeys(map(_without_device, scenario_of))),
@@ -147,6 +159,9 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
         table=table,
         by_scenario=_by_scenario(scores),
         warnings=scores.warnings,
+        levels={str(level): int(n) for level, n in scores.runs["level"].value_counts().items()},
+        n_repeated=int(scores.runs["reproduced"].notna().sum()),
+        n_reproduced=int((scores.runs["reproduced"] == True).sum()),  # noqa: E712 - None is neither
     )
 
 
@@ -186,7 +201,17 @@ def _of_own_runs(scores: Scores, own: BoolArray) -> dict[str, Any]:
         "validation": interval_on_these_tasks(scores.final[own], runs["scenario"].to_numpy(dtype=str)).mean,
         "n_failed": int((runs["status"] == "failed").sum()),
         "suite_versions": ", ".join(sorted(runs["suite_version"].unique())),
+        "level": _levels(runs["level"]),
+        "submitters": sorted(set(runs[["author", "link"]].dropna().itertuples(index=False, name=None))),
+        "command": str(runs["command"].iloc[0]),
     }
+
+
+def _levels(levels: pd.Series[Any]) -> str:
+    """The level of all runs, or how many have which, the strongest first."""
+    counts = levels.value_counts()
+    found = [(level, int(counts[level])) for level in reversed(LEVELS) if level in counts]
+    return found[0][0] if len(found) == 1 else ", ".join(f"{n} {level}" for level, n in found)
 
 
 def _relative(picked: pd.DataFrame) -> dict[str, Any]:

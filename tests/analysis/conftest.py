@@ -76,6 +76,7 @@ def write_run():
             metric="accuracy",
             n_params_full=DIMENSIONS.n_params,
             dimensions=dataclasses.asdict(DIMENSIONS),
+            provenance={"data_sha256": f"{identity.task}/{identity.seed}", "weights_sha256": identity.model},
             status="complete",
         )
         path = folder / identity.folder(changed_options=False, official_budget=True)

@@ -124,7 +124,7 @@ def _write_run(
         n_params_full=DIMENSIONS.n_params,
         dimensions=dataclasses.asdict(DIMENSIONS),
         unofficial=list(plan.unofficial),
-        provenance={"nasbench": "simulated"},
+        provenance={"nasbench": "simulated", "data_sha256": f"{task}/{model}/{seed}", "weights_sha256": model},
         status=plan.status,
         reason="simulated failure" if plan.status == "failed" else None,
         charged_s={"training": 0.25 * plan.budget_s, "validation": 0.7 * plan.budget_s, "search": 0.05 * plan.budget_s},

@@ -19,8 +19,9 @@ from nasbench.runs.request import RunRequest
 from nasbench.trust.checks import Check
 from nasbench.trust.expected import request_of
 
-TOLERANCE = 0.02
-"""Allowed difference of errors, in units of the error: machines round differently, and training magnifies it."""
+TOLERANCE = 0.05
+"""Allowed difference of errors and sizes. The same machine repeats a run bit by bit. Another CPU rounds otherwise, and
+training magnifies that: a run of the demo made on an AMD EPYC and repeated on an Intel Xeon differed by 0.029."""
 
 
 @dataclass(frozen=True)

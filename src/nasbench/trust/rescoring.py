@@ -57,8 +57,9 @@ def _identity(record: RunRecord, due: RunRecord) -> str:
         recorded = record.identity.options.get(owner, {})
         changed = (due.changed_options or {}).get(owner, {})
         for name, value in options.items():
-            # An older record lacks newer options; it ran with their defaults.
-            if recorded.get(name, value) != value or (name not in recorded and name in changed):
+            # A record of an older version lacks newer options; it ran with their defaults.
+            is_older = name not in recorded and name not in changed and record.suite_version != due.suite_version
+            if not is_older and (name not in recorded or recorded[name] != value):
                 raise Wrong(f"option {name} of the {owner}: {shown(recorded.get(name))} instead of {shown(value)}")
     if set(record.identity.options) != set(due.identity.options):
         raise Wrong(f"options of {shown(sorted(record.identity.options))}")

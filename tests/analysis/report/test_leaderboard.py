@@ -50,7 +50,7 @@ def test_missing_scenario_counts_as_worst_and_own_runs_are_shown(folder: Path) -
     assert (last["rank"], last["n_runs"]) == (2.0, 4)  # first on RTE, last on MRPC
     assert section.table["place"].tolist() == [1, 2, 3]
     text = leaderboard(folder, NONE_FROZEN)
-    first, second = rows_of(text, "s-nas/random@small")
+    first, second, origin = rows_of(text, "s-nas/random@small")
     assert (first["place"], first["runs"]) == ("3", "4 of 160")
     assert first["test hypervolume"] == f"{last['test']:.3f}"
     assert (first["on these tasks"], first["on tasks like these"]) == ("-", "-")
@@ -60,6 +60,9 @@ def test_missing_scenario_counts_as_worst_and_own_runs_are_shown(folder: Path) -
     assert first["validation"] == f"{scores.final[own].mean():.3f}"
     assert second["mrpc/bert-base-cased"] == "-"
     assert second["rte/bert-base-cased"] == f"{scores.test[own].mean():.3f} (4)"
+    assert origin["author"] == "this repository"
+    assert "--method s-nas --searcher random --task rte" in origin["command of the first run"]
+    assert "Of 20 runs: 20 self-reported. Repeated: 0, of which 0 reproduced." in text
     assert "Seeds: 0 to 9. A complete entry has 160 runs." in text
 
 
@@ -190,8 +193,8 @@ def test_hostile_names_do_not_break_the_tables(folder: Path) -> None:
     write_results(folder, Plan([Entry("<script>", "a|b\n# *x*")], tasks=["rte", "mrpc"], seeds=[0], n_evaluations=5))
     text = leaderboard(folder, NONE_FROZEN)
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 * (2 + 3)
-    for table in (rows[:5], rows[5:]):
+    assert len(rows) == 3 * (2 + 3)
+    for table in (rows[:5], rows[5:10], rows[10:]):
         assert len({line.replace("\\|", "").count("|") for line in table}) == 1
     assert "<script>" not in text
     assert escape("a_b`c`") == "a\\_b\\`c\\`"

@@ -129,7 +129,7 @@ def test_verification_follows_provenance(folder: Path) -> None:
         (section,) = sections(read_results(folder), NONE_FROZEN)
         return section.table["verified"].tolist()
 
-    assert verified() == ["unknown revision, no hashes"] * 2
+    assert verified() == ["unknown revision"] * 2
     paths = sorted(folder.rglob(RunFolder.RUN))
     for path in paths:
         record = json.loads(path.read_text())

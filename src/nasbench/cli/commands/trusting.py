@@ -52,7 +52,7 @@ def submit(runs: tuple[Path, ...], out: Path, author: str, link: str) -> None:
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 1),
-    help="The difference of errors that a repeated run may have.  [default: 0.02]",
+    help="The difference of errors that a repeated run may have.  [default: 0.05]",
 )
 @click.option(
     "--rerun-in", type=PATH, help="A folder for the repeated runs; a repetition that was interrupted resumes."

@@ -1,0 +1,372 @@
+"""Mutated bundles: no crash, nothing written, and no changed number that a check covers is accepted.
+
+``make test`` tries a sample; ``make soak`` sets ``NASBENCH_MUTATIONS`` to 10,000.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import stat
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nasbench.errors import UserError
+from nasbench.records.front import front_of
+from nasbench.records.predictions import FILE as PREDICTIONS
+from nasbench.records.predictions import pack, unpack
+from nasbench.records.record import RunFolder
+from nasbench.trust.bundles import CONTENTS, read_bundle
+from nasbench.trust.verifying import UNEXPECTED, verify
+
+N_MUTATIONS = int(os.environ.get("NASBENCH_MUTATIONS", "60"))
+RUN, LINES = f"runs/0/{RunFolder.RUN}", f"runs/0/{RunFolder.EVALUATIONS}"
+STORED = f"runs/0/{PREDICTIONS}"
+
+
+class Raw(str):
+    """JSON text that no encoder would write, such as NaN, put in place of a value."""
+
+
+DEEP = Raw("[" * 100_000 + "]" * 100_000)
+ODD = [
+    *(None, True, False, 0, -1, 1, 0.5, -0.5, 2**31, 2**63, -(2**63) - 1, 10**400, 1e308, 5e-324, "", "0", "x" * 5000),
+    *(
+        "../../etc/passwd",
+        "\0",
+        "\ud800",
+        "\u202e",
+        "\x1b[2J",
+        "=1+1",
+        "<script>",
+        "NaN",
+        "1e3",
+        [],
+        {},
+        [[]],
+        {"": {}},
+    ),
+    *(Raw("NaN"), Raw("Infinity"), Raw("-Infinity"), Raw("1e400"), Raw("9" * 5000), Raw("0x10"), Raw("01"), DEEP),
+    *([1] * 1000, {"a": {"b": {"c": []}}}),
+]
+
+
+def to_text(value) -> bytes:
+    """JSON with the raw texts in it."""
+    raw: list[str] = []
+
+    def mark(item):
+        if isinstance(item, Raw):
+            raw.append(item)
+            return f"@raw{len(raw) - 1}@"
+        if isinstance(item, dict):
+            return {key: mark(inner) for key, inner in item.items()}
+        return [mark(inner) for inner in item] if isinstance(item, list) else item
+
+    text = json.dumps(mark(value))
+    for i, item in enumerate(raw):
+        text = text.replace(f'"@raw{i}@"', item)
+    return text.encode()
+
+
+def places(value, path=()):
+    """The paths of all values in a JSON value."""
+    yield path
+    if isinstance(value, dict):
+        for key in value:
+            yield from places(value[key], (*path, key))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value[:3]):
+            yield from places(inner, (*path, i))
+
+
+def mutate_value(draw, value):
+    """A copy with one value changed, removed, added or renamed."""
+    value = copy.deepcopy(value)
+    path = draw(st.sampled_from([path for path in places(value) if path]))
+    holder = value
+    for step in path[:-1]:
+        holder = holder[step]
+    key = path[-1]
+    old = holder[key]
+    kind = draw(st.sampled_from(["odd", "near", "near", "remove", "add"]))
+    if kind == "near" and isinstance(old, (int, float)) and not isinstance(old, bool):
+        holder[key] = old + draw(st.sampled_from([1, -1, 0.4, -0.4, 1e-3, -1e-3, 1e-7, -1e-7]))
+        if isinstance(old, int) and draw(st.booleans()):
+            holder[key] = int(holder[key])
+    elif kind == "near" and isinstance(old, str):
+        holder[key] = draw(st.sampled_from([old + " ", old.upper(), old[:-1], old[::-1], old + "\u0430"]))
+    elif kind == "remove":
+        del holder[key]
+    elif kind == "add" and isinstance(holder, dict):
+        holder[draw(st.sampled_from(["new", "error", "../x", "__class__"]))] = draw(st.sampled_from(ODD))
+    else:
+        holder[key] = draw(st.sampled_from(ODD))
+    return value
+
+
+def mutate_record(draw, members):
+    """Change a value of one of the JSON files."""
+    name = draw(st.sampled_from([RUN, LINES, LINES, CONTENTS]))
+    if name != LINES:
+        members[name] = to_text(mutate_value(draw, json.loads(members[name])))
+        return
+    lines = members[LINES].splitlines()
+    i = draw(st.integers(0, len(lines) - 1))
+    how = draw(st.sampled_from(["value", "value", "consistent", "consistent", "swap", "drop", "repeat"]))
+    if how == "value":
+        lines[i] = to_text(mutate_value(draw, json.loads(lines[i])))
+    elif how == "consistent":  # error and metric changed together
+        line = json.loads(lines[i])
+        which = draw(st.sampled_from([("error", "metrics"), ("test_error", "test_metrics")]))
+        if line[which[0]] is not None:
+            by = draw(st.sampled_from([0.4, 0.1, 1e-3, 1e-6, -1e-3]))
+            line[which[0]] -= by
+            line[which[1]]["accuracy"] += by
+        lines[i] = to_text(line)
+    elif how == "swap":
+        j = draw(st.integers(0, len(lines) - 1))
+        lines[i], lines[j] = lines[j], lines[i]
+    elif how == "drop":
+        del lines[i]
+    else:
+        lines.insert(i, lines[i])
+    members[LINES] = b"".join(line + b"\n" for line in lines)
+
+
+def mutate_bytes(draw, members):
+    """Change the bytes of a file: cut it, flip bits, put it in another encoding, repeat a name."""
+    name = draw(st.sampled_from(sorted(members)))
+    data = members[name]
+    how = draw(st.sampled_from(["cut", "flip", "utf-16", "bom", "latin", "empty", "twice", "pickle", "gzip", "crlf"]))
+    at = draw(st.integers(0, max(0, len(data) - 1)))
+    if how == "flip" and data:
+        bit = draw(st.integers(0, 7))
+        members[name] = data[:at] + bytes([data[at] ^ (1 << bit)]) + data[at + 1 :]
+    elif how == "twice":
+        members[name] = data.replace(b"{", b'{"status":"failed","error":0.0,"index":0,', 1)
+    else:
+        members[name] = {
+            "cut": data[:at],
+            "utf-16": data.decode("latin-1").encode("utf-16"),
+            "bom": b"\xef\xbb\xbf" + data,
+            "latin": data.replace(b'"', b"\xe9", 1),
+            "pickle": b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94.",
+            "gzip": b"\x1f\x8b\x08" + data,
+            "crlf": data.replace(b"\n", b"\r\n"),
+        }.get(how, b"")
+
+
+def mutate_predictions(draw, members):
+    """Change the stored predictions: another prediction, another network's, one missing, another type."""
+    kept = unpack(members[STORED])
+    i, j = (draw(st.sampled_from(sorted(kept))) for _ in range(2))
+    split = draw(st.sampled_from(["validation", "test"]))
+    how = draw(st.sampled_from(["flip", "other", "missing", "float", "longer", "extra"]))
+    array = kept[i][split].copy()
+    if how == "flip":
+        at = draw(st.integers(0, len(array) - 1))
+        array[at] ^= 1 << draw(st.integers(0, 7))
+        kept[i][split] = array
+    elif how == "other":
+        kept[i][split] = kept[j][split]
+    elif how == "missing":
+        del kept[i]
+    elif how == "float":
+        kept[i][split] = array.astype(float) * float("nan")
+    elif how == "longer":
+        kept[i][split] = array.repeat(2)
+    else:
+        kept[max(kept) + 1000] = kept[i]
+    members[STORED] = pack(kept)
+
+
+def put(archive, name, data, mode=stat.S_IFREG | 0o644, **fields):
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = mode << 16
+    for field, value in fields.items():
+        setattr(entry, field, value)
+    archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+
+
+NAMES = [
+    *(
+        "../evil",
+        "/etc/evil",
+        "runs/../../evil",
+        "runs/0/../../../evil",
+        "C:\\evil",
+        "runs\\0\\run.json",
+        "runs/00/run.json",
+    ),
+    *(
+        "runs/0/run.json/",
+        "runs/\u0660/run.json",
+        "runs/0/weights.pt",
+        "RUNS/0/run.json",
+        "runs/0/.lock",
+        "",
+        "\u202egpj",
+    ),
+]
+
+
+def zipped(draw, members, how):
+    """A ZIP file of the members, with something odd about the archive."""
+    buffer = io.BytesIO()
+    names = list(members)
+    if how == "reorder":
+        names = draw(st.permutations(names))
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            mode = stat.S_IFLNK | 0o777 if how == "link" and name == RUN else stat.S_IFREG | 0o644
+            put(archive, name, b"/etc/passwd" if how == "link" and name == RUN else members[name], mode)
+        if how == "name":
+            put(archive, draw(st.sampled_from(NAMES)), b"{}")
+        if how == "twice":
+            with pytest.warns(UserWarning, match="Duplicate"):
+                put(archive, RUN, members[RUN])
+        if how == "bomb":
+            put(archive, "runs/1/submission.json" if draw(st.booleans()) else "runs/1/run.json", bytes(5 * 2**20))
+        if how == "pipe":
+            put(archive, "runs/1/run.json", b"{}", stat.S_IFIFO | 0o644)
+        if how == "comment":
+            archive.comment = b"PK\x05\x06" * 20
+    data = bytearray(buffer.getvalue())
+    if how == "cut":
+        data = data[: draw(st.integers(0, len(data)))]
+    if how == "flip":
+        for _ in range(draw(st.integers(1, 3))):
+            data[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))
+    if how == "sizes":  # the directory claims other sizes than the files have
+        at = data.rfind(b"PK\x01\x02") + draw(st.sampled_from([10, 16, 20, 24, 28, 42]))
+        data[at : at + 4] = draw(st.sampled_from([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x01\0\0\0"]))
+    if how == "front":
+        data = bytearray(b"#!/bin/sh\n") + data
+    return bytes(data)
+
+
+def covered(files):
+    """The numbers of a record that the checks cover."""
+    record, evaluations = RunFolder(files).read_run(), RunFolder(files).read_evaluations()
+    origin = record.provenance
+    return {
+        "identity": dataclasses.asdict(record.identity),
+        "full": (record.n_params_full, record.dimensions, record.track, record.metric, record.constant_error),
+        "unofficial": record.unofficial,
+        "hashes": (origin["data_sha256"], origin["weights_sha256"], origin["fine_tuning"], origin["super_network"]),
+        "front": [
+            (e.index, e.key, round(e.error, 8), round(e.test_error, 8), round(e.params, 11), e.metrics.keys())
+            for e in front_of(evaluations)
+        ],
+        "metrics": [
+            {name: round(value, 8) for name, value in both.items()}
+            for e in front_of(evaluations)
+            for both in (e.metrics, e.test_metrics)
+        ],
+    }
+
+
+def networks_of(folder):
+    """What the lines say about each network, in order."""
+    lines = RunFolder(folder).read_evaluations()
+    return [(e.key, e.config, e.n_params, e.head_counts, e.unit_counts) for e in lines]
+
+
+def outcome(made, data: bytes, folder: Path) -> str:
+    """Verify a bundle as a stranger sent it. Fails if it crashes or accepts a changed number."""
+    path = folder / "bundle.zip"
+    path.write_bytes(data)
+    before = sorted(folder.rglob("*"))
+    try:
+        runs = read_bundle(path)
+    except UserError:
+        return "not read"
+    finally:
+        assert sorted(folder.rglob("*")) == before
+    found = [verify(run, made.loader) for run in runs]
+    for verified in found:
+        assert not any(each.seen.startswith(UNEXPECTED) for each in verified.checks), verified.checks
+    if not found or any(verified.is_refused for verified in found):
+        return "refused"
+    if any(verified.level == "self-reported" for verified in found):
+        return "self-reported"
+    for verified in found:
+        accepted = folder / "accepted"
+        accepted.mkdir(exist_ok=True)
+        for name in (RunFolder.RUN, RunFolder.EVALUATIONS):
+            (accepted / name).write_bytes(verified.submitted.files[name])
+        assert covered(accepted) == covered(made.folder)
+        # Lines may be missing at the end, if none of them is on the front: a run may end earlier.
+        networks, own = networks_of(accepted), networks_of(made.folder)
+        assert networks == own[: len(networks)]
+        for name in (RunFolder.RUN, RunFolder.EVALUATIONS):
+            (accepted / name).unlink()
+        accepted.rmdir()
+    return "accepted"
+
+
+ARCHIVES = ("reorder", "link", "name", "twice", "bomb", "pipe", "comment", "cut", "flip", "sizes", "front")
+
+
+def test_mutated_bundles_neither_crash_nor_pass(made, tmp_path, capsys):
+    with zipfile.ZipFile(made.bundle) as archive:
+        whole = {name: archive.read(name) for name in archive.namelist()}
+    ends: Counter[str] = Counter()
+
+    @given(data=st.data())
+    @settings(max_examples=N_MUTATIONS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def mutate(data):
+        members, how = dict(whole), "plain"
+        kind = data.draw(st.sampled_from(["record", "record", "bytes", "predictions", "archive", "archive"]))
+        if kind == "archive":
+            how = data.draw(st.sampled_from(ARCHIVES))
+        else:
+            {"record": mutate_record, "bytes": mutate_bytes, "predictions": mutate_predictions}[kind](
+                data.draw, members
+            )
+            if data.draw(st.booleans()) or kind == "record":
+                rename_digests(members)
+        ends[outcome(made, zipped(data.draw, members, how), tmp_path)] += 1
+
+    mutate()
+    assert {"not read", "refused"} <= ends.keys()
+    if N_MUTATIONS > 1000:
+        assert {"accepted", "self-reported"} <= ends.keys()
+        with capsys.disabled():
+            print(f"\n{sum(ends.values()):,} mutated bundles: {dict(ends)}")  # noqa: T201
+
+
+def rename_digests(members):
+    """Write the digests of changed files into the contents, as an attacker would."""
+    try:
+        contents = json.loads(members[CONTENTS])
+        for name, file in ((RUN, RunFolder.RUN), (LINES, RunFolder.EVALUATIONS), (STORED, PREDICTIONS)):
+            contents["runs"][0]["sha256"][file] = hashlib.sha256(members[name]).hexdigest()
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return
+    members[CONTENTS] = json.dumps(contents).encode()
+
+
+def test_the_bundle_itself_is_accepted(made, tmp_path):
+    assert outcome(made, made.bundle.read_bytes(), tmp_path) == "accepted"
+
+
+@pytest.mark.parametrize("how", ["link", "name", "twice", "bomb", "pipe", "cut"])
+def test_odd_archives_are_not_read(made, tmp_path, how):
+    with zipfile.ZipFile(made.bundle) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+
+    def first(_):
+        return 200 if how == "cut" else NAMES[0] if how == "name" else how == "bomb"
+
+    assert outcome(made, zipped(first, members, how), tmp_path) == "not read"

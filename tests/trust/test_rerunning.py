@@ -1,0 +1,54 @@
+"""Repeated runs: equal on the same machine, and a run with better errors than the repetition is found."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from nasbench.errors import UserError
+from nasbench.records.record import RunFolder
+from nasbench.trust.rerunning import TOLERANCE, compare, rerun
+
+
+def test_the_same_machine_repeats_every_error(made, tmp_path):
+    folder = RunFolder(made.folder)
+    recorded = folder.read_evaluations()
+    repeated = rerun(folder.read_run(), len(recorded), tmp_path)
+    assert [(e.key, e.error, e.test_error) for e in repeated] == [(e.key, e.error, e.test_error) for e in recorded]
+    found = compare(recorded, repeated)
+    assert (found.n_same, found.largest_difference, found.indicator) == (len(recorded), 0.0, 0.0)
+    assert found.is_within(0.0)
+    # A second call finds the finished repetition.
+    assert rerun(folder.read_run(), len(recorded), tmp_path) == repeated
+
+
+@pytest.mark.parametrize("by", [0.4, TOLERANCE + 0.01])
+def test_better_errors_than_those_of_the_repetition_are_found(made, by):
+    repeated = RunFolder(made.folder).read_evaluations()
+    better = [dataclasses.replace(e, error=e.error - by) for e in repeated]
+    found = compare(better, repeated)
+    assert not found.is_within(TOLERANCE)
+    assert found.indicator == pytest.approx(by)
+    assert [each.outcome for each in found.checks(TOLERANCE)] == ["wrong", "wrong"]
+
+
+def test_the_indicator_is_the_excess_in_error_or_size(made):
+    """Worked by hand: recorded (error 0.2, size 0.5), repeated (0.25, 0.4) and (0.1, 0.6): excesses 0.05 and 0.1."""
+    (one, two) = RunFolder(made.folder).read_evaluations()[:2]
+    recorded = [dataclasses.replace(one, error=0.2, params=0.5)]
+    repeated = [
+        dataclasses.replace(one, key="a", error=0.25, params=0.4),
+        dataclasses.replace(two, key="b", error=0.1, params=0.6),
+    ]
+    found = compare(recorded, repeated)
+    assert found.indicator == pytest.approx(0.05)
+    assert found.n_common == 0
+    assert not found.is_within(1.0)  # nothing in common says nothing
+
+
+def test_a_run_whose_training_was_shortened_is_not_repeated(made, tmp_path):
+    record = dataclasses.replace(RunFolder(made.folder).read_run(), shortened_trainings={"super-network": 7})
+    with pytest.raises(UserError, match="the training of super-network was shortened"):
+        rerun(record, 3, tmp_path)
+    assert list(tmp_path.iterdir()) == []
