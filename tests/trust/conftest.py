@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,10 @@ from nasbench.trust.files import read_files
 from nasbench.trust.verifying import Verified, verify
 
 
-@pytest.fixture(scope="session")
-def _small_suite() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "suite_tasks", lambda: (TINY_PAIR, TINY_REGRESSION))
-        patch.setattr(registry, "models", lambda: {TINY_BERT.name: TINY_BERT})
-        yield
+@pytest.fixture(autouse=True)
+def _small_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "suite_tasks", lambda: (TINY_PAIR, TINY_REGRESSION))
+    monkeypatch.setattr(registry, "models", lambda: {TINY_BERT.name: TINY_BERT})
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,12 @@ class Made:
 
 
 def make(folder: Path, task: Any) -> Made:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "suite_tasks", lambda: (TINY_PAIR, TINY_REGRESSION))
+        return _make(folder, task)
+
+
+def _make(folder: Path, task: Any) -> Made:
     subject = MethodSubject(WeightSharingNAS, folder, task=task, n_evaluations=12)
     subject.run(folder / "results")
     run = subject.request(folder / "results").folder
@@ -56,12 +60,12 @@ def make(folder: Path, task: Any) -> Made:
 
 
 @pytest.fixture(scope="session")
-def made(_small_suite: None, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make(tmp_path_factory.mktemp("made"), TINY_PAIR)
 
 
 @pytest.fixture(scope="session")
-def made_regression(_small_suite: None, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made_regression(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make(tmp_path_factory.mktemp("made-regression"), TINY_REGRESSION)
 
 

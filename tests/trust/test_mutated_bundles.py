@@ -277,9 +277,9 @@ def covered(files):
 
 
 def networks_of(folder):
-    """What the lines say about each network, in order."""
+    """What the lines say about each network, in order. Several configurations may name one network."""
     lines = RunFolder(folder).read_evaluations()
-    return [(e.key, e.config, e.n_params, e.head_counts, e.unit_counts) for e in lines]
+    return [(e.key, e.n_params, e.head_counts, e.unit_counts) for e in lines]
 
 
 def outcome(made, data: bytes, folder: Path) -> str:
