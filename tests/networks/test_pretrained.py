@@ -159,6 +159,11 @@ def another_network(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
 
 
+def with_shared_layers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "albert"}))
+
+
 def as_decoder(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "is_decoder": True}))
@@ -204,6 +209,7 @@ def cut(folder: Path) -> None:
             another_network,
             r"is a gpt2, only BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and MPNet can be",
         ),
+        (with_shared_layers, r"the layers of an ALBERT share one set of weights.*; start from another network"),
         (pruned_before, r"this network was pruned before.*; start from the network that it was made from"),
         (no_first_marker, r"the tokenizer puts no marker such as \[CLS\] or <s> before a text.*; save the tokenizer"),
         (cut, r"cannot be loaded as a saved model"),

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import nasbench
+
 HEAVY = {
     *("torch", "transformers", "datasets", "pandas", "scipy", "moocore", "pymoo", "botorch", "matplotlib", "pyarrow"),
     "pydantic",
@@ -45,3 +47,9 @@ def test_importing_the_package_does_nothing() -> None:
     script = "import sys, nasbench; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert not {name.partition(".")[0] for name in output.split()} & (HEAVY | {"numpy"})
+
+
+def test_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "nasbench", "--version"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output == f"nasbench {nasbench.__version__}\n"

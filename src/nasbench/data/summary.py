@@ -198,7 +198,8 @@ def _notes(
         yield f"{n} test texts ({share}) are also in train, so the test error is too low for new texts"
     for split in ("validation", "test"):
         if splits[split].rows < _FEW_ROWS:
-            yield f"only {splits[split].rows} rows in {split}: one row is {_percent(1 / splits[split].rows)} of them"
+            n_rows = f"{splits[split].rows} row" + "s" * (splits[split].rows != 1)
+            yield f"only {n_rows} in {split}: one row is {_percent(1 / splits[split].rows)} of them"
     different = _contradictions(parts)
     if different and task.kind != "regression":
         yield f"{different} {'text has' if different == 1 else 'texts have'} different labels in different rows"

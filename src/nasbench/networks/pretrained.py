@@ -119,6 +119,11 @@ def cannot_prune(folder: Path, model_type: object) -> UserError:
             f"{folder}: this network was pruned before, to layers of different widths; start from the network that it "
             "was made from (nasbench.json names it)"
         )
+    if model_type == "albert":
+        return UserError(
+            f"{folder}: the layers of an ALBERT share one set of weights, so heads and units of a single layer cannot be "
+            "pruned; start from another network"
+        )
     *others, last = ARCHITECTURES.values()
     return UserError(
         f"{folder}: the network is a {model_type}, only {', '.join(others)} and {last} can be pruned; ask for another "
