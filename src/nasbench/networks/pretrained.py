@@ -121,8 +121,8 @@ def cannot_prune(folder: Path, model_type: object) -> UserError:
         )
     if model_type == "albert":
         return UserError(
-            f"{folder}: the layers of an ALBERT share one set of weights, so heads and units of a single layer cannot be "
-            "pruned; start from another network"
+            f"{folder}: the layers of an ALBERT share one set of weights, so a single layer cannot be pruned; start from "
+            "another network"
         )
     *others, last = ARCHITECTURES.values()
     return UserError(
