@@ -121,7 +121,7 @@ def cannot_prune(folder: Path, model_type: object) -> UserError:
         )
     if model_type == "albert":
         return UserError(
-            f"{folder}: the layers of an ALBERT share one set of weights, so a single layer cannot be pruned; start from "
+            f"{folder}: the layers of an ALBERT share one set of weights, so no layer can be pruned alone; start from "
             "another network"
         )
     *others, last = ARCHITECTURES.values()
