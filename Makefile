@@ -2,6 +2,7 @@
 # make test             install what the tests need and run them
 # make check            ruff, strict mypy, GitHub's schemas, make test (builds the site, too), leaderboard.md matches results/
 # make coverage         run the tests, print the lines and branches that no test reaches
+# make soak             the long tests: 200 kills over all methods, every odd value in every field of a record
 # make docs             build the documentation site in site/; a warning is an error
 # make release-check    build sdist and wheel into dist/, check them, use the wheel in a new environment
 # make bench            run the benchmarks in tests/benchmarks and write their tables to BENCHMARKS.md
@@ -19,7 +20,7 @@ TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 # One worker per core, each with about 1 GB of memory; a worker that has finished takes tests from the others.
 WORKERS := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test check coverage docs release-check bench scaling searcher-table clean
+.PHONY: demo test check coverage soak docs release-check bench scaling searcher-table clean
 
 # nasbench does not repeat a complete run, so the demo removes its earlier results.
 demo: $(STAMPS)/demo
@@ -40,6 +41,9 @@ check: $(STAMPS)/check
 
 coverage: $(STAMPS)/test
 	$(TEST_ENV) $(BIN)/pytest $(WORKERS) --cov --cov-report=term-missing
+
+soak: $(STAMPS)/test
+	$(TEST_ENV) $(BIN)/pytest $(WORKERS) -m soak
 
 docs: $(STAMPS)/docs
 	$(BIN)/mkdocs build --strict

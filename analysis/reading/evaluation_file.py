@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from nasbench.arrays import BoolArray, FloatArray
+from nasbench.records.progress import check_whole
 from nasbench.records.record import Identity, RunRecord
 from nasbench.records.schema import MAX_ERROR, ROUNDING, RecordError
 
@@ -62,13 +63,14 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
         ``test_metric.<name>``; and one text per oddity.
 
     Raises:
-        RecordError: for a line that is not an evaluation, indices that do not count 0, 1, 2, ..., or values that no run
-            can produce.
+        RecordError: if lines are lost or changed, for a line that is not an evaluation, indices that do not count 0, 1,
+            2, ..., or values that no run can produce.
     """
     try:
         data = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise RecordError(f"{path.name}: cannot be read ({error.strerror})") from error
+    check_whole(path, data, record.n_evaluations, record.evaluations_sha256)
     whole = data[: data.rfind(b"\n") + 1]
     oddities = []
     if record.status != "running" and len(whole) < len(data):

@@ -47,7 +47,7 @@ class Run:
         self.folder = Path(folder)
         self._files = RunFolder(self.folder)
         self.record: RunRecord = self._files.read_run()
-        self._evaluations: list[Evaluation] = self._files.read_evaluations()
+        self._evaluations: list[Evaluation] = self._files.read_evaluations(self.record)
 
     @property
     def status(self) -> str:

@@ -15,7 +15,7 @@ import pytest
 from nasbench.cli import main as command_line
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.plugins import registry
-from nasbench.records.record import find_runs
+from nasbench.records.record import RunFolder, find_runs
 from nasbench.runs import runner
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import MethodSubject
@@ -39,9 +39,11 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runner.run(request)
     (run,) = find_runs(folder / "runs")
     record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(record | {"status": "running"}))
+    now = {"status": "running", "n_evaluations": None, "evaluations_sha256": None}
+    (run / "run.json").write_text(json.dumps(record | now))
     lines = (run / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
     (run / "evaluations.jsonl").write_bytes(b"".join(lines[:3]))
+    RunFolder(run).begin_progress()
     return folder
 
 
@@ -128,7 +130,28 @@ def without_evaluations(folder: Path) -> None:
     (folder / "evaluations.jsonl").unlink()
 
 
-BYTES = [emptied, a_folder, not_utf8, deep, weightless, flipped, without_record, without_evaluations]
+def cut(folder: Path) -> None:
+    lines = (folder / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    write(folder, "evaluations.jsonl", b"".join(lines[:2]))
+
+
+def changed(folder: Path) -> None:
+    data = (folder / "evaluations.jsonl").read_bytes()
+    write(folder, "evaluations.jsonl", data.replace(b'"latency_ms": ', b'"latency_ms": 1'))
+
+
+def odd_progress(folder: Path) -> None:
+    write(folder, ".progress", b'{"n_evaluations": "3", "n_bytes": [], "sha256": null}')
+
+
+def deep_progress(folder: Path) -> None:
+    write(folder, ".progress", b"[" * 100_000)
+
+
+BYTES = [
+    odd_progress, deep_progress, cut, changed, emptied, a_folder, not_utf8, deep, weightless, flipped, without_record,
+    without_evaluations,
+]  # fmt: skip
 
 
 def check(damage: Callable[[Path], None], name: str, killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -137,6 +160,8 @@ def check(damage: Callable[[Path], None], name: str, killed: Path, tmp_path: Pat
     (run,) = find_runs(tmp_path / "runs")
     damage(run)
     before = (run / "evaluations.jsonl").read_bytes() if (run / "evaluations.jsonl").is_file() else None
+    (whole,) = find_runs(killed / "runs")
+    recorded = (whole / "evaluations.jsonl").read_bytes()
     monkeypatch.chdir(tmp_path)
     commands = [
         ("report", "--figure", "front"),
@@ -154,6 +179,8 @@ def check(damage: Callable[[Path], None], name: str, killed: Path, tmp_path: Pat
             after = (run / "evaluations.jsonl").read_bytes() if (run / "evaluations.jsonl").is_file() else None
             assert after == before, (name, spoken.err)
             assert spoken.err.count("\n") == 1, (name, spoken.err)
+        elif command[0] == "run":  # resumed, or another run in a folder of its own: nothing that was recorded is lost
+            assert (run / "evaluations.jsonl").read_bytes().startswith(recorded), (name, spoken.out)
     shutil.rmtree(tmp_path / "runs")
     shutil.rmtree(tmp_path / "pruned", ignore_errors=True)
 
@@ -168,6 +195,27 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("damage", BYTES, ids=lambda damage: damage.__name__)
 def test_damaged_files_end_without_traceback(damage, killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     check(damage, damage.__name__, killed, tmp_path, monkeypatch, capsys)
+
+
+N_PARTS = 16
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(N_PARTS))
+@pytest.mark.parametrize("mutations", [mutations_of_the_record, mutations_of_the_evaluations])
+def test_all_odd_values_end_without_traceback(
+    mutations, part, killed: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    (run,) = find_runs(killed / "runs")
+    failed = []
+    for name, damage in mutations(run)[part::N_PARTS]:
+        try:
+            check(damage, name, killed, tmp_path, monkeypatch, capsys)
+        except AssertionError as error:
+            failed.append((name, str(error)[:500]))
+            shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+            shutil.rmtree(tmp_path / "pruned", ignore_errors=True)
+    assert failed == []
 
 
 @pytest.mark.parametrize("mutations", [mutations_of_the_record, mutations_of_the_evaluations])

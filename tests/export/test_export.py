@@ -172,13 +172,36 @@ def _other_config(run):
 
 
 def _other_key(run):
-    path = run / "evaluations.jsonl"
-    path.write_text(path.read_text().replace('"key": "', '"key": "0'))
+    _edit_evaluations(run, '"key": "', '"key": "0')
 
 
 def _cut_config(run):
+    _edit_evaluations(run, '"heads"', '"hands"')
+
+
+def _edit_evaluations(run, old, new):
+    """Edit a record that is older than the checksum of its evaluations."""
     path = run / "evaluations.jsonl"
-    path.write_text(path.read_text().replace('"heads"', '"hands"'))
+    path.write_text(path.read_text().replace(old, new))
+    record = RunFolder(run).read_run()
+    record.n_evaluations = record.evaluations_sha256 = None
+    RunFolder(run).write_run(record)
+
+
+def test_export_refuses_a_run_that_has_lost_evaluations(run, tmp_path):
+    path = run / "evaluations.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+    with pytest.raises(UserError, match="3 of 7 evaluations are lost since they were recorded"):
+        export(run, tmp_path / "out", 1.0)
+
+
+def test_export_refuses_weights_that_have_changed(run, tmp_path):
+    (path,) = (run / "weights").glob("*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"super-network.safetensors has changed since it was written \(its checksum"):
+        export(run, tmp_path / "out", 1.0)
 
 
 @pytest.mark.parametrize(

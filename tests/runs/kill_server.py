@@ -8,13 +8,16 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from nasbench.methods.s_nas import StandardNAS
-from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.cli import main as command_line
 from nasbench.networks.pretrained import load_pretrained
+from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner, session
 from nasbench.runs.observer import Observer
@@ -23,11 +26,8 @@ from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR
 from nasbench.training.configuration import SuperNetworkOptions
 
-OPTIONS = {
-    WeightSharingNAS: SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1),
-    StandardNAS: None,
-}
-METHODS = {method.name: method for method in OPTIONS}
+OPTIONS = {"ws-nas": SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)}
+"""Options of methods that would train for long."""
 
 
 class Moments(Observer):
@@ -53,13 +53,12 @@ class Moments(Observer):
         append = RunFolder.append
 
         def append_in_halves(folder, evaluation):
-            append(folder, evaluation)
             path = folder.path / RunFolder.EVALUATIONS
-            whole = path.read_bytes()
-            last = whole.rfind(b"\n", 0, -1) + 1
-            path.write_bytes(whole[: (last + len(whole)) // 2])
+            before = path.read_bytes() if path.exists() else b""
+            path.write_bytes(before + b'{"index": 1, "con')
             self.count("half a line")
-            path.write_bytes(whole)
+            path.write_bytes(before)
+            append(folder, evaluation)
             self.count("line")
 
         RunFolder.append = append_in_halves
@@ -73,39 +72,68 @@ class Moments(Observer):
         self.count(f"step {done}")
 
 
-def _carry_out(order):
+class Acknowledges(Observer):
+    """Tells the parent about each evaluation once the harness has recorded it."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def evaluated(self, evaluation):
+        self._pipe.write(f"{evaluation.index} {evaluation.key}\n")
+        self._pipe.flush()
+
+
+def _carry_out(order, pipe):
     torch.set_num_threads(1)
-    # With an interval of 0, a checkpoint follows every step.
-    session.CHECKPOINT_INTERVAL_S = 0.0 if order["checkpoints"] else 60.0
-    method, folder = METHODS[order["method"]], Path(order["results"])
-    moments = Moments(order.get("kill_at"))
-    moments.install()
-    request = MethodSubject(method, folder, OPTIONS[method], n_evaluations=5).request(folder)
-    runner.run(request, moments)
-    return moments.names
+    session.CHECKPOINT_INTERVAL_S = order["checkpoint_interval_s"]
+    name, folder = order["method"], Path(order["results"])
+    if "signal" in order:
+        observer = Acknowledges(pipe)
+        signal.signal(signal.SIGTERM, command_line.interrupt)
+    else:
+        observer = Moments(order.get("kill_at"))
+        observer.install()
+    subject = MethodSubject(registry.methods()[name], folder, OPTIONS.get(name), n_evaluations=5)
+    runner.run(subject.request(folder), observer)
+    return getattr(observer, "names", [])
 
 
 def _forked(order):
     receive, send = os.pipe()
     process = os.fork()
     if process == 0:
-        try:
-            answer = {"moments": _carry_out(order)}
-        except Exception as error:  # noqa: BLE001 - the test reports any error
-            answer = {"error": f"{type(error).__name__}: {error}"}
+        os.close(receive)
         with os.fdopen(send, "w") as pipe:
-            json.dump(answer, pipe)
+            try:
+                answer = {"moments": _carry_out(order, pipe)}
+            except KeyboardInterrupt:
+                answer = {"interrupted": True}
+            except BaseException as error:  # noqa: BLE001 - the test reports any error
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            pipe.write(json.dumps(answer) + "\n")
         os._exit(0)
     os.close(send)
+    if "signal" in order:
+        threading.Timer(order["after_s"], lambda: _send(process, order["signal"])).start()
+    started = time.monotonic()
     with os.fdopen(receive) as pipe:
-        answer = pipe.read()
+        lines = pipe.read().split("\n")[:-1]
+    seconds = time.monotonic() - started
     status = os.waitpid(process, 0)[1]
-    return {"killed": os.WIFSIGNALED(status), **(json.loads(answer) if answer else {})}
+    answer = json.loads(lines.pop()) if lines and lines[-1].startswith("{") else {}
+    return {"killed": os.WIFSIGNALED(status), "acknowledged": lines, "seconds": seconds, **answer}
+
+
+def _send(process, number):
+    with suppress(ProcessLookupError):  # it has ended before
+        os.kill(process, number)
 
 
 def _warm_up():
     """Import once what every run imports late. No gradient is computed here, so that this process can fork."""
     load_pretrained(TINY_BERT, TINY_PAIR, 0)
+    for name in registry.methods():
+        registry.methods()[name]
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.zeros(1)
     torch.optim.AdamW([parameter]).step()

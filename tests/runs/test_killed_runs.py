@@ -1,17 +1,23 @@
 """Runs that SIGKILL ends at any moment: resumed, they lose and repeat no evaluation, and the clock never goes back."""
 
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
 
+N_SIGNALS = 200
+"""Signals of the soak over all methods."""
 TIMES = ("elapsed_s", "charged_s", "latency_ms")
 
 
@@ -27,8 +33,9 @@ class Server:
             env={**os.environ, "NASBENCH_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
         )
 
-    def run(self, method, results, kill_at=None, checkpoints=True):
-        order = {"method": method, "results": str(results), "kill_at": kill_at, "checkpoints": checkpoints}
+    def run(self, method, results, **order):
+        """Carry out or resume a run, and return how it ended."""
+        order = {"method": method, "results": str(results), "checkpoint_interval_s": 0.0, **order}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
@@ -111,9 +118,9 @@ def _moments(names, n, seed):
 @pytest.mark.parametrize("method", ["ws-nas", "s-nas"])
 def test_run_killed_anywhere_and_resumed_equals_the_undisturbed_run(server, usual, tmp_path, method):
     expected, names = usual[method]
-    for kill_at in _moments(names, 6, seed=len(method)):
+    for kill_at in _moments(names, 5, seed=len(method)):
         results = tmp_path / str(kill_at)
-        assert server.run(method, results, kill_at)["killed"], names[kill_at - 1]
+        assert server.run(method, results, kill_at=kill_at)["killed"], names[kill_at - 1]
         before = 0.0
         if next(results.rglob("run.json"), None) is not None:
             folder = _folder(results)
@@ -133,23 +140,50 @@ def _records_prefix(folder, n):
     return [{key: value for key, value in json.loads(line).items() if key not in TIMES} for line in lines]
 
 
-def test_run_killed_repeatedly_completes(server, usual, tmp_path):
-    expected, names = usual["s-nas"]
-    elapsed, n_kills, answer = 0.0, 0, {"killed": True}
-    while answer["killed"]:
-        # Repeated work has fewer moments than new work, so every attempt gets further.
-        answer = server.run("s-nas", tmp_path, len(names) // 3)
-        assert "error" not in answer
-        n_kills += answer["killed"]
-        assert _elapsed(_folder(tmp_path)) >= elapsed
-        elapsed = _elapsed(_folder(tmp_path))
-    assert n_kills >= 2
-    _assert_as_usual(_folder(tmp_path), expected)
+@pytest.mark.soak
+@pytest.mark.parametrize("method", sorted(registry.methods()))
+def test_run_killed_at_random_loses_nothing(server, tmp_path, method, record_property):
+    """Signals at random moments until the method has had its share of all; every run completes in the end."""
+    rng = np.random.default_rng(zlib.crc32(method.encode()))
+    server.run(method, tmp_path / "first")  # fills the caches
+    undisturbed = server.run(method, tmp_path / "usual")
+    assert "error" not in undisturbed, undisturbed
+    expected = _folder(tmp_path / "usual")
+    n_sent = n_runs = 0
+    while n_sent < math.ceil(N_SIGNALS / len(registry.methods())):
+        n_runs += 1
+        n_sent += _kill_until_complete(server, method, tmp_path / str(n_runs), expected, undisturbed["seconds"], rng)
+    record_property("signals", n_sent)
+    print(f"{method}: {n_sent} signals, {n_runs} runs")  # noqa: T201 - the figures of the soak
+
+
+def _kill_until_complete(server, method, results, expected, seconds, rng):
+    """Kill and resume one run until it completes. Returns the number of signals that ended an attempt."""
+    acknowledged, elapsed, n_sent = [], 0.0, 0
+    while True:
+        number = int(rng.choice([signal.SIGKILL, signal.SIGTERM]))
+        # After a few kills the run is left alone, so that it ends.
+        after_s = float(rng.uniform(0, 1.1 * seconds)) if n_sent < 4 else 600.0
+        answer = server.run(method, results, signal=number, after_s=after_s, checkpoint_interval_s=0.05)
+        assert "error" not in answer, (answer, n_sent)
+        acknowledged += answer["acknowledged"]
+        if next(results.rglob("run.json"), None) is not None:
+            folder = _folder(results)
+            recorded = [f"{e.index} {e.key}" for e in RunFolder(folder).read_evaluations(RunFolder(folder).read_run())]
+            assert acknowledged == recorded[: len(acknowledged)]  # each is there once, in order
+            assert len(recorded) <= len(acknowledged) + 1  # one may have been written and not acknowledged
+            acknowledged = recorded
+            assert _elapsed(folder) >= elapsed
+            elapsed = _elapsed(folder)
+        if not answer["killed"] and "interrupted" not in answer:
+            _assert_as_usual(_folder(results), expected)
+            return n_sent
+        n_sent += 1
 
 
 def test_training_killed_between_checkpoints_is_repeated(server, usual, tmp_path):
     expected, _ = usual["ws-nas"]
-    assert server.run("ws-nas", tmp_path, 9, checkpoints=False)["killed"]
+    assert server.run("ws-nas", tmp_path, kill_at=9, checkpoint_interval_s=60.0)["killed"]
     assert not (_folder(tmp_path) / "checkpoints").exists()
-    assert "error" not in server.run("ws-nas", tmp_path, checkpoints=False)
+    assert "error" not in server.run("ws-nas", tmp_path, checkpoint_interval_s=60.0)
     _assert_as_usual(_folder(tmp_path), expected)

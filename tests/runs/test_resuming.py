@@ -8,7 +8,7 @@ import pytest
 from support.runs import CONFIGS, FineTunes, folder_of, kill, run, snapshot
 
 from nasbench.declarations.model import TrainingConfiguration
-from nasbench.errors import UserError
+from nasbench.errors import CannotResume, UserError
 from nasbench.plugins.method import Method
 from nasbench.records.record import RunFolder
 from nasbench.records.resume import locked
@@ -41,6 +41,7 @@ def test_cut_last_line_is_dropped_and_measured_again(subject, results):
     path = folder_of(results / "cut") / "evaluations.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     assert len(lines) == 3
+    (path.parent / ".progress").unlink()  # a kill within the third line comes before the count of three
     for cut in (1, 40, len(lines[2]) - 1):
         path.write_text("".join(lines[:2]) + lines[2][:cut])
         assert len(RunFolder(path.parent).read_evaluations()) == 2
@@ -54,6 +55,13 @@ def test_cut_last_line_is_dropped_and_measured_again(subject, results):
     [
         (lambda lines: [lines[0][:50] + "\n", *lines[1:]], r"evaluations.jsonl, line 1: not JSON \(EOF while parsing"),
         (lambda lines: lines[1:], r"line 1: index 1 where 0 is due$"),
+        (
+            lambda _: [],
+            r"evaluations.jsonl: 4 of 4 evaluations are lost since they were recorded; put the file back",
+        ),
+        (lambda lines: lines[:3], r"evaluations.jsonl: 1 of 4 evaluations are lost since they were recorded"),
+        (lambda lines: [*lines[:3], lines[3][:-1]], r"evaluations.jsonl: 1 of 4 evaluations are lost"),
+        (lambda lines: [lines[0].replace("1", "2", 1), *lines[1:]], r"the 4 evaluations have changed since they were"),
         (lambda lines: [lines[0], *lines], r"line 2: index 0 where 1 is due$"),
         (lambda lines: [re.sub('"error": [^,]+', '"error": NaN', lines[0]), *lines[1:]], "line 1: error = nan is not"),
     ],
@@ -64,6 +72,51 @@ def test_damaged_evaluations_are_refused_and_unchanged(subject, results, damage,
     path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
     before = snapshot(folder_of(results))
     with pytest.raises(RecordError, match=message):
+        run(subject, results)
+    assert snapshot(folder_of(results)) == before
+
+
+@pytest.mark.parametrize("status", ["running", "failed"])
+def test_removed_evaluations_are_refused(subject, results, status):
+    kill(subject, results, 4)
+    folder = RunFolder(folder_of(results))
+    record = folder.read_run()
+    if status == "failed":
+        record.status = "failed"
+        folder.finish(record)
+        assert not (folder.path / ".progress").exists()
+    (folder.path / "evaluations.jsonl").unlink()
+    before = snapshot(folder.path)
+    with pytest.raises(RecordError, match=r"evaluations.jsonl: 4 of 4 evaluations are lost since they were recorded"):
+        run(subject, results)
+    assert snapshot(folder.path) == before
+
+
+def test_changed_weights_are_refused(results, tmp_path):
+    subject = MethodSubject(FineTunes, tmp_path, n_evaluations=None)
+    kill(subject, results, 20)
+    folder = folder_of(results)
+    path = folder / "weights" / "fine-tuned.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    before = snapshot(folder)
+    with pytest.raises(CannotResume, match=r"has changed since it was written \(its checksum differs\); remove"):
+        run(subject, results)
+    assert snapshot(folder) == before
+
+
+def test_changed_checkpoint_is_refused(results, tmp_path, monkeypatch):
+    monkeypatch.setattr("nasbench.runs.session.CHECKPOINT_INTERVAL_S", 0)
+    subject = MethodSubject(FineTunes, tmp_path, n_evaluations=None)
+    kill(subject, results, 5)
+    path = folder_of(results) / "checkpoints" / "training.pt"
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(byte ^ 1 for byte in data[middle : middle + 200])  # more than any padding
+    path.write_bytes(data)
+    before = snapshot(folder_of(results))
+    with pytest.raises(CannotResume, match=r"cannot read the checkpoint .* \(BadZipFile\); delete it"):
         run(subject, results)
     assert snapshot(folder_of(results)) == before
 
@@ -119,7 +172,7 @@ def test_resume_rejects_other_data_precision_or_version(subject, results, monkey
     with pytest.raises(UserError, match=r"its precision differ from the present ones \(fp32 against bf16\)"):
         run(subject, results, precision="bf16")
     monkeypatch.setattr("nasbench.__version__", "9.9")
-    with pytest.raises(UserError, match=r"it was started with nasbench 0\.1\.0, this is 9\.9"):
+    with pytest.raises(UserError, match=r"it was started with nasbench [\d.]+, this is 9\.9"):
         run(subject, results)
     monkeypatch.undo()
     assert run(subject, results).record.status == "complete"

@@ -8,11 +8,13 @@ messages and exit codes.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, TypedDict, Unpack
 
 import click
 
@@ -35,7 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # By default OpenMP threads spin while they wait for each other. On a machine with other work, spinning threads take
     # the cores from the threads they wait for: training steps took five times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, interrupt)
     sys.exit(_run(arguments))
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the arguments of a signal handler
+    """Treat SIGTERM, with which schedulers announce the end, as Ctrl-C: there is time for a checkpoint."""
+    raise KeyboardInterrupt
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -84,7 +84,8 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
         raise UserError(f"no run in {run_folder}: it has no {RunFolder.RUN}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists already; choose another folder")
-    record, evaluations = run.read_run(), run.read_evaluations()
+    record = run.read_run()
+    evaluations = run.read_evaluations(record)
     evaluation = choose(evaluations, max_params, run_folder)
     subnetwork = _subnetwork(record, evaluation, run_folder)
     checkpoints = Checkpoints(run_folder)

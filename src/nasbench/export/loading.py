@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nasbench.data.hub import quiet
@@ -18,6 +17,7 @@ from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
+from nasbench.records import checkpoints
 
 DESCRIPTION = "nasbench.json"
 WEIGHTS = "model.safetensors"
@@ -136,11 +136,14 @@ def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
         UserError: if the file is missing or damaged.
     """
     try:
-        return load_file(path)
+        tensors, is_sound = checkpoints.read_tensors(path)
     except FileNotFoundError as error:
         raise UserError(f"no weights {path}; {remedy}") from error
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is damaged ({first_line(error)}); {remedy}") from error
+    if not is_sound:
+        raise UserError(f"{path} has changed since it was written (its checksum differs); {remedy}")
+    return tensors
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

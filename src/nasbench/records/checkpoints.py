@@ -11,13 +11,15 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from nasbench.errors import CannotResume, MethodError, NasbenchError
 from nasbench.networks.supernet import SuperNetwork
@@ -61,6 +63,16 @@ class Checkpoints:
                 f"the weights of {network.name!r} have changed since they were saved under that name; evaluate "
                 "network.renamed('another-name')"
             )
+
+    def check_weights(self, names: Iterable[str]) -> None:
+        """Check the saved weights of these names, as far as their files exist.
+
+        Raises:
+            CannotResume: if a file is damaged.
+        """
+        for name in sorted(names):
+            if self.has_weights(name):
+                _read_weights(self.weights_file(name), "remove the run's folder to start again")
 
     def load_weights(self, network: SuperNetwork, name: str) -> None:
         """Overwrite a network's parameters with saved ones.
@@ -108,6 +120,9 @@ class Checkpoints:
         if not self._training.exists():
             return None
         try:
+            with zipfile.ZipFile(self._training) as file:  # torch writes checksums and does not check them
+                if (bad := file.testzip()) is not None:
+                    raise zipfile.BadZipFile(f"wrong checksum of {bad}")
             state: dict[str, Any] = torch.load(self._training, map_location="cpu", weights_only=True)
         except Exception as error:  # unpickling and unzipping can raise anything
             raise CannotResume(
@@ -176,17 +191,49 @@ class SharedSuperNetworks:
 
 
 def _save_weights(network: SuperNetwork, path: Path, metadata: dict[str, str]) -> None:
-    tensors = {name: value.contiguous() for name, value in network.model.state_dict().items()}
-    write_atomically(path, save(tensors, metadata={"format": "pt", **metadata}))
+    tensors = {name: value.cpu().contiguous() for name, value in network.model.state_dict().items()}
+    metadata = {"format": "pt", "sha256": _digest(tensors, metadata), **metadata}
+    write_atomically(path, save(tensors, metadata=metadata))
 
 
 def _load_weights(network: SuperNetwork, path: Path, remedy: str) -> None:
+    tensors = _read_weights(path, remedy)
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         network.model.load_state_dict(tensors)
-    except (OSError, SafetensorError) as error:
-        raise CannotResume(f"cannot read the weights {path} ({error}); {remedy}") from error
     except RuntimeError as error:
         raise CannotResume(f"{path} holds weights of another model; {remedy}") from error
     network.refresh()
+
+
+def _read_weights(path: Path, remedy: str) -> dict[str, Tensor]:
+    try:
+        tensors, is_sound = read_tensors(path)
+    except (OSError, SafetensorError) as error:
+        raise CannotResume(f"cannot read the weights {path} ({error}); {remedy}") from error
+    if not is_sound:
+        raise CannotResume(f"{path} has changed since it was written (its checksum differs); {remedy}")
+    return tensors
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """The tensors of a file, and whether they have the checksum that it names. Older files name none.
+
+    Raises:
+        OSError: if the file cannot be read.
+        SafetensorError: if it is damaged.
+    """
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        metadata = dict(file.metadata() or {})
+    expected = metadata.pop("sha256", None)
+    metadata.pop("format", None)
+    return tensors, expected is None or expected == _digest(tensors, metadata)
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Checksum of names, shapes, values and metadata."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

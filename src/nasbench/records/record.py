@@ -8,18 +8,20 @@ line off, reading skips it. Resuming, export, statistics and leaderboard read on
 from __future__ import annotations
 
 import dataclasses
+import errno
 import gc
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from nasbench.errors import NasbenchError, UserError
-from nasbench.records import schema
+from nasbench.records import progress, schema
 from nasbench.records.schema import RecordError
 
 RunStatus = Literal["running", "complete", "failed"]
@@ -115,6 +117,9 @@ class RunRecord:
         declaration: a user's own task and model, see :mod:`nasbench.plugins.declaration`.
         simulated: name of the table of the tabular benchmark whose recorded errors and seconds the run used; None for a
             run on a network.
+        n_evaluations, evaluations_sha256: number and checksum of the lines of ``evaluations.jsonl``; None while the run
+            lasts and in older records.
+        overshoot_s: charged seconds beyond the budget; None if there are none, and in older records.
     """
 
     identity: Identity
@@ -138,6 +143,9 @@ class RunRecord:
     interface: Interface | None = None
     shortened_trainings: schema.Sizes = field(default_factory=dict)
     declaration: schema.Values | None = None
+    n_evaluations: schema.Count | None = None
+    evaluations_sha256: schema.Text | None = None
+    overshoot_s: schema.Seconds | None = None
     schema_version: schema.Version = schema.SCHEMA_VERSION
     __pydantic_config__: ClassVar = schema.STRICT
 
@@ -196,6 +204,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._tally: progress.Tally | None = None
 
     def exists(self) -> bool:
         """Whether the folder has a ``run.json``."""
@@ -214,17 +223,48 @@ class RunFolder:
         """Append a line to ``evaluations.jsonl`` and flush it to disk.
 
         Raises:
-            NasbenchError: if the disk is full or the file cannot be written.
+            NasbenchError: if the disk is full or the file cannot be written. No part of the line stays.
         """
-        line = json.dumps(dataclasses.asdict(evaluation), allow_nan=False) + "\n"
+        line = json.dumps(dataclasses.asdict(evaluation), allow_nan=False).encode() + b"\n"
         path = self.path / self.EVALUATIONS
+        tally = self.tally()
         try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            with path.open("ab", buffering=0) as file:
+                try:
+                    if file.write(line) < len(line):  # a disk that is nearly full takes a part
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(file.fileno())
+                except OSError:
+                    with suppress(OSError):
+                        file.truncate(tally.n_bytes)
+                    raise
+            if tally.n_lines == 0:
+                progress.sync_folder(self.path)
         except OSError as error:
-            raise NasbenchError(f"cannot write {path}: {error.strerror}") from error
+            raise NasbenchError(f"cannot write {path}: {error.strerror}{progress.RESUMABLE}") from error
+        tally.add(line)
+        tally.save(self.path)
+
+    def tally(self) -> progress.Tally:
+        """Number and checksum of the complete lines. They are read once, and counted while lines are appended."""
+        if self._tally is None:
+            data = self._data()
+            self._tally = progress.Tally(data[: data.rfind(b"\n") + 1])
+        return self._tally
+
+    def begin_progress(self) -> None:
+        """Write what a resumed run finds to ``.progress``, which it keeps up to date."""
+        self.tally().save(self.path)
+
+    def finish(self, record: RunRecord) -> None:
+        """Write the ``run.json`` of a run that has ended, with the number and the checksum of its evaluations.
+
+        Raises:
+            NasbenchError: as for :meth:`write_run`.
+        """
+        record.n_evaluations, record.evaluations_sha256 = self.tally().n_lines, self.tally().sha256
+        self.write_run(record)
+        (self.path / progress.FILE).unlink(missing_ok=True)
 
     def read_run(self) -> RunRecord:
         """The contents of ``run.json``.
@@ -240,31 +280,37 @@ class RunFolder:
             raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
         return parse_run(text, str(path))
 
-    def read_evaluations(self) -> list[Evaluation]:
+    def read_evaluations(self, record: RunRecord | None = None) -> list[Evaluation]:
         """All complete lines. A last line without a newline was cut off by a kill and is skipped.
 
+        Args:
+            record: the run's record, to check that no line is lost or changed; None to leave that out.
+
         Raises:
-            RecordError: if the file cannot be read, another line is damaged, the indices do not count 0, 1, 2, ..., or
-                the elapsed time goes back.
+            RecordError: if the file cannot be read, another line is damaged, the indices do not count 0, 1, 2, ..., the
+                elapsed time goes back, or lines are lost.
         """
+        data = self._data()
         # The garbage collector would walk the growing list again and again. At 10^5 lines that took half of the time.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            return list(self._evaluations())
+            evaluations = list(parse_evaluations(data, str(self.path / self.EVALUATIONS)))
         finally:
             if was_enabled:
                 gc.enable()
+        if record is not None:
+            progress.check_whole(self.path / self.EVALUATIONS, data, record.n_evaluations, record.evaluations_sha256)
+        return evaluations
 
-    def _evaluations(self) -> Iterator[Evaluation]:
+    def _data(self) -> bytes:
         path = self.path / self.EVALUATIONS
         try:
-            data = path.read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
-            return
+            return b""
         except OSError as error:
             raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
-        yield from parse_evaluations(data, str(path))
 
     def remove_leftovers(self) -> None:
         """Delete the temporary files of writes that a kill interrupted."""
@@ -273,14 +319,9 @@ class RunFolder:
 
     def drop_cut_line(self) -> None:
         """Remove a last line that a kill cut off, so that the next line can be appended."""
-        path = self.path / self.EVALUATIONS
-        if path.exists():
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
-            if not data.endswith(b"\n"):
-                write_atomically(path, data[: data.rfind(b"\n") + 1])
+        data = self._data()
+        if data and not data.endswith(b"\n"):
+            write_atomically(self.path / self.EVALUATIONS, data[: data.rfind(b"\n") + 1])
 
 
 def parse_run(text: bytes, place: str) -> RunRecord:
@@ -337,6 +378,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o644)  # only the owner can read a temporary file; anybody may read a record
         unfinished.replace(path)
+        progress.sync_folder(path.parent)
     except OSError as error:
         if unfinished is not None:  # free its space on a full disk
             unfinished.unlink(missing_ok=True)

@@ -49,7 +49,8 @@ def earlier_attempt(folder: RunFolder) -> RunRecord | None:
         raise UserError(
             f"this run is complete: {folder.path} (remove the folder to run it again, or choose another --seed)"
         )
-    if record.status == "failed" and not (folder.path / RunFolder.EVALUATIONS).exists():
+    is_empty = not record.n_evaluations and not (folder.path / RunFolder.EVALUATIONS).exists()
+    if record.status == "failed" and is_empty:
         shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
         return None
     return record

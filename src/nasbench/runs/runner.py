@@ -172,8 +172,9 @@ class _Run:
         self.predictions = Predictions(folder.path, request.task)
         self.recorded: list[Evaluation] = []
         if earlier is not None:
+            self.recorded = folder.read_evaluations(earlier)
+            self.checkpoints.check_weights({each.weights for each in self.recorded if each.weights is not None})
             folder.drop_cut_line()
-            self.recorded = folder.read_evaluations()
         self.budget = self._remaining_budget(clock)
 
     def carry_out(self) -> RunRecord:
@@ -184,6 +185,7 @@ class _Run:
         problem = self._problem(loaded, record)
         if self.earlier is not None:
             check_same(self.earlier, record, self.folder.path)
+            self.folder.begin_progress()
             record.started_at = self.earlier.started_at
             if self.recorded:  # without evaluations, the method repeats everything that a note is about
                 record.notes = self.earlier.notes
@@ -196,7 +198,7 @@ class _Run:
         record.status, record.reason = self._run_method(problem)
         self.predictions.finish(each.index for each in front_of(self.folder.read_evaluations()))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
-        self.folder.write_run(record)
+        self.folder.finish(record)
         if record.status == "complete":
             self.checkpoints.remove_training()
         self.observer.run_finished(record, self.folder.read_evaluations())

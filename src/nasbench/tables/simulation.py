@@ -129,7 +129,7 @@ def simulate(
         record.status, record.reason = runner.run_method(request, problem, budget, folder)
         record.charged_s, record.uncharged_s = budget.charged_s, budget.uncharged_s
         folder.flush()
-        folder.write_run(record)
+        folder.finish(record)
         observer.run_finished(record, folder.read_evaluations())
     return record
 
@@ -172,7 +172,7 @@ class _BufferedFolder(RunFolder):
     def append(self, evaluation: Evaluation) -> None:
         self._collected.append(dataclasses.replace(evaluation, weights=None))
 
-    def read_evaluations(self) -> list[Evaluation]:
+    def read_evaluations(self, record: RunRecord | None = None) -> list[Evaluation]:  # noqa: ARG002
         return self._collected
 
     def clear(self) -> None:

@@ -62,6 +62,14 @@ WHOLE_RUN_LOST: dict[str, tuple[Damage, str]] = {
         lambda p: put_bytes(p, b'"index": 3', b'"index": oops'),
         "evaluations.jsonl, line 4: not an evaluation",
     ),
+    "lost lines": (
+        lambda p: edit_run(p, n_evaluations=9),
+        "evaluations.jsonl: 1 of 9 evaluations are lost since they were recorded",
+    ),
+    "changed lines": (
+        lambda p: edit_run(p, n_evaluations=8, evaluations_sha256="0" * 64),
+        "evaluations.jsonl: the 8 evaluations have changed since they were recorded",
+    ),
     "no dictionary": (lambda p: (p / RunFolder.EVALUATIONS).write_text("3\n"), "line 1: not an evaluation"),
     "missing field": (lambda p: edit_line(p, 2, params=None), "line 3: not an evaluation (no 'params')"),
     "wrong type": (lambda p: edit_line(p, 2, error="low"), "column 'error'"),
