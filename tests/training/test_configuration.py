@@ -32,7 +32,7 @@ def test_options_cover_every_field_but_the_weight_decay():
 @pytest.mark.parametrize("options", [TrainingOptions, SuperNetworkOptions])
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("learning_rate", 0.0), ("learning_rate", float("nan")), ("batch_size", -1), ("epochs", 0), ("warmup", 1.0)],
+    [("learning_rate", 0.0), ("learning_rate", float("nan")), ("batch_size", -1), ("epochs", -1), ("warmup", 1.0)],
 )
 def test_values_out_of_range_are_rejected(options, name, value):
     with pytest.raises(ValueError, match=f"{name} .*{value}"):

@@ -32,6 +32,7 @@ class TrainingConfiguration:
     0, no warm-up, no clipping, batches of 4, 5 epochs.
 
     Attributes:
+        epochs: passes over the train split; 0 keeps the weights as they are.
         warmup: fraction of all steps during which the learning rate rises linearly from 0.
 
     Raises:
@@ -45,10 +46,12 @@ class TrainingConfiguration:
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "batch_size", "epochs"):
+        for name in ("learning_rate", "batch_size"):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be positive, not {value}")
+        if self.epochs < 0:
+            raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is a fraction in [0, 1), not {self.warmup}")
         if not 0 <= self.weight_decay < float("inf"):

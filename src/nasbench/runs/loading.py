@@ -13,6 +13,7 @@ import torch
 import nasbench
 from nasbench.data.splits import TaskData, load_task_data
 from nasbench.declarations.task import Task
+from nasbench.errors import UserError
 from nasbench.networks.architectures import adapt
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import Dimensions
@@ -63,6 +64,11 @@ def load(request: RunRequest) -> Loaded:
     pretrained = load_pretrained(request.model, request.task, request.seed)
     data = load_task_data(request.task, pretrained.tokenizer, request.seed, request.data_dir)
     pretrained.check_fits(data)
+    if pretrained.output_is_new and _has_no_training(request):
+        raise UserError(
+            "epochs = 0 keeps the weights as they are, but the output layer is new, so it must be trained: "
+            + (pretrained.notes[0] if pretrained.notes else f"{request.model.name!r} is no trained classifier")
+        )
     stock = pretrained.network.to(device).eval()
     adapter = adapt(stock)
     if request.task.kind == "regression" and pretrained.output_is_new:
@@ -79,6 +85,13 @@ def load(request: RunRequest) -> Loaded:
         "super_network": dataclasses.asdict(request.model.super_network),
     }
     return Loaded(network, pretrained.tokenizer, data, adapter.dimensions(), origin, pretrained.notes)
+
+
+def _has_no_training(request: RunRequest) -> bool:
+    epochs = getattr(request.method_options, "epochs", None)
+    if epochs is not None:
+        return bool(epochs == 0)
+    return 0 in (request.model.fine_tuning.epochs, request.model.super_network.epochs)
 
 
 def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:

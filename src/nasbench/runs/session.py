@@ -59,7 +59,7 @@ class TrainingSession:
         self._pace: Pace | None = None
 
     def run(self, until_epoch: int | None = None, budget_share: float = 1.0) -> None:
-        """Train to the end of an epoch.
+        """Train to the end of an epoch. A training of 0 epochs leaves the network as it is.
 
         If the whole training would not end in time, it is shortened as soon as its speed is known: it makes fewer
         steps, its learning rate still falls to 0, and it leaves time for an evaluation. This holds with a
@@ -73,6 +73,8 @@ class TrainingSession:
         Raises:
             BudgetExhausted: if the budget is spent. The network keeps the weights of the last step.
         """
+        if self._fine_tuning.epochs == 0:
+            return
         until = until_epoch or self._fine_tuning.epochs
         self._share_s = budget_share * self._budget.seconds
         if self._restore_skipped(until, budget_share) or self._take_shared(until):

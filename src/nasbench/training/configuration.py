@@ -17,6 +17,7 @@ class TrainingOptions:
     """Changes to the training configuration declared with the model. None keeps the declared value.
 
     Attributes:
+        epochs: passes over the train split; 0 prunes a trained classifier as it is.
         warmup: fraction of all steps over which the learning rate rises.
 
     Raises:

@@ -1,0 +1,85 @@
+"""With ``epochs=0`` a trained classifier is pruned as it is, by every method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from sklearn.metrics import matthews_corrcoef
+from support.user_tasks import changed, make_folder, toml
+
+from nasbench.cli.main import cli
+from nasbench.data.batching import collate
+from nasbench.data.splits import load_task_data
+from nasbench.declarations.model import Model
+from nasbench.networks.pretrained import load_pretrained
+from nasbench.networks.space import make_space
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.plugins import registry
+from nasbench.records.record import Evaluation, RunFolder
+from nasbench.runs import runner
+from nasbench.runs.request import RunRequest
+from nasbench.testing.models import TINY_BERT, save_tiny
+from nasbench.testing.tasks import TINY_SINGLE
+
+METHODS = sorted(name for name, method in registry.methods().items() if registry.ships(method))
+KEPT_WEIGHTS = {"rfp": 1}
+"""Number of first evaluations whose weights are the original ones, for methods that change weights without training."""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A saved classifier whose outputs have the names of the task's classes."""
+    return save_tiny(TINY_BERT, TINY_SINGLE, tmp_path_factory.mktemp("model"))
+
+
+def masked_error(model: Model, evaluation: Evaluation, space: str) -> float:
+    """The validation error of a sub-network of the saved weights, by the masked stock model."""
+    loaded = load_pretrained(model, TINY_SINGLE, 0)
+    assert not loaded.output_is_new
+    split = load_task_data(TINY_SINGLE, loaded.tokenizer, 0).validation
+    network = SuperNetwork(loaded.network)
+    chosen = make_space(space, network.dims)
+    subnetwork = chosen.to_subnetwork(chosen.from_json(evaluation.config))
+    batch = collate(split, np.arange(len(split)), loaded.tokenizer.pad_token_id)
+    with torch.no_grad():
+        predicted = network.masked(batch, subnetwork).argmax(1)
+    return 1 - float(matthews_corrcoef(batch.labels.numpy(), predicted.numpy()))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_networks_have_the_weights_of_the_trained_classifier(name: str, trained: Model, tmp_path: Path) -> None:
+    method = registry.methods()[name]
+    searcher: Any = registry.searchers()[method.default_searcher] if method.default_searcher else None
+    request = RunRequest(
+        task=TINY_SINGLE, model=trained, space=method.spaces[0], method=method,
+        method_options=method.Options(epochs=0), searcher=searcher,
+        searcher_options=searcher.Options() if searcher else None, seed=0, device="cpu", precision="fp32",
+        results_dir=tmp_path, max_evaluations=5,
+    )  # fmt: skip
+    record = runner.run(request)
+    assert record.status == "complete", record.reason
+    assert record.charged_s["training"] == 0
+    evaluations = RunFolder(request.folder).read_evaluations()
+    assert len(evaluations) >= 2
+    for evaluation in evaluations[: KEPT_WEIGHTS.get(name)]:
+        assert evaluation.error == pytest.approx(masked_error(trained, evaluation, request.space), abs=1e-6)
+
+
+def test_untrained_classifier_is_refused(tmp_path: Path) -> None:
+    arguments = ["--method", "rfp", "--task", "demo", "--model", "demo-bert", "--set", "epochs=0", "--quiet"]
+    done = CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path)], catch_exceptions=True)
+    assert "epochs = 0 keeps the weights as they are, but the output layer is new" in str(done.exception or done.output)
+    assert not list(tmp_path.rglob("evaluations.jsonl"))
+
+
+def test_own_classifier_is_pruned_as_it_is(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    (tmp_path / "own.toml").write_text(toml(changed(data={"labels": ["bad", "good"]})))
+    arguments = ["--method", "rfp", "--task", str(tmp_path / "own.toml"), "--set", "epochs=0", "--max-evaluations", "2"]
+    done = CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path / "runs"), "--quiet"])
+    assert done.exit_code == 0, done.output
