@@ -119,6 +119,8 @@ class RunRecord:
             run on a network.
         n_evaluations, evaluations_sha256: number and checksum of the lines of ``evaluations.jsonl``; None while the run
             lasts and in older records.
+        conditions: what the machine did during each attempt, see :mod:`nasbench.runs.machine`; empty in older
+            records.
         overshoot_s: charged seconds beyond the budget; None if there are none, and in older records.
     """
 
@@ -145,6 +147,7 @@ class RunRecord:
     declaration: schema.Values | None = None
     n_evaluations: schema.Count | None = None
     evaluations_sha256: schema.Text | None = None
+    conditions: list[schema.Values] = field(default_factory=list)
     overshoot_s: schema.Seconds | None = None
     schema_version: schema.Version = schema.SCHEMA_VERSION
     __pydantic_config__: ClassVar = schema.STRICT

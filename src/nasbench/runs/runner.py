@@ -33,6 +33,7 @@ from nasbench.records.front import front_of
 from nasbench.records.predictions import Predictions
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, RunStatus
 from nasbench.records.resume import check_same, earlier_attempt, locked
+from nasbench.runs import machine
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
 from nasbench.runs.loading import Loaded, load, new_record, now
@@ -187,6 +188,7 @@ class _Run:
             check_same(self.earlier, record, self.folder.path)
             self.folder.begin_progress()
             record.started_at = self.earlier.started_at
+            record.conditions = self.earlier.conditions
             if self.recorded:  # without evaluations, the method repeats everything that a note is about
                 record.notes = self.earlier.notes
                 record.shortened_trainings.update(self.earlier.shortened_trainings)
@@ -194,8 +196,10 @@ class _Run:
         self.checkpoints.save_architecture(loaded.network.model, loaded.tokenizer)
         if self.earlier is None and (text := other_declaration(self.request)) is not None:
             self.observer.notice(text)
+        self._choose_threads()
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
-        record.status, record.reason = self._run_method(problem)
+        with self._watched(record):
+            record.status, record.reason = self._run_method(problem)
         self.predictions.finish(each.index for each in front_of(self.folder.read_evaluations()))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
         self.folder.finish(record)
@@ -203,6 +207,43 @@ class _Run:
             self.checkpoints.remove_training()
         self.observer.run_finished(record, self.folder.read_evaluations())
         return record
+
+    @property
+    def _is_timed(self) -> bool:
+        """Whether seconds limit the run; a run of a number of evaluations takes the time that it takes."""
+        return self.request.max_evaluations is None
+
+    def _choose_threads(self) -> None:
+        if self.request.device_class != "cpu" or self.request.threads is not None or not self._is_timed:
+            return
+        n_threads = torch.get_num_threads()
+        if (better := machine.better_threads()) < n_threads:
+            torch.set_num_threads(better)
+            self.observer.notice(
+                f"computing with one thread: with the other work on this machine, {n_threads} threads are slower "
+                "(--threads N overrides this)"
+            )
+
+    @contextmanager
+    def _watched(self, record: RunRecord) -> Iterator[None]:
+        """Record what else the machine does inside. A run that was disturbed is unofficial."""
+        before = machine.work_s() if self._is_timed else None
+        watch = machine.Watch()
+        try:
+            yield
+        except KeyboardInterrupt:
+            record.conditions.append(watch.conditions())
+            self.folder.write_run(record)
+            raise
+        conditions = watch.conditions()
+        if before is not None:
+            conditions["work_s"] = [before, machine.work_s()]
+        record.conditions.append(conditions)
+        share = machine.disturbance(record.conditions)
+        if self._is_timed and share is not None and share > machine.DISTURBED:
+            reason = f"other work on the machine took {share:.0%} of its time"
+            record.unofficial.append(reason)
+            self.observer.notice(f"this run was disturbed: {reason}, so it is unofficial; run it on a quiet machine")
 
     def _remaining_budget(self, clock: Callable[[], float]) -> Budget:
         """The budget, with the time that an earlier attempt has spent: up to its last evaluation or checkpoint."""
