@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +18,19 @@ from nasbench.search.searcher import Decision, MultiFidelitySearcher
 class MoashaOptions:
     """Attributes:
     eta: a trial must be among the best 1/eta of its rung to continue; also the ratio between rungs.
-    r_min: epochs before the first decision.
-    r_max: epochs of a trial that is never stopped.
+    r_min: epochs before the first decision; with ``r_max`` epochs or more nothing is stopped.
+    r_max: epochs of a trial that is never stopped; None for the epochs declared with the model, so that MO-ASHA and
+        the other searchers train networks alike.
     """
 
     eta: int = 3
     r_min: int = 1
-    r_max: int = 5
+    r_max: int | None = None
 
     def __post_init__(self) -> None:
         if self.eta < 2:
             raise ValueError(f"eta is {self.eta}; it must be at least 2")
-        if not 1 <= self.r_min <= self.r_max:
+        if self.r_min < 1 or (self.r_max is not None and self.r_max < self.r_min):
             raise ValueError(f"r_min is {self.r_min} and r_max {self.r_max}; they must be 1 <= r_min <= r_max")
 
 
@@ -45,16 +47,17 @@ class Moasha(MultiFidelitySearcher):
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
-        self._reports: dict[int, list[FloatArray]] = {rung: [] for rung in self.rungs[:-1]}
+        self._reports: defaultdict[int, list[FloatArray]] = defaultdict(list)
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """``r_min * eta^k`` below ``r_max``, then ``r_max``: 1, 3, 5."""
+        """``r_min * eta^k`` below ``r_max``, then ``r_max``: 1, 3, 5 for five epochs."""
+        r_max = self.declared_epochs if self.options.r_max is None else self.options.r_max
         rungs, epoch = [], self.options.r_min
-        while epoch < self.options.r_max:
+        while epoch < r_max:
             rungs.append(epoch)
             epoch *= self.options.eta
-        return (*rungs, self.options.r_max)
+        return (*rungs, r_max)
 
     def ask(self) -> Config:
         return self.space.sample(self.rng)
@@ -63,10 +66,11 @@ class Moasha(MultiFidelitySearcher):
         """Do nothing: :meth:`report` has already seen the values."""
 
     def report(self, trial: int, epoch: int, values: FloatArray) -> Decision:
-        if epoch == self.options.r_max:
+        rungs = self.rungs
+        if epoch not in rungs:
+            raise ValueError(f"trial {trial} reports after {epoch} epochs; the rungs are {rungs}")
+        if epoch == rungs[-1]:
             return Decision.FINISHED
-        if epoch not in self._reports:
-            raise ValueError(f"trial {trial} reports after {epoch} epochs; the rungs are {self.rungs}")
         rung = self._reports[epoch]
         rung.append(values)
         position = _position_of_last(np.array(rung))

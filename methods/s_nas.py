@@ -36,6 +36,7 @@ class StandardNAS(Method):
         if isinstance(searcher, MultiFidelitySearcher):
             if self.options.epochs is not None:
                 raise UserError(f"searcher {searcher.name!r} sets the number of epochs; leave out --set epochs")
+            searcher.declared_epochs = fine_tuning.epochs
             fine_tuning = dataclasses.replace(fine_tuning, epochs=searcher.rungs[-1])
 
         def evaluate(config: Config, subnetwork: SubNetwork) -> Evaluation:

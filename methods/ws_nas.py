@@ -12,10 +12,14 @@ from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 
 
 class WeightSharingNAS(Method):
-    """Trains a super-network with one of six strategies, then runs any searcher. An evaluation is one forward pass."""
+    """Trains a super-network with one of six strategies, then runs any searcher. An evaluation is one forward pass.
+
+    The paper's WS-NAS searches with EHVI: ``--searcher ehvi``. The default is random search. It stays the default
+    because a record's identity names its searcher: another default would make the same command another run.
+    """
 
     name = "ws-nas"
-    summary = "weight-sharing NAS: train a super-network once, search its sub-networks without further training"
+    summary = "weight-sharing NAS: train a super-network once, then search it (the paper's has --searcher ehvi)"
     default_searcher = "random"
     Options = SuperNetworkOptions
 

@@ -29,6 +29,16 @@ SEEDS = tuple(range(10))
 STANDARD_SEARCHERS = ("random", "local", "morea", "ehvi", "moasha")
 WEIGHT_SHARING_SEARCHERS = ("random", "local", "morea", "ehvi")
 BEST_STRATEGY = "full"
+TRAININGS: Mapping[str, Mapping[str, str]] = {
+    **{strategy: {"strategy": strategy} for strategy in STRATEGIES},
+    "full, T=1": {"strategy": "full", "temperature": "1"},
+    "full, T^2": {"strategy": "full", "t_squared": "true"},
+}
+"""Trainings of super-networks compared in figure 7: the paper's six strategies, and two variants of ``full``.
+
+At T = 10 without the factor T^2, as in equation (2), the distillation term has 1 to 3 % of the gradient of the label
+loss. The variants have T = 1, and the factor. Options by name, as for ``--set``; other options have their defaults.
+"""
 FIVE_METHODS = (
     ("head-pruning", None, "large"),
     ("layer-dropping", None, "layer"),
@@ -38,6 +48,8 @@ FIVE_METHODS = (
 )
 """Method, searcher and space of the five-method comparison (section 4.2)."""
 N_RANDOM = 100
+N_LAYER = 64
+"""Networks of LAYER in the study of weight sharing: all of a model of six layers, a random sample of a larger model."""
 N_INITIAL = 3
 """Every searcher first evaluates the full network, the smallest network and the middle network."""
 
@@ -54,14 +66,16 @@ class MissingRuns(UserError):
 class SuperNetworkKey:
     """Everything that a trained super-network depends on. Runs with equal keys share a super-network.
 
-    A super-network is trained in one space and can be searched in any: figure 5 compares spaces on the same weights.
+    Attributes:
+        training: a name of :data:`TRAININGS`.
+        trained_in: the space of the random and smallest sub-networks of the training.
     """
 
     task: str
     model: str
     seed: int
-    strategy: str
-    trained_in: str = "small"
+    training: str
+    trained_in: str
 
 
 @dataclass(frozen=True)
@@ -138,14 +152,23 @@ def weight_sharing(
     *,
     searcher: str,
     space: str = "small",
-    strategy: str = BEST_STRATEGY,
+    training: str = BEST_STRATEGY,
+    trained_in: str | None = None,
     max_evaluations: int | None = None,
 ) -> RunSpecification:
-    """A run of ws-nas. Runs with the same task, model, seed and strategy share a super-network."""
-    options = {} if strategy == BEST_STRATEGY else {"strategy": strategy}
-    shared = SuperNetworkKey(task, model, seed, strategy)
-    if space != shared.trained_in:
-        options["training_space"] = shared.trained_in
+    """A run of ws-nas. Runs with the same task, model, seed, training and training space share a super-network.
+
+    Args:
+        space: the space that is searched.
+        training: a name of :data:`TRAININGS`.
+        trained_in: the space of the training; None for the space that is searched, as in the paper.
+    """
+    options = dict(TRAININGS[training])
+    if options["strategy"] == BEST_STRATEGY:
+        del options["strategy"]  # the default
+    if trained_in not in (None, space):
+        options["training_space"] = str(trained_in)
+    shared = SuperNetworkKey(task, model, seed, training, trained_in or space)
     return RunSpecification(task, model, space, "ws-nas", searcher, seed, options, max_evaluations, shared)
 
 
@@ -154,10 +177,17 @@ def _spaces(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
         yield weight_sharing(task, model, seed, searcher="random", space=space, max_evaluations=N_INITIAL + N_RANDOM)
 
 
-def _strategies(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
-    for strategy in STRATEGIES:
+def _spaces_of_one_network(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    for space in PAPER_SPACES:
         yield weight_sharing(
-            task, model, seed, searcher="random", strategy=strategy, max_evaluations=N_INITIAL + N_RANDOM
+            task, model, seed, searcher="random", space=space, trained_in="small", max_evaluations=N_INITIAL + N_RANDOM
+        )
+
+
+def _trainings(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    for training in TRAININGS:
+        yield weight_sharing(
+            task, model, seed, searcher="random", training=training, max_evaluations=N_INITIAL + N_RANDOM
         )
 
 
@@ -176,6 +206,11 @@ def _search(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
     yield from _weight_sharing(task, model, seed)
 
 
+def _every_layer_network(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
+    yield RunSpecification(task, model, "layer", "s-nas", "exhaustive", seed, {}, N_LAYER)
+    yield weight_sharing(task, model, seed, searcher="exhaustive", space="layer", max_evaluations=N_LAYER)
+
+
 def _five_methods(task: str, model: str, seed: int) -> Iterator[RunSpecification]:
     for method, searcher, space in FIVE_METHODS:
         if method == "ws-nas":
@@ -187,14 +222,36 @@ def _five_methods(task: str, model: str, seed: int) -> Iterator[RunSpecification
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
-        Experiment("fig5", f"four search spaces, {N_RANDOM} random sub-networks of one super-network", ("5",), _spaces),
-        Experiment("fig6", "searchers in standard and in weight-sharing NAS", ("6", "11", "12"), _search),
-        Experiment("fig7", f"six training strategies, the same {N_RANDOM} sub-networks", ("7",), _strategies),
         Experiment(
-            "fig8", "HP, LD, RFP, S-NAS and WS-NAS on the same budget", ("8", "9", "10", "front"), _five_methods
+            "fig5", f"four search spaces, {N_RANDOM} random sub-networks of a super-network each", ("5",), _spaces
         ),
-        Experiment("fig11", "five searchers in standard NAS (one half of fig6)", ("11",), _standard),
-        Experiment("fig12", "four searchers in weight-sharing NAS (the other half of fig6)", ("12",), _weight_sharing),
+        Experiment(
+            "fig5-shared",
+            "like fig5, on one super-network trained in SMALL (not in the paper)",
+            ("5-shared",),
+            _spaces_of_one_network,
+        ),
+        Experiment("fig6", "searchers in standard and in weight-sharing NAS", ("6", "11", "12", "6-window"), _search),
+        Experiment("fig7", f"{len(TRAININGS)} ways of training, the same {N_RANDOM} sub-networks", ("7",), _trainings),
+        Experiment(
+            "fig8",
+            "HP, LD, RFP, S-NAS and WS-NAS on the same budget",
+            ("8", "9", "10", "10-roberta", "front"),
+            _five_methods,
+        ),
+        Experiment(
+            "weight-sharing",
+            f"{N_LAYER} networks of LAYER, each fine-tuned alone and read off a super-network (not in the paper)",
+            ("weight-sharing",),
+            _every_layer_network,
+        ),
+        Experiment("fig11", "five searchers in standard NAS (one half of fig6)", ("11", "11-window"), _standard),
+        Experiment(
+            "fig12",
+            "four searchers in weight-sharing NAS (the other half of fig6)",
+            ("12", "12-window"),
+            _weight_sharing,
+        ),
     )
 }
 

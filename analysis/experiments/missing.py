@@ -13,15 +13,17 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from nasbench.analysis.experiments.definitions import BEST_STRATEGY, MODELS, SEEDS, TASKS, Experiment, RunSpecification
-from nasbench.analysis.experiments.selection import option, random_samples, usual
+from nasbench.analysis.experiments.definitions import MODELS, SEEDS, TASKS, Experiment, RunSpecification
+from nasbench.analysis.experiments.selection import every_layer_network, random_samples, trainings, usual
 
 Place = tuple[str, str, str, int]
 """Device class, task, model and seed."""
-_Key = tuple[Place, str, str, str | None]
-"""Place, algorithm, space and, for runs of 100 random sub-networks, the strategy of their super-network."""
+_Training = tuple[str | None, bool]
+"""The training of a super-network, and whether it was in SMALL for a run in another space."""
+_Key = tuple[Place, str, str, _Training | None]
+"""Place, algorithm, space and, for runs of 100 random sub-networks, the training of their super-network."""
 
-_FIRST_RUNS = (("demo", "demo-bert"), ("rte", "roberta-base"))
+_FIRST_RUNS = (("demo", "demo-bert"), ("sst2", "minilm-l6"), ("rte", "roberta-base"))
 """Task and model to suggest if there are no runs, the quickest first."""
 
 
@@ -37,9 +39,9 @@ class Inventory:
     places: tuple[Place, ...]
     complete: frozenset[_Key]
 
-    def where(self, shows: Callable[[str], bool]) -> list[Place]:
-        """The places whose model satisfies ``shows``."""
-        return [place for place in self.places if shows(place[2])]
+    def where(self, shows: Callable[[str, str], bool]) -> list[Place]:
+        """The places whose task and model satisfy ``shows``."""
+        return [place for place in self.places if shows(place[1], place[2])]
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,31 @@ class Shortfall:
 def take_inventory(runs: pd.DataFrame) -> Inventory:
     """The inventory of runs that have ended, without runs on users' own tasks, which no experiment contains."""
     runs = runs[(runs["track"] != "user").to_numpy()].reset_index(drop=True)
-    sampled = random_samples(runs)
+    own, shared = random_samples(runs), random_samples(runs, shared=True)
+    studied = every_layer_network(runs)
     plain = usual(runs) & (runs["status"] == "complete").to_numpy()
-    strategies = option(runs, "strategy")
+    names = trainings(runs)
     columns = ["device_class", "task", "model", "seed", "algorithm", "space"]
     rows = [(tuple(row[:4]), row[4], row[5]) for row in runs[columns].itertuples(index=False, name=None)]
-    complete = {(*rows[i], strategies[i] if sampled[i] else None) for i in range(len(rows)) if sampled[i] or plain[i]}
+    complete: set[_Key] = set()
+    for i, row in enumerate(rows):
+        if own[i] or shared[i]:
+            complete.add((*row, (names[i], not own[i])))
+        elif studied[i] and row[1].startswith("ws-nas"):
+            complete.add((*row, (names[i], False)))
+        elif plain[i] or studied[i]:
+            complete.add((*row, None))
     return Inventory(tuple(sorted({place for place, *_ in rows})), frozenset(complete))
 
 
-def beginning(experiment: Experiment, shows: Callable[[str], bool]) -> Shortfall:
+def beginning(experiment: Experiment, shows: Callable[[str, str], bool]) -> Shortfall:
     """The shortfall of a figure without any place among the results.
 
     Args:
         experiment: the experiment that makes the figure's runs.
-        shows: whether the figure shows a model.
+        shows: whether the figure shows a task and a model.
     """
-    task, model = next((task, model) for task, model in _FIRST_RUNS if shows(model))
+    task, model = next((task, model) for task, model in _FIRST_RUNS if shows(task, model))
     n_runs = len(experiment.runs((task,), (model,), (0,)))
     return Shortfall("no run", _command(experiment, (task,), (model,), (0,)), f"makes the first {n_runs}")
 
@@ -104,8 +114,10 @@ def shortfall(experiment: Experiment, inventory: Inventory, places: Sequence[Pla
 
 def _key(device_class: str, run: RunSpecification) -> _Key:
     algorithm = run.method if run.searcher is None else f"{run.method}/{run.searcher}"
-    strategy = None if run.max_evaluations is None else run.options.get("strategy", BEST_STRATEGY)
-    return (device_class, run.task, run.model, run.seed), algorithm, run.space, strategy
+    training = None
+    if run.max_evaluations is not None and run.super_network is not None:
+        training = (run.super_network.training, run.super_network.trained_in != run.space)
+    return (device_class, run.task, run.model, run.seed), algorithm, run.space, training
 
 
 def _effect(them: str, n_made: int, n_lacking: int) -> str:

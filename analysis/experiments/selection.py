@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nasbench.analysis.experiments.definitions import FIVE_METHODS, N_INITIAL, N_RANDOM
+from nasbench.analysis.experiments.definitions import FIVE_METHODS, N_INITIAL, N_LAYER, N_RANDOM, TRAININGS
 from nasbench.analysis.scoring.scores import Scores
 from nasbench.arrays import BoolArray
 from nasbench.networks.space import PAPER_SPACES
+from nasbench.plugins import options
+from nasbench.training.strategies import TrainingStrategy
+
+_VARIED = ("strategy", "temperature", "t_squared")
+"""Options of super-network training that differ between the :data:`TRAININGS`."""
 
 
 def subset(scores: Scores, keep: BoolArray) -> Scores:
@@ -41,10 +46,10 @@ def option(runs: pd.DataFrame, name: str) -> list[Any]:
     return [_find(json.loads(text), name) for text in runs["options"]]
 
 
-def _find(options: dict[str, Any], name: str) -> Any:
-    if name in options:
-        return options[name]
-    return next((value[name] for value in options.values() if isinstance(value, dict) and name in value), None)
+def _find(values: dict[str, Any], name: str) -> Any:
+    if name in values:
+        return values[name]
+    return next((value[name] for value in values.values() if isinstance(value, dict) and name in value), None)
 
 
 def differ_only_in(runs: pd.DataFrame, names: Sequence[str]) -> BoolArray:
@@ -55,15 +60,33 @@ def differ_only_in(runs: pd.DataFrame, names: Sequence[str]) -> BoolArray:
     return np.array([text == most for text in rest], dtype=np.bool_)
 
 
-def random_samples(runs: pd.DataFrame) -> BoolArray:
-    """Runs that evaluated random sub-networks of a super-network trained in SMALL, ``(n_runs,)``.
+def trainings(runs: pd.DataFrame) -> list[str | None]:
+    """The name in :data:`TRAININGS` of the training of each run's super-network; None for another training."""
+    values = [option(runs, name) for name in _VARIED]
+    defaults = [getattr(TrainingStrategy(), name) for name in _VARIED]
+    own = [
+        tuple(default if value is None else value for value, default in zip(row, defaults, strict=True))
+        for row in zip(*values, strict=True)
+    ]
+    known = {
+        tuple(getattr(options.parse(TrainingStrategy, texts, name), field) for field in _VARIED): name
+        for name, texts in TRAININGS.items()
+    }
+    return [known.get(key) for key in own]
 
-    Figures 5 and 7 compare spaces and strategies only on such runs, as made by their experiments. Runs with a time
-    limit, or with a super-network trained in another space, belong to other entries.
+
+def random_samples(runs: pd.DataFrame, shared: bool = False) -> BoolArray:
+    """Runs that evaluated random sub-networks of a super-network, as made by the experiments, ``(n_runs,)``.
+
+    Figures 5 and 7 compare spaces and trainings only on such runs. Runs with a time limit belong to other entries.
+
+    Args:
+        shared: the super-network was trained in SMALL, whatever the space of the run (``fig5-shared``). Otherwise it
+            was trained in the space of the run, as in the paper.
     """
     trained_in = option(runs, "training_space")
-    in_small = [
-        trained == (None if space == "small" else "small")
+    as_asked = [
+        trained == ("small" if shared and space != "small" else None)
         for trained, space in zip(trained_in, runs["space"], strict=True)
     ]
     keep = (
@@ -73,16 +96,24 @@ def random_samples(runs: pd.DataFrame) -> BoolArray:
         & (runs["max_evaluations"] == N_INITIAL + N_RANDOM).fillna(False)
         & runs["budget_s"].isna()
         & (runs["status"] == "complete")
-        & np.array(in_small, dtype=np.bool_)
+        & np.array(as_asked, dtype=np.bool_)
+        & np.array([name is not None for name in trainings(runs)], dtype=np.bool_)
     ).to_numpy(dtype=np.bool_)
-    keep[keep] = differ_only_in(runs[keep], ("strategy", "training_space"))
+    keep[keep] = differ_only_in(runs[keep], (*_VARIED, "training_space"))
     return keep
 
 
-def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
+def every_layer_network(runs: pd.DataFrame) -> BoolArray:
+    """Complete runs of the study of weight sharing: the networks of LAYER, with default options, ``(n_runs,)``."""
+    plain = runs["algorithm"].astype(str) + f"@layer [max_evaluations={N_LAYER}]"
+    keep = (runs["searcher"] == "exhaustive") & (runs["entry"].astype(str) == plain) & (runs["status"] == "complete")
+    return keep.to_numpy(dtype=np.bool_, copy=True)
+
+
+def _without(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
     return {
         key: _without(value, names) if isinstance(value, dict) else value
-        for key, value in options.items()
+        for key, value in values.items()
         if key not in names
     }
 

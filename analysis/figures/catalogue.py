@@ -9,7 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import BERT_BASE, ROBERTA
-from nasbench.analysis.figures import critical_difference, method_fronts
+from nasbench.analysis.experiments.windows import in_window
+from nasbench.analysis.figures import critical_difference, method_fronts, weight_sharing
 from nasbench.analysis.figures.paper import (
     figure_2,
     figure_3,
@@ -35,14 +36,25 @@ class FigureEntry:
         data: computes from results and scores the data that ``draw`` takes; raises
             :class:`~nasbench.analysis.experiments.definitions.MissingRuns` if there is nothing to draw.
         draw: draws the data.
-        shows: whether the figure includes runs on a model, by the model's name.
+        extra: not in the paper or the report's own set: drawn where its runs exist, and not missed where they do not.
+        shows: whether the figure includes runs on a task and a model, by their names.
     """
 
     heading: str
     title: str
     data: Callable[[Results, Scores], Any]
     draw: Callable[[Any], Figure]
-    shows: Callable[[str], bool] = lambda _: True
+    shows: Callable[[str, str], bool] = lambda *_: True
+    extra: bool = False
+
+
+def _in_window(heading: str, title: str, data: Callable[[Scores], Any], draw: Callable[[Any], Figure]) -> FigureEntry:
+    """The figure with the paper's window as its time axis, beside the one over whole budgets."""
+
+    def within(results: Results, scores: Scores) -> Any:
+        return data(in_window(results, scores))
+
+    return FigureEntry(f"{heading} in the paper's window", f"{title}, in the paper's window", within, draw, extra=True)
 
 
 FIGURES: dict[str, FigureEntry] = {
@@ -59,7 +71,15 @@ FIGURES: dict[str, FigureEntry] = {
     "3": FigureEntry("Figure 3", figure_3.TITLE, lambda *_: figure_3.data(BERT_BASE), figure_3.draw),
     "4": FigureEntry("Figure 4", figure_4.TITLE, lambda *_: figure_4.data(), figure_4.draw),
     "5": FigureEntry("Figure 5", figure_5.TITLE, lambda _, scores: figure_5.data(scores), figure_5.draw),
+    "5-shared": FigureEntry(
+        "Figure 5 on one super-network",
+        figure_5.SHARED_TITLE,
+        lambda _, scores: figure_5.data(scores, shared=True),
+        figure_5.draw,
+        extra=True,
+    ),
     "6": FigureEntry("Figure 6", figure_6.TITLE, lambda _, scores: figure_6.data(scores), figure_6.draw),
+    "6-window": _in_window("Figure 6", figure_6.TITLE, figure_6.data, figure_6.draw),
     "7": FigureEntry("Figure 7", figure_7.TITLE, lambda _, scores: figure_7.data(scores), figure_7.draw),
     "8": FigureEntry("Figure 8", figure_8.TITLE, lambda results, _: figure_8.data(results), figure_8.draw),
     "9": FigureEntry(
@@ -67,16 +87,33 @@ FIGURES: dict[str, FigureEntry] = {
         figure_9.TITLE,
         lambda results, _: figure_9.data(results),
         figure_9.draw,
-        lambda model: model != ROBERTA,
+        figure_9.shows,
     ),
     "10": FigureEntry(
         "Figure 10",
         figure_10.TITLE,
         lambda results, _: figure_10.data(results),
         figure_10.draw,
-        lambda model: model == ROBERTA,
+        lambda _, model: model != ROBERTA,
+    ),
+    "10-roberta": FigureEntry(
+        "Figure 10 for RoBERTa-base",
+        figure_10.ROBERTA_TITLE,
+        lambda results, _: figure_10.data(results, roberta=True),
+        figure_10.draw,
+        lambda _, model: model == ROBERTA,
+        extra=True,
     ),
     "11": FigureEntry("Figure 11", figure_11.TITLE, lambda _, scores: figure_11.data(scores), figure_11.draw),
+    "11-window": _in_window("Figure 11", figure_11.TITLE, figure_11.data, figure_11.draw),
     "12": FigureEntry("Figure 12", figure_12.TITLE, lambda _, scores: figure_12.data(scores), figure_12.draw),
+    "12-window": _in_window("Figure 12", figure_12.TITLE, figure_12.data, figure_12.draw),
+    "weight-sharing": FigureEntry(
+        "Weight sharing",
+        weight_sharing.TITLE,
+        lambda results, _: weight_sharing.data(results),
+        weight_sharing.draw,
+        extra=True,
+    ),
 }
 """The figures in the order of the page."""

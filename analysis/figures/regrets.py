@@ -44,7 +44,7 @@ def over_time(scores: Scores, method: str, searchers: tuple[str, ...], figure: s
         values = regret[part.index.to_numpy()]
         n = len(values)
         columns = {
-            "time_s": scores.grid * part["budget_s"].iloc[0],
+            "time_s": part["begin_s"].mean() + scores.grid * (part["end_s"] - part["begin_s"]).mean(),
             "regret": values.mean(axis=0),
             "std": values.std(axis=0, ddof=1) if n > 1 else np.full(values.shape[1], np.nan),
         }
@@ -73,7 +73,9 @@ def draw(data: pd.DataFrame) -> Figure:
                     **look.line,
                 )
             style.set_title(ax, title)
-            ax.set(xlim=(0, None), ylim=(0, 1.1 * _axis_top(data[data["scenario"] == scenario])))
+            times = data.loc[data["scenario"] == scenario, "time_s"] / 60
+            left = 0 if times.min() < 0.1 * times.max() else times.min()
+            ax.set(xlim=(left, times.max()), ylim=(0, 1.1 * _axis_top(data[data["scenario"] == scenario])))
         style.label_bottom(axes, "charged minutes")
         figure.supylabel("hypervolume regret", fontsize=7.5)
         style.legend_below(figure, axes)
@@ -82,5 +84,6 @@ def draw(data: pd.DataFrame) -> Figure:
 
 def _axis_top(scenario: pd.DataFrame) -> float:
     """The largest value after the first fifth of the time; earlier values would flatten the rest of the curves."""
-    later = scenario[scenario["time_s"] >= 0.2 * scenario["time_s"].max()]
+    first, last = scenario["time_s"].min(), scenario["time_s"].max()
+    later = scenario[scenario["time_s"] >= first + 0.2 * (last - first)]
     return max(float((later["regret"] + later["std"].fillna(0.0)).max()), 1e-3)

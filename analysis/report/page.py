@@ -106,6 +106,8 @@ def write_page(
     path.write_text(page, encoding="utf-8")
 
 
+_NARROW = ("front", "ranks", "2", "3", "4", "6")
+"""Figures that share a row with another one."""
 _LEADERBOARD_NOTE = (
     "An entry is an algorithm with its search space and changed options. A scenario is one task with one model on one "
     "device class. Each section has a fixed list of scenarios and seeds. Entries are ordered by the test hypervolume "
@@ -225,7 +227,7 @@ def _coverage(runs: pd.DataFrame, entries: list[str]) -> dict[str, Any]:
 
 
 def _figure(figure: PageFigure) -> dict[str, Any]:
-    shown: dict[str, Any] = vars(figure) | {"image": "", "wide": figure.name in ("5", "7", "8", "9", "10", "11", "12")}
+    shown: dict[str, Any] = vars(figure) | {"image": "", "wide": figure.name.partition("-")[0] not in _NARROW}
     if figure.image is not None:
         kind = {".svg": "image/svg+xml", ".png": "image/png"}[figure.image.suffix]
         shown["image"] = f"data:{kind};base64,{base64.b64encode(figure.image.read_bytes()).decode()}"

@@ -66,6 +66,8 @@ def report(
     scores = score(found, quantiles)
     inventory = take_inventory(scores.runs)
     drawn = [_draw(name, found, scores, inventory, out / "figures") for name in figures or FIGURES]
+    if figures is None:
+        drawn = [made for made in drawn if made.files or not FIGURES[made.name].extra]
     files = [path for made in drawn for path in made.files]
     if figures and not files:
         raise UserError(drawn[0].warning)
@@ -139,10 +141,12 @@ def _draw(name: str, results: Results, scores: Scores, inventory: Inventory, fol
     files: tuple[Path, ...] = ()
     try:
         figure = entry.draw(entry.data(results, scores))
-        files = tuple(style.save(figure, folder / (f"figure_{name}" if name.isdigit() else name)))
+        files = tuple(style.save(figure, folder / (f"figure_{name}" if name[0].isdigit() else name)))
     except MissingRuns as error:
         experiment = EXPERIMENTS[error.experiment]
     lacks, places = None, inventory.where(entry.shows)
+    if files and entry.extra:
+        return _Drawn(name, files, None)
     if experiment is not None and places:
         lacks = shortfall(experiment, inventory, places)
     elif experiment is not None and not files:

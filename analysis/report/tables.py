@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from nasbench.analysis.experiments import prediction
 from nasbench.analysis.experiments.selection import subset, usual
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.formatting import escape
@@ -25,6 +26,8 @@ def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict
         ``hypervolume``: mean and standard deviation for each entry and scenario. ``comparison``: every pair of entries
         with default options and the usual budget, within a track and device class, by test hypervolume. ``relative``:
         test metric relative to the full network for each entry, scenario and limit on the parameters.
+        ``weight_sharing``: how well a super-network predicts, if there are runs of that study, see
+        :func:`nasbench.analysis.experiments.prediction.table`.
     """
     runs = scores.runs
     columns = ["run", "entry", "task", "model", "track", "device_class", "seed", "official", "status"]
@@ -43,7 +46,9 @@ def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict
         relative=("relative", "mean"), test_metric=("test_metric", "mean"), n_runs=("run", "size")
     )
     leaderboard = [board.table.assign(section=board.title) for board in boards]
-    return {
+    pairs = prediction.pairs(results)
+    study = {} if pairs.empty else {"weight_sharing": prediction.table(pairs)}
+    return study | {
         "leaderboard": pd.concat(leaderboard, ignore_index=True) if leaderboard else pd.DataFrame({"section": []}),
         "runs": listed,
         "hypervolume": hypervolume,

@@ -25,13 +25,16 @@ class Scores:
     """Hypervolume of every run over time.
 
     Attributes:
-        runs: the runs that have ended, as in :class:`~nasbench.analysis.reading.results.Results`.
-        grid: ``(n_times,)``, fractions of the budget, ascending; the last one is 1.
+        runs: the runs that have ended, as in :class:`~nasbench.analysis.reading.results.Results`, with the columns
+            ``begin_s`` and ``end_s``: charged seconds at both ends of the time axis. It begins at 0 and ends with the
+            budget, unless the scores are those of a window of time.
+        grid: ``(n_times,)``, fractions of the time axis, ascending; the last one is 1.
         hypervolume: ``(n_runs, n_times)``, hypervolume of the quantile-normalised objectives; at most 4. For a failed
             run, it counts the evaluations before the failure.
         test: ``(n_runs,)``, hypervolume at the end of the budget of the *test* errors of the networks on the validation
             front, normalised like validation errors. Nothing was chosen by test errors, so the value is not optimistic.
         warnings: scenarios whose normalisation is not the frozen one.
+        quantiles: the normaliser that was used; None for the frozen quantiles of the suite.
     """
 
     runs: pd.DataFrame
@@ -39,6 +42,7 @@ class Scores:
     hypervolume: FloatArray
     test: FloatArray
     warnings: tuple[str, ...] = ()
+    quantiles: Quantiles | None = None
 
     @property
     def final(self) -> FloatArray:
@@ -86,6 +90,7 @@ def score(
     quantiles: Quantiles | None = None,
     n_times: int = N_TIMES,
     refit: bool = False,
+    limits_s: FloatArray | None = None,
 ) -> Scores:
     """Hypervolume of every run that has ended, at ``n_times`` equal steps of its own budget (:func:`horizon_s`).
 
@@ -94,6 +99,8 @@ def score(
         quantiles: the normaliser; None for the frozen quantiles of the suite.
         n_times: number of time steps.
         refit: normalise by the quantiles of all evaluations in ``results`` instead, as the paper does.
+        limits_s: ``(n_runs, 2)``, begin and end of the time axis of each run that has ended, in charged seconds; None
+            for its whole budget. What was found before the begin counts from the first time step.
     """
     finished = results.finished()
     evaluations = finished.evaluations
@@ -104,9 +111,13 @@ def score(
     values, warnings = normalise(evaluations, quantiles)
     grid = np.arange(1, n_times + 1) / n_times
     rows = evaluations["run_row"].to_numpy()
-    spent = evaluations["elapsed_s"].to_numpy() / horizon_s(finished.runs)[rows]
+    elapsed_s, horizon = evaluations["elapsed_s"].to_numpy(), horizon_s(finished.runs)
+    begin_s, end_s = (np.zeros(len(horizon)), horizon) if limits_s is None else np.asarray(limits_s).T
+    spent = (elapsed_s - begin_s[rows]) / (end_s - begin_s)[rows]
     scores = hypervolume.over_time(values, spent, rows, len(finished.runs), grid)
-    return Scores(finished.runs, grid, scores, _test_hypervolume(finished, spent, quantiles), tuple(warnings))
+    test = _test_hypervolume(finished, elapsed_s / horizon[rows], quantiles)
+    runs = finished.runs.assign(begin_s=begin_s, end_s=end_s)
+    return Scores(runs, grid, scores, test, tuple(warnings), quantiles)
 
 
 def _test_hypervolume(finished: Results, spent: FloatArray, quantiles: Quantiles) -> FloatArray:

@@ -43,6 +43,7 @@ def make_scores():
             run["entry"] = f"{run['algorithm']}@{run['space']}{run.pop('marks')}"
             run["scenario"] = f"{run['task']}/{run['model']}/{run['device_class']}"
             run["options"] = json.dumps(run["options"])
+            run |= {"begin_s": 0.0, "end_s": run["budget_s"]}
             runs.append(run)
         frame = pd.DataFrame(runs)
         frame["max_evaluations"] = frame["max_evaluations"].astype("Int64")

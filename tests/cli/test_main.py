@@ -306,7 +306,9 @@ def test_multi_fidelity_searcher_requires_method_that_trains_single_networks(nas
 
 
 def test_experiment_trains_shared_super_network_once(nasbench, tmp_path: Path) -> None:
-    spoken = nasbench("experiment", "fig5", "--task", "tiny-pair", "--model", "tiny-bert", "--seed", "0", "--quiet")
+    spoken = nasbench(
+        "experiment", "fig5-shared", "--task", "tiny-pair", "--model", "tiny-bert", "--seed", "0", "--quiet"
+    )
     assert (spoken.code, spoken.err) == (0, "")
     records = [RunFolder(folder).read_run() for folder in find_runs(tmp_path)]
     assert sorted(record.identity.space for record in records) == ["large", "layer", "medium", "small"]

@@ -67,6 +67,17 @@ def test_a_trial_at_the_last_rung_finishes_even_if_it_is_bad():
     assert _decisions(searcher, [(1, 1), (9, 9)], epoch=5) == [FINISHED, FINISHED]
 
 
+def test_last_rung_is_the_declared_number_of_epochs_unless_it_is_set():
+    searcher = _searcher()
+    assert searcher.rungs == (1, 3, 5)
+    searcher.declared_epochs = 3
+    assert searcher.rungs == (1, 3)
+    assert searcher.report(0, 3, np.zeros(2)) is Decision.FINISHED
+    searcher = _searcher(r_max=9)
+    searcher.declared_epochs = 3
+    assert searcher.rungs == (1, 3, 9)
+
+
 def test_a_report_between_rungs_is_rejected():
     with pytest.raises(ValueError, match=r"after 2 epochs; the rungs are \(1, 3, 5\)"):
         _searcher().report(0, 2, np.array([1.0, 1.0]))
@@ -124,7 +135,7 @@ def test_trials_end_at_stop_or_finished():
     assert 5 < len(ends[FINISHED]) < 60
 
 
-@pytest.mark.parametrize("options", [{"eta": 1}, {"r_min": 0}, {"r_min": 6}])
+@pytest.mark.parametrize("options", [{"eta": 1}, {"r_min": 0}, {"r_min": 6, "r_max": 5}])
 def test_options_out_of_range_are_rejected(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         MoashaOptions(**options)

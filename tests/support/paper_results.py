@@ -23,7 +23,7 @@ ENTRIES = [
 SAMPLED = [
     Entry("ws-nas", "random", space, options={"strategy": strategy, **elsewhere}, changed_options=True)
     for space, strategy, elsewhere in (
-        *((space, "full", {"training_space": "small"}) for space in ("medium", "layer", "large")),
+        *((space, "full", {}) for space in ("medium", "layer", "large")),
         *(("small", strategy, {}) for strategy in STRATEGIES),
     )
 ]

@@ -51,3 +51,19 @@ def test_regression_distils_with_squared_error():
     for t_squared in (False, True):
         loss = distillation_loss("regression", _tensor(STUDENT[:, :1]), _tensor(TEACHER[:, :1]), 10.0, t_squared)
         assert float(loss) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "t_squared", "least", "most"),
+    [(10.0, False, 0.005, 0.03), (1.0, False, 0.5, 1.5), (10.0, True, 0.5, 3.0)],
+)
+def test_weight_of_the_distillation_term(temperature, t_squared, least, most):
+    """Its gradient as a share of that of the label loss: almost nothing in the paper's form."""
+    generator = torch.Generator().manual_seed(0)
+    student = (2.0 * torch.randn(2_000, 2, generator=generator)).requires_grad_()
+    teacher = 2.0 * torch.randn(2_000, 2, generator=generator)
+    labels = torch.randint(0, 2, (2_000,), generator=generator)
+    (of_labels,) = torch.autograd.grad(label_loss("classification", student, labels), student)
+    term = distillation_loss("classification", student, teacher, temperature, t_squared)
+    (of_term,) = torch.autograd.grad(term, student)
+    assert least < float(of_term.norm() / of_labels.norm()) < most

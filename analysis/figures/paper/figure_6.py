@@ -30,8 +30,9 @@ def data(scores: Scores) -> pd.DataFrame:
 
     Returns:
         One row for each panel, searcher and time step: ``method, model, device_class, algorithm, time, rank, low, high,
-        n_blocks``. ``time`` is the fraction of the budget that is spent. ``low`` and ``high`` bound the 95 % interval
-        on scenarios like these; they are NaN for fewer than :data:`nasbench.analysis.scoring.ranks.MIN_SCENARIOS`.
+        n_blocks``. ``time`` is the fraction of the time axis: of the budget, or of the window. ``low`` and ``high``
+        bound the 95 % interval on scenarios like these; they are NaN for fewer than
+        :data:`nasbench.analysis.scoring.ranks.MIN_SCENARIOS`.
 
     Raises:
         MissingRuns: if in no panel two searchers share a block.
@@ -83,6 +84,6 @@ def draw(data: pd.DataFrame) -> Figure:
             ax.set(ylabel="average rank", xlim=(0, 100))
             ax.set_yticks(range(1, panel["algorithm"].nunique() + 1))
             ax.invert_yaxis()
-        style.label_bottom(axes, "budget spent (%)")
+        style.label_bottom(axes, "time (%)")
         style.legend_below(figure, axes)
     return figure

@@ -276,8 +276,8 @@ def experiment(
 ) -> int:
     """Make all runs that a figure needs.
 
-    NAME is fig5 (spaces), fig6 (searchers), fig7 (training strategies), fig8 (methods; fig9 and fig10 show the same
-    runs), fig11 or fig12 (searchers of one method). Complete runs are skipped.
+    NAME is fig5 (spaces), fig5-shared (spaces on one super-network), fig6 (searchers), fig7 (trainings), fig8
+    (methods; fig9 and fig10 show the same runs), fig11 or fig12 (searchers of one method). Complete runs are skipped.
     """
     from nasbench.cli import experiment as module
 

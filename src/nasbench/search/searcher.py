@@ -71,7 +71,12 @@ class MultiFidelitySearcher(Searcher):
     """A searcher that also decides after some epochs (rungs) whether the training of a trial continues.
 
     The engine calls :meth:`tell` once per trial, with its last report.
+
+    Attributes:
+        declared_epochs: epochs of fine-tuning declared with the model; the method sets it before the first ``ask``.
     """
+
+    declared_epochs: int = 5
 
     @property
     @abstractmethod

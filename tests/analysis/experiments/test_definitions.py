@@ -16,7 +16,16 @@ def runs(name, **restrictions):
 
 def test_experiments_have_the_papers_numbers_of_runs():
     # 8 tasks, 2 models, 10 seeds
-    per_experiment = {"fig5": 4, "fig6": 9, "fig7": 6, "fig8": 5, "fig11": 5, "fig12": 4}
+    per_experiment = {
+        "fig5": 4,
+        "fig5-shared": 4,
+        "fig6": 9,
+        "fig7": 8,
+        "fig8": 5,
+        "weight-sharing": 2,
+        "fig11": 5,
+        "fig12": 4,
+    }
     assert {name: len(runs(name)) for name in EXPERIMENTS} == {n: 160 * k for n, k in per_experiment.items()}
 
 
@@ -43,18 +52,29 @@ def test_experiment_has_no_run_twice(name):
     assert max(Counter(run.command() for run in runs(name)).values()) == 1
 
 
-def test_fig5_compares_spaces_on_one_super_network_per_seed():
-    shared = Counter(run.super_network for run in runs("fig5", tasks=("rte",), models=("bert-base-cased",)))
-    assert len(shared) == 10
-    assert set(shared.values()) == {4}
+def test_fig5_trains_a_super_network_in_each_space():
+    chosen = runs("fig5", tasks=("rte",), models=("bert-base-cased",))
+    assert len({run.super_network for run in chosen}) == len(chosen) == 40
+    assert all(run.super_network.trained_in == run.space and not run.options for run in chosen)
     assert {run.max_evaluations for run in runs("fig5")} == {103}
 
 
-def test_fig7_compares_strategies_on_six_super_networks_and_equal_samples():
+def test_fig5_shared_compares_spaces_on_one_super_network_per_seed():
+    chosen = runs("fig5-shared", tasks=("rte",), models=("bert-base-cased",))
+    shared = Counter(run.super_network for run in chosen)
+    assert len(shared) == 10
+    assert set(shared.values()) == {4}
+    assert {run.options.get("training_space", run.space) for run in chosen} == {"small"}
+    # SMALL is trained in SMALL in both experiments: it is the same run.
+    assert len({run.command() for run in chosen} & {run.command() for run in runs("fig5")}) == 10
+
+
+def test_fig7_compares_six_strategies_and_two_variants_on_equal_samples():
     chosen = runs("fig7", tasks=("rte",), models=("bert-base-cased",), seeds=(0,))
-    assert [run.super_network.strategy for run in chosen] == [
-        "standard", "random", "random-linear", "sandwich", "kd", "full",
+    assert [run.super_network.training for run in chosen] == [
+        "standard", "random", "random-linear", "sandwich", "kd", "full", "full, T=1", "full, T^2",
     ]  # fmt: skip
+    assert [run.options for run in chosen[-3:]] == [{}, {"temperature": "1"}, {"t_squared": "true"}]
     assert {(run.space, run.searcher, run.seed, run.max_evaluations) for run in chosen} == {("small", "random", 0, 103)}
 
 
@@ -62,7 +82,7 @@ def test_runs_of_different_experiments_share_super_networks():
     def networks(name):
         return {run.super_network for run in runs(name, tasks=("rte",), models=("roberta-base",), seeds=(0,))} - {None}
 
-    assert networks("fig5") == networks("fig12") == networks("fig8")
+    assert networks("fig5-shared") == networks("fig12") == networks("fig8") < networks("fig5")
     assert networks("fig8") < networks("fig7")
 
 
@@ -85,7 +105,7 @@ def test_commands_only_use_options_of_the_command_line():
     assert {word for word in words if word.startswith("--")} <= set(known.replace(",", " ").split())
 
 
-@pytest.mark.parametrize("name", ["fig5", "fig6", "fig7", "fig8"])
+@pytest.mark.parametrize("name", ["fig5", "fig5-shared", "fig6", "fig7", "fig8", "weight-sharing"])
 def test_methods_searchers_and_options_exist(name):
     for run in runs(name, tasks=("rte",), seeds=(0,)):
         method = registry.find("method", run.method, registry.methods())

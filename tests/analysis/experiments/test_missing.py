@@ -24,7 +24,7 @@ def row(algorithm="ws-nas/random", task="stsb", model="minilm-l6", seed=0, **cha
 def lacks(make_scores):
     """Returns the shortfall of an experiment, given rows of runs."""
 
-    def find(experiment, *rows, shows=lambda _: True):
+    def find(experiment, *rows, shows=lambda *_: True):
         inventory = take_inventory(make_scores(*rows).runs)
         return shortfall(EXPERIMENTS[experiment], inventory, inventory.where(shows))
 
@@ -67,10 +67,14 @@ def test_shortfall_distinguishes_spaces_and_strategies(lacks):
     rows = [
         row(**full),
         row(**{**full, "options": {"strategy": "full", "training_space": "small"}}, space="large"),
+        row(**full, space="medium"),
+        row(**full, space="layer"),
         row(**SAMPLED, options={"strategy": "kd"}),
+        row(**SAMPLED, options={"strategy": "full", "temperature": 1.0}),
     ]
-    assert lacks("fig5", *rows).has == "2 of 4 runs"
-    assert lacks("fig7", *rows).has == "2 of 6 runs"
+    assert lacks("fig5", *rows).has == "3 of 4 runs"
+    assert lacks("fig5-shared", *rows).has == "2 of 4 runs"
+    assert lacks("fig7", *rows).has == "3 of 8 runs"
 
 
 def test_command_is_restricted_to_tasks_and_seeds_with_missing_runs(lacks):
@@ -115,11 +119,11 @@ def test_beginning_suggests_the_quickest_runs(tmp_path: Path):
     assert inventory.places == ()
     found = beginning(EXPERIMENTS["fig5"], FIGURES["5"].shows)
     assert str(found) == "no run; `nasbench experiment fig5 --task demo --model demo-bert --seed 0` makes the first 4"
-    on_roberta = beginning(EXPERIMENTS["fig8"], FIGURES["10"].shows)
+    on_roberta = beginning(EXPERIMENTS["fig8"], FIGURES["10-roberta"].shows)
     assert on_roberta.command == "nasbench experiment fig8 --task rte --model roberta-base --seed 0"
 
 
-@pytest.mark.parametrize("name", ["fig5", "fig6", "fig7", "fig8", "fig11", "fig12"])
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_command_makes_the_missing_runs(name: str, make_scores):
     """With the command's runs in the results folder, the experiment has no shortfall."""
     inventory = take_inventory(make_scores(row("rfp", space="large", model="bert-base-cased")).runs)
@@ -129,8 +133,11 @@ def test_command_makes_the_missing_runs(name: str, make_scores):
     rows = []
     for run in runs_of(name, [asked["--task"]], [asked["--model"]], [int(asked["--seed"])]):
         algorithm = run.method if run.searcher is None else f"{run.method}/{run.searcher}"
-        options = {"strategy": "full", **run.options} if run.method == "ws-nas" else {}
-        limit = SAMPLED if run.max_evaluations else {}
+        values = {"temperature": 1.0, "t_squared": True}
+        options = {name: values.get(name, text) for name, text in {"strategy": "full", **run.options}.items()}
+        options = options if run.method == "ws-nas" else {}
+        n = run.max_evaluations
+        limit = {**SAMPLED, "max_evaluations": n, "marks": f" [max_evaluations={n}]"} if n else {}
         rows.append(row(algorithm, run.task, run.model, run.seed, space=run.space, options=options, **limit))
     made = take_inventory(make_scores(*rows).runs)
     assert shortfall(EXPERIMENTS[name], made, made.places) is None
@@ -139,8 +146,9 @@ def test_command_makes_the_missing_runs(name: str, make_scores):
 def test_experiment_of_finds_the_smallest_experiment():
     found = {name: experiment_of(name) for name in FIGURES}
     assert {name: experiment.name for name, experiment in found.items() if experiment} == {
-        "front": "fig8", "5": "fig5", "6": "fig6", "7": "fig7", "8": "fig8", "9": "fig8", "10": "fig8",
-        "11": "fig11", "12": "fig12",
+        "front": "fig8", "5": "fig5", "5-shared": "fig5-shared", "6": "fig6", "7": "fig7", "8": "fig8",
+        "9": "fig8", "10": "fig8", "10-roberta": "fig8", "11": "fig11", "12": "fig12",
+        "6-window": "fig6", "11-window": "fig11", "12-window": "fig12", "weight-sharing": "weight-sharing",
     }  # fmt: skip
 
 

@@ -29,8 +29,8 @@ def test_front_mask_of_all_runs_agrees_with_single_runs():
             assert run.loc[run["found"], "index"].tolist() == wanted["index"].tolist()
 
 
-def test_figure_9_shows_the_fronts_of_one_seed(five_methods):
-    data = figure_9.data(five_methods)
+def test_figure_10_shows_the_fronts_of_one_seed(five_methods):
+    data = figure_10.data(five_methods)
     assert (data["seed"] == 0).all()  # RFP has no run with seed 1
     assert data["algorithm"].nunique() == 5
     ws_nas = data[data["algorithm"] == "ws-nas/ehvi"]
@@ -39,13 +39,21 @@ def test_figure_9_shows_the_fronts_of_one_seed(five_methods):
     assert ws_nas["full_error"].unique() == pytest.approx([(0.29 + 0.28) / 2])
 
 
-def test_figure_10_shows_roberta_and_figure_9_all_other_models(tmp_path, write_run, five_methods):
-    with pytest.raises(MissingRuns, match=r"figure 10.*nasbench experiment fig8"):
-        figure_10.data(five_methods)
-    write_run(tmp_path, "rfp", None, "large", [(1.0, 0.2, 0.2)], model="roberta-base")
-    both = read_results(tmp_path)
-    assert set(figure_10.data(both)["model"]) == {"roberta-base"}
-    assert set(figure_9.data(both)["model"]) == {"bert-base-cased"}
+def test_figures_9_and_10_show_the_papers_data_sets_and_models(tmp_path, write_run, five_methods):
+    with pytest.raises(MissingRuns, match=r"figure 9.*nasbench experiment fig8"):
+        figure_9.data(five_methods)  # RTE is not among the three data sets of figure 9
+    with pytest.raises(MissingRuns, match=r"figure 10-roberta.*nasbench experiment fig8"):
+        figure_10.data(five_methods, roberta=True)
+    for task, model in (("rte", "roberta-base"), ("sst2", "roberta-base"), ("qnli", "bert-base-cased")):
+        write_run(tmp_path, "rfp", None, "large", [(1.0, 0.2, 0.2)], task=task, model=model)
+    results = read_results(tmp_path)
+
+    def shown(data):
+        return sorted(set(zip(data["task"], data["model"], strict=True)))
+
+    assert shown(figure_9.data(results)) == [("qnli", "bert-base-cased")]
+    assert shown(figure_10.data(results)) == [("qnli", "bert-base-cased"), ("rte", "bert-base-cased")]
+    assert shown(figure_10.data(results, roberta=True)) == [("rte", "roberta-base"), ("sst2", "roberta-base")]
 
 
 @pytest.mark.usefixtures("five_methods")

@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 from scipy.stats import binom
 
-from nasbench.analysis.report.claims import judge
 from nasbench.analysis.scoring.comparison import compare
 from nasbench.analysis.scoring.intervals import interval_on_tasks_like_these, interval_on_these_tasks, task_means
+from nasbench.analysis.scoring.verdicts import judge
 
 
 def test_one_scenario_gives_students_interval() -> None:

@@ -9,14 +9,14 @@ SAMPLE = {
     "marks": " [max_evaluations=103]",
     "options": {"strategy": "full"},
 }
-ELSEWHERE = {**SAMPLE, "options": {"strategy": "full", "training_space": "small"}}
-"""A run in a space other than SMALL, on the same super-network."""
+SHARED = {**SAMPLE, "options": {"strategy": "full", "training_space": "small"}}
+"""A run in a space other than SMALL, on the super-network trained in SMALL."""
 
 
 def test_data_has_final_hypervolumes_of_the_four_spaces(make_scores):
     rows = [
         {
-            **(SAMPLE if space == "small" else ELSEWHERE),
+            **SAMPLE,
             "space": space,
             "seed": seed,
             "hypervolume": [1.0, value + seed],
@@ -37,26 +37,37 @@ def test_data_has_final_hypervolumes_of_the_four_spaces(make_scores):
 def test_data_has_only_complete_random_samples_of_the_full_strategy(make_scores):
     scores = make_scores(
         {**SAMPLE, "space": "small", "hypervolume": [3.0]},
-        {**ELSEWHERE, "space": "large", "hypervolume": [2.0]},
+        {**SAMPLE, "space": "large", "hypervolume": [2.0]},
         {**SAMPLE, "space": "small", "hypervolume": [9.0], "searcher": "ehvi"},
         {**SAMPLE, "space": "small", "hypervolume": [9.0], "max_evaluations": 50},
         {**SAMPLE, "space": "small", "hypervolume": [9.0], "max_evaluations": None},
         {**SAMPLE, "space": "small", "hypervolume": [9.0], "options": {"strategy": "kd"}},
         {**SAMPLE, "space": "small", "hypervolume": [9.0], "options": {"strategy": "full", "temperature": 1.0}},
+        {**SAMPLE, "space": "small", "hypervolume": [9.0], "options": {"strategy": "full", "t_squared": True}},
         {**SAMPLE, "space": "small", "hypervolume": [9.0], "budget_s": 60.0},
-        {**ELSEWHERE, "space": "medium", "hypervolume": [9.0], "status": "failed"},
+        {**SAMPLE, "space": "medium", "hypervolume": [9.0], "status": "failed"},
     )
     assert figure_5.data(scores)["hypervolume"].tolist() == [3.0, 2.0]
 
 
-def test_data_has_only_runs_on_a_super_network_trained_in_small(make_scores):
+def test_super_networks_of_each_space_and_one_for_all_spaces_are_told_apart(make_scores):
     scores = make_scores(
         {**SAMPLE, "space": "small", "hypervolume": [3.0]},
-        {**ELSEWHERE, "space": "large", "hypervolume": [2.0]},
-        {**SAMPLE, "space": "large", "hypervolume": [9.0]},  # trained in LARGE
-        {**ELSEWHERE, "space": "layer", "options": {"strategy": "full", "training_space": "layer"}, "hypervolume": [9]},
+        {**SHARED, "space": "large", "hypervolume": [2.0]},
+        {**SAMPLE, "space": "large", "hypervolume": [1.0]},  # trained in LARGE
+        {**SHARED, "space": "layer", "options": {"strategy": "full", "training_space": "layer"}, "hypervolume": [9]},
     )
-    assert figure_5.data(scores)["hypervolume"].tolist() == [3.0, 2.0]
+    assert figure_5.data(scores)["hypervolume"].tolist() == [3.0, 1.0]
+    assert figure_5.data(scores, shared=True)["hypervolume"].tolist() == [3.0, 2.0]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_runs_of_one_kind_are_no_comparison_of_the_other(make_scores, shared):
+    kind = SHARED if shared else SAMPLE
+    runs = [{**SAMPLE, "space": "small", "hypervolume": [3.0]}, {**kind, "space": "large", "hypervolume": [2.0]}]
+    assert len(figure_5.data(make_scores(*runs), shared)) == 2
+    with pytest.raises(MissingRuns, match="nasbench experiment fig5" + ("" if shared else "-shared")):
+        figure_5.data(make_scores(*runs), not shared)
 
 
 def test_single_space_raises_missing_runs(make_scores):

@@ -1,0 +1,53 @@
+"""Errors read off a super-network against errors after fine-tuning alone, for networks of LAYER; not in the paper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nasbench.analysis.experiments import prediction
+from nasbench.analysis.experiments.definitions import MissingRuns
+from nasbench.analysis.figures import style
+from nasbench.analysis.reading.results import Results
+
+TITLE = "Do shared weights predict the error after fine-tuning alone?"
+
+
+def data(results: Results) -> pd.DataFrame:
+    """The rows of :func:`nasbench.analysis.experiments.prediction.pairs`.
+
+    Raises:
+        MissingRuns: if no block has both runs.
+    """
+    found = prediction.pairs(results)
+    if found.empty:
+        raise MissingRuns("figure weight-sharing", "weight-sharing")
+    return found
+
+
+def draw(data: pd.DataFrame) -> Figure:
+    """Draw one panel for each scenario, one point for each network and seed; darker points have more parameters."""
+    titles = style.panel_titles(data)
+    summary = prediction.table(data).set_index(["scenario", "measure", "predictor"])["mean"]
+    with style.applied():
+        figure, axes = style.panels(len(titles), height_in=2.4)
+        for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
+            part = data[data["scenario"] == scenario].sort_values("params")
+            limits = [part[["shared", "alone"]].to_numpy().min(), part[["shared", "alone"]].to_numpy().max()]
+            ax.plot(limits, limits, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
+            ax.scatter(part["shared"], part["alone"], c=part["params"], cmap="Blues", s=11, linewidth=0.3,
+                       edgecolor=style.INK, vmin=2 * part["params"].min() - part["params"].max())  # fmt: skip
+            taus = [summary[scenario, measure, prediction.PREDICTORS[0]] for measure in prediction.MEASURES[:2]]
+            ax.annotate(
+                f"τ {_number(taus[0])}, within bins {_number(taus[1])}", (0.03, 0.97), xycoords="axes fraction",
+                va="top", fontsize=6.5,
+            )  # fmt: skip
+            style.set_title(ax, title)
+        style.label_bottom(axes, "error with shared weights")
+        figure.supylabel("error fine-tuned alone", fontsize=7.5)
+    return figure
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2f}"

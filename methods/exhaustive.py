@@ -1,0 +1,34 @@
+"""Every network of a small space, in a random order: for studies of all of them, not for a comparison of searchers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nasbench.arrays import FloatArray
+from nasbench.networks.space import Config, SearchSpace
+from nasbench.search.searcher import Searcher
+
+
+class Exhaustive(Searcher):
+    """Proposes each configuration of LAYER once, then starts again. The order is random, so any part is a sample."""
+
+    name = "exhaustive"
+    summary = "every network of LAYER in a random order"
+    spaces = ("layer",)
+
+    def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
+        super().__init__(space, rng, options)
+        self._shape = tuple(int(upper) + 1 for upper in space.upper)
+        self._order = rng.permutation(math.prod(self._shape))
+        self._next = 0
+
+    def ask(self) -> Config:
+        place = int(self._order[self._next % len(self._order)])
+        self._next += 1
+        return np.array(np.unravel_index(place, self._shape), dtype=np.int64)
+
+    def tell(self, config: Config, values: FloatArray) -> None:
+        """Do nothing."""
