@@ -57,8 +57,7 @@ found = watch.conditions()
 print(found["waited_s"] if found["waited_s"] is not None else -1, found["cpu_s"], found["wall_s"])
 """
     core = str(min(os.sched_getaffinity(0)))
-    spin = f"import os, time; os.sched_setaffinity(0, {{{core}}})
-while time.sleep(0) is None: pass"
+    spin = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
     neighbours = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(2)]
     try:
         done = subprocess.run([sys.executable, "-c", script, core], capture_output=True, text=True, check=True)

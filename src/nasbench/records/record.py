@@ -147,7 +147,7 @@ class RunRecord:
     declaration: schema.Values | None = None
     n_evaluations: schema.Count | None = None
     evaluations_sha256: schema.Text | None = None
-    conditions: list[schema.Values] = field(default_factory=list)
+    conditions: schema.Conditions = field(default_factory=list)
     overshoot_s: schema.Seconds | None = None
     schema_version: schema.Version = schema.SCHEMA_VERSION
     __pydantic_config__: ClassVar = schema.STRICT

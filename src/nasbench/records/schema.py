@@ -66,6 +66,9 @@ Numbers = Annotated[dict[str, float], doc("an object of finite numbers")]
 Limit = Annotated[float, Gt(0), doc("a positive number of seconds")]
 Seconds = Annotated[float, Ge(0), doc("a number of seconds, 0 or more")]
 SecondsByPhase = Annotated[dict[str, Seconds], _SHOWN, doc("an object of seconds by phase, each 0 or more")]
+Conditions = Annotated[
+    list[dict[str, float | list[float | None] | None]], _SHOWN, doc("a list of objects of numbers and lists of numbers")
+]
 Error = Annotated[float, Ge(-ROUNDING), Le(MAX_ERROR + ROUNDING), doc(f"an error between 0 and {MAX_ERROR}")]
 Fraction = Annotated[float, Gt(0), Le(1 + ROUNDING), doc("a fraction of the full network, above 0 and at most 1")]
 Version = Annotated[int, Ge(1), Le(SCHEMA_VERSION), doc("a version of the schema")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,18 +72,20 @@ class Watch:
         }
 
 
-def disturbance(conditions: Sequence[dict[str, Any]]) -> float | None:
+def disturbance(conditions: Sequence[Mapping[str, Any]]) -> float | None:
     """Share of a run's time that other work took, over all attempts; None for a run that is too short to tell.
 
     The share of the machine's own neighbours is the time waited for a core, divided by the time waited and computed.
     """
-    known = [each for each in conditions if each.get("wall_s") is not None]
-    wall_s = sum(each["wall_s"] for each in known)
+
+    def total(name: str) -> float:
+        return sum(max(0.0, value) for each in conditions if isinstance(value := each.get(name), (int, float)))
+
+    wall_s, waited_s = total("wall_s"), total("waited_s")
     if wall_s < SHORTEST_S:
         return None
-    waited_s = sum(each["waited_s"] or 0.0 for each in known)
-    busy_s = waited_s + sum(each["cpu_s"] for each in known)
-    stolen = sum((each["stolen"] or 0.0) * each["wall_s"] for each in known) / wall_s
+    busy_s = waited_s + total("cpu_s")
+    stolen = sum((each.get("stolen") or 0.0) * (each.get("wall_s") or 0.0) for each in conditions) / wall_s
     return float(1 - (1 - (waited_s / busy_s if busy_s > 0 else 0.0)) * (1 - stolen))
 
 
