@@ -78,15 +78,20 @@ def disturbance(conditions: Sequence[Mapping[str, Any]]) -> float | None:
     The share of the machine's own neighbours is the time waited for a core, divided by the time waited and computed.
     """
 
-    def total(name: str) -> float:
-        return sum(max(0.0, value) for each in conditions if isinstance(value := each.get(name), (int, float)))
-
-    wall_s, waited_s = total("wall_s"), total("waited_s")
+    wall_s, cpu_s, waited_s = (
+        sum(_number(each, name) for each in conditions) for name in ("wall_s", "cpu_s", "waited_s")
+    )
     if wall_s < SHORTEST_S:
         return None
-    busy_s = waited_s + total("cpu_s")
-    stolen = sum((each.get("stolen") or 0.0) * (each.get("wall_s") or 0.0) for each in conditions) / wall_s
+    busy_s = waited_s + cpu_s
+    stolen = sum(_number(each, "stolen") * _number(each, "wall_s") for each in conditions) / wall_s
     return float(1 - (1 - (waited_s / busy_s if busy_s > 0 else 0.0)) * (1 - stolen))
+
+
+def _number(conditions: Mapping[str, Any], name: str) -> float:
+    """A value that may be missing, since not every operating system has it."""
+    value = conditions.get(name)
+    return max(0.0, float(value)) if isinstance(value, (int, float)) else 0.0
 
 
 def work_s() -> float:
