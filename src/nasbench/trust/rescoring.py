@@ -76,7 +76,7 @@ def _by_name(record: RunRecord) -> dict[str, Any]:
 def _fields(record: RunRecord, due: RunRecord) -> str:
     for name in _SAME_FIELDS:
         seen, wanted = getattr(record, name), getattr(due, name)
-        if seen is None and name in _OPTIONAL:
+        if seen is None and name in _OPTIONAL and record.suite_version != due.suite_version:
             continue
         if differs(seen, wanted) if isinstance(wanted, float) else seen != wanted:
             raise Wrong(f"{name} {shown(seen)} instead of {shown(wanted)}")

@@ -1,0 +1,50 @@
+"""The lock file of CI: every package of every extra at the tested version, every file with a hash."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+REMEDY = "run 'make lock'"
+
+
+def locked() -> dict[str, tuple[str, int]]:
+    """Version and number of hashes of each package."""
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    blocks = re.split(r"\n(?=[a-z])", text)
+    found = {}
+    for block in blocks:
+        name = re.match(r"([a-z0-9-]+)==([^ ;\\]+)", block)
+        if name:
+            found[name.group(1)] = name.group(2), len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", block))
+    return found
+
+
+def test_every_package_has_a_hash() -> None:
+    assert len(locked()) > 100
+    assert [name for name, (_, n) in locked().items() if n == 0] == []
+
+
+def test_versions_are_those_of_the_constraints() -> None:
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
+    versions = {name: version for name, (version, _) in locked().items()}
+    differing = {
+        name: (versions[key], pin)
+        for name, pin in pins.items()
+        if versions.get(key := canonicalize_name(name), pin) != pin
+    }
+    assert differing == {}, REMEDY
+
+
+def test_every_dependency_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    for text in (*project["dependencies"], *(each for extra in extras for each in extra)):
+        wanted = Requirement(text)
+        assert canonicalize_name(wanted.name) in locked(), f"{wanted.name}: {REMEDY}"
+        assert wanted.specifier.contains(locked()[canonicalize_name(wanted.name)][0]), f"{wanted.name}: {REMEDY}"
