@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -22,3 +23,11 @@ def change_lines(files: dict[str, bytes], change: Callable[[Any], object]) -> No
     for line in lines:
         change(line)
     files[RunFolder.EVALUATIONS] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    fit_checksum(files)
+
+
+def fit_checksum(files: dict[str, bytes]) -> None:
+    """Write the checksum of the changed lines into ``run.json``, as an attacker would."""
+    data = files[RunFolder.EVALUATIONS]
+    checksum = {"n_evaluations": data.count(b"\n"), "evaluations_sha256": hashlib.sha256(data).hexdigest()}
+    change_run(files, lambda record: record.update(checksum))

@@ -335,7 +335,8 @@ def test_mutated_bundles_neither_crash_nor_pass(made, tmp_path, capsys):
                 data.draw, members
             )
             if data.draw(st.booleans()) or kind == "record":
-                rename_digests(members)
+                changed_lines = members[LINES] != whole[LINES]
+                rename_digests(members, changed_lines and data.draw(st.sampled_from([True, True, False])))
         ends[outcome(made, zipped(data.draw, members, how), tmp_path)] += 1
 
     mutate()
@@ -346,9 +347,14 @@ def test_mutated_bundles_neither_crash_nor_pass(made, tmp_path, capsys):
             print(f"\n{sum(ends.values()):,} mutated bundles: {dict(ends)}")  # noqa: T201
 
 
-def rename_digests(members):
-    """Write the digests of changed files into the contents, as an attacker would."""
+def rename_digests(members, fits_record):
+    """Write the digests of changed files into the contents and the record, as an attacker would."""
     try:
+        if members[LINES] and fits_record:
+            record = json.loads(members[RUN])
+            record["n_evaluations"] = members[LINES].count(b"\n")
+            record["evaluations_sha256"] = hashlib.sha256(members[LINES]).hexdigest()
+            members[RUN] = json.dumps(record).encode()
         contents = json.loads(members[CONTENTS])
         for name, file in ((RUN, RunFolder.RUN), (LINES, RunFolder.EVALUATIONS), (STORED, PREDICTIONS)):
             contents["runs"][0]["sha256"][file] = hashlib.sha256(members[name]).hexdigest()

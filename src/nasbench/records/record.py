@@ -328,10 +328,7 @@ class RunFolder:
 
 
 def parse_run(text: bytes, place: str) -> RunRecord:
-    """The contents of a ``run.json``.
-
-    Args:
-        place: the file, for the messages.
+    """The contents of a ``run.json``; ``place`` names the file in messages.
 
     Raises:
         RecordError: as :meth:`RunFolder.read_run` does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -139,6 +140,9 @@ def _parsed(files: dict[str, bytes]) -> tuple[RunRecord, list[Evaluation]]:
     if data and not data.endswith(b"\n"):
         raise RecordError(f"{RunFolder.EVALUATIONS}: the last line is cut off")
     evaluations = list(parse_evaluations(data, RunFolder.EVALUATIONS))
+    whole = (record.n_evaluations, record.evaluations_sha256)
+    if whole not in ((None, None), (len(evaluations), hashlib.sha256(data).hexdigest())):
+        raise RecordError(f"{RunFolder.EVALUATIONS}: not the lines whose number and checksum {RunFolder.RUN} has")
     for text in (files[RunFolder.RUN], *data.split(b"\n")[:-1]):
         _refuse_repeated_names(text)
     return record, evaluations
