@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nasbench.data import tokens
-from nasbench.data.sources import read_rows
+from nasbench.data.sources import Rows, read_rows
 from nasbench.data.splits import Split, load_task_data, split_indices
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
@@ -187,16 +187,20 @@ def test_seed_determines_the_split_only() -> None:
         assert sorted([*data.train.ids, *data.validation.ids]) == list(range(96))
 
 
+def _rows(n: int) -> Rows:
+    return Rows((["a"] * n,), np.zeros(n, dtype=np.int64), "")
+
+
 @pytest.mark.parametrize(("n_rows", "n_train"), [(2_490, 1_743), (3_668, 2_568), (5_749, 4_024), (10, 7), (1, 1)])
 def test_train_gets_70_percent_of_the_rows(n_rows: int, n_train: int) -> None:
-    train, validation = split_indices(TINY_PAIR, n_rows, seed=0)
+    train, validation = split_indices(TINY_PAIR, _rows(n_rows), seed=0)
     assert (len(train), len(validation)) == (n_train, n_rows - n_train)
 
 
 def test_validation_limit_draws_a_fixed_subset_of_the_validation_rows() -> None:
     sst2 = registry.tasks()["sst2"]
-    train, validation = split_indices(sst2, 67_349, seed=4)
-    same_train, unlimited = split_indices(dataclasses.replace(sst2, validation_limit=None), 67_349, seed=4)
+    train, validation = split_indices(sst2, _rows(67_349), seed=4)
+    same_train, unlimited = split_indices(dataclasses.replace(sst2, validation_limit=None), _rows(67_349), seed=4)
     assert np.array_equal(train, same_train)
     assert len(validation) == len(np.unique(validation)) == 2_048
     assert set(validation) < set(unlimited)

@@ -84,7 +84,7 @@ from nasbench.plugins.user_task import load_user_task
         (changed(max_length=0), r"max_length must be 1 to 64, which is what the model takes, not 0$"),
         (changed(max_length=0.5), r"max_length must be a valid integer, not 0\.5$"),
         (changed(name="demo"), r"there is a task 'demo' already \(nasbench tasks\); give this one another name$"),
-        (changed(data={"text": "sentiment"}), r"text and label must name different columns, not sentiment, sentiment$"),
+        (changed(data={"text": "sentiment"}), r"text, label and group must name different columns, not sentiment, s"),
         (changed(data={"text": ["review", "review"]}), r"must name different columns, not review, review, sentiment$"),
         (
             changed(kind="regression", data={"labels": ["a", "b"]}),
@@ -99,7 +99,7 @@ from nasbench.plugins.user_task import load_user_task
         (changed(model={"fine_tuning": {"epochs": 1.5}}), r"_tuning\]: epochs must be a valid integer, not 1\.5$"),
         (changed(model={"super_network": {"epochs": True}}), r"_network\]: epochs must be a valid integer, not True$"),
         (changed(model={"fine_tuning": 3}), r"\[model\]: fine_tuning must be a table, not 3$"),
-        (changed(model={"fine_tuning": {"epochs": 0}}), r"epochs must be positive, not 0$"),
+        (changed(model={"fine_tuning": {"epochs": -1}}), r"epochs must be 0 or more, not -1$"),
         (changed(data={"train": "none.csv"}), r"no data file .*none\.csv$"),
         (changed(data={"text": "revue"}), r"rows\.csv: no column 'revue'; its columns are review, sentiment$"),
     ],

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.user_tasks import BASE, ROWS, changed, load, load_all, toml, write_labels
 
-from nasbench.data.sources import label_name
+from nasbench.data.labels import label_name
 from nasbench.data.splits import load_task_data
 from nasbench.declarations.model import Model, TrainingConfiguration
 from nasbench.errors import UserError

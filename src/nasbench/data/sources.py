@@ -10,37 +10,30 @@ import dataclasses
 import hashlib
 import importlib
 import os
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from nasbench.data.division import divide
 from nasbench.data.files import plain, read_file
 from nasbench.data.hub import hub_errors, hub_session, reason
+from nasbench.data.labels import DROP, Labels, first_of, is_missing, or_drop, read_labels
 from nasbench.declarations.task import DataSource, Task
 from nasbench.errors import UserError
 
 SplitName = Literal["train", "validation", "test"]
-Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 DATA_DIR_VARIABLE = "NASBENCH_DATA_DIR"
 _OWN_TEST_FRACTION = 0.2
 """Fraction of a user's only file that becomes the test, if the user names no test file."""
 _OWN_TEST_SEED = 20_240_502
 """Fixed, so that the same rows become the test for every data seed."""
-_NO_LABEL = ("", "nan", "na", "n/a", "null")
-"""Texts that mean a missing label, in lower case, as spreadsheets and pandas write them. ``none`` is a class."""
-_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0*")
-_FRACTION = re.compile(r"[+-]?(\d*\.\d+(e[+-]?\d+)?|\d+e-\d+)", re.IGNORECASE)
-_LIST = re.compile(r"\[.*\]")
-_JOINTS = re.compile(r"[,;|/]")
-_DROP = "set drop_empty = true in [data]"
 
 
 @dataclass(frozen=True)
@@ -52,21 +45,25 @@ class Rows:
         labels: ``(n_rows,)``, int64 classes, or float32 for a regression.
         sha256: hash of all contents, whatever their order in the source.
         notes: remarks for the user on what looks wrong in the source, or was left out.
+        groups: the group of each row, ``(n_rows,)``; empty without groups.
     """
 
     texts: tuple[list[str], ...]
     labels: Labels
     sha256: str
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @classmethod
-    def in_canonical_order(cls, texts: tuple[list[str], ...], labels: Labels, notes: tuple[str, ...] = ()) -> Rows:
+    def in_canonical_order(
+        cls, texts: tuple[list[str], ...], labels: Labels, notes: tuple[str, ...] = (), groups: Sequence[str] = ()
+    ) -> Rows:
         """Rows sorted by the hash of their contents. Equal rows are interchangeable, so ties do not matter."""
         values = [float(x).hex() for x in labels] if labels.dtype == np.float32 else [str(x) for x in labels]
-        digests = [_digest(row) for row in zip(*texts, values, strict=True)]
+        digests = [_digest(row) for row in zip(*texts, values, *([groups] if groups else []), strict=True)]
         order = sorted(range(len(digests)), key=digests.__getitem__)
         total = hashlib.sha256(b"".join(digests[i] for i in order)).hexdigest()
         return cls(
@@ -74,12 +71,18 @@ class Rows:
             labels[np.array(order, dtype=np.int64)],
             total,
             notes,
+            tuple(groups[i] for i in order) if groups else (),
         )
 
     def take(self, indices: npt.NDArray[np.int64]) -> Rows:
         """The rows at these positions, in canonical order, without the notes."""
         texts = tuple([column[i] for i in indices] for column in self.texts)
-        return Rows.in_canonical_order(texts, self.labels[indices])
+        groups = [self.groups[i] for i in indices] if self.groups else []
+        return Rows.in_canonical_order(texts, self.labels[indices], groups=groups)
+
+    def strata(self, task: Task) -> Labels | None:
+        """The classes if each class shall have the same share of a part, else None."""
+        return self.labels if task.data.stratify else None
 
 
 def read_rows(task: Task, data_dir: Path | None) -> tuple[Rows, Rows]:
@@ -95,10 +98,9 @@ def read_rows(task: Task, data_dir: Path | None) -> tuple[Rows, Rows]:
     """
     train = _rows(task, "train", data_dir)
     if _own_test_is_missing(task.data):
-        order = np.random.default_rng(_OWN_TEST_SEED).permutation(len(train))
-        n_test = round(_OWN_TEST_FRACTION * len(train))
-        rest = train.take(order[n_test:])
-        return dataclasses.replace(rest, notes=train.notes), train.take(order[:n_test])
+        rng = np.random.default_rng(_OWN_TEST_SEED)
+        test, rest = divide(len(train), 1 - _OWN_TEST_FRACTION, rng, train.strata(task), train.groups)
+        return dataclasses.replace(train.take(rest), notes=train.notes), train.take(test)
     return train, _rows(task, "test", data_dir)
 
 
@@ -135,7 +137,8 @@ def read_columns(
     Raises:
         UserError: one line, if a source, file or column is missing or cannot be read.
     """
-    columns = [*data.text_columns, data.label_column]
+    groups = [] if data.group_column is None else [data.group_column]
+    columns = [*data.text_columns, *groups, data.label_column]
     as_text = columns if named_labels else columns[:-1]
     notes: tuple[str, ...] = ()
     if data.generator is not None:
@@ -183,7 +186,7 @@ def _without_empty(table: pa.Table, data: DataSource, place: str) -> tuple[pa.Ta
     is_choice = len(data.text_columns) > 2
     no_text = np.any(blank, axis=0) if is_choice else np.all(blank, axis=0)
     labels = table.column(data.label_column)
-    no_label = np.array([_is_missing(value, data.label_names) for value in labels.to_pylist()], dtype=bool)
+    no_label = np.array([is_missing(value, data.label_names) for value in labels.to_pylist()], dtype=bool)
     kept = ~(no_text | no_label)
     if kept.all():
         return table, ()
@@ -196,32 +199,27 @@ def _without_empty(table: pa.Table, data: DataSource, place: str) -> tuple[pa.Ta
     return table.filter(pa.array(kept)), (note,)
 
 
-def _is_missing(value: Any, known: Collection[str]) -> bool:
-    if value is None:
-        return True
-    name = label_name(value)
-    return value not in known and name not in known and name.lower() in _NO_LABEL
-
-
 def _rows(task: Task, split: SplitName, data_dir: Path | None) -> Rows:
     named_labels = bool(task.data.label_names)
     table, place, notes = read_columns(task.data, task.name, split, data_dir, named_labels=named_labels)
     texts = tuple(_texts(task, table.column(name), place, name) for name in task.data.text_columns)
     if task.data.local_files:
         _refuse_blank(task, texts, place)
-    return Rows.in_canonical_order(texts, _labels(task, table.column(task.data.label_column), place), notes)
+    labels = read_labels(task, table.column(task.data.label_column), place)
+    return Rows.in_canonical_order(texts, labels, notes, _groups(task.data.group_column, table, place))
 
 
-def _first_of(rows: Sequence[int] | npt.NDArray[Any], one: str, several: str) -> str:
-    """Rows that lack something, in words: how many, the first of them, and the remedy."""
-    if len(rows) == 1:
-        return f"row {rows[0]} {one}; remove it"
-    return f"{len(rows)} rows {several}, the first is row {rows[0]}; remove them"
-
-
-def _or_drop(task: Task) -> str:
-    """The remedy of a user's own task, which a declared task does not have."""
-    return f", or {_DROP}" if task.data.local_files or task.data.label_names else ""
+def _groups(name: str | None, table: pa.Table, place: str) -> list[str]:
+    """The group of each row as text; empty without groups."""
+    if name is None:
+        return []
+    groups = ["" if value is None else str(value).strip() for value in table.column(name).to_pylist()]
+    missing = [row for row, group in enumerate(groups) if not group]
+    if missing:
+        raise UserError(f"{place}, column {name!r}: {first_of(missing, 'has no group', 'have no group')}")
+    if len(set(groups)) < 2:
+        raise UserError(f"{place}, column {name!r}: all rows are in one group; leave out group, or name another column")
+    return groups
 
 
 def _texts(task: Task, column: pa.ChunkedArray, place: str, name: str) -> list[str]:
@@ -229,8 +227,8 @@ def _texts(task: Task, column: pa.ChunkedArray, place: str, name: str) -> list[s
         raise UserError(f"{place}, column {name!r}: must hold text, not {column.type}")
     if column.null_count:
         rows = np.flatnonzero(column.is_null().to_numpy())
-        empty = _first_of(rows, "is empty", "are empty")
-        raise UserError(f"{place}, column {name!r}: {empty}{_or_drop(task)}")
+        empty = first_of(rows, "is empty", "are empty")
+        raise UserError(f"{place}, column {name!r}: {empty}{or_drop(task)}")
     texts: list[str] = column.to_pylist()
     return texts
 
@@ -244,112 +242,7 @@ def _refuse_blank(task: Task, texts: tuple[list[str], ...], place: str) -> None:
         rows = [row for row, fields in enumerate(zip(*columns, strict=True)) if not "".join(fields).strip()]
         if rows:
             where = f"{place}, column {' and '.join(map(repr, group))}"
-            raise UserError(f"{where}: {_first_of(rows, 'is empty', 'are empty')}, or {_DROP}")
-
-
-def _labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
-    where = f"{place}, column {task.data.label_column!r}"
-    if names := task.data.label_names:
-        found = class_names(column, where, names)
-        unknown = next((row for row, name in enumerate(found) if name not in names), None)
-        if unknown is not None:
-            raise UserError(f"{where}: label {found[unknown]!r} of row {unknown} is none of {_listed(names)}")
-        index = {name: i for i, name in enumerate(names)}
-        return np.array([index[name] for name in found], dtype=np.int64)
-    if column.null_count:
-        rows = np.flatnonzero(column.is_null().to_numpy())
-        raise UserError(f"{where}: {_first_of(rows, 'has no label', 'have no label')}{_or_drop(task)}")
-    if task.kind == "regression":
-        column = _numbers(column, where)
-        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-            raise UserError(f"{where}: a regression needs numbers, not {column.type}")
-        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is refused below
-            numbers = column.to_numpy().astype(np.float32)
-        low, high = task.data.label_range or (-np.inf, np.inf)
-        bad = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high)))
-        if len(bad):
-            raise UserError(f"{where}: label {numbers[bad[0]]:g} of row {bad[0]} is outside {low:g} to {high:g}")
-        return np.asarray(numbers, dtype=np.float32)
-    if not pa.types.is_integer(column.type):
-        raise UserError(f"{where}: labels must be integers 0 to {task.n_labels - 1}, not {column.type}")
-    classes = column.to_numpy().astype(np.int64)
-    bad = np.flatnonzero((classes < 0) | (classes >= task.n_labels))
-    if len(bad):
-        raise UserError(f"{where}: label {classes[bad[0]]} of row {bad[0]} is outside 0 to {task.n_labels - 1}")
-    return np.asarray(classes, dtype=np.int64)
-
-
-def class_names(column: pa.ChunkedArray, where: str, known: Collection[str] = ()) -> list[str]:
-    """The class name of each row, ``(n_rows,)``, as :func:`label_name` writes it.
-
-    Args:
-        where: file and column, for messages.
-        known: class names that the user has listed. They are accepted whatever they look like.
-
-    Raises:
-        UserError: one line, for a row without a label (null, NaN, an empty text) or for a number with a fraction.
-    """
-    if pa.types.is_nested(column.type):
-        raise UserError(
-            f"{where}: must hold one label a row, not {column.type}; a task with several labels a row is not supported"
-        )
-    values = column.to_pylist()
-    missing = [row for row, value in enumerate(values) if _is_missing(value, known)]
-    if missing:
-        value = values[missing[0]]
-        empty = _first_of(missing, "has no label", "have no label")
-        is_written = isinstance(value, str) and value.strip()
-        or_list = f" ({value!r}), list it in labels if it is a class," if is_written else ","
-        raise UserError(f"{where}: {empty}{or_list} or {_DROP}")
-    names = []
-    for row, value in enumerate(values):
-        name = value if value in known else label_name(value)
-        if name not in known and _FRACTION.fullmatch(name):
-            raise UserError(
-                f"{where}: label {name} of row {row} is a number with a fraction; did you mean "
-                'kind = "regression"? If it is a class, list all of them in labels'
-            )
-        names.append(name)
-    _refuse_several_labels(names, known, where)
-    return names
-
-
-def _refuse_several_labels(names: list[str], known: Collection[str], where: str) -> None:
-    """Raise for a label that joins other labels (``a,b``) or is written as a list: each would become a class."""
-    found = {*names, *known}
-    for name in sorted(found.difference(known)):
-        parts = [part.strip() for part in _JOINTS.split(name)]
-        if _LIST.fullmatch(name) or (len(parts) > 1 and found.issuperset(parts)):
-            raise UserError(
-                f"{where}: label {name!r} of row {names.index(name)} looks like several labels, and a task with "
-                "several labels a row is not supported; keep one label a row, or list all classes in labels"
-            )
-
-
-def _numbers(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """The column as numbers if it holds numbers as text."""
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return column
-    numbers = []
-    for row, text in enumerate(column.to_pylist()):
-        try:
-            numbers.append(float(text))
-        except ValueError:
-            raise UserError(
-                f"{where}: label {text!r} of row {row} is not a number; a regression needs numbers with a decimal point"
-            ) from None
-    return pa.chunked_array([numbers], pa.float64())
-
-
-def label_name(value: Any) -> str:
-    """A value as a class name: without outer white space, truth values as in JSON, whole numbers without ``.0``."""
-    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
-    return match[1] if (match := _WHOLE_NUMBER.fullmatch(text)) else text
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    """The first ten names, and how many more there are."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+            raise UserError(f"{where}: {first_of(rows, 'is empty', 'are empty')}, or {DROP}")
 
 
 def _data_dir(data_dir: Path | None) -> Path | None:

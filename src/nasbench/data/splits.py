@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasbench.data.sources import Labels, Rows, read_rows, read_validation_rows
+from nasbench.data.division import divide
+from nasbench.data.labels import Labels
+from nasbench.data.sources import Rows, read_rows, read_validation_rows
 from nasbench.data.summary import DataSummary, summarise
 from nasbench.data.tokens import Tokens, tokenise
 from nasbench.declarations.task import Task
@@ -132,7 +134,7 @@ def load_task_data(
     train_rows, test_rows = read_rows(task, data_dir)
     validation_rows = read_validation_rows(task, data_dir)
     if validation_rows is None:
-        train_indices, validation_indices = split_indices(task, len(train_rows), seed)
+        train_indices, validation_indices = split_indices(task, train_rows, seed)
     else:
         rng = np.random.default_rng([_SPLIT_STREAM, seed])
         train_indices = rng.permutation(len(train_rows)).astype(np.int64)
@@ -179,15 +181,15 @@ def load_task_data(
     )
 
 
-def split_indices(task: Task, n_rows: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def split_indices(task: Task, rows: Rows, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Ranks of the train and of the validation examples, both in random order.
 
     The validation split is cut to ``task.validation_limit`` examples. The rest is not used, so that the train split is
     the same with and without the limit.
     """
-    order = np.random.default_rng([_SPLIT_STREAM, seed]).permutation(n_rows).astype(np.int64)
-    n_train = n_rows - round(task.validation_fraction * n_rows)
-    return order[:n_train], order[n_train:][: task.validation_limit]
+    rng = np.random.default_rng([_SPLIT_STREAM, seed])
+    train, validation = divide(len(rows), task.validation_fraction, rng, rows.strata(task), rows.groups)
+    return train, validation[: task.validation_limit]
 
 
 def _split(rows: Rows, task: Task, tokens: Tokens, first_id: int = 0) -> Split:

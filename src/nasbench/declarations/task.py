@@ -68,6 +68,9 @@ class DataSource:
             integers 0, 1, 2, ...
         names_in_output_order: whether a user has listed ``label_names`` in the order of the outputs of a trained
             classifier. Only then is a classifier reused whose own names for its outputs are unknown or different.
+        stratify: whether every class has the same share of validation (and of a test taken from the train rows).
+        group_column: a column of names. Rows of one group are never divided between train, validation and a test taken
+            from the train rows.
         label_range: lowest and highest label of a regression.
         n_rows: rows of the complete train and test splits. A source with other numbers of rows makes a run unofficial.
     """
@@ -87,6 +90,8 @@ class DataSource:
     drop_empty: bool = False
     label_names: tuple[str, ...] = ()
     names_in_output_order: bool = False
+    stratify: bool = False
+    group_column: str | None = None
     label_range: tuple[float, float] | None = None
     n_rows: tuple[int, int] | None = None
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from nasbench.data.sources import label_name
+from nasbench.data.labels import label_name
 from nasbench.declarations.task import MetricName
 from nasbench.errors import UnknownName, UserError
 
@@ -95,6 +95,8 @@ class DataTable(_Table):
     test: Text | None = None
     validation_limit: Annotated[int, Gt(0)] | None = None
     drop_empty: bool = False
+    stratify: bool = False
+    group: Annotated[Text, BeforeValidator(_as_column)] | None = None
     separator: Annotated[str, BeforeValidator(_as_separator)] | None = None
     quoting: bool | None = None
     escape: Annotated[str, BeforeValidator(_as_escape)] | None = None
@@ -108,9 +110,11 @@ class DataTable(_Table):
 
     @model_validator(mode="after")
     def _check(self) -> DataTable:
-        columns = (*self.text, self.label)
+        columns = (*self.text, self.label, *(() if self.group is None else (self.group,)))
         if len(set(columns)) < len(columns):
-            raise ValueError(f"text and label must name different columns, not {', '.join(columns)}")
+            raise ValueError(f"text, label and group must name different columns, not {', '.join(columns)}")
+        if self.stratify and self.group is not None:
+            raise ValueError("name either stratify or group: whole groups cannot have the same share of every class")
         if (self.train is None) == (self.hub is None):
             raise ValueError("name either train (a file) or hub (a data set)")
         misplaced = [key for key in (_HUB_KEYS if self.train else _FILE_KEYS) if key in self.model_fields_set]

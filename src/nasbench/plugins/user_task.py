@@ -15,6 +15,8 @@
     validation = "reviews-dev.csv"  # default: 30 % of the remaining rows of train, drawn anew for each seed
     test = "reviews-test.csv"     # default: a fixed fifth of train
     validation_limit = 2000       # largest number of validation rows; default: 5000
+    stratify = true               # every class has the same share of validation and of a test taken from the rows
+    group = "author"              # instead: rows with the same value of this column stay in one split
     drop_empty = true             # drop rows without a text or label; default: they are errors
     separator = ";"               # of CSV files; default: the one that the header shows
     quoting = false               # double quotes are part of the texts; default: only in tab-separated files
@@ -25,7 +27,7 @@
     labels = ["bad", "good"]      # the classes in order of the model's outputs; default: its own order, or sorted
 
     [model]
-    folder = "my-model"           # a saved BERT, RoBERTa, XLM-RoBERTa or CamemBERT, relative to this file
+    folder = "my-model"           # a saved network, relative to this file; nasbench models --architectures
     fine_tuning = {learning_rate = 2e-5, batch_size = 16, epochs = 3, warmup = 0.06, weight_decay = 0.01}
     super_network = {epochs = 8}  # training of a super-network (ws-nas); default for each key: fine_tuning
 
@@ -44,7 +46,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any, get_args
 
-from nasbench.data.sources import class_names, read_columns
+from nasbench.data.labels import class_names
+from nasbench.data.sources import read_columns
 from nasbench.declarations.model import Architecture, Model, TrainingConfiguration
 from nasbench.declarations.task import ERROR_METRICS, DataSource, FileFormat, MetricName, Task
 from nasbench.errors import UserError
@@ -128,6 +131,8 @@ def _data(table: DataTable, path: Path, kind: str) -> DataSource:
             local_files=files,
             file_format=FileFormat(table.separator, table.quoting, table.escape, table.encoding),
             drop_empty=table.drop_empty,
+            stratify=table.stratify,
+            group_column=table.group,
             label_names=table.labels,
         )
     return DataSource(
@@ -140,6 +145,8 @@ def _data(table: DataTable, path: Path, kind: str) -> DataSource:
         validation_split=table.validation_split,
         test_split=table.test_split,
         drop_empty=table.drop_empty,
+        stratify=table.stratify,
+        group_column=table.group,
         label_names=table.labels,
     )
 
@@ -149,6 +156,8 @@ def _labels(
 ) -> tuple[int, DataSource]:
     """The number of classes, and the source with their names."""
     names = data.label_names
+    if data.stratify and kind == "regression":
+        raise UserError(f"{path}: stratify needs classes, but a regression has none; leave it out")
     if kind == "regression":
         if names:
             raise UserError(f"{path}: labels are names of classes, but a regression has no classes")

@@ -119,8 +119,7 @@ class RunRecord:
             run on a network.
         n_evaluations, evaluations_sha256: number and checksum of the lines of ``evaluations.jsonl``; None while the run
             lasts and in older records.
-        conditions: what the machine did during each attempt, see :mod:`nasbench.runs.machine`; empty in older
-            records.
+        conditions: what the machine did during each attempt, see :mod:`nasbench.runs.machine`.
         overshoot_s: charged seconds beyond the budget; None if there are none, and in older records.
     """
 
