@@ -334,7 +334,7 @@ def test_mutated_bundles_neither_crash_nor_pass(made, tmp_path, capsys):
             {"record": mutate_record, "bytes": mutate_bytes, "predictions": mutate_predictions}[kind](
                 data.draw, members
             )
-            if data.draw(st.booleans()) or kind == "record":
+            if kind == "record" or data.draw(st.integers(0, 9)):
                 changed_lines = members[LINES] != whole[LINES]
                 rename_digests(members, changed_lines and data.draw(st.sampled_from([True, True, False])))
         ends[outcome(made, zipped(data.draw, members, how), tmp_path)] += 1

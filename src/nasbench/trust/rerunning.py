@@ -56,7 +56,8 @@ class Comparison:
                 "ok" if errors_agree else "wrong",
                 f"within {tolerance:g}, validation and test",
                 f"{self.n_common} networks of the front evaluated by both runs differ by at most "
-                f"{self.largest_difference:.4g}; {self.n_same} of {self.n_evaluations} evaluations are of one network",
+                f"{self.largest_difference:.4g}; {self.n_same} of {self.n_evaluations} evaluations are of the same "
+                "network at the same place",
             ),
             Check(
                 "repeated front",
