@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +21,9 @@ from nasbench.sweeps.worker import carry_out
 
 STOP_S = 20.0
 """How long cancelled runs have to write a checkpoint before they are killed, which their records survive, too."""
+CONNECT_S = 10.0
+OBJECT_STORE_BYTES = 100_000_000
+"""Memory for values that tasks exchange. These are short reports; Ray would take a third of the machine."""
 
 
 def connect(address: str | None, n_cpus: int | None = None) -> None:
@@ -41,14 +45,29 @@ def connect(address: str | None, n_cpus: int | None = None) -> None:
     if ray.is_initialized():
         return
     try:
+        if address is not None:
+            _check_port(address)
         if address is None:
-            ray.init(num_cpus=n_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                num_cpus=n_cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"--ray-address {address}: no Ray cluster answers ({error}); 'ray start --head' starts one"
         ) from error
+
+
+def _check_port(address: str) -> None:
+    """Raise an OSError if nobody listens at ``HOST:PORT``. Ray would wait for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), CONNECT_S).close()
 
 
 def has_gpus() -> bool:

@@ -1,0 +1,133 @@
+"""Runs in processes of their own on this machine: slots, a killed process, an interrupt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from support.sweeping import Scene, is_alive, one_after_the_other, records
+
+from nasbench.errors import UserError
+from nasbench.records.record import RunFolder, find_runs
+from nasbench.sweeps import driver
+from nasbench.sweeps.jobs import Earlier
+from nasbench.sweeps.local import LocalBackend, Slot, slots
+
+
+@pytest.fixture
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {8, 9, 10, 11, 12, 13, 14, 15})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def see_gpus(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+
+
+@pytest.mark.usefixtures("eight_cores")
+def test_slots_on_a_cpu() -> None:
+    assert slots("cpu") == [Slot(tuple(range(8, 16)))]
+    assert slots("cpu", jobs=2) == [Slot((8, 9, 10, 11)), Slot((12, 13, 14, 15))]
+    assert slots("cpu", jobs=3) == [Slot((8, 9)), Slot((10, 11)), Slot((12, 13))]
+    assert slots("cpu", cpus_per_run=4) == [Slot((8, 9, 10, 11)), Slot((12, 13, 14, 15))]
+    assert slots("cpu", jobs=2, cpus_per_run=1) == [Slot((8,)), Slot((9,))]
+    for arguments in ({"jobs": 9}, {"cpus_per_run": 9}, {"jobs": 3, "cpus_per_run": 4}):
+        with pytest.raises(UserError, match="this process may use 8 cores"):
+            slots("cpu", **arguments)
+
+
+@pytest.mark.usefixtures("eight_cores")
+def test_slots_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    see_gpus(monkeypatch, 4)
+    assert slots("cuda") == [Slot((8 + 2 * i, 9 + 2 * i), (str(i),)) for i in range(4)]
+    assert slots("cuda", gpus_per_run=2) == [Slot((8, 9, 10, 11), ("0", "1")), Slot((12, 13, 14, 15), ("2", "3"))]
+    assert slots("cuda", jobs=1) == [Slot(tuple(range(8, 16)), ("0",))]
+    assert slots("cuda:2") == [Slot(tuple(range(8, 16)), ("2",))]
+    with pytest.raises(UserError, match="4 GPUs have room for 4 runs at once"):
+        slots("cuda", jobs=5)
+    with pytest.raises(UserError, match="--gpus-per-run 5"):
+        slots("cuda", gpus_per_run=5)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,3")
+    see_gpus(monkeypatch, 2)
+    assert [slot.gpus for slot in slots("cuda")] == [("GPU-a",), ("3",)]
+    assert [slot.gpus for slot in slots("cuda:1")] == [("3",)]
+
+
+def sweep_locally(jobs: list, results: Path, n_slots: int = 1) -> driver.Sweep:
+    """Make the jobs with processes that share this process's cores."""
+    cores = tuple(sorted(os.sched_getaffinity(0)))[:1]
+    backend = LocalBackend(str(results), [Slot(cores)] * n_slots, results / "sweep-logs")
+    sweep = driver.make_sweep(jobs, [Earlier("nothing")] * len(jobs), retry_failed=False)
+    driver.carry_out(sweep, backend, lambda _: None)
+    return sweep
+
+
+def test_a_killed_process_goes_on_and_changes_no_record(scene: Scene, tmp_path: Path) -> None:
+    jobs = scene.jobs(["patient", "ws-nas"], 1, [0])
+    one_after_the_other(jobs, tmp_path / "expected")
+
+    scene.close("first", 0)
+    killed: list[int] = []
+
+    def kill() -> None:
+        killed.append(scene.wait_for("first", 0))
+        assert os.sched_getaffinity(killed[0]) == set(sorted(os.sched_getaffinity(0))[:1])
+        os.kill(killed[0], signal.SIGKILL)
+        scene.open("first", 0)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    sweep = sweep_locally(jobs, tmp_path / "swept", n_slots=2)
+    killer.join()
+    assert [state.status for state in sweep.states] == ["complete", "complete"]
+    assert [(state.n_losses, state.n_starts) for state in sweep.states] == [(1, 2), (0, 1)]
+    assert not is_alive(killed[0])
+    assert records(tmp_path / "swept") == records(tmp_path / "expected")
+    assert not (tmp_path / "swept" / "sweep-logs").exists()
+
+
+COMMAND = """
+import signal, sys
+from nasbench.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.soak)], ids=["Ctrl-C", "killed"]
+)
+def test_no_run_outlives_its_sweep(scene: Scene, tmp_path: Path, number: signal.Signals) -> None:
+    """After Ctrl-C, all runs have stopped and the same command goes on. If the sweep is killed, its runs stop soon."""
+    results = tmp_path / "results"
+    arguments = ["--method", "patient", "--task", str(scene.folder / "first.toml"), "--seed", "0,1", "--device", "cpu"]
+    arguments += ["--plugin", str(scene.plugin), "--max-evaluations", "6", "--results", str(results)]
+    arguments += ["--cpus-per-run", "1", "--jobs", "1"]
+    scene.close("first", 0)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "sweep", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    pid = scene.wait_for("first", 0)
+    process.send_signal(number)
+    out, err = process.communicate()
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert err == (
+            "error: interrupted; 0 of 2 runs are complete, all records are kept, and the same command goes on\n"
+        )
+        assert "running: first my-model patient" in out
+        assert not is_alive(pid)
+    end_s = time.monotonic() + 30
+    while is_alive(pid):
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    (folder,) = find_runs(results)
+    assert RunFolder(folder).read_run().status == "running"
+    assert len(RunFolder(folder).read_evaluations()) == 3
