@@ -1,8 +1,9 @@
 """nasbench: structural pruning of pre-trained language models by multi-objective neural architecture search.
 
-Everything a notebook or a plugin needs is here, and is imported when it is first used: ``run``, ``Run``, ``results``,
-``load``; ``tasks``, ``models``, ``methods``, ``searchers``; and the classes to build on: ``Method``, ``Problem``,
-``Searcher``, ``MultiFidelitySearcher``, ``Decision``, ``SearchSpace``, ``SuperNetwork``, ``Task``, ``Model``.
+Everything a notebook or a plugin needs is here, and is imported when it is first used: ``run``, ``sweep``, ``Run``,
+``results``, ``load``; ``tasks``, ``models``, ``methods``, ``searchers``; and the classes to build on: ``Method``,
+``Problem``, ``Searcher``, ``MultiFidelitySearcher``, ``Decision``, ``SearchSpace``, ``SuperNetwork``, ``Task``,
+``Model``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasbench.api import Run, load, models, results, run, searchers, tasks  # not methods: the package of that name
+    from nasbench.api import (  # not methods: the package of that name
+        Run,
+        load,
+        models,
+        results,
+        run,
+        searchers,
+        sweep,
+        tasks,
+    )
     from nasbench.arrays import BoolArray, FloatArray, IntArray
     from nasbench.declarations.model import Model, TrainingConfiguration
     from nasbench.declarations.task import DataSource, Task
@@ -28,7 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _PLACES = {
-    "nasbench.api": ("Run", "load", "methods", "models", "results", "run", "searchers", "tasks"),
+    "nasbench.api": ("Run", "load", "methods", "models", "results", "run", "searchers", "sweep", "tasks"),
     "nasbench.arrays": ("BoolArray", "FloatArray", "IntArray"),
     "nasbench.declarations.model": ("Model", "TrainingConfiguration"),
     "nasbench.declarations.task": ("DataSource", "Task"),
@@ -73,6 +83,7 @@ __all__ = [
     "results",
     "run",
     "searchers",
+    "sweep",
     "tasks",
 ]
 

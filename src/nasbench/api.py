@@ -5,10 +5,10 @@ May import: the whole engine, and the analysis. Heavy libraries are imported whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nasbench.errors import UserError
 from nasbench.plugins import registry
@@ -217,6 +217,86 @@ def run(
         with terminal.observer(quiet=False) as view:
             carry_out(view)
     return Run(request.folder)
+
+
+def sweep(
+    methods: Sequence[str],
+    tasks: Sequence[str | Path],
+    *,
+    seeds: Sequence[int] = tuple(range(10)),
+    models: Sequence[str] = (),
+    spaces: Sequence[str] = (),
+    searchers: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    data_dir: Path | str | None = None,
+    results: Path | str = "runs",
+    budget_s: float | None = None,
+    max_evaluations: int | None = None,
+    plugins: Sequence[Path | str] = (),
+    backend: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
+    jobs: int | None = None,
+    gpus_per_run: int = 1,
+    cpus_per_run: int | None = None,
+    retry_failed: bool = False,
+    quiet: bool = False,
+) -> list[Run]:
+    """Run every method on every task with every seed, each in a process of its own, as ``nasbench sweep`` does.
+
+    The same call again skips complete runs and resumes the others. Methods are names, because other processes look them
+    up: the file of a class of your own goes into ``plugins``.
+
+    Args:
+        methods: names.
+        tasks: names, or paths of TOML files that declare tasks.
+        seeds: of the runs.
+        models: names; empty for the default of each task. ``spaces`` and ``searchers`` likewise.
+        options: options of the methods by name; all methods must have them.
+        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1`` for one GPU of this machine.
+        data_dir: a folder with local data; None for the hub.
+        results: the folder below which the records are written.
+        budget_s: charged seconds of each run; None for the official budgets.
+        max_evaluations: the largest number of evaluations of each run; None for no limit.
+        plugins: Python files with more methods or searchers.
+        backend: ``local`` for processes on this machine, ``ray`` for a Ray cluster.
+        ray_address: of the cluster; None starts Ray on this machine.
+        jobs: runs at once; None for one on each device.
+        gpus_per_run: GPUs of each run on a GPU.
+        cpus_per_run: cores, and threads, of each run; None for an equal share, or 1 with Ray.
+        retry_failed: make failed runs again.
+        quiet: print plain lines instead of a live table.
+
+    Returns:
+        The runs that have a record, the seeds slowest. Look at their ``status``.
+
+    Raises:
+        UserError: before anything runs, if one of the runs is impossible.
+    """
+    from nasbench.cli import sweep as module
+    from nasbench.sweeps.jobs import grid
+
+    place = module.Place(backend, str(results), device, jobs, gpus_per_run, cpus_per_run, ray_address)
+    place.connect()
+    kind = place.kind_of_device()
+    the_jobs = grid(
+        methods,
+        [str(task) for task in tasks],
+        seeds,
+        kind,
+        models=models or (None,),
+        spaces=spaces or (None,),
+        searchers=searchers or (None,),
+        settings=[f"{name}={_text(value)}" for name, value in (options or {}).items()],
+        data_dir=data_dir,
+        budget_s=budget_s,
+        max_evaluations=max_evaluations,
+        plugins=plugins,
+    )
+    the_sweep, _ = module.plan(the_jobs, place.results, retry_failed)
+    module.carry_out(the_sweep, place.make_backend(kind), quiet)
+    folders = [Path(place.results) / job.folder for job in the_jobs]
+    return [Run(folder) for folder in folders if (folder / "run.json").exists()]
 
 
 def results(*folders: Path | str) -> Results:
