@@ -15,7 +15,11 @@ from nasbench.search.searcher import Searcher
 from nasbench.testing.analytic import PROBLEMS
 
 NEEDS_OPTUNA = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="no Optuna: pip install optuna")
+NEEDS_SYNE_TUNE = pytest.mark.skipif(
+    importlib.util.find_spec("syne_tune") is None, reason="no Syne Tune: pip install syne-tune"
+)
 NAMES = [
+    *(pytest.param(f"syne-tune:{name}", marks=NEEDS_SYNE_TUNE) for name in ("RandomSearch", "MOREA", "REA")),
     *(f"pymoo:{name}" for name in ("NSGA2", "NSGA3", "SMSEMOA", "MOEAD", "SPEA2")),
     *(pytest.param(f"optuna:{name}", marks=NEEDS_OPTUNA) for name in ("NSGAIISampler", "TPESampler", "GPSampler")),
 ]
@@ -74,6 +78,19 @@ def test_unknown_names_give_one_line() -> None:
 def test_unknown_sampler_gives_one_line() -> None:
     with pytest.raises(UnknownName, match="sampler of Optuna 'NSGASampler'"):
         outside.find("optuna:NSGASampler")
+
+
+@NEEDS_SYNE_TUNE
+def test_syne_tunes_priority_is_replaced_because_it_gives_an_order_instead_of_ranks() -> None:
+    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import NonDominatedPriority
+
+    from nasbench.search.outside.syne_tune_adapter import Ranks
+
+    points = np.array([[2.0, 2.0], [0.0, 0.0], [1.0, 1.0]])
+    assert Ranks()(points).tolist() == [2, 0, 1]
+    assert NonDominatedPriority()(points).tolist() == [1, 2, 0]  # once this fails, Ranks is no longer needed
+    with pytest.raises(UnknownName, match="searcher of Syne Tune 'MOREAA'; did you mean 'MOREA'"):
+        outside.find("syne-tune:MOREAA")
 
 
 def test_runs_with_an_outside_optimiser_are_unofficial() -> None:

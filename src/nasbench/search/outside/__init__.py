@@ -12,7 +12,11 @@ import importlib
 from nasbench.errors import UnknownName, UserError
 from nasbench.search.searcher import Searcher
 
-LIBRARIES = {"optuna": "nasbench.search.outside.optuna_adapter", "pymoo": "nasbench.search.outside.pymoo_adapter"}
+LIBRARIES = {
+    "optuna": "nasbench.search.outside.optuna_adapter",
+    "pymoo": "nasbench.search.outside.pymoo_adapter",
+    "syne-tune": "nasbench.search.outside.syne_tune_adapter",
+}
 """Module of the adapter for each library. Its function ``load(name)`` makes the class of a searcher."""
 
 
