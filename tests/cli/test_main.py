@@ -13,6 +13,8 @@ import pyarrow.parquet
 import pytest
 import torch
 
+from nasbench.analysis.experiments.prediction import pairs, table
+from nasbench.analysis.reading.results import read_results
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder, find_runs
 from nasbench.testing.models import TINY_MODELS
@@ -315,6 +317,18 @@ def test_experiment_trains_shared_super_network_once(nasbench, tmp_path: Path) -
     assert len(list(tmp_path.rglob("super-networks/*"))) == 1
     assert len({record.charged_s["training"] for record in records}) == 1
     assert sum("trained by another run of this experiment" in note for r in records for note in r.notes) == 3
+
+
+def test_study_of_weight_sharing_measures_every_network_of_layer_twice(nasbench, tmp_path: Path) -> None:
+    chosen = ("--task", "tiny-pair", "--model", "tiny-bert", "--seed", "0")
+    spoken = nasbench("experiment", "weight-sharing", *chosen, "--quiet")
+    assert (spoken.code, spoken.err) == (0, "")
+    found = pairs(read_results(tmp_path / "runs"))
+    n_layers = len(found["config"].iloc[0].split(", "))
+    assert len(found) == len(set(found["config"])) == 2**n_layers
+    assert set(table(found)["n_networks"]) == {2**n_layers}
+    again = nasbench("experiment", "weight-sharing", *chosen, "--quiet")
+    assert again.out.count("complete already") == 2
 
 
 def test_interrupted_listing_promises_no_record(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from nasbench.data.splits import load_task_data
 from nasbench.methods.local_search import LocalSearch
+from nasbench.methods.moasha import Moasha
 from nasbench.methods.random_search import RandomSearch
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.networks.pretrained import load_pretrained
@@ -73,6 +74,14 @@ def test_first_three_networks_are_fixed_and_have_the_same_values_for_every_searc
         configs = [space.from_json(e.config) for e in outcome.evaluations[:3]]
         np.testing.assert_array_equal(configs, [space.largest, space.smallest, space.midpoint])
     assert [e.metrics for e in first.evaluations[:3]] == [e.metrics for e in second.evaluations[:3]]
+
+
+def test_moasha_trains_a_network_that_it_does_not_stop_as_random_search_does(tmp_path):
+    alone, _ = _run(tmp_path / "a", RandomSearch, n=1)
+    halved, _ = _run(tmp_path / "b", Moasha, n=2)
+    assert [evaluation.epochs for evaluation in halved.evaluations] == [1, 2]
+    assert TINY_BERT.fine_tuning.epochs == 2
+    assert halved.evaluations[-1].metrics == alone.evaluations[0].metrics
 
 
 class Scripted(MultiFidelitySearcher):

@@ -60,13 +60,24 @@ def leaderboard(results: Path, out: Path, only_check: bool) -> None:
 
 @click.command()
 @many_results_option
-def claims(results: tuple[Path, ...]) -> None:
+@click.option("--out", type=PATH, help="Write a page about the records and the claims instead, from one folder.")
+def claims(results: tuple[Path, ...], out: Path | None) -> None:
     """Test the paper's claims against the results.
 
     The verdict on each claim is confirmed, refuted, undecided or not run.
     """
     from nasbench.analysis.reading.results import existing_folders
     from nasbench.analysis.report import claims as module
+
+    if out is not None:
+        from nasbench.analysis.report import results_page
+        from nasbench.records.record import write_atomically
+
+        if len(results) != 1:
+            raise click.UsageError("--out describes one folder; give one --results FOLDER")
+        write_atomically(out, results_page.page(results[0]).encode())
+        click.echo(f"wrote {out} from the runs in {results[0]}")
+        return
 
     click.echo(module.claims(existing_folders(results)), nl=False)
 

@@ -1,0 +1,124 @@
+"""The page about a folder of records (``nasbench claims --out``): how they were made, and a paragraph on each claim."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from tabulate import tabulate
+
+from nasbench.analysis.experiments.definitions import experiment_of
+from nasbench.analysis.experiments.missing import beginning, shortfall, take_inventory
+from nasbench.analysis.figures.catalogue import FIGURES
+from nasbench.analysis.reading.results import Results, read_results
+from nasbench.analysis.report.formatting import bounds, escape, number
+from nasbench.analysis.report.paper_claims import check_claims
+from nasbench.analysis.scoring.intervals import MIN_TASKS
+from nasbench.analysis.scoring.quantiles import Quantiles
+from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
+from nasbench.analysis.scoring.verdicts import ClaimResult
+
+SHOWN = ("5", "5-shared", "6", "7", "8", "9", "10", "11", "12", "weight-sharing")
+"""Figures whose runs the page lists."""
+
+
+def page(folder: Path, quantiles: Quantiles | None = None) -> str:
+    """The Markdown text. The same records give the same text.
+
+    Args:
+        folder: the folder of records.
+        quantiles: the normaliser; None for the frozen quantiles of the suite.
+    """
+    found = read_results(folder).finished()
+    parts = ["# Results", "Written by `nasbench claims --out`; do not edit. `nasbench report` draws the figures."]
+    parts += ["## How the runs were made", _made(found), "## What the figures have", *_figures(found)]
+    for track, track_title in EVERY_TRACK.items():
+        for device, device_title in DEVICE_CLASSES.items():
+            keep = ((found.runs["track"] == track) & (found.runs["device_class"] == device)).to_numpy()
+            if keep.any():
+                parts.append(f"## Claims of the paper: {track_title}, {device_title}")
+                parts += _claims(check_claims(found.select(keep), quantiles))
+    return "\n\n".join(parts) + "\n"
+
+
+def _made(results: Results) -> str:
+    """Number, hours, hardware and versions of the runs of each track and device class."""
+    runs = results.runs.assign(
+        hardware=[_hardware(provenance) for provenance in results.runs["provenance"]],
+        hours=[
+            (sum(charged.values()) + sum(free.values())) / 3600
+            for charged, free in zip(results.runs["charged_s"], results.runs["uncharged_s"], strict=True)
+        ],
+    )
+    rows = [
+        (
+            EVERY_TRACK.get(str(key[0]), key[0]),
+            key[1],
+            len(part),
+            ", ".join(sorted(set(part["task"].astype(str)))),
+            ", ".join(map(str, sorted(set(part["seed"])))),
+            f"{part['hours'].sum():.1f}",
+            "; ".join(sorted(set(part["hardware"]))),
+            ", ".join(sorted(set(part["suite_version"].astype(str)))),
+        )
+        for key, part in runs.groupby(["track", "device_class"], observed=True)
+    ]
+    headers = ["section", "device", "runs", "tasks", "seeds", "hours", "hardware", "versions"]
+    return tabulate([[escape(str(cell)) for cell in row] for row in rows], headers, "pipe", disable_numparse=True)
+
+
+def _hardware(provenance: dict[str, object]) -> str:
+    found = provenance.get("hardware")
+    if not isinstance(found, dict):
+        return "not recorded"
+    device = found.get("gpu") or found.get("cpu") or "unknown"
+    n = found.get("n_threads", "?")
+    return f"{device}, {n} thread{'' if n == 1 else 's'}"
+
+
+def _figures(results: Results) -> Iterator[str]:
+    inventory = take_inventory(results.runs)
+    for name in SHOWN:
+        entry, experiment = FIGURES[name], experiment_of(name)
+        places = inventory.where(entry.shows)
+        if experiment is not None:
+            lacks = shortfall(experiment, inventory, places) if places else beginning(experiment, entry.shows)
+            yield f"**{entry.heading}.** {entry.title.rstrip('?')}: {lacks or 'all its runs'}."
+
+
+def _claims(results: list[ClaimResult]) -> Iterator[str]:
+    counts = pd.Series([result.verdict for result in results]).value_counts()
+    yield ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in _ORDER) + "."
+    for result in results:
+        if result.verdict != "not run":
+            yield _paragraph(result)
+    needed = defaultdict(list)
+    for result in results:
+        if result.verdict == "not run":
+            needed[result.claim.experiment].append(result.claim.text)
+    for experiment, texts in needed.items():
+        how = f"not run; `nasbench experiment {experiment}` makes the runs" if experiment else "not in the suite"
+        yield f"{how[0].upper()}{how[1:]}: {'; '.join(texts)}."
+
+
+_ORDER = ("confirmed", "refuted", "undecided", "not run")
+
+
+def _paragraph(result: ClaimResult) -> str:
+    claim = result.claim
+    these, like = bounds(result.low, result.high, 3), bounds(result.task_low, result.task_high, 3)
+    blocks = f"{result.n} blocks of {result.n_tasks} task{'' if result.n_tasks == 1 else 's'}"
+    text = (
+        f"**{escape(claim.text)}: {result.verdict}.** The mean difference in {claim.measure} is "
+        f"{number(result.difference, 3)} over {blocks}. The 95 % interval on these tasks is "
+        f"{'missing' if these == '-' else these}, on tasks like these {'missing' if like == '-' else like}."
+    )
+    if result.verdict != "undecided":
+        return text
+    if claim.task is None and result.n_tasks < MIN_TASKS:
+        return f"{text} A claim about tasks in general needs {MIN_TASKS} tasks."
+    if claim.task is not None and these == "-":
+        return f"{text} It needs more seeds."
+    return f"{text} The interval holds both answers."

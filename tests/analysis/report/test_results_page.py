@@ -1,0 +1,30 @@
+"""The page about a folder of records: numbers of runs, commands for missing runs, a paragraph on each decided claim."""
+
+from pathlib import Path
+
+from support.generated_results import Entry, Plan, write_results
+
+from nasbench.analysis.report.results_page import page
+from nasbench.analysis.scoring.quantiles import Quantiles
+
+
+def test_page_says_what_was_run_what_is_missing_and_what_is_decided(tmp_path: Path) -> None:
+    entries = [Entry("s-nas", "random", shift=0.05), Entry("s-nas", "moasha", shift=-0.05)]
+    write_results(tmp_path, Plan(entries, tasks=["rte", "mrpc", "cola"], seeds=range(3), noise=0.001))
+    text = page(tmp_path, Quantiles())
+    assert "| Paper models | gpu" in text
+    assert "| 18 " in text
+    assert "`nasbench experiment fig11 --task rte --task mrpc --task cola" in text
+    average = next(line for line in text.splitlines() if "moasha beats random search on average" in line)
+    assert average.startswith("**standard NAS: moasha beats random search on average: confirmed.**")
+    assert "over 9 blocks of 3 tasks" in average
+    assert "Not run; `nasbench experiment fig7` makes the runs: training" in text
+    assert text == page(tmp_path, Quantiles())
+
+
+def test_undecided_claims_say_what_they_need(tmp_path: Path) -> None:
+    entries = [Entry("s-nas", "random"), Entry("s-nas", "moasha", shift=-0.05)]
+    write_results(tmp_path, Plan(entries, tasks=["rte"], seeds=[0]))
+    text = page(tmp_path, Quantiles())
+    assert "A claim about tasks in general needs 3 tasks." in text
+    assert "It needs more seeds." in text
