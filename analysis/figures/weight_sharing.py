@@ -41,7 +41,7 @@ def draw(data: pd.DataFrame) -> Figure:
             taus = [summary[scenario, measure, prediction.PREDICTORS[0]] for measure in prediction.MEASURES[:2]]
             ax.annotate(
                 f"τ {_number(taus[0])}, within bins {_number(taus[1])}", (0.03, 0.97), xycoords="axes fraction",
-                va="top", fontsize=6.5,
+                va="top", fontsize=6.5, bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
             )  # fmt: skip
             style.set_title(ax, title)
         style.label_bottom(axes, "error with shared weights")
