@@ -12,6 +12,9 @@ import traceback
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+_LONGEST = 1000
+"""Characters of a text in a record or on a terminal that others decide."""
+
 
 class NasbenchError(Exception):
     """Base class of all errors that nasbench raises on purpose."""
@@ -47,6 +50,10 @@ class Interrupted(NasbenchError):
     exit_code = 130  # 128 + SIGINT, as in shells
 
 
+class Interruption(BaseException):
+    """Ends a run from outside, as a kill does: its record stays as it is. Tests raise it."""
+
+
 class UnknownName(UserError):
     """A name that nasbench does not know. The message suggests the nearest known name."""
 
@@ -68,8 +75,18 @@ def in_one_line(error: BaseException, own_files: Collection[str] = ()) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = next((frame for frame in reversed(frames) if frame.filename in own_files), frames[-1] if frames else None)
     place = f" in {Path(where.filename).name}:{where.lineno}" if where else ""
-    text = " ".join(str(error).split())
+    try:
+        text = printable(str(error))
+    except Exception:  # noqa: BLE001 - the text of third-party code can raise anything
+        text = ""
     return f"{type(error).__name__}{place}" + (f": {text}" if text else "")
+
+
+def printable(text: str) -> str:
+    """A text in one line of bounded length, in which characters that would steer a terminal are escaped."""
+    words = " ".join(text[: 10 * _LONGEST].split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 def first_line(error: BaseException) -> str:

@@ -56,7 +56,9 @@ def _lock(path):
 
 
 def test_lock_of_another_process_is_refused_at_once(folder, holder):
-    with pytest.raises(UserError, match=rf"^this run is in progress in another process: {folder.path}$"):
+    with pytest.raises(
+        UserError, match=rf"^this run is in progress in another process: {folder.path} .process \d+ on \S+$"
+    ):
         _lock(folder.path)
     assert holder.poll() is None
     holder.communicate("\n")

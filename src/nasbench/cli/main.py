@@ -20,7 +20,7 @@ import click
 
 from nasbench import __version__
 from nasbench.cli.commands import comparing, exporting, sweeping, tables, trusting
-from nasbench.errors import NasbenchError
+from nasbench.errors import NasbenchError, printable
 
 if TYPE_CHECKING:
     from nasbench.cli.listing import Row
@@ -68,7 +68,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _fail(message: str, code: int) -> int:
     """Print the message as one line on stderr and return the exit code."""
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {printable(message)}", err=True)
     return code
 
 

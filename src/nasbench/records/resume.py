@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import shutil
+import socket
+import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nasbench.errors import CannotResume, UserError
+from nasbench.errors import CannotResume, UserError, printable
 from nasbench.records.record import RunFolder, RunRecord
 
 LOCK = ".lock"
+HOLDER = ".holder"
+"""Names the machine and the process that holds the lock."""
+BEAT_S = 5.0
+LOST_S = 30.0
+"""Seconds after which a holder on another machine counts as lost, if it has not touched its file."""
 
 
 class InProgress(UserError):
@@ -89,24 +99,70 @@ def check_same(earlier: RunRecord, now: RunRecord, folder: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Make a run's folder and lock it, so that no two processes write one record.
 
-    The operating system frees the lock of a process that ends, however it ends. A folder in which nothing was written
-    is removed again.
+    The operating system frees the lock of a process that ends, however it ends. Some network file systems do not show
+    the lock to other machines. So the holder also names itself in a file and touches the file while it lives. A folder
+    in which nothing was written is removed again.
 
     Raises:
-        InProgress: at once, if another process holds the lock.
-        UserError: if the folder cannot be written.
+        UserError: at once, if another process holds the lock or the folder cannot be written.
     """
-    lock = FileLock(folder / LOCK, blocking=False)
+    lock, holder = FileLock(folder / LOCK, blocking=False), folder / HOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise InProgress(f"this run is in progress in another process: {folder}") from error
+        raise UserError(f"this run is in progress in another process: {folder}{_holder(holder)[1]}") from error
     except OSError as error:
         raise UserError(f"cannot write to the results folder {folder}: {error.strerror}") from error
+    has_ended = threading.Event()
     try:
-        yield
+        try:
+            _refuse_other_host(folder)
+            holder.write_text(json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
+        except OSError as error:
+            raise UserError(f"cannot write to the results folder {folder}: {error.strerror}") from error
+        beat = threading.Thread(target=_beat, args=(holder, has_ended), name="nasbench-holder", daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            has_ended.set()
+            beat.join()
+            with suppress(OSError):
+                holder.unlink(missing_ok=True)
     finally:
-        if [path.name for path in folder.iterdir()] == [LOCK]:
+        if folder.exists() and [path.name for path in folder.iterdir()] == [LOCK]:
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+def _holder(path: Path) -> tuple[str | None, str]:
+    """The host in a holder's file, and a text that names host and process; None and "" without such a file."""
+    try:
+        values = json.loads(path.read_bytes())
+        host, process = str(values["host"]), int(values["process"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None, ""
+    return host, f" (process {process} on {printable(host)})"
+
+
+def _refuse_other_host(folder: Path) -> None:
+    """Refuse a folder that a live process of another machine holds. The times are those of the file server's clock."""
+    path = folder / HOLDER
+    host, text = _holder(path)
+    if host is None or host == socket.gethostname():  # on this machine, the lock has told already
+        return
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{HOLDER}.") as now:
+        silent_s = Path(now.name).stat().st_mtime - path.stat().st_mtime
+    if silent_s < LOST_S:
+        raise UserError(
+            f"this run is in progress in another process: {folder}{text}; if that machine is lost, try again after "
+            f"{LOST_S:g} s"
+        )
+
+
+def _beat(path: Path, has_ended: threading.Event) -> None:
+    """Touch the holder's file until the run ends."""
+    while not has_ended.wait(BEAT_S):
+        with suppress(OSError):
+            os.utime(path)

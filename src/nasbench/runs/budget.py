@@ -7,21 +7,27 @@ training, validation, search, or idle outside these.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
-from nasbench.errors import BudgetExhausted, WillNotEnd
+from nasbench.errors import BudgetExhausted, MethodError, WillNotEnd
 
 CHARGED_PHASES = ("training", "validation", "search", "idle")
 MAX_REFUSALS = 1000
 """Number of times that a method may continue after :class:`BudgetExhausted` before its run fails."""
 
+_NO_THREAD = -1
+
 
 class Budget:
     """A wall-clock budget that can be paused and is divided into phases.
+
+    Attributes:
+        violation: what a thread other than the method's did, None if there was nothing; see :meth:`check_caller`.
 
     Args:
         seconds: the budget; may be infinite.
@@ -42,11 +48,14 @@ class Budget:
         self.seconds = seconds
         self._charged: dict[str, float] = defaultdict(float, charged_s or {})
         self._uncharged: dict[str, float] = defaultdict(float, uncharged_s or {})
-        self._clock, self._synchronise = clock, synchronise
+        self.clock = self._clock = clock
+        self._synchronise = synchronise
         self._phase, self._is_charged = "loading", False
         self._since = clock()
         self.is_suspended = False
         self._n_refusals = 0
+        self._thread: int | None = None
+        self.violation: str | None = None
 
     def now(self) -> float:
         """Seconds from an arbitrary origin, after all queued work of the device is done."""
@@ -75,6 +84,30 @@ class Budget:
         """Uncharged seconds by phase."""
         self._count()
         return dict(self._uncharged)
+
+    @property
+    def is_charging(self) -> bool:
+        """Whether time is charged now. Other threads may ask."""
+        return self._is_charged and not self.is_suspended
+
+    @property
+    def overshoot_s(self) -> float:
+        """Charged seconds beyond the budget, 0 or more. Other threads may ask: nothing is counted."""
+        running = max(0.0, self._clock() - self._since) if self.is_charging else 0.0
+        return max(0.0, sum(list(self._charged.values())) + running - self.seconds)
+
+    def check_caller(self) -> None:
+        """Check that the method's own thread calls, while the method runs.
+
+        Raises:
+            MethodError: in another thread, or after the end of the method. The run is then failed.
+        """
+        if self._thread is not None and threading.get_ident() != self._thread:
+            self.violation = self.violation or (
+                f"thread {threading.current_thread().name!r} used the problem; only the thread of the method may "
+                "train and evaluate, and only until the method returns"
+            )
+            raise MethodError(self.violation)
 
     def check(self) -> None:
         """Raise :class:`BudgetExhausted` if the budget is spent and the clock is not suspended."""
@@ -111,8 +144,12 @@ class Budget:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Charge the time inside, as idle unless a phase is named."""
-        with self._switched("idle", True):
-            yield
+        self._thread = threading.get_ident()
+        try:
+            with self._switched("idle", True):
+                yield
+        finally:
+            self._thread = _NO_THREAD
 
     @contextmanager
     def charged(self, phase: str) -> Iterator[None]:
@@ -146,7 +183,7 @@ class Budget:
             self._phase, self._is_charged = before
 
     def _count(self) -> None:
-        now = self._clock()
+        now = max(self._clock(), self._since)  # a clock that is set back charges nothing, and nothing twice
         if self._is_charged and not self.is_suspended:
             self._charged[self._phase] += now - self._since
         else:

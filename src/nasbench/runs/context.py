@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -27,7 +28,9 @@ class RunContext:
         recorded: evaluations of an earlier attempt. The harness answers the method from them.
         note: appends a remark for readers to the record.
         shortened: the record's field of trainings that the budget shortened; written with the next note.
+        process: the process of the run; a copy that the method forks must not report.
         shared: super-networks that the runs of an experiment share, None if the run trains its own.
+        broken: by network name, why its training failed; its evaluations fail for the same reason.
         predictions: keeps what the networks on the front predict; None for a run without networks.
     """
 
@@ -42,3 +45,5 @@ class RunContext:
     shortened: dict[str, int] = field(default_factory=dict)
     shared: SharedSuperNetworks | None = None
     predictions: Predictions | None = None
+    broken: dict[str, str] = field(default_factory=dict)
+    process: int = field(default_factory=os.getpid)

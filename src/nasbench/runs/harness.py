@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import torch
 
-from nasbench.errors import CannotResume
+from nasbench.errors import CannotResume, first_line, printable
 from nasbench.networks.space import Config, SearchSpace
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.records.record import Evaluation
+from nasbench.runs import watchdog
 from nasbench.runs.context import RunContext
 from nasbench.search.pareto import Front
 from nasbench.training.evaluation import Evaluator, Logits
@@ -83,6 +84,8 @@ class Harness:
             BudgetExhausted: if the budget was spent before the pass ended; nothing is recorded.
             CannotResume: if the record has another sub-network at this index.
         """
+        watchdog.end_forked_copy(self._context.process)
+        self._budget.check_caller()
         subnetworks = [self._space.to_subnetwork(config) for config in configs]
         done: list[Evaluation] = []
         while self.is_repeating and len(done) < len(configs):
@@ -90,6 +93,12 @@ class Harness:
         if len(done) < len(configs):
             self._budget.check()
             self._check_limit()
+            if network.name in self._context.broken:
+                reason = self._context.broken[network.name]
+
+                def run(_: Evaluator) -> Logits:
+                    raise torch.OutOfMemoryError(reason)
+
             measured = self._measure(configs, subnetworks, run, epochs, is_shared)
             test_logits: Logits | None = None
             for i in range(len(done), len(configs)):
@@ -98,10 +107,10 @@ class Harness:
                 )
                 if evaluation.error is not None and self._front.would_hold(evaluation.error, evaluation.params):
                     if test_logits is None:
-                        with self._budget.uncharged("test"):
-                            test_logits = run(self._context.test)
-                    evaluation = self._with_test(network, test_logits[i], evaluation)
-                    self._keep_predictions(evaluation, i, test_logits[i])
+                        test_logits = self._test(run, evaluation.index)
+                    if test_logits is not None:
+                        evaluation = self._with_test(network, test_logits[i], evaluation)
+                        self._keep_predictions(evaluation, i, test_logits[i])
                 self._record(evaluation)
                 done.append(evaluation)
         return [dataclasses.replace(evaluation, test_error=None, test_metrics=None) for evaluation in done]
@@ -166,7 +175,7 @@ class Harness:
         try:
             logits = self._logits = run(self.validator)
         except torch.OutOfMemoryError as error:
-            return [({}, str(error))] * n
+            return [({}, printable(first_line(error)))] * n
         outcomes: list[tuple[dict[str, float], str | None]] = []
         for network_logits in logits:
             try:
@@ -174,6 +183,15 @@ class Harness:
             except FloatingPointError as error:
                 outcomes.append(({}, str(error)))
         return outcomes
+
+    def _test(self, run: Callable[[Evaluator], Logits], index: int) -> Logits | None:
+        """Logits on the test split, uncharged; None if there is not enough memory. The run goes on without them."""
+        try:
+            with self._budget.uncharged("test"):
+                return run(self._context.test)
+        except torch.OutOfMemoryError as error:
+            self._context.note(f"evaluation {index} has no test results: {printable(first_line(error))}")
+            return None
 
     def _with_test(self, network: SuperNetwork, logits: Logits, evaluation: Evaluation) -> Evaluation:
         """Add test results and save the weights, uncharged and hidden from the method."""

@@ -43,6 +43,9 @@ from nasbench.training.trainer import Trainer
 if TYPE_CHECKING:
     from nasbench.data.splits import Split
 
+LONGEST_NAME = 60
+"""Letters of a network's name. Four bytes each and the ending still fit a file's name of 255 bytes."""
+
 
 class Problem:
     """One task, one pre-trained network, one search space, one budget.
@@ -151,6 +154,8 @@ class Problem:
         Raises:
             MethodError: if the run has had a training of this name. The two would share their files.
         """
+        self._budget.check_caller()
+        _check_name(network.name)
         if network.name in self._trained:
             raise MethodError(
                 f"two trainings are called {network.name!r}; give the second network a name of its own, with "
@@ -268,11 +273,18 @@ class Problem:
             n_params, found = network.subnetwork.n_params(self.dims), network.count_params()
             if found != n_params:
                 raise ValueError(f"a network of {found:,} parameters where {n_params:,} are left of the original")
-            if not re.fullmatch(r"[\w.-]+", network.name):
-                raise ValueError(f"name {network.name!r} has other characters than letters, digits, '.', '_', '-'")
         except (ValueError, TypeError) as error:
             raise MethodError(f"evaluate() got a network or a configuration outside the space: {error}") from error
+        _check_name(network.name)
         return subnetwork
+
+
+def _check_name(name: str) -> None:
+    """Check that the name of a network can be that of a file."""
+    if len(name) > LONGEST_NAME:
+        raise MethodError(f"the network name {name[:20]!r}... has {len(name)} letters; use at most {LONGEST_NAME}")
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise MethodError(f"the network name {name!r} has other characters than letters, digits, '.', '_', '-'")
 
 
 def method_rng(seed: int) -> np.random.Generator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -18,11 +19,13 @@ from nasbench.declarations.task import Task
 from nasbench.errors import (
     BudgetExhausted,
     CannotResume,
+    Interruption,
     MethodError,
     NasbenchError,
     UserError,
     WillNotEnd,
     in_one_line,
+    printable,
 )
 from nasbench.networks.space import make_space
 from nasbench.plugins import registry
@@ -33,7 +36,7 @@ from nasbench.records.front import front_of
 from nasbench.records.predictions import Predictions
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, RunStatus
 from nasbench.records.resume import check_same, earlier_attempt, locked
-from nasbench.runs import machine
+from nasbench.runs import machine, watchdog
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
 from nasbench.runs.loading import Loaded, load, new_record, now
@@ -202,6 +205,7 @@ class _Run:
             record.status, record.reason = self._run_method(problem)
         self.predictions.finish(each.index for each in front_of(self.folder.read_evaluations()))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
+        record.overshoot_s = self.budget.overshoot_s or None
         self.folder.finish(record)
         if record.status == "complete":
             self.checkpoints.remove_training()
@@ -320,23 +324,30 @@ def run_method(
         CannotResume: if the method does not repeat the recorded evaluations.
         NasbenchError: if the suite fails through no fault of the method, for example on a full disk.
     """
+    process = os.getpid()
     try:
         if request.searcher is not None:
             rng = np.random.default_rng((request.seed, 2))
             problem.searcher = request.searcher(problem.space, rng, request.searcher_options)
         method = request.method(request.method_options)
-        with budget.running():
-            method.run(problem)
+        with budget.running(), watchdog.watched(budget):
+            result: object = method.run(problem)  # a method can return anything
+        if inspect.isgenerator(result) or inspect.isasyncgen(result) or inspect.iscoroutine(result):
+            raise MethodError("run() has a yield or an await in it, so calling it does nothing; report by evaluate()")
     except BudgetExhausted:
         pass
     except CannotResume:
         raise
     except (MethodError, UserError, WillNotEnd) as error:
-        return "failed", str(error)
-    except NasbenchError:
+        return "failed", printable(str(error)) or "the method went on although its budget is exceeded"
+    except (NasbenchError, KeyboardInterrupt, Interruption):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a method can raise anything; its record is kept
+    except BaseException as error:  # noqa: BLE001 - a method can raise anything; its record is kept
         return "failed", in_one_line(error, _plugin_files(request))
+    finally:
+        watchdog.end_forked_copy(process)
+    if budget.violation is not None:
+        return "failed", budget.violation
     if problem.is_repeating:
         raise CannotResume(
             f"cannot resume {folder.path}: the method ended before it had reported all {n_recorded} "

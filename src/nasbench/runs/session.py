@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from nasbench.declarations.model import TrainingConfiguration
-from nasbench.errors import CannotResume
+from nasbench.errors import CannotResume, MethodError, first_line, printable
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.runs.context import RunContext
 from nasbench.training.pace import Pace
@@ -88,6 +90,9 @@ class TrainingSession:
                 trainer.run(until * trainer.steps_per_epoch, self._after_step)
             except _ShareSpent:
                 pass
+            except torch.OutOfMemoryError as error:
+                self._give_up(trainer, error)
+                return
             except KeyboardInterrupt:  # unlike a kill, an interrupt leaves time for a checkpoint
                 if trainer.is_between_steps and not self._is_repeating():
                     self._save()
@@ -146,6 +151,23 @@ class TrainingSession:
             "are charged"
         )
         return True
+
+    def _give_up(self, trainer: Trainer, error: torch.OutOfMemoryError) -> None:
+        """Go on without a network whose training does not fit the memory: its evaluations fail.
+
+        Raises:
+            MethodError: for a super-network, without which a run has nothing to evaluate.
+        """
+        step, n_steps = trainer.step, trainer.n_steps
+        trainer.release()
+        reason = printable(
+            f"training of {self._network.name!r} ended at step {step} of {n_steps}: {first_line(error)}; one example "
+            "at a time needs too much memory"
+        )
+        if not self._network.is_extracted:
+            raise MethodError(reason)
+        self._context.broken[self._network.name] = reason
+        self._context.note(reason)
 
     def _keep_outcome(self, is_cut: bool) -> None:
         """Save the weights of a super-network, for resuming and for other runs."""

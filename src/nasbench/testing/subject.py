@@ -15,6 +15,7 @@ from typing import Any
 
 from nasbench.declarations.model import Model
 from nasbench.declarations.task import Task
+from nasbench.errors import Interruption
 from nasbench.plugins.method import Method
 from nasbench.records.record import Evaluation, RunFolder, RunRecord
 from nasbench.runs import runner
@@ -36,7 +37,7 @@ class Broken(AssertionError):
     """A check of a contract failed. The message says why."""
 
 
-class Killed(BaseException):
+class Killed(Interruption):
     """Ends a run as a kill would. ``except Exception`` in a method does not catch it."""
 
 

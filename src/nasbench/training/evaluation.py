@@ -36,9 +36,23 @@ class Evaluator:
         self.task = task
         self.device = device
         self.labels: npt.NDArray[Any] = split.labels
-        limits = MAX_TOKENS[device.type], MAX_PADDING[device.type]
-        self._batches = [batch.to(device) for batch in evaluation_batches(split, pad_id, *limits)]
+        self._split, self._pad_id = split, pad_id
+        self._max_tokens = MAX_TOKENS[device.type]
+        self._make_batches()
+
+    def _make_batches(self) -> None:
+        batches = evaluation_batches(self._split, self._pad_id, self._max_tokens, MAX_PADDING[self.device.type])
+        self._batches = [batch.to(self.device) for batch in batches]
         self._order = np.concatenate([batch.index for batch in self._batches])
+
+    def _halve_batches(self) -> bool:
+        """Make batches of half as many tokens, for good. Returns whether any batch has become smaller."""
+        n_before = len(self._batches)
+        self._max_tokens //= 2
+        self._make_batches()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return len(self._batches) > n_before
 
     def logits(self, network: SuperNetwork, subnetwork: SubNetwork | None = None) -> Logits:
         """Logits ``(n_examples, n_logits)`` in the order of the split."""
@@ -82,9 +96,23 @@ class Evaluator:
         return by_sequence.reshape(logits.shape)
 
     def _over_batches(self, run: Callable[[Batch], Tensor]) -> Logits:
-        """Outputs ``(k, n_examples, n_logits)`` of all batches, copied from the device once at the end."""
-        with torch.inference_mode():
-            by_length: Logits = torch.cat([run(batch) for batch in self._batches], dim=1).cpu().numpy()
+        """Outputs ``(k, n_examples, n_logits)`` of all batches, copied from the device once at the end.
+
+        Where they do not fit the memory, the batches are halved.
+
+        Raises:
+            torch.OutOfMemoryError: if batches of one example do not fit either.
+        """
+        while True:
+            try:
+                with torch.inference_mode():
+                    by_length: Logits = torch.cat([run(batch) for batch in self._batches], dim=1).cpu().numpy()
+                break
+            except torch.OutOfMemoryError:
+                if len(self._batches) == len(self._order):
+                    raise
+            while not self._halve_batches():
+                pass
         logits = np.empty_like(by_length)
         logits[:, self._order] = by_length
         return logits

@@ -51,6 +51,7 @@ class Trainer:
         n_declared: number of steps that the training configuration asks for.
         n_steps: number of steps of the whole training; fewer than declared after :meth:`shorten`.
         step: number of steps made so far.
+        n_parts: parts in which a batch is computed, one after the other; more than 1 after a lack of memory.
         is_between_steps: False while a step changes the weights; :meth:`state` is then inconsistent.
     """
 
@@ -71,6 +72,7 @@ class Trainer:
         self.steps_per_epoch = n_batches(split, fine_tuning.batch_size)
         self.n_declared = self.n_steps = self.steps_per_epoch * fine_tuning.epochs
         self.step = 0
+        self.n_parts = 1
         self.is_between_steps = True
         self._vocabulary = ActiveVocabulary(network.adapter.word_embeddings, split.tokens, pad_id)
         table = network.adapter.word_embeddings.weight
@@ -128,6 +130,7 @@ class Trainer:
         return {
             "step": self.step,
             "n_steps": self.n_steps,
+            "n_parts": self.n_parts,
             "model": self.network.model.state_dict(),
             "vocabulary": self._vocabulary.state(),
             "optimizer": self._optimizer.state_dict(),
@@ -140,6 +143,7 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         self.n_steps = state.get("n_steps", self.n_steps)  # older checkpoints have no shortened trainings
+        self.n_parts = state.get("n_parts", 1)
         self.network.refresh()
 
     def learning_rate(self, step: int) -> float:
@@ -159,9 +163,7 @@ class Trainer:
         if graphed is not None and not self._can_record(graphed, batch, step):
             graphed = self._graphed = None
         noise_seed = int(rng.integers(2**63))
-        torch.manual_seed(noise_seed)
-        self.network.noise = Noise(noise_seed)
-        self._accumulate_gradients(batch, step, graphed)
+        self._accumulate_within_memory(index, batch, step, graphed, noise_seed)
         rate = self.learning_rate(self.step)
         self.is_between_steps = False
         for group in self._optimizer.param_groups:
@@ -169,8 +171,7 @@ class Trainer:
         self._optimizer.step()
         self._vocabulary.decay_others(1 - rate * self._fine_tuning.weight_decay)
         self.network.refresh()
-        self._vocabulary.clear_gradient()
-        torch._foreach_zero_([p.grad for p in self._parameters[1:] if p.grad is not None])
+        self._clear_gradients()
 
     @staticmethod
     def _can_record(graphed: GraphedPasses, batch: Batch, step: Step) -> bool:
@@ -182,16 +183,54 @@ class Trainer:
             return False
         return True
 
-    def _accumulate_gradients(self, batch: Batch, step: Step, graphed: GraphedPasses | None) -> None:
-        """Add the gradients of all passes of a step to ``grad``."""
+    def _accumulate_within_memory(
+        self, index: IntArray, batch: Batch, step: Step, graphed: GraphedPasses | None, noise_seed: int
+    ) -> None:
+        """Add the gradients of a step. Where the batch does not fit the memory, it is halved, for good.
+
+        Raises:
+            torch.OutOfMemoryError: if one example does not fit either.
+        """
+        while True:
+            try:
+                if self.n_parts == 1:
+                    self._set_noise(noise_seed)
+                    self._accumulate_gradients(batch, step, graphed)
+                    return
+                for number, part in enumerate(np.array_split(index, min(self.n_parts, len(index)))):
+                    self._set_noise((noise_seed + number) % 2**63)
+                    piece = collate(self._split, part, self._pad_id).to(self.network.device)
+                    self._accumulate_gradients(piece, step, None, len(part) / len(index))
+                return
+            except torch.OutOfMemoryError:
+                if self.n_parts >= len(index):
+                    raise
+            self.n_parts *= 2
+            self._graphed = None
+            self._clear_gradients()
+            if self.network.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _set_noise(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.network.noise = Noise(seed)
+
+    def _clear_gradients(self) -> None:
+        self._vocabulary.clear_gradient(only_last=self.n_parts == 1)
+        torch._foreach_zero_([p.grad for p in self._parameters[1:] if p.grad is not None])
+
+    def _accumulate_gradients(
+        self, batch: Batch, step: Step, graphed: GraphedPasses | None, weight: float = 1.0
+    ) -> None:
+        """Add the gradients of all passes of a step to ``grad``, times a weight."""
         embedded = self.network.embed(batch, self._vocabulary.look_up(batch.input_ids))
         if graphed is not None:
             gradient = graphed.accumulate(batch, embedded, step)
         else:
-            gradient = self._run_passes(batch, embedded.detach().requires_grad_(), step)
+            gradient = self._run_passes(batch, embedded.detach().requires_grad_(), step, weight)
         embedded.backward(gradient)  # type: ignore[no-untyped-call]
 
-    def _run_passes(self, batch: Batch, embedded: Tensor, step: Step) -> Tensor:
+    def _run_passes(self, batch: Batch, embedded: Tensor, step: Step, weight: float) -> Tensor:
         """Run each pass sliced. Returns the gradient of the embeddings, a leaf that all passes share."""
         network = self.network
         teacher: Tensor | None = None
@@ -209,7 +248,7 @@ class Trainer:
                 loss = loss + distillation_loss(self._kind, logits, teacher, temperature, t_squared)
             elif teacher is None:
                 teacher = logits.detach()
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss if weight == 1 else weight * loss).backward()  # type: ignore[no-untyped-call]
         assert embedded.grad is not None
         return embedded.grad
 

@@ -45,9 +45,11 @@ class ActiveVocabulary:
         looked_up: Tensor = _LookUp.apply(self.rows, self._last_lookup)  # type: ignore[no-untyped-call]
         return looked_up
 
-    def clear_gradient(self) -> None:
-        """Zero the gradient of the rows in the last look-up; all others are zero already."""
-        if self._last_lookup is not None and self.rows.grad is not None:
+    def clear_gradient(self, only_last: bool = True) -> None:
+        """Zero the gradient of the rows in the last look-up, or of all rows."""
+        if not only_last and self.rows.grad is not None:
+            self.rows.grad.zero_()
+        elif self._last_lookup is not None and self.rows.grad is not None:
             self.rows.grad.index_fill_(0, self._last_lookup.flatten(), 0.0)
 
     def decay_others(self, factor: float) -> None:
