@@ -49,6 +49,7 @@ def connect(address: str | None, n_cpus: int | None = None) -> None:
             _check_port(address)
         if address is None:
             ray.init(
+                address="local",
                 num_cpus=n_cpus,
                 object_store_memory=OBJECT_STORE_BYTES,
                 include_dashboard=False,
