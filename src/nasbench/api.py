@@ -6,6 +6,7 @@ May import: the whole engine, and the analysis. Heavy libraries are imported whe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,6 +145,7 @@ def run(
     max_evaluations: int | None = None,
     precision: Precision | None = None,
     threads: int | None = None,
+    isolate: bool | None = None,
     table: bool | Path | str = False,
     quiet: bool = False,
 ) -> Run:
@@ -168,6 +170,8 @@ def run(
         max_evaluations: the largest number of evaluations; None for no limit.
         precision: ``fp32`` or ``bf16``; None for bf16 where the device computes in it.
         threads: threads of the CPU; None for torch's default.
+        isolate: whether the method gets a process of its own, without network, files and test data; None: if it is
+            given by the name of another package's method.
         table: True to answer from a table of the suite in place of a network, or the path of a table.
         quiet: print nothing.
 
@@ -177,9 +181,10 @@ def run(
     Raises:
         UserError: for a name, value or combination that does not exist; nothing is written then.
     """
+    from nasbench.isolation.running import prepared
     from nasbench.records.record import RunFolder
     from nasbench.runs import runner
-    from nasbench.runs.request import SEARCHER_PREFIX, make_request
+    from nasbench.runs.request import SEARCHER_PREFIX
 
     settings = [f"{name}={_text(value)}" for name, value in (options or {}).items()]
     settings += [f"{SEARCHER_PREFIX}{name}={_text(value)}" for name, value in (searcher_options or {}).items()]
@@ -195,28 +200,28 @@ def run(
         "max_evaluations": max_evaluations,
     }
     the_task = str(task) if isinstance(task, Path) else task
-    if table is False:
-        data = None if data_dir is None else Path(data_dir)
-        request = make_request(method, the_task, **arguments, data_dir=data, precision=precision, threads=threads)
-        runner.check_complete(request)
-        carry_out = partial(runner.run, request)
-    else:
-        from nasbench.tables.simulation import make_simulation, simulate
+    with ExitStack() as stack:
+        if table is False:
+            data = None if data_dir is None else Path(data_dir)
+            others = {"data_dir": data, "precision": precision, "threads": threads}
+            request, carry_out = stack.enter_context(prepared(isolate, method, the_task, **arguments, **others))
+            runner.check_complete(request)
+        else:
+            from nasbench.tables.simulation import make_simulation, simulate
 
-        path = None if table is True else Path(table)
-        request, found = make_simulation(method, the_task, **arguments, table=path)
-        carry_out = partial(simulate, request, found)
-    folder = RunFolder(request.folder)
-    if folder.exists() and folder.read_run().status == "complete":
+            path = None if table is True else Path(table)
+            request, found = make_simulation(method, the_task, **arguments, table=path)
+            carry_out = partial(simulate, request, found)
+        folder = RunFolder(request.folder)
+        if folder.exists() and folder.read_run().status == "complete":
+            return Run(request.folder)
+        if quiet:
+            carry_out(None)
+        else:
+            from nasbench.cli import terminal
+
+            carry_out(stack.enter_context(terminal.observer(quiet=False)))
         return Run(request.folder)
-    if quiet:
-        carry_out(None)
-    else:
-        from nasbench.cli import terminal
-
-        with terminal.observer(quiet=False) as view:
-            carry_out(view)
-    return Run(request.folder)
 
 
 def sweep(

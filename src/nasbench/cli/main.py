@@ -12,9 +12,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 import click
 
@@ -168,11 +169,17 @@ class ExperimentArguments(TypedDict):
 )
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default: bf16 where the device computes in it.")
 @click.option("--threads", type=int, metavar="N", help="Threads of the CPU; default: torch's.")
+@click.option(
+    "--isolate/--no-isolate",
+    default=None,
+    help="Run the method in a process without network, files and test data; default: for plugins.",
+)
 @tables.table_option
 @plugin_option
 @quiet_option
 def run(
     table: str | None,
+    isolate: bool | None,
     quiet: bool,
     plugins: tuple[Path, ...],
     data_dir: Path | None,
@@ -185,24 +192,27 @@ def run(
     The same command resumes an interrupted run with the budget it had left. It does not repeat a complete run.
     """
     if table is not None:
+        if isolate:
+            raise click.UsageError("--isolate has no use with --table: the searcher of such a run sees no data")
         reason = tables.run_on_table(table, quiet, plugins=plugins, **arguments)
         return 0 if reason is None else _fail(reason, 1)
     from nasbench.cli import terminal
+    from nasbench.isolation.running import prepared
     from nasbench.plugins.registry import PluginError
-    from nasbench.runs.request import make_request, record_unusable_plugin
+    from nasbench.runs.request import record_unusable_plugin
 
-    try:
-        request = make_request(**arguments, plugins=plugins, data_dir=data_dir, precision=precision, threads=threads)
-    except PluginError as error:
-        record_unusable_plugin(str(error), **arguments)
-        raise
-    from nasbench.runs import runner
-
-    try:
-        with terminal.observer(quiet) as view:
-            record = runner.run(request, view)
-    except KeyboardInterrupt:
-        return _fail(RESUMABLE, INTERRUPTED)
+    others: dict[str, Any] = {"plugins": plugins, "data_dir": data_dir, "precision": precision, "threads": threads}
+    with ExitStack() as stack:
+        try:
+            carry_out = stack.enter_context(prepared(isolate, **arguments, **others))[1]
+        except PluginError as error:
+            record_unusable_plugin(str(error), **arguments)
+            raise
+        try:
+            with terminal.observer(quiet) as view:
+                record = carry_out(view)
+        except KeyboardInterrupt:
+            return _fail(RESUMABLE, INTERRUPTED)
     if record.status == "failed":
         return _fail(record.reason or "the run failed", 1)
     return 0

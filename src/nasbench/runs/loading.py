@@ -105,7 +105,7 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         dimensions=dataclasses.asdict(loaded.dims),
         unofficial=[*request.unofficial, *unofficial_reasons(request), *loaded.data.unofficial],
         changed_options=changed_options(request),
-        provenance=loaded.origin,
+        provenance={**loaded.origin, **({} if request.isolation is None else {"isolation": dict(request.isolation)})},
         notes=list(loaded.notes),
         data_summary=loaded.data.summary.to_json(),
         constant_error=_constant_error(request.task, loaded.data),

@@ -97,6 +97,11 @@ class Problem:
         """Whether the next evaluation is answered from the record of an earlier attempt."""
         return self._harness.is_repeating
 
+    @property
+    def n_evaluations(self) -> int:
+        """Number of evaluations of the run so far."""
+        return self._harness.n_evaluations
+
     def pretrained(self, name: str = "network") -> SuperNetwork:
         """A fresh copy of the pre-trained network with its untrained classifier. All copies are equal.
 
@@ -166,7 +171,7 @@ class Problem:
         return TrainingSession(
             self._context, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning),
             lambda: self.is_repeating, self._training_key(network, strategy, fine_tuning),
-            lambda: self._harness.n_evaluations == 0, len(self.validation),
+            lambda: self.n_evaluations == 0, len(self.validation),
         )  # fmt: skip
 
     def evaluate(self, network: SuperNetwork, config: Config, epochs: float | None = None) -> Evaluation:

@@ -45,6 +45,7 @@ class RunRequest:
         unofficial: reasons known beforehand why the run does not count.
         shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
         declaration: what a user's own task file declares, see :mod:`nasbench.plugins.declaration`.
+        isolation: what shuts the method in, for the record; None for a method that runs in the harness's process.
         table: name of the table that answers in place of a network, None for a run on a network.
     """
 
@@ -67,6 +68,7 @@ class RunRequest:
     shares_super_networks: bool = False
     table: str | None = None
     declaration: Mapping[str, Any] | None = None
+    isolation: Mapping[str, Any] | None = None
 
     @property
     def device_class(self) -> DeviceClass:
@@ -174,16 +176,7 @@ def make_request(
     if searcher_class is not None and not works_in(searcher_class.spaces, space):
         spaces = ", ".join(searcher_class.spaces)
         raise UserError(f"searcher {searcher_class.name!r} works in {spaces}; it has no use for space {space!r}")
-    method_texts, searcher_texts = split_settings(settings)
-    if searcher_texts and searcher_class is None:
-        option = SEARCHER_PREFIX + next(iter(searcher_texts))
-        raise UserError(f"method {method_class.name!r} uses no searcher; leave out --set {option}")
-    if "epochs" in method_texts and searcher_class is not None and issubclass(searcher_class, MultiFidelitySearcher):
-        raise UserError(f"searcher {searcher_class.name!r} sets the number of epochs; leave out --set epochs")
-    method_options = options.parse(method_class.Options, method_texts, f"method {method_class.name!r}")
-    searcher_options = None
-    if searcher_class is not None:
-        searcher_options = options.parse(searcher_class.Options, searcher_texts, f"searcher {searcher_class.name!r}")
+    method_options, searcher_options = parse_settings(method_class, searcher_class, settings)
     device = resolve_device(device) if check_device else device
     the_model = _model(the_task, own_model, model, _device_class(device))
 
@@ -257,6 +250,29 @@ def record_unusable_plugin(
     )
     folder = results / identity.folder(bool(settings), identity.budget_s == official_s)
     record_failure(folder, identity, the_task, the_model, reason)
+
+
+def parse_settings(
+    method: type[Method], searcher: type[Searcher] | None, settings: Sequence[str]
+) -> tuple[Any, Any]:
+    """The options of a method and of its searcher, None for no searcher.
+
+    Args:
+        settings: texts ``key=value``, ``searcher.key=value``.
+
+    Raises:
+        UserError: for an option that does not exist, or a text that does not fit it.
+    """
+    method_texts, searcher_texts = split_settings(settings)
+    if searcher_texts and searcher is None:
+        option = SEARCHER_PREFIX + next(iter(searcher_texts))
+        raise UserError(f"method {method.name!r} uses no searcher; leave out --set {option}")
+    if "epochs" in method_texts and searcher is not None and issubclass(searcher, MultiFidelitySearcher):
+        raise UserError(f"searcher {searcher.name!r} sets the number of epochs; leave out --set epochs")
+    method_options = options.parse(method.Options, method_texts, f"method {method.name!r}")
+    if searcher is None:
+        return method_options, None
+    return method_options, options.parse(searcher.Options, searcher_texts, f"searcher {searcher.name!r}")
 
 
 def split_settings(settings: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:

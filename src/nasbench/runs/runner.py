@@ -45,15 +45,22 @@ from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
 from nasbench.training.evaluation import Evaluator
 
+CarryOut = Callable[[RunRequest, Problem, RunContext], tuple[RunStatus, str | None]]
+"""Runs the method of a request on a problem; returns the run's status and the reason of a failure."""
+
 
 def run(
-    request: RunRequest, observer: Observer | None = None, clock: Callable[[], float] = time.monotonic
+    request: RunRequest,
+    observer: Observer | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    carry_out: CarryOut | None = None,
 ) -> RunRecord:
     """Carry out a request, or resume its run if that was interrupted.
 
     Args:
         observer: receives the events of the run.
         clock: gives seconds from any origin, for the budget. Tests pass a fake clock.
+        carry_out: runs the method; None for :func:`run_method`, in this process.
 
     Returns:
         The record, with status ``complete`` or ``failed``. A failed run keeps its evaluations.
@@ -72,7 +79,7 @@ def run(
         check_complete(request)
         earlier = earlier_attempt(folder)
         folder.remove_leftovers()
-        return _Run(request, folder, observer, clock, earlier).carry_out()
+        return _Run(request, folder, observer, clock, earlier, carry_out).carry_out()
 
 
 def check_complete(request: RunRequest) -> None:
@@ -170,7 +177,9 @@ class _Run:
         observer: Observer,
         clock: Callable[[], float],
         earlier: RunRecord | None,
+        carry_out: CarryOut | None,
     ) -> None:
+        self._carry_out = carry_out
         self.request, self.folder, self.observer, self.earlier = request, folder, observer, earlier
         self.checkpoints = Checkpoints(folder.path)
         self.predictions = Predictions(folder.path, request.task)
@@ -186,7 +195,7 @@ class _Run:
         loaded = load(self.request)
         self.observer.data_loaded(loaded.data.summary)
         record = new_record(self.request, loaded)
-        problem = self._problem(loaded, record)
+        problem, context = self._problem(loaded, record)
         if self.earlier is not None:
             check_same(self.earlier, record, self.folder.path)
             self.folder.begin_progress()
@@ -202,7 +211,7 @@ class _Run:
         self._choose_threads()
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
         with self._watched(record):
-            record.status, record.reason = self._run_method(problem)
+            record.status, record.reason = self._run_method(problem, context)
         self.predictions.finish(each.index for each in front_of(self.folder.read_evaluations()))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
         record.overshoot_s = self.budget.overshoot_s or None
@@ -260,7 +269,7 @@ class _Run:
         wait = torch.cuda.synchronize if self.request.device_class == "gpu" else (lambda: None)
         return Budget(float("inf") if seconds is None else seconds, charged, uncharged, clock, wait)
 
-    def _problem(self, loaded: Loaded, record: RunRecord) -> Problem:
+    def _problem(self, loaded: Loaded, record: RunRecord) -> tuple[Problem, RunContext]:
         request, data, pad_id = self.request, loaded.data, loaded.pad_id
 
         def note(text: str) -> None:
@@ -282,7 +291,7 @@ class _Run:
             shared=self._shared_super_networks(loaded.origin),
             predictions=self.predictions,
         )
-        return Problem(
+        problem = Problem(
             task=request.task,
             model=request.model,
             space=make_space(request.space, loaded.dims),
@@ -293,6 +302,7 @@ class _Run:
             pretrained=loaded.network.copy,
             context=context,
         )
+        return problem, context
 
     def _shared_super_networks(self, origin: dict[str, Any]) -> SharedSuperNetworks | None:
         request = self.request
@@ -304,7 +314,9 @@ class _Run:
         same = {name: value for name, value in origin.items() if name != "git_revision"}
         return SharedSuperNetworks(folder, {**same, "engine_sha256": provenance.engine_sha256()})
 
-    def _run_method(self, problem: Problem) -> tuple[RunStatus, str | None]:
+    def _run_method(self, problem: Problem, context: RunContext) -> tuple[RunStatus, str | None]:
+        if self._carry_out is not None:
+            return self._carry_out(self.request, problem, context)
         return run_method(self.request, problem, self.budget, self.folder, len(self.recorded))
 
 
@@ -348,6 +360,15 @@ def run_method(
         watchdog.end_forked_copy(process)
     if budget.violation is not None:
         return "failed", budget.violation
+    return verdict(problem, folder, n_recorded)
+
+
+def verdict(problem: Problem, folder: RunFolder, n_recorded: int = 0) -> tuple[RunStatus, str | None]:
+    """The status of a run whose method has ended, and the reason of a failure.
+
+    Raises:
+        CannotResume: if the method has not repeated the recorded evaluations.
+    """
     if problem.is_repeating:
         raise CannotResume(
             f"cannot resume {folder.path}: the method ended before it had reported all {n_recorded} "

@@ -1,0 +1,111 @@
+"""Ways to break the rules. Each ends as docs/isolation.md says; the harness and the record survive."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from isolation import hostile
+from isolation.hostile import CONFIGS
+from isolation.quick_start import QuickProcess
+
+from nasbench.isolation.sandbox import children_of
+from nasbench.plugins.method import Method
+from nasbench.runs.observer import Observer
+from nasbench.testing.subject import MethodSubject
+
+OVERTIME = r"^the method went on [0-9.]+ s after its budget of 0.5 s was spent, and was ended; let BudgetExhausted pass"
+
+
+class Watches(Observer):
+    """Notes the method's processes at every evaluation."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def evaluated(self, evaluation):  # noqa: ARG002
+        pending = [QuickProcess.last.pid]
+        while pending:
+            pid = pending.pop()
+            self.seen.add(pid)
+            pending += children_of(pid)
+
+    def alive(self):
+        return [pid for pid in self.seen if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize(
+    ("method", "reason", "n_evaluations"),
+    [
+        ("loops", OVERTIME, 1),
+        ("sleeps", OVERTIME, 1),
+        ("raises", r"^Mine in hostile\.py:\d+: \[2J cleared and a second line x+$", 1),
+        ("exits", r"^the method's process ended before the method did \(exit code 0\)$", 1),
+        ("writes", "^the method's process broke the protocol: it sent an unknown message 'record'$", 1),
+        ("fills", r"^the method's processes used \d\.\d GB of memory together, more than the limit of 2\.0 GB$", 1),
+    ],
+)
+def test_method_that_does_not_end_as_it_should(run_isolated, method, reason, n_evaluations):
+    observer = Watches()
+    changes = {"memory_bytes": 2_000_000_000, "budget_s": 60.0} if method == "fills" else {}
+    outcome = run_isolated(method, observer, **changes)
+    assert outcome.record.status == "failed"
+    assert re.search(reason, outcome.record.reason), outcome.record.reason
+    assert len(outcome.record.reason) <= 500
+    assert len(outcome.evaluations) == n_evaluations
+    assert len(observer.seen) >= 2
+    assert observer.alive() == []
+
+
+def test_process_that_a_method_leaves_behind_ends_and_reports_nothing(run_isolated):
+    observer = Watches()
+    outcome = run_isolated("forks", observer)
+    assert (outcome.record.status, outcome.record.reason) == ("complete", None)
+    assert [evaluation.index for evaluation in outcome.evaluations] == [0, 1]
+    assert len(observer.seen) >= 3
+    assert observer.alive() == []
+
+
+def test_method_that_snoops_and_lies_gets_nothing(run_isolated, results, listener, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    (results.parent / "data").mkdir()
+    (results.parent / "data" / "test.csv").write_text("text,label\n")
+    outcome = run_isolated("snoops", budget_s=60.0)
+    assert re.search(r"RuntimeError in hostile\.py:\d+: won: \[\]$", outcome.record.reason), outcome.record.reason
+    assert not listener.heard()
+    assert [path.name for path in results.rglob("*.csv")] == []
+
+    honest = MethodSubject(Honest, results.parent, n_evaluations=None).run(results.parent / "honest", budget_s=1e6)
+    assert [e.error for e in outcome.evaluations] == [e.error for e in honest.evaluations]
+    assert [e.test_error for e in outcome.evaluations] == [e.test_error for e in honest.evaluations]
+    assert [e.metrics for e in outcome.evaluations] == [e.metrics for e in honest.evaluations]
+
+
+class Honest(Method):
+    """Makes the evaluations of ``Snoops``."""
+
+    name, summary = "honest", "for tests"
+
+    def run(self, problem):
+        problem.evaluate(problem.pretrained("honest"), CONFIGS[0])
+        other = problem.pretrained("other")
+        for parameter in other.parameters():
+            parameter.data.mul_(1.1)
+        problem.evaluate(other, CONFIGS[1])
+
+
+def test_the_same_attempts_succeed_without_isolation(results, listener, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    where = results / "task" / "model" / "run"
+    where.mkdir(parents=True)
+    (results.parent / "data").mkdir()
+    (results.parent / "data" / "test.csv").write_text("text,label\n")
+    labels, won = np.zeros(32, np.int64), []
+    snoops = hostile.Snoops()
+    snoops.read_disk(where, won)
+    snoops.read_memory(won)
+    snoops.write_records(where, won)
+    snoops.call_home(won)
+    wanted = {"listed a folder", "read text,label\n", f"found labels {labels[:4].tolist()}", "wrote evaluations.jsonl"}
+    assert {*wanted, "made a folder of a run", "connected", "sent a datagram", "has a secret"} <= set(won)
+    assert listener.heard()

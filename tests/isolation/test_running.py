@@ -1,0 +1,92 @@
+"""An isolated run of a built-in method is the run that it would be in the harness's process."""
+
+import pytest
+
+from nasbench.records.record import RunFolder
+from nasbench.runs import runner
+from nasbench.runs.observer import Observer
+from nasbench.runs.request import make_request
+from nasbench.testing.models import TINY_BERT
+from nasbench.testing.subject import Killed, KillingObserver, Outcome
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
+
+QUICK = ("strategy=sandwich", "n_random=1", "learning_rate=1e-3", "batch_size=8", "epochs=1")
+CASES = [
+    ("ws-nas", TINY_PAIR, "small", (*QUICK, "searcher.population_size=4"), "nsga2"),
+    ("ws-nas-depth", TINY_CHOICE, "small", QUICK, None),
+    ("s-nas", TINY_REGRESSION, "medium", ("batch_size=8",), "moasha"),
+    ("rfp", TINY_PAIR, "large", ("batch_size=8", "epochs=1"), None),
+    ("layer-dropping", TINY_PAIR, "layer", ("batch_size=8", "epochs=1"), None),
+]
+
+
+def arguments(task, space, settings, searcher, results):
+    usual = {"model": TINY_BERT, "precision": "fp32", "seed": 3, "max_evaluations": 7, "plugins": ()}
+    return {"task": task, "space": space, "settings": settings, "searcher": searcher, "results": results, **usual}
+
+
+def in_process(method, observer=None, **changes):
+    request = make_request(method, **changes)
+    record = runner.run(request, observer)
+    return Outcome(record, RunFolder(request.folder).read_evaluations())
+
+
+@pytest.mark.parametrize(("method", "task", "space", "settings", "searcher"), CASES)
+def test_isolated_run_makes_the_evaluations_of_a_run_in_process(
+    run_isolated, tmp_path, method, task, space, settings, searcher
+):
+    changes = arguments(task, space, settings, searcher, tmp_path / "b")
+    usual = in_process(method, **changes)
+    found = run_isolated(method, **{**changes, "results": tmp_path / "a"}, budget_s=None)
+    assert found.record.status == usual.record.status == "complete"
+    assert found.comparable() == usual.comparable()
+    assert found.record.identity == usual.record.identity
+    assert found.record.changed_options == usual.record.changed_options
+    assert found.record.provenance.pop("isolation")["network"] in ("no network", "no TCP", "open")
+    assert {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()} == {
+        path.relative_to(tmp_path / "b") for path in (tmp_path / "b").rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("at", [5, 14])
+def test_killed_run_resumes_isolated_and_in_process(run_isolated, tmp_path, at):
+    method, task, space, settings, searcher = CASES[0]
+    changes = arguments(task, space, settings, searcher, tmp_path / "whole")
+    whole = in_process(method, **changes)
+    changes["results"] = tmp_path / "killed"
+    with pytest.raises(Killed):
+        run_isolated(method, KillingObserver(at), budget_s=None, **changes)
+    with pytest.raises(Killed):
+        in_process(method, KillingObserver(3), **changes)
+    resumed = run_isolated(method, budget_s=None, **changes)
+    assert resumed.comparable() == whole.comparable()
+
+
+class Interrupts(Observer):
+    """Interrupts a training after two steps."""
+
+    def training(self, done, total, elapsed_s):  # noqa: ARG002
+        if done == 2:
+            raise KeyboardInterrupt
+
+
+def test_interrupt_saves_the_training(run_isolated, tmp_path):
+    method, task, space, settings, searcher = CASES[0]
+    changes = arguments(task, space, settings, searcher, tmp_path / "whole")
+    whole = in_process(method, **changes)
+    changes["results"] = tmp_path / "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        run_isolated(method, Interrupts(), budget_s=None, **changes)
+    assert next((tmp_path / "interrupted").rglob("training.pt")).stat().st_size > 0
+    steps = Steps()
+    resumed = run_isolated(method, steps, budget_s=None, **changes)
+    assert steps.seen[0] > 2
+    assert resumed.comparable() == whole.comparable()
+
+
+class Steps(Observer):
+    def __init__(self):
+        self.seen = []
+
+    def training(self, done, total, elapsed_s):  # noqa: ARG002
+        self.seen.append(done)
