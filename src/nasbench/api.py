@@ -182,9 +182,9 @@ def run(
         UserError: for a name, value or combination that does not exist; nothing is written then.
     """
     from nasbench.isolation.running import prepared
+    from nasbench.plugins.settings import SEARCHER_PREFIX
     from nasbench.records.record import RunFolder
     from nasbench.runs import runner
-    from nasbench.runs.request import SEARCHER_PREFIX
 
     settings = [f"{name}={_text(value)}" for name, value in (options or {}).items()]
     settings += [f"{SEARCHER_PREFIX}{name}={_text(value)}" for name, value in (searcher_options or {}).items()]

@@ -132,9 +132,10 @@ class Snoops(Method):
         import numpy as np
 
         # The test split of the tests' task has 32 rows.
-        for thing in gc.get_objects():
-            if isinstance(thing, np.ndarray) and thing.shape == (32,) and thing.dtype == np.int64:
-                won.append(f"found labels {thing[:4].tolist()}")
+        for holder in gc.get_objects():
+            for thing in gc.get_referents(holder):
+                if type(thing) is np.ndarray and thing.shape == (32,) and thing.dtype == np.int64:
+                    won.append(f"found labels {thing[:4].tolist()}")
 
     def write_records(self, where, won):
         for path in (where / "evaluations.jsonl", where / "run.json", where.parent / "other" / "run.json"):

@@ -12,7 +12,7 @@ from isolation.quick_start import QuickProcess
 from nasbench.isolation.sandbox import children_of
 from nasbench.plugins.method import Method
 from nasbench.runs.observer import Observer
-from nasbench.testing.subject import MethodSubject
+from nasbench.testing.subject import SEED, MethodSubject
 
 OVERTIME = r"^the method went on [0-9.]+ s after its budget of 0.5 s was spent, and was ended; let BudgetExhausted pass"
 
@@ -70,7 +70,7 @@ def test_method_that_snoops_and_lies_gets_nothing(run_isolated, results, listene
     monkeypatch.setenv("HF_TOKEN", "secret")
     (results.parent / "data").mkdir()
     (results.parent / "data" / "test.csv").write_text("text,label\n")
-    outcome = run_isolated("snoops", budget_s=60.0)
+    outcome = run_isolated("snoops", budget_s=60.0, seed=SEED)
     assert re.search(r"RuntimeError in hostile\.py:\d+: won: \[\]$", outcome.record.reason), outcome.record.reason
     assert not listener.heard()
     assert [path.name for path in results.rglob("*.csv")] == []
@@ -100,12 +100,13 @@ def test_the_same_attempts_succeed_without_isolation(results, listener, monkeypa
     where.mkdir(parents=True)
     (results.parent / "data").mkdir()
     (results.parent / "data" / "test.csv").write_text("text,label\n")
-    labels, won = np.zeros(32, np.int64), []
+    labels, won = [np.zeros(32, np.int64)], []
     snoops = hostile.Snoops()
     snoops.read_disk(where, won)
     snoops.read_memory(won)
     snoops.write_records(where, won)
     snoops.call_home(won)
-    wanted = {"listed a folder", "read text,label\n", f"found labels {labels[:4].tolist()}", "wrote evaluations.jsonl"}
+    assert labels
+    wanted = {"listed a folder", "read text,label\n", "found labels [0, 0, 0, 0]", "wrote evaluations.jsonl"}
     assert {*wanted, "made a folder of a run", "connected", "sent a datagram", "has a secret"} <= set(won)
     assert listener.heard()

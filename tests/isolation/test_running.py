@@ -57,7 +57,7 @@ def test_killed_run_resumes_isolated_and_in_process(run_isolated, tmp_path, at):
     with pytest.raises(Killed):
         run_isolated(method, KillingObserver(at), budget_s=None, **changes)
     with pytest.raises(Killed):
-        in_process(method, KillingObserver(3), **changes)
+        in_process(method, KillingObserver(1), **changes)
     resumed = run_isolated(method, budget_s=None, **changes)
     assert resumed.comparable() == whole.comparable()
 

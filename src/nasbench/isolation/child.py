@@ -45,7 +45,8 @@ def _describe(channel: Any) -> tuple[Any, Any]:
     from nasbench.errors import NasbenchError
     from nasbench.isolation.stand_in import describe
     from nasbench.plugins import registry
-    from nasbench.runs.request import choose_searcher, parse_settings
+    from nasbench.plugins.settings import parse_settings
+    from nasbench.runs.request import choose_searcher
 
     header, _ = channel.receive()
     try:

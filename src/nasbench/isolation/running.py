@@ -169,7 +169,10 @@ def _described(
         raise PluginError(f"{', '.join(paths) or method}: the method's process sent {error}") from None
     if "error" in answer:
         kind = PluginError if answer["error"] == "PluginError" else UserError
-        raise kind(in_plain_text(answer.get("message")))
+        text = in_plain_text(answer.get("message"))
+        for resolved, given in zip(paths, plugins, strict=True):
+            text = text.replace(resolved, str(given))
+        raise kind(text)
     if not isinstance(answer.get("method"), dict) or not isinstance(answer.get("searcher"), dict | None):
         raise PluginError(f"{', '.join(paths) or method}: the method's process describes no method")
     return answer

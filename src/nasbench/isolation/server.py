@@ -359,15 +359,19 @@ class Service:
 
 @contextmanager
 def _deferred_interrupts(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Call a function on Ctrl-C, so that no message is cut in two."""
+    """Call a function on Ctrl-C, so that no message is cut in two; and on SIGTERM where that interrupts, too."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, lambda *_: interrupt())
+    handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = {number: before for number, before in handled.items() if callable(before)}
+    for number in handled:
+        signal.signal(number, lambda *_: interrupt())
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, before in handled.items():
+            signal.signal(number, before)
 
 
 def _evaluated(evaluations: list[Evaluation]) -> tuple[Header, list[Array]]:

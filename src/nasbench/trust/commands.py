@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nasbench.plugins.settings import SEARCHER_PREFIX
 from nasbench.records.record import RunRecord
-from nasbench.runs.request import SEARCHER_PREFIX
 
 
 def command_of(record: RunRecord) -> str:
