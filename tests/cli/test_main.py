@@ -379,4 +379,4 @@ def test_broken_plugin_package_is_listed_as_broken(nasbench, monkeypatch: pytest
     assert "cannot be used: plugin 'bad'" in " ".join(spoken.out.split())  # the table may wrap the line
     bad = next(entry for entry in json.loads(nasbench("methods", "--json").out) if entry["name"] == "bad")
     assert "no_such_package" in bad["broken"]
-    assert nasbench(*RUN, "--method", "bad").code == 1
+    assert nasbench(*RUN, "--method", "bad", "--no-isolate").code == 1

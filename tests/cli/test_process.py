@@ -68,7 +68,8 @@ class Slow(Method):
 
 def test_same_command_resumes_interrupted_run(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
-    command = command_line("run", "--method", "slow", "--plugin", "slow.py", "--task", "tiny-pair", "--device", "cpu")
+    plugin = ("--plugin", "slow.py", "--no-isolate")  # it writes a file
+    command = command_line("run", "--method", "slow", *plugin, "--task", "tiny-pair", "--device", "cpu")
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     while not (tmp_path / "waiting").exists():
         assert process.poll() is None, process.communicate()
