@@ -99,6 +99,9 @@ class RemoteBudget:
         """Nothing: the parent adds its own to what it saves."""
         return {}
 
+    def check_caller(self) -> None:
+        """Nothing: a process that the method forks has no connection to the parent."""
+
     def check(self) -> None:
         """Raise :class:`BudgetExhausted` if the budget is spent."""
         self._parent.ask("check")
