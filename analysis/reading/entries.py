@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pandas as pd
@@ -43,6 +43,27 @@ def name_entries(runs: pd.DataFrame) -> list[str]:
             marks.append(f"max_evaluations={row['max_evaluations']}")
         names.append(f"{row['algorithm']}@{row['space']}" + (f" [{', '.join(marks)}]" if marks else ""))
     return names
+
+
+def short_names(entries: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A short name for each entry, and what it leaves out.
+
+    The differences in brackets become a number: ``ws-nas/ehvi@small [method.epochs=3]`` is ``ws-nas/ehvi@small ·1``,
+    with a space that does not break.
+
+    Returns:
+        By name, the short name and the differences; the differences are empty if the name is short already.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    numbers: Counter[str] = Counter()
+    for name in entries:
+        base, bracket, differences = name.partition(" [")
+        if bracket:
+            numbers[base] += 1
+            found[name] = f"{base}\N{NO-BREAK SPACE}·{numbers[base]}", differences.removesuffix("]")
+        else:
+            found[name] = name, ""
+    return found
 
 
 def _default_options(runs: pd.DataFrame) -> dict[str, str]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from nasbench.analysis.experiments.selection import largest_complete_table, subset, usual
 from nasbench.analysis.figures import style
+from nasbench.analysis.reading.entries import short_names
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring.fronts import front_mask
 from nasbench.analysis.scoring.ranks import average_ranks
@@ -99,8 +100,9 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
                 "points": points[i],
             }
         )
+    short = short_names(entries)
     return {
-        "entries": [_look(name) | {"usual": name in usual_names} for name in entries],
+        "entries": [_look(name) | {"short": short[name][0], "usual": name in usual_names} for name in entries],
         "scenarios": [
             {
                 "title": scenario,

@@ -50,9 +50,9 @@ measured on the whole list.
   the networks were chosen by these errors.
 - **average rank**: by test hypervolume, over the scenarios and seeds in which any entry has run; a missing run is last.
   It has an interval from {MIN_SCENARIOS} scenarios on.
-- **at 50 %, at 30 %**: test metrics. Of the networks with at most this fraction of the parameters, the network with the
-  best validation error is chosen. Its test metric is given relative to the full network's. "-" means that no network is
-  small enough.
+- **at 50 %, at 30 % of prunable**: test metrics. Of the networks that keep at most this fraction of the parameters that
+  can be pruned (those of the layers), the network with the best validation error is chosen. Its test metric is given
+  relative to the full network's. "-" means that no network is small enough.
 - **runs**: runs on the list. A failed run counts with the evaluations that it recorded.
 - **verified**: how far others can rely on the runs. *Self-reported*: the record is as its author sent it, and what it
   says fits together. *Re-scored*: the errors of its front were also computed again from its stored predictions and the
@@ -157,7 +157,7 @@ def _ranking(section: Ranking) -> str:
             "average rank": interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         }
         for limit in PARAMETER_LIMITS:
-            shown[f"at {100 * limit:.0f} %"] = _relative(row, limit)
+            shown[f"at {100 * limit:.0f} % of prunable"] = _relative(row, limit)
         shown["runs"] = f"{row['n_runs']} of {section.n_blocks}{failed}"
         shown["suite"] = escape(row["suite_versions"])
         shown["verified"] = row["level"]

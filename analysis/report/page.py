@@ -23,6 +23,7 @@ from plotly.offline import get_plotlyjs
 
 from nasbench.analysis.experiments.missing import Shortfall
 from nasbench.analysis.figures import style
+from nasbench.analysis.reading.entries import short_names
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.explorer import n_dominated, script_data
 from nasbench.analysis.report.formatting import bounds, count, interval, number, percent
@@ -100,6 +101,7 @@ def write_page(
             "for scenarios like these. Only runs with default options and the usual budget count."
         ),
         coverage=coverage,
+        legend=[(short, differences) for short, differences in short_names(entries).values() if differences],
         figures=[_figure(figure) for figure in figures],
         footer=f"Written by nasbench, suite version {suite_version}. This page loads nothing from outside.",
     )
@@ -115,7 +117,8 @@ _LEADERBOARD_NOTE = (
     "the largest possible value is 4. A missing run counts as the worst possible front; the mean over an entry's own "
     "runs stands beside. Neighbours that are not separated at 95 % share a place. The validation hypervolume is "
     "optimistic. Intervals are for other seeds of these tasks, and for other tasks like these; an entry with a missing "
-    "run has none. Test metrics under a limit on the parameters are relative to the full network's."
+    "run has none. Test metrics under a limit are relative to the full network's. The "
+    "limit is a share of the parameters that can be pruned, those of the layers."
 )
 
 
@@ -169,8 +172,8 @@ def _board(board: Ranking, entries: list[str], folded: bool) -> dict[str, Any]:
         ]
         cells += [percent(row[f"relative_{limit}"]) for limit in PARAMETER_LIMITS]
         cells.append(f"{row['n_runs']} of {board.n_blocks}")
-        rows.append({"name": row["entry"], "entry": entries.index(row["entry"]), "cells": cells})
-    limits = [f"At {100 * limit:.0f} % params" for limit in PARAMETER_LIMITS]
+        rows.append({**_named(row["entry"], entries), "cells": cells})
+    limits = [f"At {100 * limit:.0f} % of prunable" for limit in PARAMETER_LIMITS]
     columns = ["Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Own runs"]
     columns += ["Validation", "Average rank", *limits, "Runs"]
     return {
@@ -183,14 +186,19 @@ def _board(board: Ranking, entries: list[str], folded: bool) -> dict[str, Any]:
     }
 
 
+def _named(name: str, entries: list[str]) -> dict[str, Any]:
+    """How the page names an entry: its short name, the differences in a tooltip, and its index for the colour."""
+    short, differences = short_names(entries)[name]
+    return {"name": short, "differences": differences, "entry": entries.index(name)}
+
+
 def _by_scenario(board: Ranking, entries: list[str]) -> dict[str, Any]:
     """Mean test hypervolume of every entry in every scenario of a board."""
     means = board.by_scenario.set_index(["entry", "scenario"])["test"]
     scenarios = list(board.scenarios)
     rows = [
         {
-            "name": name,
-            "entry": entries.index(name),
+            **_named(name, entries),
             "cells": [number(means.get((name, scenario), math.nan), 3) for scenario in scenarios],
         }
         for name in board.table["entry"]
@@ -207,13 +215,13 @@ def _coverage(runs: pd.DataFrame, entries: list[str]) -> dict[str, Any]:
     failed = runs[runs["status"] == "failed"].groupby(["entry", "scenario"]).size()
     most = int(counts.max())
     rows = []
-    for i, name in enumerate(entries):
+    for name in entries:
         cells = []
         for scenario in titles:
             n, n_failed = int(counts.get((name, scenario), 0)), int(failed.get((name, scenario), 0))
             text = f"{n} ({n_failed})" if n_failed else str(n) if n else "-"
             cells.append({"text": text, "level": -(-4 * n // most)})
-        rows.append({"name": name, "entry": i, "cells": cells})
+        rows.append({**_named(name, entries), "cells": cells})
     places = runs.drop_duplicates("scenario").set_index("scenario")
     columns = [
         {

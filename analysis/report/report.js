@@ -76,7 +76,8 @@
       chip.dataset.entry = String(i);
       const swatch = element("i", null, { className: "swatch" });
       swatch.dataset.entry = String(i);
-      chip.append(swatch, element("span", entry.name));
+      chip.title = entry.name;
+      chip.append(swatch, element("span", entry.short));
       chip.addEventListener("click", () => {
         if (!hidden.delete(i)) hidden.add(i);
         drawAll();
@@ -175,7 +176,7 @@
         }));
       }
       over.push(trace(run, front, values, {
-        mode: "lines+markers", name: asText(look.name),
+        mode: "lines+markers", name: asText(look.short),
         line: { color: faint(look.colour, chosen.runs.length > 12 ? 0.5 : 0.9), width: 1.5, dash: look.dash, shape: onTest ? "linear" : "hv" },
         marker: { color: colour, size: front.length > CROWDED ? 5 : 7.5, symbol: look.symbol + (look.filled ? "" : "-open"), line: { color: look.filled ? variable("--paper") : colour, width: look.filled ? 0.8 : 1.5 } },
       }));
@@ -228,7 +229,7 @@
         });
       }
       lines.push({
-        type: "scatter", mode: mean.length > 1 ? "lines" : "markers", name: asText(look.name), x: times, y: mean,
+        type: "scatter", mode: mean.length > 1 ? "lines" : "markers", name: asText(look.short), x: times, y: mean,
         line: { color: solid(look.colour), width: 2, dash: look.dash, shape: "hv" }, marker: { color: solid(look.colour), size: 7 },
         text: mean.map((value, i) => `<b>${asText(look.name)}</b><br>${value.toFixed(4)} after ${times[i].toFixed(hours ? 2 : 0)} ${hours ? "h" : "s"}<br>${own.curves.length} run${own.curves.length === 1 ? "" : "s"}`),
         hoverinfo: "text",
@@ -267,7 +268,7 @@
         });
       }
       traces.push({
-        type: "scatter", mode: "lines", name: asText(look.name), x: times, y: line.mean,
+        type: "scatter", mode: "lines", name: asText(look.short), x: times, y: line.mean,
         line: { color: solid(look.colour), width: 2, dash: look.dash },
         text: line.mean.map((value, i) => `<b>${asText(look.name)}</b><br>rank ${value.toFixed(2)}${bounds(i)}<br>at ${times[i].toFixed(0)} % of the budget`),
         hoverinfo: "text",

@@ -34,7 +34,7 @@ from nasbench.plugins import registry
 from nasbench.trust.marks import LEVELS
 
 PARAMETER_LIMITS = (0.5, 0.3)
-"""Fractions of the full network's parameters for which a section gives relative test metrics."""
+"""Fractions of the parameters that can be pruned for which a section gives relative test metrics."""
 WORST_HYPERVOLUME = 1.0
 """Hypervolume of the worst front with a network in it: normalised error 1 and normalised size 1, reference (2, 2)."""
 _COLUMNS = [
@@ -127,7 +127,7 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
     names, values = _on_the_list(scores, due)
     scenario_of = np.array([scenario for scenario, _ in due], dtype=str)
     filled = np.where(np.isnan(values), WORST_HYPERVOLUME, np.maximum(values, WORST_HYPERVOLUME))
-    relative = relative_performance(results.select(on_list), PARAMETER_LIMITS)
+    relative = relative_performance(results.select(on_list), PARAMETER_LIMITS, prunable=True)
     verified = _verified(scores.runs)
     rows = []
     for i, name in enumerate(names):

@@ -14,7 +14,9 @@ FULL_NETWORK_METHODS = ("head-pruning", "rfp")
 """Methods that only fine-tune the full network, and evaluate it before they prune it."""
 
 
-def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLDS) -> pd.DataFrame:
+def relative_performance(
+    results: Results, thresholds: npt.ArrayLike = THRESHOLDS, *, prunable: bool = False
+) -> pd.DataFrame:
     """The best network of each run at each limit on the fraction of parameters.
 
     Among the configurations within the limit, the one with the lowest *validation* error is picked; of equal errors the
@@ -24,6 +26,8 @@ def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLD
     Args:
         results: runs that have ended; left unchanged.
         thresholds: ``(n_thresholds,)``, fractions of the full network's parameters.
+        prunable: whether thresholds are fractions of the parameters that can be pruned, those of the layers, instead of
+            all. Embeddings are 53 % of MiniLM, so no network has 50 % of all its parameters.
 
     Returns:
         One row per run and threshold: ``run_row, run, entry, algorithm, scenario, task, model, seed, threshold``;
@@ -34,7 +38,9 @@ def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLD
     """
     runs = results.runs
     beta = np.asarray(thresholds, dtype=np.float64)
-    picked = _picks(results.evaluations, len(runs), beta)
+    evaluations = results.evaluations
+    sizes = prunable_fraction(results) if prunable else evaluations["params"].to_numpy(dtype=np.float64)
+    picked = _picks(evaluations, sizes, len(runs), beta)
     names = ["run", "entry", "algorithm", "scenario", "task", "model", "seed"]
     rows = np.repeat(np.arange(len(runs)), len(beta))
     frame = runs[names].iloc[rows].reset_index(drop=True)
@@ -48,6 +54,19 @@ def relative_performance(results: Results, thresholds: npt.ArrayLike = THRESHOLD
     frame["full_metric"] = full_metric(results)[rows]
     frame["relative"] = frame["test_metric"] / frame["full_metric"].where(frame["full_metric"] > 0)
     return frame
+
+
+def prunable_fraction(results: Results) -> FloatArray:
+    """Kept share of the parameters that can be pruned, for each evaluation, ``(n_evaluations,)``.
+
+    These are the parameters of the layers. NaN if the record does not know how many there are.
+    """
+    runs, evaluations = results.runs, results.evaluations
+    fixed = np.array([(dims or {}).get("n_fixed_params", np.nan) for dims in runs["dimensions"]], dtype=np.float64)
+    rows = evaluations["run_row"].to_numpy()
+    whole = runs["n_params_full"].to_numpy(dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((evaluations["n_params"].to_numpy() - fixed[rows]) / (whole - fixed)[rows])
 
 
 def full_metric(results: Results, error: str = "test_error") -> FloatArray:
@@ -73,9 +92,13 @@ def full_metric(results: Results, error: str = "test_error") -> FloatArray:
     return np.where(np.isnan(shared), own.to_numpy(dtype=np.float64), shared)
 
 
-def _picks(evaluations: pd.DataFrame, n_runs: int, beta: FloatArray) -> IntArray:
-    """Row of the evaluation picked in each run at each threshold, ``(n_runs, n_thresholds)``; -1 for none."""
-    error, params = evaluations["error"].to_numpy(), evaluations["params"].to_numpy()
+def _picks(evaluations: pd.DataFrame, params: FloatArray, n_runs: int, beta: FloatArray) -> IntArray:
+    """Row of the evaluation picked in each run at each threshold, ``(n_runs, n_thresholds)``; -1 for none.
+
+    Args:
+        params: size of each evaluated network, in the unit of the thresholds ``beta``.
+    """
+    error = evaluations["error"].to_numpy()
     run, index = evaluations["run_row"].to_numpy(), evaluations["index"].to_numpy()
     rows = np.flatnonzero((evaluations["status"] == "ok").to_numpy())
     preference = np.empty(len(rows), dtype=np.int64)

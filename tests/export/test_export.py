@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from click.testing import CliRunner
 from support.runs import QUICK
 
 import nasbench
+from nasbench.cli.main import cli
 from nasbench.data.batching import collate
 from nasbench.data.splits import load_task_data
 from nasbench.errors import UserError
-from nasbench.export.folder import choose, export
+from nasbench.export.folder import choose, export, fraction_of_all
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner
 from nasbench.search.pareto import pareto_mask
@@ -116,6 +119,24 @@ def test_choose_returns_the_best_front_member_that_is_small_enough(run):
     failed = [dataclasses.replace(e, error=None, status="failed") for e in evaluations]
     with pytest.raises(UserError, match="has no evaluated network"):
         choose(failed, 1.0, run)
+
+
+def test_limit_of_prunable_parameters_counts_the_layers_only(run, tmp_path):
+    record, evaluations = RunFolder(run).read_run(), RunFolder(run).read_evaluations()
+    dims = Dimensions(**record.dimensions)
+    of_layers = dims.count_params([dims.n_heads] * dims.n_layers, [dims.n_units] * dims.n_layers) - dims.n_fixed_params
+    for e in evaluations:
+        kept = dims.count_params(e.head_counts, e.unit_counts) - dims.n_fixed_params
+        limit = fraction_of_all(run, kept / of_layers)
+        assert e.params <= limit < e.params + 1e-9
+    assert fraction_of_all(run, 0) == pytest.approx(dims.n_fixed_params / dims.n_params)
+    with pytest.raises(UserError, match=r"--max-prunable is a fraction .* not 1\.5$"):
+        fraction_of_all(run, 1.5)
+    done = CliRunner().invoke(cli, ["export", str(run), "--max-prunable", "1", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "% of those that can be pruned)" in done.output
+    both = ["export", str(run), "--max-prunable", "1", "--max-params", "1", "--out", str(tmp_path / "other")]
+    assert "exclude each other" in str(CliRunner().invoke(cli, both).exception)
 
 
 def test_export_rejects_size_below_the_smallest_network(run, tmp_path):

@@ -116,6 +116,24 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
     return Exported(evaluation, record, latency, (out / WEIGHTS).stat().st_size)
 
 
+def fraction_of_all(run_folder: Path, max_prunable: float) -> float:
+    """The fraction of all parameters of a network that keeps a fraction of those that can be pruned.
+
+    Embeddings, pooler and classifier cannot be pruned: of MiniLM they are 53 %.
+
+    Raises:
+        UserError: if ``max_prunable`` is not in [0, 1], or there is no such run.
+    """
+    if not 0 <= max_prunable <= 1:
+        raise UserError(
+            "--max-prunable is a fraction of the parameters that can be pruned, 0.5 for half of them, not "
+            f"{max_prunable:g}"
+        )
+    record = RunFolder(run_folder).read_run()
+    fixed, whole = record.dimensions["n_fixed_params"], record.n_params_full
+    return min(1.0, (fixed + max_prunable * (whole - fixed)) / whole + 1e-12)  # a network at the limit is small enough
+
+
 def choose(evaluations: list[Evaluation], max_params: float, run_folder: Path) -> Evaluation:
     """The network with the lowest validation error among those on the Pareto front with at most ``max_params``.
 

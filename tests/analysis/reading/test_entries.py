@@ -9,7 +9,7 @@ import pytest
 from support.generated_results import Entry, Plan, write_results
 from support.record_edits import PLAN, copy_run, edit_identity, edit_run, first_run
 
-from nasbench.analysis.reading.entries import name_entries
+from nasbench.analysis.reading.entries import name_entries, short_names
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.scoring.scores import block_table, score
 
@@ -159,3 +159,18 @@ def test_second_run_with_the_same_entry_name_becomes_a_finding(
     assert len(results.runs) == 7
     assert len(results.evaluations) == 7 * 8
     block_table(score(results))  # would raise for two runs in one place
+
+
+def test_short_names_number_the_entries_that_differ_from_the_usual_run() -> None:
+    names = [
+        "rfp@large",
+        "rfp@large [method.epochs=3]",
+        "rfp@large [budget_s=60, max_evaluations=9]",
+        "s-nas/x@small [a=1]",
+    ]
+    assert short_names(names) == {
+        "rfp@large": ("rfp@large", ""),
+        "rfp@large [method.epochs=3]": ("rfp@large\xa0·1", "method.epochs=3"),
+        "rfp@large [budget_s=60, max_evaluations=9]": ("rfp@large\xa0·2", "budget_s=60, max_evaluations=9"),
+        "s-nas/x@small [a=1]": ("s-nas/x@small\xa0·1", "a=1"),
+    }

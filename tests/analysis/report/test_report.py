@@ -169,8 +169,8 @@ def test_page_has_the_test_hypervolume_in_each_scenario(report_folder, page):
     rows = text[text.index("Test hypervolume in each scenario") :]
     rows = rows[: rows.index("Explore")]
     # The table has a column for every scenario of the section's list.
-    columns = rows[2 : rows.index("ws-nas/ehvi@small")]
-    assert rows[1] == "Entry"
+    assert rows[1:3] == ["Test hypervolume, Paper models, GPU", "Entry"]  # the caption, for screen readers
+    columns = rows[3 : rows.index("ws-nas/ehvi@small")]
     assert len(columns) == 16
     assert {"mrpc/bert-base-cased", "rte/bert-base-cased", "qnli/roberta-base"} < set(columns)
     for name in ("rfp@large", HOSTILE + "@small"):
@@ -188,7 +188,7 @@ def test_page_has_the_columns_of_the_ranking(report_folder, page):
     columns = text[start : text.index("Runs", start) + 1]
     assert columns == [
         *("Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Own runs"),
-        *("Validation", "Average rank", "At 50 % params", "At 30 % params", "Runs"),
+        *("Validation", "Average rank", "At 50 % of prunable", "At 30 % of prunable", "Runs"),
     ]
     first = text[start + len(columns) : start + 2 * len(columns)]
     own = board.loc[first[0]]

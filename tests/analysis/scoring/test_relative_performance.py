@@ -45,6 +45,23 @@ def test_picks_equal_a_plain_loop(results: Results) -> None:
             assert row["test_metric"] == pytest.approx(1 - wanted["test_error"], abs=1e-15)
 
 
+def test_limits_of_prunable_parameters_equal_limits_of_all_parameters(results: Results) -> None:
+    """Half of what can be pruned is a fraction of all parameters: fixed + half of the rest."""
+    (dims,) = {tuple(sorted(dims.items())) for dims in results.runs["dimensions"]}
+    whole, fixed = int(results.runs["n_params_full"].iloc[0]), dict(dims)["n_fixed_params"]
+    assert 0.1 < fixed / whole < 0.9
+    limits = (0.25, 0.5, 0.75, 1.0)
+    found = relative_performance(results, limits, prunable=True)
+    assert found["test_metric"].notna().any()
+    for row in found.to_dict("records"):
+        own = results.evaluations[results.evaluations["run_row"] == row["run_row"]]
+        wanted = plain_pick(own, (fixed + row["threshold"] * (whole - fixed)) / whole + 1e-12)
+        if wanted is None:
+            assert np.isnan(row["test_metric"])
+        else:
+            assert row["index"] == wanted["index"]
+
+
 def test_picked_networks_always_have_a_test_metric(results: Results) -> None:
     found = relative_performance(results, np.linspace(0.22, 1.0, 40))
     assert found["test_metric"].notna().all()

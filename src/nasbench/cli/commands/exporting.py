@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nasbench.errors import UserError
+
+if TYPE_CHECKING:
+    from nasbench.records.record import Evaluation, RunRecord
 
 PATH = click.Path(path_type=Path)
 
@@ -16,9 +20,12 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--max-params",
     type=float,
-    default=1.0,
-    show_default=True,
-    help="The largest fraction of the parameters that the network may keep.",
+    help="The largest fraction of all parameters that the network may have; default: 1.",
+)
+@click.option(
+    "--max-prunable",
+    type=float,
+    help="Instead: the largest fraction of the parameters that can be pruned (those of the layers) that it may keep.",
 )
 @click.option("--out", type=PATH, required=True, help="The folder for the pruned model; it must not exist.")
 @click.option(
@@ -29,24 +36,29 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="onnx also writes OUT/model.onnx; it needs the extra onnx.",
 )
-def export(run: Path, max_params: float, out: Path, form: str) -> None:
+def export(run: Path, max_params: float | None, max_prunable: float | None, out: Path, form: str) -> None:
     """Save a pruned network of a run.
 
     RUN is the run's folder. The command saves the network of the Pareto front that has the best validation error among
     those small enough. transformers loads the folder OUT without nasbench; OUT/README.md shows how.
     """
     from nasbench.export.card import NO_BETTER
-    from nasbench.export.folder import export_network
+    from nasbench.export.folder import export_network, fraction_of_all
     from nasbench.records.front import is_no_better_than_constant
 
     if form == "onnx":
         from nasbench.export import onnx_file
 
         onnx_file.check_installed()
-    exported = export_network(run, out, max_params, with_latency=True)
+    if max_prunable is not None:
+        if max_params is not None:
+            raise UserError("--max-params and --max-prunable exclude each other; give one of them")
+        max_params = fraction_of_all(run, max_prunable)
+    exported = export_network(run, out, 1.0 if max_params is None else max_params, with_latency=True)
     record, evaluation = exported.record, exported.evaluation
     click.echo(
-        f"wrote {out}: {100 * evaluation.params:.1f} % of the parameters, validation error {evaluation.error:.4f}"
+        f"wrote {out}: {100 * evaluation.params:.1f} % of all parameters"
+        f"{_of_prunable(record, evaluation)}, validation error {evaluation.error:.4f}"
     )
     click.echo(f"size: {evaluation.n_params:,} of {record.n_params_full:,} parameters, {exported.n_bytes / 1e6:.1f} MB")
     for times in exported.latency:
@@ -63,6 +75,12 @@ def export(run: Path, max_params: float, out: Path, form: str) -> None:
     if is_no_better_than_constant(record, evaluation):
         click.echo(f"warning: {NO_BETTER[0].lower()}{NO_BETTER[1:]}", err=True)
     click.echo(f"{out / 'README.md'} shows how to load it; nasbench predict {out} FILE answers for a table of texts")
+
+
+def _of_prunable(record: RunRecord, evaluation: Evaluation) -> str:
+    fixed = record.dimensions.get("n_fixed_params", 0)
+    kept = (evaluation.n_params - fixed) / max(1, record.n_params_full - fixed)
+    return f" ({100 * kept:.1f} % of those that can be pruned)"
 
 
 @click.command()
