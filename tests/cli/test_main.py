@@ -89,7 +89,7 @@ def assert_user_error(spoken: Any, *words: str) -> None:
         (["--method", "ws-nass"], ["unknown method 'ws-nass'", "did you mean 'ws-nas'?"]),
         (["--searcher", "randon"], ["unknown searcher 'randon'", "did you mean 'random'?"]),
         (["--space", "smal"], ["unknown search space 'smal'", "did you mean 'small'?"]),
-        (["--device", "tpu"], ["'--device'", "'tpu'"]),
+        (["--device", "tpu"], ["--device is auto, cpu, cuda or cuda:NUMBER", "'tpu'"]),
         (["--set", "strategy=ful"], ["method 'ws-nas'", "did you mean 'full'?"]),
         (["--set", "stratgy=full"], ["did you mean 'strategy'?"]),
         (["--set", "temperature=hot"], ["'temperature'", "'hot'"]),
