@@ -10,6 +10,10 @@ DIGITS = 9
 """Decimals to which values are rounded before they are compared or printed; later digits differ between machines."""
 
 
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the start of a formula; the last four are the full-width forms."""
+
+
 def number(value: float, digits: int) -> str:
     """A number with fixed decimals, the same on every machine; ``-`` for NaN."""
     if np.isnan(value):
@@ -49,3 +53,12 @@ def escape(text: str) -> str:
     """An arbitrary text made safe for a Markdown table: one line, no markup, no HTML."""
     one_line = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|!#])", r"\\\1", one_line)
+
+
+def csv_cell(text: str) -> str:
+    """An arbitrary text that a spreadsheet shows as text: one line, and an apostrophe before what starts a formula.
+
+    Source: OWASP, "CSV Injection". Blanks in front are looked through, because some spreadsheets drop them.
+    """
+    one_line = printable(text)
+    return f"'{one_line}" if one_line.lstrip().startswith(_FORMULA) else one_line

@@ -11,7 +11,7 @@ from tabulate import tabulate
 from nasbench.analysis.experiments import prediction
 from nasbench.analysis.experiments.selection import subset, usual
 from nasbench.analysis.reading.results import Results
-from nasbench.analysis.report.formatting import escape
+from nasbench.analysis.report.formatting import csv_cell, escape
 from nasbench.analysis.report.sections import Ranking
 from nasbench.analysis.scoring.comparison import compare_all
 from nasbench.analysis.scoring.relative_performance import relative_performance
@@ -70,12 +70,16 @@ def _comparison(scores: Scores) -> pd.DataFrame:
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write ``<name>.csv`` and ``<name>.md`` for each table; return the paths. The same data give the same bytes."""
+    """Write ``<name>.csv`` and ``<name>.md`` for each table; return the paths. The same data give the same bytes.
+
+    A text from a record is inert in both: neither markup nor the formula of a spreadsheet.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, table in tables.items():
         csv, markdown = folder / f"{name}.csv", folder / f"{name}.md"
-        csv.write_bytes(table.to_csv(index=False, float_format="%.9g", lineterminator="\n").encode())
+        inert = table.map(lambda value: csv_cell(value) if isinstance(value, str) else value)
+        csv.write_bytes(inert.to_csv(index=False, float_format="%.9g", lineterminator="\n").encode())
         markdown.write_bytes(_markdown(table).encode())
         paths += [csv, markdown]
     return paths

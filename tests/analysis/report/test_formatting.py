@@ -1,4 +1,6 @@
-from nasbench.analysis.report.formatting import bounds, count, escape, interval, number, percent, printable
+import pytest
+
+from nasbench.analysis.report.formatting import bounds, count, csv_cell, escape, interval, number, percent, printable
 
 NAN = float("nan")
 
@@ -25,3 +27,15 @@ def test_escape_removes_markup_and_line_breaks() -> None:
     assert escape("a_b`c`") == "a\\_b\\`c\\`"
     assert escape("a|b\n<i>") == "a\\|b &lt;i&gt;"
     assert printable("a\nb\x1b") == "a b "
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n@x", "\uff1d1", "\x1b=1"])
+def test_formulas_of_spreadsheets_become_texts(text: str) -> None:
+    cell = csv_cell(text)
+    assert cell.isprintable()
+    assert cell == "'" + printable(text)
+
+
+@pytest.mark.parametrize("text", ["ws-nas/ehvi@small", "a=b", "", "stsb/minilm-l6/cpu", "1-2"])
+def test_other_cells_stay_as_they_are(text: str) -> None:
+    assert csv_cell(text) == text
