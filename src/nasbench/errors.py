@@ -93,3 +93,16 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def first_error(error: BaseException, outer: BaseException | None = None) -> BaseException:
+    """The error that set off a chain of errors raised while others were handled.
+
+    Args:
+        outer: the error that was being handled before the chain began, which is no part of it.
+    """
+    while True:
+        before = error.__cause__ or error.__context__
+        if before is None or before is outer:
+            return error
+        error = before

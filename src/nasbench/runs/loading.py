@@ -73,6 +73,7 @@ def load(request: RunRequest) -> Loaded:
     adapter = adapt(stock)
     if request.task.kind == "regression" and pretrained.output_is_new:
         adapter.center_output(float(data.train.labels.mean()))
+    avoid_plans(device)
     precision = request.precision or default_precision(device)
     network = SuperNetwork(stock, precision)
     network.n_choices = data.train.n_choices
@@ -126,9 +127,15 @@ def _constant_error(task: Task, data: TaskData) -> float:
 def default_precision(device: torch.device) -> Precision:
     """bf16 if the device multiplies bf16 matrices in hardware, else fp32."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     flags = torch.backends.cpu.get_cpu_capability()
     return "bf16" if flags.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def avoid_plans(device: torch.device) -> None:
+    """Switch cuDNN's attention off on a GPU: it plans anew for each shape, and sub-networks have many shapes."""
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def now() -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -150,7 +150,7 @@ class GraphedPasses:
         if self._network.device.type != "cuda":
             return work
         self._network.noise = Noise(0)  # switches dropout on; a GPU draws it from torch's generator
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside = _side_stream(self._network.device)
         aside.wait_stream(torch.cuda.current_stream())
         try:
             with torch.cuda.stream(aside):
@@ -169,6 +169,12 @@ class GraphedPasses:
 
     def _clear_gradients(self) -> None:
         torch._foreach_zero_([p.grad for p in self._network.parameters() if p.grad is not None])
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all warm-ups on a device. Each further stream would keep a cuBLAS workspace of its own."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _recording(training_pass: Pass) -> Recording:

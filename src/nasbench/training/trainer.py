@@ -7,6 +7,7 @@ All randomness of a step comes from (seed, step), so an interrupted training con
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from torch import Tensor
 from nasbench.arrays import IntArray
 from nasbench.data.batching import Batch, collate, example_lengths, n_batches, training_order
 from nasbench.declarations.model import TrainingConfiguration
-from nasbench.errors import first_line
+from nasbench.errors import first_error, first_line
 from nasbench.networks.attention import Noise
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.cuda_graphs import GraphedPasses
@@ -175,10 +176,11 @@ class Trainer:
 
     @staticmethod
     def _can_record(graphed: GraphedPasses, batch: Batch, step: Step) -> bool:
+        outer = sys.exc_info()[1]
         try:
             graphed.record(batch, step)
         except RuntimeError as error:
-            reason = first_line(error)
+            reason = first_line(first_error(error, outer))
             warnings.warn(f"training continues without CUDA graphs, more slowly: {reason}", stacklevel=2)
             return False
         return True

@@ -1,0 +1,69 @@
+"""What a run chooses for a GPU, checked without one: torch's answers are pretended."""
+
+import pytest
+import torch
+
+from nasbench.errors import first_error
+from nasbench.runs.loading import avoid_plans, default_precision
+from nasbench.training import cuda_graphs
+from nasbench.training.trainer import Trainer
+
+GPU = torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(("major", "precision"), [(7, "fp32"), (8, "bf16"), (9, "bf16")])
+def test_precision_is_bf16_only_where_the_hardware_multiplies_it(monkeypatch, major, precision):
+    properties = type("Properties", (), {"major": major})()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True, raising=False)  # it emulates
+    assert default_precision(GPU) == precision
+
+
+def test_cudnn_attention_is_off_on_a_gpu_only():
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+        avoid_plans(torch.device("cpu"))
+        assert torch.backends.cuda.cudnn_sdp_enabled()
+        avoid_plans(GPU)
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+def test_warm_ups_of_a_device_share_a_stream(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: object())
+    cuda_graphs._side_stream.cache_clear()
+    try:
+        assert cuda_graphs._side_stream(GPU) is cuda_graphs._side_stream(GPU)
+        assert cuda_graphs._side_stream(GPU) is not cuda_graphs._side_stream(torch.device("cuda", 1))
+    finally:
+        cuda_graphs._side_stream.cache_clear()
+
+
+class _FailingPasses:
+    def record(self, _batch, _step):
+        try:
+            raise RuntimeError("out of memory")
+        finally:
+            raise RuntimeError("capture was invalidated")
+
+
+def test_a_failed_recording_names_the_first_error():
+    with pytest.warns(UserWarning, match="more slowly: out of memory"):
+        assert not Trainer._can_record(_FailingPasses(), None, None)
+
+
+def test_an_error_handled_outside_is_not_the_cause():
+    try:
+        raise ValueError("outside")
+    except ValueError:
+        with pytest.warns(UserWarning, match="more slowly: out of memory"):
+            assert not Trainer._can_record(_FailingPasses(), None, None)
+
+
+def test_first_error_of_a_single_error_is_itself():
+    error = RuntimeError("alone")
+    assert first_error(error) is error
