@@ -8,6 +8,7 @@ that read no record start fast.
 from __future__ import annotations
 
 import functools
+import math
 import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
@@ -37,9 +38,11 @@ class RecordError(UserError):
 
 
 def _can_be_shown(value: Any, depth: int = _DEEPEST) -> bool:
-    """Whether a value has no NUL in its texts, which arrays of text lose, and is not nested too deep."""
+    """Whether a value has no NUL in its texts (arrays of text lose it), finite numbers, and is not nested too deep."""
     if isinstance(value, str):
         return "\0" not in value
+    if isinstance(value, float):
+        return math.isfinite(value)
     if isinstance(value, dict):
         return depth > 0 and all(_can_be_shown(key) and _can_be_shown(item, depth - 1) for key, item in value.items())
     if isinstance(value, list):
