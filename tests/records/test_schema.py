@@ -71,6 +71,7 @@ def refused_evaluations(path: Path) -> str:
         *(("identity.seed", value) for value in (10**30, 0.0, "0", None, False)),
         *(("identity.options", value) for value in (None, [], "x", {"a": "a\0"}, {"a\0": 1}, {"a": NESTED})),
         *(("provenance", value) for value in (None, [], "x", {"a": ["a\0"]}, {"a": NESTED})),
+        *(("provenance", {"packages": value}) for value in (NAN, [INFINITY])),
         *((name, value) for name in ("charged_s", "uncharged_s", "dimensions") for value in (None, [1], 3)),
         *(
             (name, {"training": value})

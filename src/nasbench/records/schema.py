@@ -55,7 +55,7 @@ Configuration = Annotated[JsonConfig, doc("an object of integers, texts and list
 Text = Annotated[str, _SHOWN, doc("a text without NUL characters")]
 Texts = Annotated[list[str], _SHOWN, doc("a list of texts without NUL characters")]
 Name = Annotated[str, MinLen(1), _SHOWN, doc("a name")]
-Values = Annotated[dict[str, Any], _SHOWN, doc(f"an object of at most {_DEEPEST} levels without NUL characters")]
+Values = Annotated[dict[str, Any], _SHOWN, doc(f"an object of at most {_DEEPEST} levels, finite numbers, no NUL")]
 ChangedOptions = Annotated[
     dict[str, dict[str, Any]], _SHOWN, doc("an object of options by 'method' and 'searcher', of at most 32 levels")
 ]
