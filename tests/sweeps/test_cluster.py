@@ -42,7 +42,7 @@ def in_the_middle(scene: Scene, task: str, seed: int, happens: Callable[[int], N
     pids: list[int] = []
 
     def wait() -> None:
-        pids.append(scene.wait_for(task, seed, 300.0))
+        pids.append(scene.wait_for(task, seed, 3600.0))
         try:
             happens(pids[0])
         finally:
