@@ -11,11 +11,12 @@ from rich.console import Console
 
 from nasbench.cli.progress import Progress
 from nasbench.cli.summary import duration, evenly_spaced
-from nasbench.cli.terminal import LiveView, PlainView, View, observer
+from nasbench.cli.terminal import LiveView, PlainView, View, observer, plan
 from nasbench.data.summary import DataSummary, SplitSummary
 from nasbench.errors import NasbenchError
 from nasbench.networks.space import Config, SearchSpace, make_space
 from nasbench.networks.subnetwork import Dimensions
+from nasbench.plugins import registry
 from nasbench.records.front import front_of
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
 from nasbench.runs.picture import draw_front
@@ -255,11 +256,39 @@ def test_plain_lines_follow_phases_and_budget(tmp_path: Path) -> None:
         view.evaluated(dataclasses.replace(DOMINATED, index=index, elapsed_s=51.0 + index))
         view.phase("search", 51.0 + index)
     lines = [line for line in printed(view).splitlines() if line.startswith("[")]
-    assert lines[0] == "[0 s of 16:40] training: step 1 of 100; 0 evaluations"
-    assert lines[1] == "[20 s of 16:40] training: step 41 of 100, 30 s left; 0 evaluations"
+    assert lines[0] == "[1 s of 16:40] training: step 2 of 100, 49 s left; 0 evaluations"
+    assert lines[1] == "[21 s of 16:40] training: step 42 of 100, 29 s left; 0 evaluations"
     # Each new phase prints one line; the next line follows after 20 seconds of the budget.
     assert [line.split("] ")[1].split(":")[0] for line in lines[3:]] == ["validation", "search"]
     assert "loading data and model" in printed(view)
+
+
+@pytest.mark.parametrize(
+    ("method", "budget_s", "limit", "expected"),
+    [
+        (
+            "ws-nas", 1200.0, None,
+            "time: 20:00 (training at most 16:00, evaluations the rest); loading, test errors and records are extra",
+        ),
+        ("s-nas", 300.0, None, "time: 5:00; loading, test errors and records are extra"),
+        (
+            "rfp", 300.0, 7,
+            "time: 5:00 (or 7 evaluations if these are made sooner); loading, test errors and records are extra",
+        ),
+        ("rfp", math.inf, 7, "time: until 7 evaluations are made"),
+    ],
+)  # fmt: skip
+def test_first_view_says_what_the_run_will_do_and_how_long_it_takes(
+    method: str, budget_s: float, limit: int | None, expected: str, tmp_path: Path
+) -> None:
+    record = make_record(method)
+    record.identity = dataclasses.replace(record.identity, max_evaluations=limit)
+    view = PlainView(screen(width=140))
+    view.run_started(record, tmp_path, 0, budget_s)
+    lines = printed(view).splitlines()
+    assert lines[1] == f"plan: {registry.methods()[method].summary}"
+    assert lines[2:4] == [expected, "Ctrl-C is safe: the same command resumes the run"]
+    assert plan(make_record("of-a-plugin"), 60.0) == ["time: 1:00; loading, test errors and records are extra"]
 
 
 def test_live_view_fits_a_narrow_terminal(tmp_path: Path) -> None:

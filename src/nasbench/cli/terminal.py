@@ -27,6 +27,26 @@ PLAIN_WIDTH = 120
 REFRESHES_PER_S = 4
 
 
+def plan(record: RunRecord, budget_s: float) -> list[str]:
+    """What a run will do and how long that will take, a line each. A method of a plugin has no summary here."""
+    from nasbench.plugins import registry
+    from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
+
+    method, limit = registry.methods().get(record.identity.method), record.identity.max_evaluations
+    lines = [] if method is None else [f"plan: {method.summary}"]
+    if math.isfinite(budget_s):
+        trains_first = method is not None and issubclass(method.Options, SuperNetworkOptions)
+        parts = (
+            [f"training at most {duration(TRAINING_SHARE * budget_s)}, evaluations the rest"] if trains_first else []
+        )
+        parts += [] if limit is None else [f"or {limit} evaluations if these are made sooner"]
+        detail = f" ({'; '.join(parts)})" if parts else ""
+        lines.append(f"time: {duration(budget_s)}{detail}; loading, test errors and records are extra")
+    elif limit is not None:
+        lines.append(f"time: until {limit} evaluations are made")
+    return lines
+
+
 class View(Progress, AbstractContextManager["View"]):
     """The base of both views: prints a heading and the summary. Leaving its context releases the terminal."""
 
@@ -50,6 +70,8 @@ class View(Progress, AbstractContextManager["View"]):
         identity = record.identity
         parts = (identity.algorithm, identity.task, identity.model, identity.space, f"seed {identity.seed}")
         self.console.print(Text(" | ".join((*parts, identity.device_class)), style="bold"))
+        for line in plan(record, budget_s):
+            self.console.print(Text(line))
         self.console.print(Text("Ctrl-C is safe: the same command resumes the run"))
         if n_resumed or self.elapsed_s:
             self.console.print(Text(f"resuming after {duration(self.elapsed_s)} and {n_resumed} evaluations"))
@@ -106,8 +128,9 @@ class PlainView(View):
     def changed(self) -> None:
         if self.record is None:
             return
-        # The first line on a training waits for its first step.
-        is_new = self.phase_name not in self._phases and (self.phase_name != "training" or self.steps is not None)
+        # The first line on a training waits until its speed is known.
+        has_estimate = self.eta_s is not None or (self.steps is not None and self.steps[0] == self.steps[1])
+        is_new = self.phase_name not in self._phases and (self.phase_name != "training" or has_estimate)
         if is_new or self.elapsed_s - self._last_s >= self.interval_s:
             self._phases.add(self.phase_name)
             self._last_s = self.elapsed_s
