@@ -25,6 +25,8 @@ SAMPLED = [
     for space, strategy, elsewhere in (
         *((space, "full", {}) for space in ("medium", "layer", "large")),
         *(("small", strategy, {}) for strategy in STRATEGIES),
+        ("small", "full", {"temperature": 1.0}),
+        ("small", "full", {"t_squared": True}),
     )
 ]
 """Runs of figures 5 and 7, which evaluate a fixed number of random sub-networks."""

@@ -33,10 +33,12 @@ def _steps() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _few_steps() -> Iterator[None]:
-    """The tests of this folder use the small grid. A fixture of the whole session would change other folders' tests."""
-    with _steps():
-        yield
+def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of this folder use the small grid. A fixture of the whole session would change other folders' tests.
+
+    It shares the test's own patches: two sets of patches of one name would be taken back in the wrong order.
+    """
+    monkeypatch.setattr(space_module, "MOST_STEPS", N_STEPS)
 
 
 MakeRequest = Callable[..., RunRequest]

@@ -37,11 +37,19 @@ def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -
     Args:
         model: the stock model after :func:`nasbench.networks.adapter.shrink`. Its tensors are shared.
         labels: names of the outputs; empty to keep the names that the model has.
+
+    Raises:
+        UserError: if there are more or fewer names than outputs.
     """
     kept = kept_layers(subnetwork)
     adapter = adapt(model)
     config = _config(adapter, subnetwork, kept)
     if labels:
+        if len(labels) != adapter.output_layer.out_features:
+            raise UserError(
+                f"the record names {len(labels)} outputs, and the network has {adapter.output_layer.out_features}; "
+                "its label_names in run.json are damaged"
+            )
         config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     setattr(config, MARK, {"format_version": FORMAT_VERSION})
     small = empty(config, _class_name(type(model).__name__, config))

@@ -192,7 +192,7 @@ class SharedSuperNetworks:
 
 def _save_weights(network: SuperNetwork, path: Path, metadata: dict[str, str]) -> None:
     tensors = {name: value.cpu().contiguous() for name, value in network.model.state_dict().items()}
-    metadata = {"format": "pt", "sha256": _digest(tensors, metadata), **metadata}
+    metadata = {"sha256": _digest(tensors, metadata), **metadata}
     write_atomically(path, save(tensors, metadata=metadata))
 
 
