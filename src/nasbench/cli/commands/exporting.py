@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,99 @@ def _of_prunable(record: RunRecord, evaluation: Evaluation) -> str:
 
 
 @click.command()
+@click.argument("run", type=PATH)
+@click.option("--max-params", type=float, help="The largest fraction of all parameters.")
+@click.option("--max-prunable", type=float, help="Instead: the largest fraction of those that can be pruned.")
+@click.option("--max-bytes", help="The largest size of the weights in fp32, such as 50MB.")
+@click.option("--max-latency", type=float, help="The largest time of a pass, as a fraction of the full network's.")
+@click.option("--min-metric", help="The smallest validation metric: a number, or 95% of the full network's.")
+@click.option("--export", "out", type=PATH, help="Also save the network in this folder, as nasbench export does.")
+def recommend(
+    run: Path,
+    max_params: float | None,
+    max_prunable: float | None,
+    max_bytes: str | None,
+    max_latency: float | None,
+    min_metric: str | None,
+    out: Path | None,
+) -> None:
+    """Name the network of a run to take.
+
+    RUN is the run's folder. With --min-metric, this is the smallest network of the Pareto front that reaches the
+    metric; otherwise it is the most accurate network within the limits.
+    """
+    from nasbench.export.folder import export, fraction_of_all
+    from nasbench.export.recommendation import BYTES_PER_PARAMETER, Limits
+    from nasbench.export.recommendation import recommend as choose
+
+    if max_prunable is not None:
+        if max_params is not None:
+            raise UserError("--max-params and --max-prunable exclude each other; give one of them")
+        max_params = fraction_of_all(run, max_prunable)
+    for name, value in (("--max-params", max_params), ("--max-latency", max_latency)):
+        if value is not None and not 0 < value <= 1:
+            raise UserError(f"{name} is a fraction, 0.5 for half of the full network's, not {value:g}")
+    share, metric = _metric_limit(min_metric)
+    size = None if max_bytes is None else _bytes(max_bytes)
+    found = choose(run, Limits(max_params, size, metric, share, max_latency))
+    record, evaluation = found.record, found.evaluation
+    click.echo(
+        f"evaluation {evaluation.index}: {100 * evaluation.params:.1f} % of all parameters"
+        f"{_of_prunable(record, evaluation)}, {BYTES_PER_PARAMETER * evaluation.n_params / 1e6:.1f} MB in fp32"
+    )
+    for split in ("validation", "test"):
+        value, whole = (_metric_of(each, split) for each in (evaluation, found.full))
+        if value is not None:
+            relative = f", {100 * value / whole:.1f} % of the full network's" if whole and whole > 0 else ""
+            chosen = "; the network was chosen by it" if split == "validation" else ""
+            click.echo(f"{split} {record.metric}: {value:.4f}{relative}{chosen}")
+    for times in found.latency:
+        click.echo(
+            f"speed: {times.speedup:.2f} times as fast as the full network "
+            f"({times.batch_size} x {times.length} tokens, threads: {times.n_threads})"
+        )
+    if out is None:
+        limit = math.ceil(1e6 * evaluation.params) / 1e6  # rounded up, so that the network is within it
+        click.echo(f"save it: nasbench export {run} --max-params {limit:g} --out FOLDER")
+    else:
+        export(run, out, evaluation.params)
+        click.echo(f"wrote {out}")
+
+
+def _metric_limit(text: str | None) -> tuple[float | None, float | None]:
+    """The share of the full network's metric, or the metric itself, that ``--min-metric`` asks for."""
+    if text is None:
+        return None, None
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = float("nan")
+    is_share = text.endswith("%")
+    if not (0 < value <= 100 if is_share else -1 <= value <= 1):
+        raise UserError(f"--min-metric is a number such as 0.8, or a percentage such as 95%, not {text!r}")
+    return (value / 100, None) if is_share else (None, value)
+
+
+def _bytes(text: str) -> int:
+    number = text.strip().lower().removesuffix("b")
+    factor = {"k": 10**3, "m": 10**6, "g": 10**9}.get(number[-1:], 1)
+    try:
+        size = float(number.rstrip("kmg")) * factor
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise UserError(f"--max-bytes is a size such as 50MB or 50000000, not {text!r}")
+    return int(size)
+
+
+def _metric_of(evaluation: Evaluation | None, split: str) -> float | None:
+    if evaluation is None:
+        return None
+    error = evaluation.error if split == "validation" else evaluation.test_error
+    return None if error is None else 1.0 - error
+
+
+@click.command()
 @click.argument("folder", type=PATH)
 @click.argument("file", type=PATH)
 @click.option(
@@ -107,4 +201,4 @@ def predict(folder: Path, file: Path, columns: tuple[str, ...], out: Path | None
     click.echo(f"wrote {target}: {predictions.table.num_rows} rows" + (f" ({shares})" if shares else ""))
 
 
-COMMANDS = (export, predict)
+COMMANDS = (export, recommend, predict)
