@@ -37,7 +37,17 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="onnx also writes OUT/model.onnx; it needs the extra onnx.",
 )
-def export(run: Path, max_params: float | None, max_prunable: float | None, out: Path, form: str) -> None:
+@click.option("--push-to-hub", "repository", metavar="OWNER/NAME", help="Also upload the folder to the hub.")
+@click.option("--private", is_flag=True, help="With --push-to-hub: a new repository is private.")
+def export(
+    run: Path,
+    max_params: float | None,
+    max_prunable: float | None,
+    out: Path,
+    form: str,
+    repository: str | None,
+    private: bool,
+) -> None:
     """Save a pruned network of a run.
 
     RUN is the run's folder. The command saves the network of the Pareto front that has the best validation error among
@@ -75,6 +85,10 @@ def export(run: Path, max_params: float | None, max_prunable: float | None, out:
         click.echo(f"wrote {path}: its outputs agree with the network's")
     if is_no_better_than_constant(record, evaluation):
         click.echo(f"warning: {NO_BETTER[0].lower()}{NO_BETTER[1:]}", err=True)
+    if repository is not None:
+        from nasbench.export.hub import push
+
+        click.echo(f"uploaded to {push(out, repository, private)}")
     click.echo(f"{out / 'README.md'} shows how to load it; nasbench predict {out} FILE answers for a table of texts")
 
 
