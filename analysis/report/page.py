@@ -31,6 +31,9 @@ from nasbench.analysis.report.sections import PARAMETER_LIMITS, Ranking
 from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
 from nasbench.analysis.scoring.scores import Scores
 
+Named = dict[str, dict[str, Any]]
+"""How the page shows each entry, by its whole name."""
+
 
 @dataclass(frozen=True)
 class PageFigure:
@@ -74,7 +77,8 @@ def write_page(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     scripts = [get_plotlyjs(), (folder / "report.js").read_text(encoding="utf-8")] if len(runs) else []
-    coverage = _coverage(runs, entries)
+    named = _named(entries)
+    coverage = _coverage(runs, named)
     payload = script_data(results, scores, entries, n_per_run) if len(runs) else {"ranks": []}
     rows = {"Leaderboard": True, "Explore": len(runs), "Ranks": len(runs), "Coverage": len(runs), "Figures": True}
     page = environment.get_template("report.html").render(
@@ -89,7 +93,7 @@ def write_page(
         sections=[(name.lower(), name) for name, shown in {**rows, "Provenance": len(runs)}.items() if shown],
         facts=_facts(results, scores, suite_version),
         warnings=warnings,
-        leaderboards=[_board(board, entries, i >= n_official) for i, board in enumerate(boards)],
+        leaderboards=[_board(board, named, i >= n_official) for i, board in enumerate(boards)],
         leaderboard_note=_LEADERBOARD_NOTE,
         points_note=(
             "Only sub-networks on the validation front have a test error. Of the dominated sub-networks, the page "
@@ -101,7 +105,7 @@ def write_page(
             "for scenarios like these. Only runs with default options and the usual budget count."
         ),
         coverage=coverage,
-        legend=[(short, differences) for short, differences in short_names(entries).values() if differences],
+        legend=[(each["name"], each["differences"]) for each in named.values() if each["differences"]],
         figures=[_figure(figure) for figure in figures],
         footer=f"Written by nasbench, suite version {suite_version}. This page loads nothing from outside.",
     )
@@ -158,7 +162,7 @@ def _fact(n: int, singular: str, plural: str | None = None) -> tuple[str, str]:
     return f"{n:,}", count(n, singular, plural).partition(" ")[2]
 
 
-def _board(board: Ranking, entries: list[str], folded: bool) -> dict[str, Any]:
+def _board(board: Ranking, named: Named, folded: bool) -> dict[str, Any]:
     rows = []
     for row in board.table.to_dict("records"):
         cells = [
@@ -172,7 +176,7 @@ def _board(board: Ranking, entries: list[str], folded: bool) -> dict[str, Any]:
         ]
         cells += [percent(row[f"relative_{limit}"]) for limit in PARAMETER_LIMITS]
         cells.append(f"{row['n_runs']} of {board.n_blocks}")
-        rows.append({**_named(row["entry"], entries), "cells": cells})
+        rows.append({**named[row["entry"]], "cells": cells})
     limits = [f"At {100 * limit:.0f} % of prunable" for limit in PARAMETER_LIMITS]
     columns = ["Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Own runs"]
     columns += ["Validation", "Average rank", *limits, "Runs"]
@@ -181,24 +185,24 @@ def _board(board: Ranking, entries: list[str], folded: bool) -> dict[str, Any]:
         "columns": columns,
         "rows": rows,
         "folded": folded,
-        "by_scenario": _by_scenario(board, entries),
+        "by_scenario": _by_scenario(board, named),
         "listed": f"{', '.join(board.scenarios)}; seeds {', '.join(map(str, board.seeds))}",
     }
 
 
-def _named(name: str, entries: list[str]) -> dict[str, Any]:
-    """How the page names an entry: its short name, the differences in a tooltip, and its index for the colour."""
-    short, differences = short_names(entries)[name]
-    return {"name": short, "differences": differences, "entry": entries.index(name)}
+def _named(entries: list[str]) -> Named:
+    """How the page names each entry: its short name, the differences in a tooltip, and its index for the colour."""
+    short = short_names(entries)
+    return {name: {"name": short[name][0], "differences": short[name][1], "entry": i} for i, name in enumerate(entries)}
 
 
-def _by_scenario(board: Ranking, entries: list[str]) -> dict[str, Any]:
+def _by_scenario(board: Ranking, named: Named) -> dict[str, Any]:
     """Mean test hypervolume of every entry in every scenario of a board."""
     means = board.by_scenario.set_index(["entry", "scenario"])["test"]
     scenarios = list(board.scenarios)
     rows = [
         {
-            **_named(name, entries),
+            **named[name],
             "cells": [number(means.get((name, scenario), math.nan), 3) for scenario in scenarios],
         }
         for name in board.table["entry"]
@@ -206,7 +210,7 @@ def _by_scenario(board: Ranking, entries: list[str]) -> dict[str, Any]:
     return {"columns": scenarios, "rows": rows}
 
 
-def _coverage(runs: pd.DataFrame, entries: list[str]) -> dict[str, Any]:
+def _coverage(runs: pd.DataFrame, named: Named) -> dict[str, Any]:
     """Finished runs of each entry in each scenario, with a shade from 0 to 4."""
     if not len(runs):
         return {"columns": [], "rows": []}
@@ -215,13 +219,13 @@ def _coverage(runs: pd.DataFrame, entries: list[str]) -> dict[str, Any]:
     failed = runs[runs["status"] == "failed"].groupby(["entry", "scenario"]).size()
     most = int(counts.max())
     rows = []
-    for name in entries:
+    for name, shown in named.items():
         cells = []
         for scenario in titles:
             n, n_failed = int(counts.get((name, scenario), 0)), int(failed.get((name, scenario), 0))
             text = f"{n} ({n_failed})" if n_failed else str(n) if n else "-"
             cells.append({"text": text, "level": -(-4 * n // most)})
-        rows.append({**_named(name, entries), "cells": cells})
+        rows.append({**shown, "cells": cells})
     places = runs.drop_duplicates("scenario").set_index("scenario")
     columns = [
         {

@@ -132,6 +132,6 @@ def test_recommended_network_is_saved(run: Path, tmp_path: Path) -> None:
 
 def test_speed_is_measured_for_a_network_of_the_front(run: Path) -> None:
     smallest = min(RunFolder(run).read_evaluations(), key=lambda e: e.params)
-    times = recommendation._latency(run, RunFolder(run).read_run(), smallest)
+    times = recommendation._Speed(run, RunFolder(run).read_run()).of(smallest)
     assert [each.batch_size for each in times] == [1, 16]
     assert all(each.full_ms > 0 and each.pruned_ms > 0 for each in times)

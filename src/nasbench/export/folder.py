@@ -87,7 +87,7 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
     record = run.read_run()
     evaluations = run.read_evaluations(record)
     evaluation = choose(evaluations, max_params, run_folder)
-    subnetwork = _subnetwork(record, evaluation, run_folder)
+    subnetwork = subnetwork_of(record, evaluation, run_folder)
     checkpoints = Checkpoints(run_folder)
     network: Any = compact(_rebuild(checkpoints, evaluation, subnetwork), subnetwork, _output_names(record))
     try:
@@ -105,9 +105,7 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
     latency: list[Latency] = []
     if with_latency:
         full = with_random_weights(empty_network(checkpoints.architecture))
-        longest = n_positions(json.loads((checkpoints.architecture / "config.json").read_text(encoding="utf-8")))
-        length = record.interface.max_length if record.interface is not None else _LATENCY_LENGTH
-        latency = measure(full, network, min(length, longest))
+        latency = measure(full, network, longest_text(checkpoints, record))
     facts = _describe(record, evaluation, subnetwork) | {"latency": [dataclasses.asdict(times) for times in latency]}
     description = json.dumps(facts, indent=1, allow_nan=False) + "\n"
     write_atomically(out / DESCRIPTION, description.encode())
@@ -178,7 +176,18 @@ def _rebuild(checkpoints: Checkpoints, evaluation: Evaluation, subnetwork: SubNe
     return model
 
 
-def _subnetwork(record: RunRecord, evaluation: Evaluation, run_folder: Path) -> SubNetwork:
+def longest_text(checkpoints: Checkpoints, record: RunRecord) -> int:
+    """The number of tokens at which speed is measured: where the run cut texts, at most what the network takes."""
+    longest = n_positions(json.loads((checkpoints.architecture / "config.json").read_text(encoding="utf-8")))
+    return min(longest, record.interface.max_length if record.interface is not None else _LATENCY_LENGTH)
+
+
+def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -> SubNetwork:
+    """The sub-network of an evaluation.
+
+    Raises:
+        RecordError: if the configuration is not valid, or is of another network than the recorded key.
+    """
     try:
         space = make_space(record.identity.space, Dimensions(**record.dimensions))
         config = space.from_json(evaluation.config)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from nasbench.errors import UserError
 from nasbench.export.compact import compact
+from nasbench.export.folder import longest_text, subnetwork_of
 from nasbench.export.latency import Latency, measure, with_random_weights
 from nasbench.export.loading import empty_network, shrink_checked
-from nasbench.networks.architectures import adapt
-from nasbench.networks.pretrained import n_positions
-from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.checkpoints import Checkpoints
 from nasbench.records.front import front_of, full_network
@@ -20,7 +17,6 @@ from nasbench.records.record import Evaluation, RunFolder, RunRecord
 
 BYTES_PER_PARAMETER = 4
 """Exported weights are fp32."""
-_LATENCY_LENGTH = 128
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,9 @@ def recommend(run_folder: Path, limits: Limits) -> Recommendation:
     fitting = [e for e in front if _fits(e, limits, due)]
     if not limits.wants_smallest:
         fitting.reverse()  # the front is sorted by size, so the largest network is the most accurate one
+    speed = None if limits.max_latency is None or not fitting else _Speed(run_folder, record)
     for evaluation in fitting:
-        times = () if limits.max_latency is None else _latency(run_folder, record, evaluation)
+        times = () if speed is None else speed.of(evaluation)
         if all(each.pruned_ms <= float(limits.max_latency or 0) * each.full_ms for each in times):
             return Recommendation(evaluation, record, full, times)
     smallest, largest = front[0], front[-1]
@@ -121,20 +118,22 @@ def _fits(evaluation: Evaluation, limits: Limits, due: float) -> bool:
     )
 
 
-def _latency(run_folder: Path, record: RunRecord, evaluation: Evaluation) -> tuple[Latency, ...]:
-    """Times of a network with random weights beside the full network's: speed does not depend on the weights."""
-    folder = Checkpoints(run_folder).architecture
-    if not (folder / "config.json").exists():
-        raise UserError(
-            f"{folder} has no configuration of the network, so its speed cannot be measured: the run's weights were "
-            "removed or stayed on another machine; leave out --max-latency"
-        )
-    dims = Dimensions(**record.dimensions)
-    space = make_space(record.identity.space, dims)
-    subnetwork = space.to_subnetwork(space.from_json(evaluation.config))
-    full, stock = with_random_weights(empty_network(folder)), with_random_weights(empty_network(folder))
-    shrink_checked(stock, subnetwork, adapt(stock).dimensions(), folder)
-    pruned = compact(stock, subnetwork, ())
-    longest = n_positions(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    length = record.interface.max_length if record.interface is not None else _LATENCY_LENGTH
-    return tuple(measure(full, pruned, min(length, longest)))
+class _Speed:
+    """Measures networks of a run beside its full network, with random weights: speed does not depend on the weights."""
+
+    def __init__(self, run_folder: Path, record: RunRecord) -> None:
+        self._run_folder, self._record, self._checkpoints = run_folder, record, Checkpoints(run_folder)
+        self._folder = self._checkpoints.architecture
+        if not (self._folder / "config.json").exists():
+            raise UserError(
+                f"{self._folder} has no configuration of the network, so its speed cannot be measured: the run's "
+                "weights were removed or stayed on another machine; leave out --max-latency"
+            )
+        self._full = with_random_weights(empty_network(self._folder))
+        self._length = longest_text(self._checkpoints, record)
+
+    def of(self, evaluation: Evaluation) -> tuple[Latency, ...]:
+        subnetwork = subnetwork_of(self._record, evaluation, self._run_folder)
+        stock = with_random_weights(empty_network(self._folder))
+        shrink_checked(stock, subnetwork, Dimensions(**self._record.dimensions), self._folder)
+        return tuple(measure(self._full, compact(stock, subnetwork, ()), self._length))

@@ -192,6 +192,7 @@ class _Run:
 
     def carry_out(self) -> RunRecord:
         self.observer.phase("loading", self.budget.elapsed_s)
+        self._choose_threads()  # before loading, so that the provenance names the threads that are used
         loaded = load(self.request)
         self.observer.data_loaded(loaded.data.summary)
         record = new_record(self.request, loaded)
@@ -208,7 +209,6 @@ class _Run:
         self.checkpoints.save_architecture(loaded.network.model, loaded.tokenizer)
         if self.earlier is None and (text := other_declaration(self.request)) is not None:
             self.observer.notice(text)
-        self._choose_threads()
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
         with self._watched(record):
             record.status, record.reason = self._run_method(problem, context)

@@ -11,6 +11,7 @@ import click
 from nasbench.errors import UserError
 
 if TYPE_CHECKING:
+    from nasbench.export.latency import Latency
     from nasbench.records.record import Evaluation, RunRecord
 
 PATH = click.Path(path_type=Path)
@@ -54,17 +55,14 @@ def export(
     those small enough. transformers loads the folder OUT without nasbench; OUT/README.md shows how.
     """
     from nasbench.export.card import NO_BETTER
-    from nasbench.export.folder import export_network, fraction_of_all
+    from nasbench.export.folder import export_network
     from nasbench.records.front import is_no_better_than_constant
 
     if form == "onnx":
         from nasbench.export import onnx_file
 
         onnx_file.check_installed()
-    if max_prunable is not None:
-        if max_params is not None:
-            raise UserError("--max-params and --max-prunable exclude each other; give one of them")
-        max_params = fraction_of_all(run, max_prunable)
+    max_params = _params_limit(run, max_params, max_prunable)
     exported = export_network(run, out, 1.0 if max_params is None else max_params, with_latency=True)
     record, evaluation = exported.record, exported.evaluation
     click.echo(
@@ -73,10 +71,7 @@ def export(
     )
     click.echo(f"size: {evaluation.n_params:,} of {record.n_params_full:,} parameters, {exported.n_bytes / 1e6:.1f} MB")
     for times in exported.latency:
-        click.echo(
-            f"speed: {times.speedup:.2f} times as fast as the full network ({times.full_ms:.1f} -> "
-            f"{times.pruned_ms:.1f} ms, {times.batch_size} x {times.length} tokens, threads: {times.n_threads})"
-        )
+        click.echo(_speed(times))
     if form == "onnx":
         from nasbench.export.loading import load, load_tokenizer
 
@@ -90,6 +85,24 @@ def export(
 
         click.echo(f"uploaded to {push(out, repository, private)}")
     click.echo(f"{out / 'README.md'} shows how to load it; nasbench predict {out} FILE answers for a table of texts")
+
+
+def _params_limit(run: Path, max_params: float | None, max_prunable: float | None) -> float | None:
+    """The limit as a fraction of all parameters, from whichever of the two options was given."""
+    if max_prunable is None:
+        return max_params
+    if max_params is not None:
+        raise UserError("--max-params and --max-prunable exclude each other; give one of them")
+    from nasbench.export.folder import fraction_of_all
+
+    return fraction_of_all(run, max_prunable)
+
+
+def _speed(times: Latency) -> str:
+    return (
+        f"speed: {times.speedup:.2f} times as fast as the full network ({times.full_ms:.1f} -> "
+        f"{times.pruned_ms:.1f} ms, {times.batch_size} x {times.length} tokens, threads: {times.n_threads})"
+    )
 
 
 def _of_prunable(record: RunRecord, evaluation: Evaluation) -> str:
@@ -120,14 +133,11 @@ def recommend(
     RUN is the run's folder. With --min-metric, this is the smallest network of the Pareto front that reaches the
     metric; otherwise it is the most accurate network within the limits.
     """
-    from nasbench.export.folder import export, fraction_of_all
+    from nasbench.export.folder import export
     from nasbench.export.recommendation import BYTES_PER_PARAMETER, Limits
     from nasbench.export.recommendation import recommend as choose
 
-    if max_prunable is not None:
-        if max_params is not None:
-            raise UserError("--max-params and --max-prunable exclude each other; give one of them")
-        max_params = fraction_of_all(run, max_prunable)
+    max_params = _params_limit(run, max_params, max_prunable)
     for name, value in (("--max-params", max_params), ("--max-latency", max_latency)):
         if value is not None and not 0 < value <= 1:
             raise UserError(f"{name} is a fraction, 0.5 for half of the full network's, not {value:g}")
@@ -146,10 +156,7 @@ def recommend(
             chosen = "; the network was chosen by it" if split == "validation" else ""
             click.echo(f"{split} {record.metric}: {value:.4f}{relative}{chosen}")
     for times in found.latency:
-        click.echo(
-            f"speed: {times.speedup:.2f} times as fast as the full network "
-            f"({times.batch_size} x {times.length} tokens, threads: {times.n_threads})"
-        )
+        click.echo(_speed(times))
     if out is None:
         limit = math.ceil(1e6 * evaluation.params) / 1e6  # rounded up, so that the network is within it
         click.echo(f"save it: nasbench export {run} --max-params {limit:g} --out FOLDER")

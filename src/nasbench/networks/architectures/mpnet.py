@@ -1,4 +1,4 @@
-"""MPNet (Song et al. 2020): BERT's blocks, and a bias of attention scores by relative position.
+"""MPNet (Song et al. 2020): a RoBERTa with a bias of attention scores by relative position.
 
 All layers share one table of the bias, with one column for each head. A layer that has lost heads keeps the table and
 reads the columns of the heads that it has.
@@ -10,15 +10,19 @@ from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasbench.networks.adapter import AttentionBlock
-from nasbench.networks.architectures.bert import Bert
+from nasbench.networks.architectures.roberta import Roberta
 from nasbench.networks.modeling_pruned import NarrowSelfAttention, SkippedAttention
 
 
-class MPNet(Bert):
+class MPNet(Roberta):
     """An MPNet."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self._buckets = torch.empty(0, 0, dtype=torch.int64)
 
     def attention(self, layer: int) -> AttentionBlock | None:
         block = cast(Any, self.layers[layer]).attention
@@ -36,18 +40,16 @@ class MPNet(Bert):
         block.attn = NarrowSelfAttention(block.attn, heads if before is None else [before[i] for i in heads])
 
     def position_bias(self, layer: int, length: int) -> Tensor | None:
-        encoder = self.base.encoder
-        positions = torch.arange(length, device=encoder.relative_attention_bias.weight.device)
-        buckets = encoder.relative_position_bucket(positions[None, :] - positions[:, None])
-        bias = encoder.relative_attention_bias(buckets).permute(2, 0, 1)
+        bias = self.base.encoder.relative_attention_bias(self._bucket(length)).permute(2, 0, 1)
         heads = getattr(cast(Any, self.layers[layer]).attention.attn, "heads", None)
         return cast(Tensor, bias if heads is None else bias[heads])
 
-    @property
-    def first_position(self) -> int:
-        return int(self.base.embeddings.padding_idx) + 1
-
-    def classify(self, first_token: Tensor) -> Tensor:
-        if self.is_multiple_choice:
-            return super().classify(first_token)
-        return cast(Tensor, self.model.classifier(first_token[:, None]))
+    def _bucket(self, length: int) -> Tensor:
+        """Row of the table for each pair of positions, ``(length, length)``. All layers and shorter texts share it."""
+        encoder = self.base.encoder
+        device = encoder.relative_attention_bias.weight.device
+        if len(self._buckets) < length or self._buckets.device != device:
+            with torch.inference_mode(False):  # a training may use what an evaluation has computed
+                positions = torch.arange(length, device=device)
+                self._buckets = encoder.relative_position_bucket(positions[None, :] - positions[:, None])
+        return self._buckets[:length, :length]
