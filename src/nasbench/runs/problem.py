@@ -103,7 +103,7 @@ class Problem:
         return self._harness.n_evaluations
 
     def pretrained(self, name: str = "network") -> SuperNetwork:
-        """A fresh copy of the pre-trained network with its untrained classifier. All copies are equal.
+        """A fresh copy of the pre-trained network with its classifier, as loaded. All copies are equal.
 
         Args:
             name: names the network's training and the file of its weights.

@@ -36,7 +36,7 @@ def pair(split: SplitName) -> dict[str, Any]:
 
 
 def regression(split: SplitName) -> dict[str, Any]:
-    """Label: the share of the first sentence's words that are in the second sentence, too, from 0 to 5."""
+    """Label, from 0 to 5: five times the share of the first sentence's words that are also in the second sentence."""
     first, second = _sentences(split, "regression"), _sentences(split, "regression second")
     labels = []
     for i, (a, b) in enumerate(zip(first, second, strict=True)):
