@@ -53,7 +53,7 @@ def head_gradients(
     found = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_heads, device=network.device)
 
     def note(layer: int, context: Tensor, gradient: Tensor) -> None:
-        per_head = (context * gradient).view(*context.shape[:2], -1, dims.head_size).sum(-1)
+        per_head = (context * gradient).view(*context.shape[:2], -1, dims.head_width).sum(-1)
         found[:, layer, _kept(subnetwork.heads[layer])] = (per_head.abs() if per_token else per_head).sum(1)
 
     _backward(network, batch, kind, subnetwork, on_heads=note)
@@ -72,7 +72,7 @@ def mask_gradients(network: SuperNetwork, batch: Batch, kind: Kind, subnetwork: 
 
     def note_heads(layer: int, context: Tensor, gradient: Tensor) -> None:
         products = (context * gradient).sum(1)
-        heads[:, layer, _kept(subnetwork.heads[layer])] = products.view(len(heads), -1, dims.head_size).sum(-1)
+        heads[:, layer, _kept(subnetwork.heads[layer])] = products.view(len(heads), -1, dims.head_width).sum(-1)
 
     def note_units(layer: int, inner: Tensor, gradient: Tensor) -> None:
         units[:, layer, _kept(subnetwork.units[layer])] = (inner * gradient).sum(1)
@@ -98,20 +98,22 @@ def _backward(
     last_attention = max((i for i, layer_slice in enumerate(slices) if layer_slice.head_rows is not None), default=-1)
     with torch.enable_grad(), _without_weight_gradients(network):
         hidden = network.embed(batch)
+        if last_attention == -1:
+            hidden = network.read(hidden, batch.attention_mask)
         for i, layer_slice in enumerate(slices):
-            # As in SuperNetwork.encode: after the last attention block, only the first token influences the loss.
+            # As in SuperNetwork.encode: after the last attention block, only the tokens read influence the loss.
             if layer_slice.head_rows is not None:
-                context = network.context(i, layer_slice, hidden, batch.attention_mask, first_only=i == last_attention)
+                is_last = i == last_attention
+                context = network.context(i, layer_slice, hidden, batch.attention_mask, read_only=is_last)
                 _watch(context, i, on_heads)
-                hidden = network.attention_output(i, layer_slice, context, hidden[:, : context.shape[1]])
-            if i >= last_attention:
-                hidden = hidden[:, :1]
+                residual = network.read(hidden, batch.attention_mask) if is_last else hidden
+                hidden = network.attention_output(i, layer_slice, context, residual)
             if layer_slice.units is not None:
                 inner = network.inner(i, layer_slice, hidden)
                 if on_units is not None:
                     _watch(inner, i, on_units)
                 hidden = network.feed_forward_output(i, layer_slice, inner, hidden)
-        mean_loss = label_loss(kind, network.classify(hidden[:, 0]), batch.labels)
+        mean_loss = label_loss(kind, network.classify(network.states(hidden)), batch.labels)
         cast(Any, mean_loss * len(batch.labels)).backward()
 
 

@@ -33,9 +33,9 @@ class MacCosts:
     @classmethod
     def of(cls, dims: Dimensions, length: float) -> MacCosts:
         """Costs for sequences of ``length`` tokens, which may be a mean length."""
-        d, d_h = dims.hidden_size, dims.head_size
-        head = 3 * length * d * d_h + 2 * length**2 * d_h + length * d_h * d
-        unit = 2 * length * d
+        d, d_h, width = dims.hidden_size, dims.head_size, dims.head_width
+        head = length * d * (width + 2 * d_h) + 2 * length**2 * width + length * width * d
+        unit = (dims.n_inputs + 1) * length * d
         return cls(head, unit, dims.n_layers * (dims.n_heads * head + dims.n_units * unit))
 
     def of_subnetwork(self, subnetwork: SubNetwork) -> float:

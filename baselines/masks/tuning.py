@@ -53,7 +53,7 @@ def tune_masks(
     """Mask values with which the blocks of a student reproduce the outputs of a teacher.
 
     Least squares compares the sums of block output and residual stream before LayerNorm, over all tokens. In the last
-    feed-forward block it compares only the first token, which the classifier reads. The attention of layer 0 is not
+    feed-forward block it compares only the token that the classifier reads. The attention of layer 0 is not
     tuned, as published, nor are blocks that the student or the teacher skips. (The authors' code also fits a constant
     to each attention block and then drops it; this code does not fit it.) If the solver fails or a scale leaves
     [-10, 10], tuning ends and keeps the scales found so far.
@@ -80,7 +80,7 @@ def tune_masks(
                 break
             head_scales[i, student.heads[i]] = scales
             if i + 1 == dims.n_layers:
-                streams = [stream.first_only() for stream in streams]
+                streams = [stream.read_only(network) for stream in streams]
             own, other = (_feed_forward(network, i, slices[i]) for slices in (student_slices, teacher_slices))
             scales = _pass_block(own, other, streams, tuned=True, after_batch=after_batch)
             if scales is None:
@@ -98,8 +98,11 @@ class _Streams:
     mask: Tensor | None
     counts: Tensor
 
-    def first_only(self) -> _Streams:
-        return _Streams(self.student[:, :1], self.teacher[:, :1], self.mask, self.counts[:, :1])
+    def read_only(self, network: SuperNetwork) -> _Streams:
+        student, teacher, counts = (
+            network.read(x, self.mask) for x in (self.student, self.teacher, self.counts[..., None])
+        )
+        return _Streams(student, teacher, self.mask, counts[..., 0])
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,14 @@ class _Block:
     Attributes:
         outputs: function from hidden states and mask to the outputs of heads or units, ``(n, length, m)``.
         columns: columns of the output projection, ``(d, m)``, in the network's dtype.
-        width: number of consecutive outputs that share a mask value: the head size for heads, 1 for units.
+        norm: the norm of the sum; None if the block normalises its input instead.
+        width: number of consecutive outputs that share a mask value: the head width for heads, 1 for units.
     """
 
     outputs: Callable[[Tensor, Tensor | None], Tensor]
     columns: Tensor
-    bias: Tensor
-    norm: nn.LayerNorm
+    bias: Tensor | None
+    norm: nn.Module | None
     width: int
 
     @property
@@ -125,21 +129,22 @@ class _Block:
 
     def total(self, outputs: Tensor, residual: Tensor) -> Tensor:
         """Block output plus residual stream, before LayerNorm, in fp32."""
-        return functional.linear(outputs, self.columns).float() + self.bias + residual.float()
+        product = functional.linear(outputs, self.columns).float()
+        return (product if self.bias is None else product + self.bias) + residual.float()
 
     def normed(self, total: Tensor, like: Tensor) -> Tensor:
-        hidden: Tensor = self.norm(total)
-        return hidden.to(like.dtype)
+        """Hidden states after the block, from :meth:`total`."""
+        return (total if self.norm is None else self.norm(total)).to(like.dtype)
 
 
 def _attention(network: SuperNetwork, i: int, layer_slice: LayerSlice) -> _Block | None:
     block = network.adapter.attention(i)
     if layer_slice.head_rows is None or block is None:
         return None
-    columns = block.output.weight.detach()[:, layer_slice.head_rows].to(network.dtype)
+    columns = block.output.weight.detach()[:, layer_slice.query_rows].to(network.dtype)
     return _Block(
         lambda hidden, mask: network.context(i, layer_slice, hidden, mask),
-        columns, block.output.bias, block.norm, network.dims.head_size,
+        columns, block.output.bias, None if block.norm_first else block.norm, network.dims.head_width,
     )  # fmt: skip
 
 
@@ -148,9 +153,8 @@ def _feed_forward(network: SuperNetwork, i: int, layer_slice: LayerSlice) -> _Bl
     if layer_slice.units is None or block is None:
         return None
     columns = block.output.weight.detach()[:, layer_slice.units].to(network.dtype)
-    return _Block(
-        lambda hidden, _: network.inner(i, layer_slice, hidden), columns, block.output.bias, block.norm, width=1
-    )
+    norm = None if block.norm_first else block.norm
+    return _Block(lambda hidden, _: network.inner(i, layer_slice, hidden), columns, block.output.bias, norm, width=1)
 
 
 def _pass_block(
@@ -175,7 +179,8 @@ def _pass_block(
             total = teacher.total(teacher.outputs(stream.teacher, stream.mask), stream.teacher)
             if equations is not None:
                 assert student is not None
-                equations.add(outputs[-1], total - student.bias - stream.student.float(), stream.counts)
+                target = total if student.bias is None else total - student.bias
+                equations.add(outputs[-1], target - stream.student.float(), stream.counts)
             stream.teacher = teacher.normed(total, like=stream.teacher)
         after_batch()
     if student is None:

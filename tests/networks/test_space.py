@@ -185,7 +185,7 @@ def test_vectorised_counts_equal_counts_of_extracted_networks(name):
     counted = []
     for config in configs:
         model = make()
-        shrink(adapt(model), space.to_subnetwork(config), dims.head_size)
+        shrink(adapt(model), space.to_subnetwork(config), dims)
         counted.append(sum(p.numel() for p in model.parameters()))
     np.testing.assert_array_equal(space.n_params(configs), counted)
     assert len(set(counted)) > 2

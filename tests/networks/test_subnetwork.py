@@ -43,7 +43,7 @@ PERCENT_WITHOUT_ATTENTION = {"bert-base-cased": 73.81, "roberta-base": 77.24}
 def _counted(model, subnetwork):
     """Number of parameters of the model after shrinking it to a sub-network."""
     adapter = adapt(model)
-    shrink(adapter, subnetwork, adapter.dimensions().head_size)
+    shrink(adapter, subnetwork, adapter.dimensions())
     return sum(p.numel() for p in model.parameters())
 
 

@@ -231,7 +231,7 @@ def test_bf16_copies_detect_changed_and_replaced_parameters():
     network = tiny_network(TINY_BERT, TINY_PAIR, "bf16").network
     tiny = _tiny("tiny-bert", "tiny-pair")
     before = network.forward(tiny.batch())
-    query = network.adapter.attention(0).query
+    query = network.adapter.attention(0).query.module
     query.weight.mul_(-1)
     changed = network.forward(tiny.batch())
     assert not torch.equal(changed, before)
@@ -300,7 +300,7 @@ def test_shrink_in_place_equals_extract(pair):
     network = pair.network
     subnetwork = _with_empty_blocks(network.dims)[0]
     model = network.copy().model
-    shrink(adapt(model), subnetwork, network.dims.head_size)
+    shrink(adapt(model), subnetwork, network.dims)
     for (name, value), (other_name, other) in zip(
         model.state_dict().items(), network.extract(subnetwork).model.state_dict().items(), strict=True
     ):

@@ -32,7 +32,7 @@ def write_format_1(run: Path, evaluation: Evaluation, out: Path) -> None:
     from safetensors.torch import load_file
 
     model.load_state_dict(load_file(run / "weights" / f"{evaluation.weights}.safetensors"))
-    shrink(adapt(model), subnetwork, dims.head_size)
+    shrink(adapt(model), subnetwork, dims)
     shutil.copytree(architecture, out)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, out / "model.safetensors")
     large = Large(dims)

@@ -126,7 +126,7 @@ def shrink_checked(model: nn.Module, subnetwork: SubNetwork, dims: Dimensions, f
     adapter = adapt(model)
     if adapter.dimensions() != dims:
         raise UserError(f"{folder}: configuration and masks are of different networks; export it again")
-    shrink(adapter, subnetwork, dims.head_size)
+    shrink(adapter, subnetwork, dims)
 
 
 def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:

@@ -8,51 +8,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nasbench.networks.blocks import (
+    AttentionBlock,
+    FeedForwardBlock,
+    Projection,
+    head_rows,
+    keep_inputs,
+    keep_outputs,
+)
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 
-@dataclass(frozen=True)
-class AttentionBlock:
-    """Attention block of one layer. Rows of query, key and value and columns of output belong to heads, in order.
-
-    Attributes:
-        has_dropout: whether training drops elements of the output.
-    """
-
-    query: nn.Linear
-    key: nn.Linear
-    value: nn.Linear
-    output: nn.Linear
-    norm: nn.LayerNorm
-    has_dropout: bool = True
-
-
-@dataclass(frozen=True)
-class FeedForwardBlock:
-    """Feed-forward block of one layer. Each row of ``intermediate`` and each column of ``output`` belongs to a unit."""
-
-    intermediate: nn.Linear
-    activation: Any
-    output: nn.Linear
-    norm: nn.LayerNorm
-
-
 class Adapter(ABC):
-    """A stock encoder of transformers with a classifier that reads the first token.
+    """A stock model of transformers with a head: a classifier or a language model.
 
-    Each layer has an attention block and a feed-forward block. A block adds its output to its input and normalises the
-    sum (LayerNorm). An architecture is a subclass.
+    Each layer has an attention block and a feed-forward block, which add their outputs to their inputs. An architecture
+    is a subclass.
     """
 
     units_key: ClassVar[str] = "intermediate_size"
     """Name of the number of feed-forward units in the configuration."""
+    is_causal: ClassVar[bool] = False
+    """Whether tokens attend to earlier tokens only."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = cast(Any, model)
@@ -77,6 +60,11 @@ class Adapter(ABC):
         """Whether the classifier gives one logit for each choice."""
         return type(self.model).__name__.endswith("MultipleChoice")
 
+    @property
+    def readout(self) -> Literal["first", "last", "every"]:
+        """Which tokens the head reads."""
+        return "first"
+
     # -- blocks ------------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -89,11 +77,11 @@ class Adapter(ABC):
 
     @abstractmethod
     def skip_attention(self, layer: int) -> None:
-        """Remove the attention block of a layer with its bias and LayerNorm."""
+        """Remove the attention block of a layer with its bias and norm."""
 
     @abstractmethod
     def skip_feed_forward(self, layer: int) -> None:
-        """Remove the feed-forward block of a layer with its bias and LayerNorm."""
+        """Remove the feed-forward block of a layer with its bias and norm."""
 
     @abstractmethod
     def bypass_attention(self, hooks: ExitStack, layer: int) -> None:
@@ -114,7 +102,15 @@ class Adapter(ABC):
         """What a layer adds to the attention scores of its heads, ``(n_heads, length, length)``; None for nothing."""
         return None
 
-    # -- embeddings and classifier -----------------------------------------------------------------------------------
+    def rotary(self, layer: int, length: int) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002
+        """Cosines and sines that turn queries and keys, each ``(length, head_size)``; None for nothing."""
+        return None
+
+    def window(self, layer: int) -> int | None:  # noqa: ARG002
+        """Tokens attend to tokens less than this many places away; None for all."""
+        return None
+
+    # -- embeddings and head -----------------------------------------------------------------------------------------
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -131,11 +127,16 @@ class Adapter(ABC):
         """Whether the model distinguishes the first and the second text of a pair by an embedding."""
         return hasattr(self.base.embeddings, "token_type_embeddings")
 
-    def embed(self, words: Tensor, token_type_ids: Tensor) -> Tensor:
+    def embed(self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ARG002
         """Normalised sum of word vectors ``(n, length, d)``, positions and types, *before* dropout.
 
         Dropout is left to the caller, which may run several sub-networks on the same embeddings. Positions of padding
         do not matter: no token attends to padding.
+
+        Args:
+            token_type_ids: ``(n, length)``.
+            mask: ``(n, length)``, True = a token; None if nothing is padded. Only causal architectures take
+                padding on the left.
         """
         embeddings, first = self.base.embeddings, self.first_position
         if self.has_token_types:
@@ -144,8 +145,8 @@ class Adapter(ABC):
         return cast(Tensor, embeddings.LayerNorm(words + positions))
 
     @abstractmethod
-    def classify(self, first_token: Tensor) -> Tensor:
-        """Logits ``(n, n_logits)`` from the last hidden state of the first token ``(n, d)``."""
+    def classify(self, states: Tensor) -> Tensor:
+        """Logits ``(..., n_logits)`` from hidden states ``(..., d)`` after the last layer."""
 
     @property
     def output_layer(self) -> nn.Linear:
@@ -173,28 +174,58 @@ class Adapter(ABC):
         """Dropout rate of attention weights in training."""
         return float(self.model.config.attention_probs_dropout_prob)
 
+    @property
+    def n_heads(self) -> int:
+        """Number of heads that can be pruned in each layer; with grouped queries, of groups."""
+        return int(self.model.config.num_attention_heads)
+
+    @property
+    def n_queries(self) -> int:
+        """Query heads that share a key and a value."""
+        return 1
+
     def dimensions(self) -> Dimensions:
         """Dimensions of a network from which nothing has been pruned. Also works on the meta device."""
         config = self.model.config
-        n_layers = len(self.layers)
-        n_block_params = sum(p.numel() for p in self.layers.parameters())
+        attention, feed_forward = self.attention(0), self.feed_forward(0)
+        assert attention is not None
+        assert feed_forward is not None
+        n_heads, n_units = self.n_heads, int(getattr(config, self.units_key))
+        head_size = len(attention.key.weight) // n_heads
+        counted = {
+            "n_head_biases": _n_biases(attention.query, attention.key, attention.value) // n_heads,
+            "n_attention_rest": _n_biases(attention.output) + _n_params(attention.norm),
+            "n_feed_forward_rest": _n_biases(feed_forward.output) + _n_params(feed_forward.norm),
+        }
+        as_bert = {"n_head_biases": 3 * head_size} | dict.fromkeys(list(counted)[1:], 3 * config.hidden_size)
         return Dimensions(
-            n_layers=n_layers,
-            n_heads=config.num_attention_heads,
-            n_units=getattr(config, self.units_key),
+            n_layers=len(self.layers),
+            n_heads=n_heads,
+            n_units=n_units,
             hidden_size=config.hidden_size,
-            head_size=config.hidden_size // config.num_attention_heads,
-            n_fixed_params=sum(p.numel() for p in self.model.parameters()) - n_block_params,
+            head_size=head_size,
+            n_fixed_params=_n_params(self.model) - _n_params(self.layers),
+            n_queries=self.n_queries,
+            n_inputs=len(feed_forward.inputs),
+            n_unit_biases=_n_biases(*feed_forward.inputs) // n_units,
+            **({} if counted == as_bert else counted),
         )
 
 
-def head_rows(heads: Tensor, head_size: int) -> Tensor:
-    """Row indices ``(n * head_size,)`` of the heads ``(n,)`` in a projection."""
-    return (heads[:, None] * head_size + torch.arange(head_size, device=heads.device)).reshape(-1)
+def _n_biases(*projections: Projection) -> int:
+    return sum(0 if projection.bias is None else len(projection.bias) for projection in projections)
 
 
-def shrink(adapter: Adapter, subnetwork: SubNetwork, head_size: int) -> None:
-    """Reduce the stock model to a sub-network, in place. Also works on the meta device."""
+def _n_params(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def shrink(adapter: Adapter, subnetwork: SubNetwork, dims: Dimensions) -> None:
+    """Reduce the stock model to a sub-network, in place. Also works on the meta device.
+
+    Args:
+        dims: sizes of the full network.
+    """
     for i in range(len(adapter.layers)):
         attention, feed_forward = adapter.attention(i), adapter.feed_forward(i)
         heads = torch.from_numpy(np.flatnonzero(subnetwork.heads[i]))
@@ -202,21 +233,12 @@ def shrink(adapter: Adapter, subnetwork: SubNetwork, head_size: int) -> None:
         if attention is not None and len(heads) == 0:
             adapter.skip_attention(i)
         elif attention is not None:
-            rows = head_rows(heads, head_size)
-            for projection in (attention.query, attention.key, attention.value):
-                _keep(projection, rows, dim=0)
-            _keep(attention.output, rows, dim=1)
+            rows, query_rows = head_rows(heads, dims.head_size), head_rows(heads, dims.head_width)
+            keep_outputs([(attention.query, query_rows), (attention.key, rows), (attention.value, rows)])
+            keep_inputs(attention.output, query_rows)
             adapter.keep_heads(i, heads.tolist())
         if feed_forward is not None and len(units) == 0:
             adapter.skip_feed_forward(i)
         elif feed_forward is not None:
-            _keep(feed_forward.intermediate, units, dim=0)
-            _keep(feed_forward.output, units, dim=1)
-
-
-def _keep(layer: nn.Linear, indices: Tensor, dim: int) -> None:
-    indices = indices.to(layer.weight.device)
-    layer.weight = nn.Parameter(layer.weight.detach().index_select(dim, indices))
-    if dim == 0:
-        layer.bias = nn.Parameter(layer.bias.detach().index_select(0, indices))
-    layer.out_features, layer.in_features = layer.weight.shape
+            keep_outputs([(projection, units) for projection in feed_forward.inputs])
+            keep_inputs(feed_forward.output, units)

@@ -37,7 +37,7 @@ class Noise:
 
 def attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, noise: Noise | None = None, rate: float = 0.0,
-    bias: Tensor | None = None,
+    bias: Tensor | None = None, causal: bool = False, scale: float | None = None,
 ) -> Tensor:  # fmt: skip
     """Scaled dot-product attention.
 
@@ -45,24 +45,68 @@ def attend(
         query: ``(n, heads, n_queries, size)``.
         key: ``(n, heads, length, size)``.
         value: ``(n, heads, length, size)``.
-        mask: ``(n, length)``, True = a token that may be attended to; None if all may be.
+        mask: ``(n, length)``, True = a token that may be attended to, or ``(n, n_queries, length)`` if that depends
+            on the query; None if all may be.
         noise: source of the dropout of attention weights; None in evaluation.
         rate: dropout rate of attention weights.
         bias: what is added to the scores before the softmax, ``(heads, n_queries, length)``.
+        causal: whether query i attends to tokens 0 to i only; without a mask.
+        scale: factor of the scores; None for 1 / sqrt(size).
 
     Returns:
         ``(n, heads, n_queries, size)``.
     """
-    allowed = None if mask is None else mask[:, None, None, :]
+    allowed = None if mask is None else mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
     if noise is None or rate == 0 or query.device.type != "cpu":
         rate = 0.0 if noise is None else rate
         if bias is not None:
             added = bias[None] if allowed is None else bias[None].masked_fill(~allowed, float("-inf"))
             return functional.scaled_dot_product_attention(query, key, value, added, dropout_p=rate)
-        return functional.scaled_dot_product_attention(query, key, value, allowed, dropout_p=rate)
-    scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+        return functional.scaled_dot_product_attention(
+            query, key, value, allowed, dropout_p=rate, is_causal=causal, scale=scale
+        )
+    scores = query * (query.shape[-1] ** -0.5 if scale is None else scale) @ key.transpose(-1, -2)
     if bias is not None:
         scores = scores + bias
+    if causal:
+        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if allowed is not None:
         scores = scores.masked_fill(~allowed, float("-inf"))
     return noise.dropout(scores.softmax(dim=-1), rate) @ value
+
+
+def visible(mask: Tensor | None, at: Tensor, length: int, causal: bool, window: int | None) -> Tensor:
+    """Which tokens each query attends to: ``(n, n_queries, length)``, n = 1 if it is the same for all sequences.
+
+    A query always attends to its own token, so that the outputs of padding are finite.
+
+    Args:
+        mask: ``(n, length)``, True = a token; None if nothing is padded.
+        at: places of the queries, ``(n, n_queries)`` or ``(1, n_queries)``.
+        causal: whether a query attends to no later token.
+        window: a query attends to tokens less than this many places away; None for all.
+    """
+    distance = at[:, :, None] - torch.arange(length, device=at.device)
+    allowed = torch.ones_like(distance, dtype=torch.bool) if mask is None else mask[:, None, :]
+    if causal:
+        allowed = allowed & (distance >= 0)
+    if window is not None:
+        allowed = allowed & (distance.abs() < window)
+    return allowed | (distance == 0)
+
+
+def last_place(mask: Tensor) -> Tensor:
+    """Place of the last token of each sequence, ``(n, 1)``, from a mask ``(n, length)``, True = a token."""
+    return (mask * torch.arange(mask.shape[1], device=mask.device)).amax(dim=1, keepdim=True)
+
+
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotary position embedding of queries or keys (Su et al. 2021), in the layout of transformers' Llama.
+
+    Args:
+        x: ``(n, heads, length, size)``.
+        cosines: ``(length, size)``, or ``(n, 1, length, size)`` if places differ between sequences.
+        sines: the same shape.
+    """
+    first, second = x.chunk(2, dim=-1)
+    return x * cosines + torch.cat((-second, first), dim=-1) * sines

@@ -13,10 +13,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from nasbench.arrays import BoolArray
-from nasbench.networks.adapter import head_rows
-from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.blocks import Projection, head_rows
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 Slice = slice | Tensor
 """Active rows or columns of a matrix: a ``slice`` for a prefix, which gives a view; else indices, which give a copy."""
@@ -27,22 +28,26 @@ class LayerSlice:
     """The active heads and units of one layer.
 
     Attributes:
-        head_rows: rows of the active heads in the projections; None if the attention block is skipped.
+        head_rows: rows of the active heads in key and value; None if the attention block is skipped.
+        query_rows: rows of the active heads in the query, and their columns in the output; None if it is skipped.
         units: active units; None if the feed-forward block is skipped.
         n_heads: number of active heads.
     """
 
     head_rows: Slice | None
+    query_rows: Slice | None
     units: Slice | None
     n_heads: int
 
 
-def layer_slices(subnetwork: SubNetwork, head_size: int, device: torch.device) -> list[LayerSlice]:
+def layer_slices(subnetwork: SubNetwork, dims: Dimensions, device: torch.device) -> list[LayerSlice]:
     """The active heads and units of every layer of a sub-network, as slices of the full-size network."""
-    return [
-        LayerSlice(_slice(heads, head_size, device), _slice(units, 1, device), int(heads.sum()))
-        for heads, units in zip(subnetwork.heads, subnetwork.units, strict=True)
-    ]
+    slices = []
+    for heads, units in zip(subnetwork.heads, subnetwork.units, strict=True):
+        rows = _slice(heads, dims.head_size, device)
+        query_rows = rows if dims.n_queries == 1 else _slice(heads, dims.head_width, device)
+        slices.append(LayerSlice(rows, query_rows, _slice(units, 1, device), int(heads.sum())))
+    return slices
 
 
 def _slice(mask: BoolArray, width: int, device: torch.device) -> Slice | None:
@@ -60,42 +65,50 @@ class _SlicedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, values: Tensor, shift: Tensor, kept: Slice, by_rows: bool
-    ) -> Tensor:
+        ctx: Any, x: Tensor, _weight: Tensor, _bias: Tensor | None, projection: Projection, values: Tensor,
+        shift: Tensor | None, kept: Slice, by_rows: bool,
+    ) -> Tensor:  # fmt: skip
         active = _select(values, kept, 0 if by_rows else 1)
         ctx.save_for_backward(x, active)
-        ctx.weight, ctx.bias, ctx.kept, ctx.by_rows = weight, bias, kept, by_rows
-        return nn.functional.linear(x, active, _select(shift, kept, 0) if by_rows else shift)
+        ctx.projection, ctx.kept, ctx.by_rows = projection, kept, by_rows
+        return nn.functional.linear(x, active, _active_shift(shift, kept, by_rows))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, active = ctx.saved_tensors
         gradient = gradients[0].reshape(-1, active.shape[0])
         rows = x.reshape(-1, active.shape[1])
-        _accumulate(ctx.weight, gradient.t(), rows, ctx.kept, 0 if ctx.by_rows else 1)
-        _accumulate_bias(ctx.bias, gradient.sum(0), ctx.kept if ctx.by_rows else None)
-        return (gradient @ active).view(x.shape), None, None, None, None, None, None
+        _accumulate(ctx.projection, gradient.t(), rows, ctx.kept, 0 if ctx.by_rows else 1)
+        _accumulate_bias(ctx.projection, gradient.sum(0), ctx.kept if ctx.by_rows else None)
+        return (gradient @ active).view(x.shape), None, None, None, None, None, None, None
 
 
-def sliced_linear(x: Tensor, layer: nn.Linear, kept: Slice, by_rows: bool, values: Tensor, shift: Tensor) -> Tensor:
-    """Apply the active rows (``by_rows``) or columns of a linear layer.
+def sliced_linear(
+    x: Tensor, projection: Projection, kept: Slice, by_rows: bool, values: Tensor, shift: Tensor | None
+) -> Tensor:
+    """Apply the active rows (``by_rows``) or columns of a projection.
 
     Args:
         x: ``(..., n_in)``, n_in = the number of active columns.
-        layer: the layer whose parameters get the gradients: the backward pass adds them to ``grad``.
+        projection: its layer's parameters get the gradients: the backward pass adds them to ``grad``.
         kept: active rows (outputs) or columns (inputs).
         by_rows: whether ``kept`` selects rows.
-        values: weight in the data type of the computation: the parameter itself or a copy in lower precision.
-        shift: bias in the same data type.
+        values: W in the data type of the computation: the parameter itself or a copy in lower precision.
+        shift: bias in the same data type; None without a bias.
 
     Returns:
         ``(..., n_out)``, n_out = the number of active rows.
     """
     if torch.is_grad_enabled():
         apply = cast(Any, _SlicedLinear.apply)
-        return cast(Tensor, apply(x, layer.weight, layer.bias, values, shift, kept, by_rows))
+        layer = projection.module  # its parameters make autograd call the backward pass
+        return cast(Tensor, apply(x, layer.weight, layer.bias, projection, values, shift, kept, by_rows))
     active = _select(values, kept, 0 if by_rows else 1)
-    return nn.functional.linear(x, active, _select(shift, kept, 0) if by_rows else shift)
+    return nn.functional.linear(x, active, _active_shift(shift, kept, by_rows))
+
+
+def _active_shift(shift: Tensor | None, kept: Slice, by_rows: bool) -> Tensor | None:
+    return _select(shift, kept, 0) if by_rows and shift is not None else shift
 
 
 def _select(tensor: Tensor, kept: Slice, dim: int) -> Tensor:
@@ -110,11 +123,12 @@ def _gradient(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def _accumulate(weight: Tensor, left: Tensor, right: Tensor, kept: Slice, dim: int) -> None:
+def _accumulate(projection: Projection, left: Tensor, right: Tensor, kept: Slice, dim: int) -> None:
     """Add ``left @ right`` to the active slice of the weight's gradient."""
+    weight = projection.module.weight
     if not weight.requires_grad:
         return
-    total = _gradient(weight)
+    total = projection.part_of(_gradient(weight))
     if isinstance(kept, slice):
         target = total[kept] if dim == 0 else total[:, kept]
         if left.dtype == target.dtype:
@@ -125,13 +139,57 @@ def _accumulate(weight: Tensor, left: Tensor, right: Tensor, kept: Slice, dim: i
         total.index_add_(dim, kept, (left @ right).to(total.dtype))
 
 
-def _accumulate_bias(bias: Tensor, gradient: Tensor, kept: Slice | None) -> None:
-    if not bias.requires_grad:
+def _accumulate_bias(projection: Projection, gradient: Tensor, kept: Slice | None) -> None:
+    bias = projection.module.bias
+    if bias is None or not bias.requires_grad:
         return
-    total = _gradient(bias)
+    total = projection.part_of(_gradient(bias))
     if kept is None:
         total.add_(gradient)
     elif isinstance(kept, slice):
         total[kept].add_(gradient)
     else:
         total.index_add_(0, kept, gradient.to(total.dtype))
+
+
+_Copy = tuple[Tensor, Tensor | None]
+
+
+class LowPrecisionCopies:
+    """bf16 copies of the weights and biases of all linear layers, cast once per step instead of once per pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._copies: dict[Any, _Copy] = {}
+        self._seen: list[tuple[int, int]] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Cast all parameters again."""
+        layers = [m for m in self._model.modules() if isinstance(m, nn.Linear | Conv1D)]
+        with torch.no_grad():
+            if set(layers) != set(self._copies):
+                self._copies = {m: _cast(m) for m in layers}
+            else:
+                targets = [t for m in layers for t in self._copies[m] if t is not None]
+                torch._foreach_copy_(targets, [p.detach() for m in layers for p in _parameters(m)])
+        self._seen = self._versions()
+
+    def are_stale(self) -> bool:
+        """Whether a parameter has been replaced since the last refresh, or changed in a way that autograd sees."""
+        return self._versions() != self._seen
+
+    def _versions(self) -> list[tuple[int, int]]:
+        return [(id(p), p._version) for m in self._copies for p in _parameters(m)]
+
+    def __getitem__(self, layer: nn.Module) -> _Copy:
+        """The copies of a layer's weight and bias, None if it has no bias."""
+        return self._copies[layer]
+
+
+def _cast(layer: Any) -> _Copy:
+    return layer.weight.bfloat16(), None if layer.bias is None else layer.bias.bfloat16()
+
+
+def _parameters(layer: Any) -> list[nn.Parameter]:
+    return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]

@@ -1,12 +1,14 @@
-"""Sub-networks of a transformer encoder: the kept heads and feed-forward units, and the number of their parameters.
+"""Sub-networks of a transformer: the kept heads and feed-forward units, and the number of their parameters.
 
 Symbols of the paper (section 3): L layers, H heads of size d_h each, U feed-forward units, model width d. A sub-network
 is a pair of masks M_head in {0,1}^(L x H) and M_neuron in {0,1}^(L x U), 1 = keep. A block without a kept head or unit
-is skipped together with its bias and LayerNorm, so it has no parameters.
+is skipped together with its bias and norm, so it has no parameters. With grouped queries, H counts the groups: one key
+head, one value head and the query heads that share them are kept or pruned together.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +23,20 @@ from nasbench.arrays import BoolArray, IntArray
 class Dimensions:
     """The sizes of a network that determine the numbers of parameters of its sub-networks.
 
-    ``n_fixed_params`` counts the parameters outside the encoder blocks: embeddings, pooler and classifier.
+    The defaults are those of BERT: projections and norms with biases, one query head a key head, one input matrix of
+    the feed-forward block.
+
+    Attributes:
+        n_heads: number of heads; with grouped queries, number of groups.
+        head_size: size of a query, key or value.
+        n_fixed_params: parameters outside the blocks: embeddings, last norm, pooler and head.
+        n_queries: query heads that share a key and a value.
+        n_inputs: input matrices of the feed-forward block, 2 if there is a gate.
+        n_head_biases: biases of a head; None for one in each row of its query, key and value.
+        n_unit_biases: biases of a unit.
+        n_attention_rest: parameters of a non-empty attention block beside its heads; None for 3 d: an output bias and a
+            LayerNorm.
+        n_feed_forward_rest: parameters of a non-empty feed-forward block beside its units; None for 3 d.
     """
 
     n_layers: int
@@ -30,27 +45,52 @@ class Dimensions:
     hidden_size: int
     head_size: int
     n_fixed_params: int
+    n_queries: int = 1
+    n_inputs: int = 1
+    n_head_biases: int | None = None
+    n_unit_biases: int = 1
+    n_attention_rest: int | None = None
+    n_feed_forward_rest: int | None = None
+
+    def to_json(self) -> dict[str, int]:
+        """The sizes by name for a record, without those that have their default."""
+        values: dict[str, int] = dataclasses.asdict(self)
+        return {
+            field.name: values[field.name] for field in dataclasses.fields(self) if values[field.name] != field.default
+        }
+
+    @property
+    def head_width(self) -> int:
+        """Size of the output of a head: of all its queries together."""
+        return self.n_queries * self.head_size
 
     @property
     def n_params_per_head(self) -> int:
         """Parameters of one head: rows of query, key and value with their biases, and columns of the output."""
-        return 3 * (self.hidden_size * self.head_size + self.head_size) + self.head_size * self.hidden_size
+        biases = self.head_width + 2 * self.head_size if self.n_head_biases is None else self.n_head_biases
+        return 2 * self.hidden_size * (self.head_width + self.head_size) + biases
 
     @property
     def n_params_per_unit(self) -> int:
-        """Parameters of one unit: a row and a column of the feed-forward block, and a bias."""
-        return 2 * self.hidden_size + 1
+        """Parameters of one unit: rows and a column of the feed-forward block, and its biases."""
+        return (self.n_inputs + 1) * self.hidden_size + self.n_unit_biases
 
     @property
-    def n_params_per_block(self) -> int:
-        """Parameters of a non-empty block beside its heads or units: an output bias and a LayerNorm."""
-        return 3 * self.hidden_size
+    def n_params_per_attention(self) -> int:
+        """Parameters of a non-empty attention block beside its heads: an output bias and a norm."""
+        return 3 * self.hidden_size if self.n_attention_rest is None else self.n_attention_rest
+
+    @property
+    def n_params_per_feed_forward(self) -> int:
+        """Parameters of a non-empty feed-forward block beside its units: an output bias and a norm."""
+        return 3 * self.hidden_size if self.n_feed_forward_rest is None else self.n_feed_forward_rest
 
     @property
     def n_params(self) -> int:
         """Number of parameters of the full network."""
-        block = self.n_heads * self.n_params_per_head + self.n_units * self.n_params_per_unit
-        return self.n_fixed_params + self.n_layers * (block + 2 * self.n_params_per_block)
+        layer = self.n_heads * self.n_params_per_head + self.n_units * self.n_params_per_unit
+        layer += self.n_params_per_attention + self.n_params_per_feed_forward
+        return self.n_fixed_params + self.n_layers * layer
 
     def count_params(self, head_counts: npt.ArrayLike, unit_counts: npt.ArrayLike) -> IntArray:
         """Numbers of parameters of sub-networks, from the numbers of heads and units that each layer keeps.
@@ -73,7 +113,8 @@ class Dimensions:
         per_layer = (
             heads * self.n_params_per_head
             + units * self.n_params_per_unit
-            + ((heads > 0).astype(np.int64) + (units > 0)) * self.n_params_per_block
+            + (heads > 0) * self.n_params_per_attention
+            + (units > 0) * self.n_params_per_feed_forward
         )
         return np.asarray(self.n_fixed_params + per_layer.sum(axis=-1), dtype=np.int64)
 

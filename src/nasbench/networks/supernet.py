@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from contextlib import ExitStack
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -23,8 +22,10 @@ from nasbench.arrays import FloatArray
 from nasbench.data.batching import Batch
 from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
-from nasbench.networks.attention import Noise, attend
-from nasbench.networks.sliced import LayerSlice, Slice, layer_slices, sliced_linear
+from nasbench.networks.attention import Noise, attend, last_place, rotate, visible
+from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
+from nasbench.networks.masked import masked_logits, stock_logits
+from nasbench.networks.sliced import LayerSlice, LowPrecisionCopies, Slice, layer_slices, sliced_linear
 from nasbench.networks.subnetwork import SubNetwork
 
 Precision = Literal["fp32", "bf16"]
@@ -57,7 +58,7 @@ class SuperNetwork:
         self.precision: Precision = precision
         self.n_choices = 1
         self.noise: Noise | None = None
-        self._copies = _LowPrecisionCopies(self.model) if precision == "bf16" else None
+        self._copies = LowPrecisionCopies(self.model) if precision == "bf16" else None
 
     @property
     def device(self) -> torch.device:
@@ -83,12 +84,12 @@ class SuperNetwork:
             subnetwork = self.subnetwork
         subnetwork.check(self.dims)
         if not self.is_extracted:
-            return layer_slices(subnetwork, self.dims.head_size, self.device)
+            return layer_slices(subnetwork, self.dims, self.device)
         if subnetwork != self.subnetwork:
             raise ValueError("an extracted network can only run the sub-network that was extracted")
         # The kept heads and units are contiguous in the extracted network.
         packed = SubNetwork.from_counts(subnetwork.head_counts, subnetwork.unit_counts, self.dims)
-        return layer_slices(packed, self.dims.head_size, self.device)
+        return layer_slices(packed, self.dims, self.device)
 
     # -- the sliced pass ---------------------------------------------------------------------------------------------
 
@@ -112,14 +113,13 @@ class SuperNetwork:
         """
         if words is None:
             words = self.adapter.word_embeddings(batch.input_ids)
-        return self.adapter.embed(words, batch.token_type_ids).to(self.dtype)
+        return self.adapter.embed(words, batch.token_type_ids, batch.attention_mask).to(self.dtype)
 
     def encode(self, hidden: Tensor, mask: Tensor | None, slices: list[LayerSlice]) -> Tensor:
-        """Hidden state of the first token after all layers, ``(n_sequences, d)``.
+        """Hidden states that are read after all layers: ``(n_sequences, d)``, or all of them, see :meth:`read`.
 
-        The classifier reads only the first token, and only attention moves information between tokens. So everything
-        after the keys and values of the last attention block is computed for the first token only. The result is the
-        same.
+        Only attention moves information between tokens. So everything after the keys and values of the last attention
+        block is computed for the tokens that are read only. The result is the same.
 
         Args:
             hidden: embeddings ``(n_sequences, length, d)``.
@@ -128,62 +128,119 @@ class SuperNetwork:
         hidden = self.dropout(hidden)
         with_heads = [i for i, layer_slice in enumerate(slices) if layer_slice.head_rows is not None]
         last_attention = max(with_heads, default=-1)
+        if last_attention == -1:
+            hidden = self.read(hidden, mask)
         for i, layer_slice in enumerate(slices):
-            if i > last_attention:
-                hidden = hidden[:, :1]
             if layer_slice.head_rows is not None:
-                hidden = self._attention(i, layer_slice, hidden, mask, first_only=i == last_attention)
+                hidden = self._attention(i, layer_slice, hidden, mask, read_only=i == last_attention)
             if layer_slice.units is not None:
                 hidden = self._feed_forward(i, layer_slice, hidden)
-        return hidden[:, 0]
+        return self.states(hidden)
 
     def encode_depths(self, hidden: Tensor, mask: Tensor | None, slices: list[LayerSlice]) -> Tensor:
-        """Hidden states of the first token at all depths 0, 1, ..., L from one pass: ``(L + 1, n_sequences, d)``.
+        """Hidden states that are read at all depths 0, 1, ..., L, from one pass: ``(L + 1, n_sequences, d)``.
 
         Entry l equals the result of :meth:`encode` for the first l layers of ``slices``.
         """
         hidden = self.dropout(hidden)
-        states = [hidden[:, 0]]
+        states = [self.states(self.read(hidden, mask))]
         for i, layer_slice in enumerate(slices):
-            hidden = self._layer(i, layer_slice, hidden, mask, first_only=i + 1 == len(slices))
-            states.append(hidden[:, 0])
+            is_last = i + 1 == len(slices)
+            if layer_slice.head_rows is not None:
+                hidden = self._attention(i, layer_slice, hidden, mask, read_only=is_last)
+            elif is_last:
+                hidden = self.read(hidden, mask)
+            if layer_slice.units is not None:
+                hidden = self._feed_forward(i, layer_slice, hidden)
+            states.append(self.states(hidden if is_last else self.read(hidden, mask)))
         return torch.stack(states)
 
-    def _layer(self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool) -> Tensor:
-        if layer_slice.head_rows is not None:
-            hidden = self._attention(i, layer_slice, hidden, mask, first_only)
-        elif first_only:
-            hidden = hidden[:, :1]
-        return hidden if layer_slice.units is None else self._feed_forward(i, layer_slice, hidden)
+    def read(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """What the head reads: the first or the last token ``(n, 1, d)``, or all tokens ``(n, length, d)``.
 
-    def classify(self, first_token: Tensor) -> Tensor:
-        """Logits in fp32 from the last hidden state of the first token, ``(n_sequences, d)``."""
-        logits = self.adapter.classify(first_token.float())
-        return logits.view(-1, self.n_choices) if self.adapter.is_multiple_choice else logits
+        Args:
+            hidden: ``(n, length, d)``.
+            mask: ``(n, length)``, True = a token; None if nothing is padded.
+        """
+        if self.adapter.readout == "first":
+            return hidden[:, :1]
+        if self.adapter.readout == "every":
+            return hidden
+        return hidden[:, -1:] if mask is None else hidden.take_along_dim(last_place(mask)[:, :, None], dim=1)
+
+    def states(self, read: Tensor) -> Tensor:
+        """What :meth:`classify` takes, ``(n, d)`` or ``(n, length, d)``, from the result of :meth:`read`."""
+        return read if self.adapter.readout == "every" else read[:, 0]
+
+    def classify(self, states: Tensor) -> Tensor:
+        """Logits in fp32 from the hidden states that :meth:`encode` returns."""
+        logits = self.adapter.classify(states.float())
+        return logits.view(-1, self.n_choices) if self.n_choices > 1 or self.adapter.is_multiple_choice else logits
 
     def _attention(
-        self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool
+        self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, read_only: bool
     ) -> Tensor:
-        context = self.context(i, layer_slice, hidden, mask, first_only)
-        return self.attention_output(i, layer_slice, context, hidden[:, :1] if first_only else hidden)
+        context = self.context(i, layer_slice, hidden, mask, read_only)
+        return self.attention_output(i, layer_slice, context, self.read(hidden, mask) if read_only else hidden)
 
     def _feed_forward(self, i: int, layer_slice: LayerSlice, hidden: Tensor) -> Tensor:
         return self.feed_forward_output(i, layer_slice, self.inner(i, layer_slice, hidden), hidden)
 
     def context(
-        self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, first_only: bool = False
+        self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, read_only: bool = False
     ) -> Tensor:
-        """Outputs of the active heads of layer i: ``(n, length, heads * size)``; length is 1 if ``first_only``."""
+        """Outputs of the active heads of layer i: ``(n, length, heads * width)``.
+
+        Args:
+            read_only: whether only tokens that :meth:`read` reads are queried.
+        """
         block = self.adapter.attention(i)
-        assert block is not None
-        assert layer_slice.head_rows is not None
-        rows, queried = layer_slice.head_rows, hidden[:, :1] if first_only else hidden
-        query = self._heads(self._linear(queried, block.query, rows, by_rows=True), layer_slice.n_heads)
+        rows, query_rows = layer_slice.head_rows, layer_slice.query_rows
+        assert block is not None and rows is not None and query_rows is not None  # noqa: PT018
+        hidden = self._block_input(block, hidden)
+        queried = self.read(hidden, mask) if read_only else hidden
+        n_queries = layer_slice.n_heads * self.dims.n_queries
+        query = self._heads(self._linear(queried, block.query, query_rows, by_rows=True), n_queries)
         key = self._heads(self._linear(hidden, block.key, rows, by_rows=True), layer_slice.n_heads)
         value = self._heads(self._linear(hidden, block.value, rows, by_rows=True), layer_slice.n_heads)
-        bias = self._position_bias(i, layer_slice, hidden.shape[1], queried.shape[1], hidden.dtype)
-        context = attend(query, key, value, mask, self.noise, self.adapter.attention_dropout, bias)
+        length = hidden.shape[1]
+        # Places of the queries in their sequences, where they are not those of the keys.
+        at = self._places(mask, length) if read_only and self.adapter.readout != "every" else None
+        rotary = self.adapter.rotary(i, length)
+        if rotary is not None:
+            cosines, sines = (table.to(hidden.dtype) for table in rotary)
+            key = rotate(key, cosines, sines)
+            query = rotate(query, *((cosines, sines) if at is None else (cosines[at][:, None], sines[at][:, None])))
+        if self.dims.n_queries > 1:
+            key, value = (x.repeat_interleave(self.dims.n_queries, dim=1) for x in (key, value))
+        bias = self._position_bias(i, layer_slice, length, queried.shape[1], hidden.dtype)
+        allowed, is_causal = self._visible(i, mask, at, length)
+        context = attend(
+            query, key, value, allowed, self.noise, self.adapter.attention_dropout, bias, is_causal, block.scale
+        )
         return context.transpose(1, 2).flatten(2)
+
+    def _places(self, mask: Tensor | None, length: int) -> Tensor:
+        """Places of the tokens that are read, ``(n, 1)`` or ``(1, 1)``."""
+        if self.adapter.readout == "first":
+            return torch.zeros(1, 1, dtype=torch.int64, device=self.device)
+        return torch.full((1, 1), length - 1, device=self.device) if mask is None else last_place(mask)
+
+    def _visible(self, i: int, mask: Tensor | None, at: Tensor | None, length: int) -> tuple[Tensor | None, bool]:
+        """The mask of layer i for :func:`attend`, and whether it is causal.
+
+        Args:
+            at: places of the queries; None for all places.
+        """
+        causal, window = self.adapter.is_causal, self.adapter.window(i)
+        if window is not None and window >= length:
+            window = None
+        if window is None and (at is not None or not causal):  # no token comes after the last one
+            return mask, False
+        if window is None and mask is None:
+            return None, True
+        queries = torch.arange(length, device=self.device)[None] if at is None else at
+        return visible(mask, queries, length, causal, window), False
 
     def _position_bias(
         self, i: int, layer_slice: LayerSlice, length: int, n_queries: int, dtype: torch.dtype
@@ -201,39 +258,53 @@ class SuperNetwork:
         """Hidden states ``(n, length, d)`` after the attention block of layer i, from the result of :meth:`context`."""
         block = self.adapter.attention(i)
         assert block is not None
-        assert layer_slice.head_rows is not None
-        output = self._linear(context, block.output, layer_slice.head_rows, by_rows=False)
-        return self._norm((self.dropout(output) if block.has_dropout else output) + residual, block.norm)
+        assert layer_slice.query_rows is not None
+        output = self._linear(context, block.output, layer_slice.query_rows, by_rows=False)
+        return self._sum(block, output, residual)
 
     def inner(self, i: int, layer_slice: LayerSlice, hidden: Tensor) -> Tensor:
         """Activations of the active units of layer i: ``(n, length, units)``."""
         block = self.adapter.feed_forward(i)
         assert block is not None
         assert layer_slice.units is not None
+        hidden = self._block_input(block, hidden)
         activations: Tensor = block.activation(
             self._linear(hidden, block.intermediate, layer_slice.units, by_rows=True)
         )
-        return activations
+        if block.gate is None:
+            return activations
+        return activations * self._linear(hidden, block.gate, layer_slice.units, by_rows=True)
 
     def feed_forward_output(self, i: int, layer_slice: LayerSlice, inner: Tensor, residual: Tensor) -> Tensor:
         """Hidden states ``(n, length, d)`` after the feed-forward block of layer i, given :meth:`inner` activations."""
         block = self.adapter.feed_forward(i)
         assert block is not None
         assert layer_slice.units is not None
-        output = self._linear(inner, block.output, layer_slice.units, by_rows=False)
-        return self._norm(self.dropout(output) + residual, block.norm)
+        return self._sum(block, self._linear(inner, block.output, layer_slice.units, by_rows=False), residual)
 
-    def _linear(self, x: Tensor, layer: nn.Linear, kept: Slice, by_rows: bool) -> Tensor:
+    def _block_input(self, block: AttentionBlock | FeedForwardBlock, hidden: Tensor) -> Tensor:
+        return self._norm(hidden, block.norm) if block.norm_first else hidden
+
+    def _sum(self, block: AttentionBlock | FeedForwardBlock, output: Tensor, residual: Tensor) -> Tensor:
+        """The output of a block added to its input, and the norm if it comes after the sum."""
+        total = (self.dropout(output) if block.has_dropout else output) + residual
+        return total if block.norm_first else self._norm(total, block.norm)
+
+    def _linear(self, x: Tensor, projection: Projection, kept: Slice, by_rows: bool) -> Tensor:
+        layer = projection.module
         values, shift = (layer.weight, layer.bias) if self._copies is None else self._copies[layer]
-        return sliced_linear(x, layer, kept, by_rows, values, shift)
+        values, shift = projection.part_of(values), None if shift is None else projection.part_of(shift)
+        return sliced_linear(x, projection, kept, by_rows, values, shift)
 
     def _heads(self, x: Tensor, n_heads: int) -> Tensor:
         """``(n, length, heads * size)`` to ``(n, heads, length, size)``."""
         return x.view(*x.shape[:2], n_heads, self.dims.head_size).transpose(1, 2)
 
-    def _norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
-        return functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
+    def _norm(self, x: Tensor, norm: Any) -> Tensor:
+        if not isinstance(norm, nn.LayerNorm):
+            return cast(Tensor, norm(x)).to(x.dtype)  # RMSNorm, which computes in fp32
+        bias = None if norm.bias is None else norm.bias.to(x.dtype)
+        return functional.layer_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), bias, norm.eps)
 
     def dropout(self, x: Tensor) -> Tensor:
         """Hidden states after dropout, drawn by :attr:`noise`; unchanged in evaluation."""
@@ -253,35 +324,11 @@ class SuperNetwork:
                 own mask. Gradients flow to it.
             unit_mask: ``(n_layers, n_units)``, likewise for unit activations.
         """
-        subnetwork = subnetwork or self.subnetwork
-        if head_mask is None:
-            head_mask = torch.from_numpy(subnetwork.heads.copy()).float().to(self.device)
-        if unit_mask is None:
-            unit_mask = torch.from_numpy(subnetwork.units.copy()).float().to(self.device)
-        with ExitStack() as hooks:
-            for i in range(len(self.adapter.layers)):
-                attention, feed_forward = self.adapter.attention(i), self.adapter.feed_forward(i)
-                if attention is not None:
-                    _scale_input(hooks, attention.output, head_mask[i].repeat_interleave(self.dims.head_size))
-                    if not subnetwork.heads[i].any():
-                        self.adapter.bypass_attention(hooks, i)
-                if feed_forward is not None:
-                    _scale_input(hooks, feed_forward.output, unit_mask[i])
-                    if not subnetwork.units[i].any():
-                        self.adapter.bypass_feed_forward(hooks, i)
-            return self.stock_logits(batch)
+        return masked_logits(self, batch, subnetwork or self.subnetwork, head_mask, unit_mask)
 
     def stock_logits(self, batch: Batch) -> Tensor:
         """Logits of the stock model, without slices or masks."""
-        inputs = {"input_ids": batch.input_ids}
-        if self.adapter.has_token_types:
-            inputs["token_type_ids"] = batch.token_type_ids
-        inputs["attention_mask"] = (
-            torch.ones_like(batch.input_ids) if batch.attention_mask is None else batch.attention_mask.long()
-        )
-        if self.adapter.is_multiple_choice:
-            inputs = {name: value.view(-1, self.n_choices, value.shape[-1]) for name, value in inputs.items()}
-        return cast(Tensor, self.model(**inputs).logits)
+        return stock_logits(self, batch)
 
     # -- the extracted network ---------------------------------------------------------------------------------------
 
@@ -297,7 +344,7 @@ class SuperNetwork:
         if self.is_extracted:
             raise ValueError("extract from the full network, not from an extracted one")
         smaller = copy.deepcopy(self.model)
-        shrink(adapt(smaller), subnetwork, self.dims.head_size)
+        shrink(adapt(smaller), subnetwork, self.dims)
         network = SuperNetwork(smaller, self.precision, name or self.name, subnetwork, self.dims)
         network.n_choices = self.n_choices
         return network
@@ -315,11 +362,9 @@ class SuperNetwork:
             for i in range(self.dims.n_layers):
                 attention, feed_forward = network.adapter.attention(i), network.adapter.feed_forward(i)
                 if attention is not None:
-                    columns = np.repeat(head_scales[i], self.dims.head_size)
-                    attention.output.weight.mul_(torch.as_tensor(columns, dtype=torch.float32, device=self.device))
+                    attention.output.scale_columns(np.repeat(head_scales[i], self.dims.head_width))
                 if feed_forward is not None:
-                    columns = unit_scales[i]
-                    feed_forward.output.weight.mul_(torch.as_tensor(columns, dtype=torch.float32, device=self.device))
+                    feed_forward.output.scale_columns(unit_scales[i])
         network.refresh()
         return network
 
@@ -353,39 +398,3 @@ class SuperNetwork:
 def _heads_of(rows: Tensor, head_size: int) -> Tensor:
     """Numbers of the heads that own the rows of a projection."""
     return rows[::head_size].div(head_size, rounding_mode="floor")
-
-
-def _scale_input(hooks: ExitStack, layer: nn.Linear, scale: Tensor) -> None:
-    """Multiply the input of a stock projection by real values, until ``hooks`` is closed."""
-    handle = layer.register_forward_pre_hook(lambda _module, inputs: (inputs[0] * scale, *inputs[1:]))
-    hooks.callback(handle.remove)
-
-
-class _LowPrecisionCopies:
-    """bf16 copies of the weights and biases of all linear layers, cast once per step instead of once per pass."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._copies: dict[nn.Linear, tuple[Tensor, Tensor]] = {}
-        self._seen: list[tuple[int, int]] = []
-        self.refresh()
-
-    def refresh(self) -> None:
-        layers = [m for m in self._model.modules() if isinstance(m, nn.Linear)]
-        with torch.no_grad():
-            if set(layers) != set(self._copies):
-                self._copies = {m: (m.weight.bfloat16(), m.bias.bfloat16()) for m in layers}
-            else:
-                targets = [t for m in layers for t in self._copies[m]]
-                torch._foreach_copy_(targets, [t.detach() for m in layers for t in (m.weight, m.bias)])
-        self._seen = self._versions()
-
-    def are_stale(self) -> bool:
-        """Whether a parameter has been replaced since the last refresh, or changed in a way that autograd sees."""
-        return self._versions() != self._seen
-
-    def _versions(self) -> list[tuple[int, int]]:
-        return [(id(p), p._version) for m in self._copies for p in (m.weight, m.bias)]
-
-    def __getitem__(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
-        return self._copies[layer]

@@ -103,7 +103,7 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         track=request.task.track_of(request.model),
         metric=request.task.metric,
         n_params_full=loaded.dims.n_params,
-        dimensions=dataclasses.asdict(loaded.dims),
+        dimensions=loaded.dims.to_json(),
         unofficial=[*request.unofficial, *unofficial_reasons(request), *loaded.data.unofficial],
         changed_options=changed_options(request),
         provenance={**loaded.origin, **({} if request.isolation is None else {"isolation": dict(request.isolation)})},

@@ -100,7 +100,7 @@ def tabulate(
             metric=request.task.metric,
             metrics=(request.task.metric, *request.task.other_metrics),
             unit_step=space.step,
-            dimensions=dataclasses.asdict(loaded.dims),
+            dimensions=loaded.dims.to_json(),
             options=options.to_json(request.method_options),
             track=record.track,
             training_s=record.charged_s["training"],

@@ -139,7 +139,7 @@ class ArchitectureContract:
         network, batch = tiny.network, tiny.batch()
         for i, subnetwork in enumerate(_subnetworks(network)):
             smaller = network.copy().model
-            shrink(adapt(smaller), subnetwork, network.dims.head_size)
+            shrink(adapt(smaller), subnetwork, network.dims)
             saved: Any = compact(smaller, subnetwork, ("no", "yes"))
             saved.save_pretrained(tmp_path / str(i))
             loaded = type(saved).from_pretrained(tmp_path / str(i)).eval()

@@ -143,7 +143,7 @@ class GraphedPasses:
                     inner = inner * masks.units[i]
                 output = network.feed_forward_output(i, layer_slice, inner, hidden)
                 hidden = output if masks is None else torch.where(masks.units[i].any(), output, hidden)
-        return hidden[:, 0]
+        return network.states(network.read(hidden, is_token))
 
     def _recorded(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record ``work``. Returns a function that repeats it on the same tensors."""

@@ -3,7 +3,7 @@
 A file says where the blocks, projections and embeddings of a stock model are, how its classifier reads the first
 token, and what its heads add to attention scores. Code outside uses :func:`adapt` only.
 
-May import: ``networks.adapter``, ``networks.modeling_pruned``.
+May import: ``networks.adapter``, ``networks.blocks``, ``networks.modeling_pruned``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from nasbench.networks.adapter import Adapter, AttentionBlock, FeedForwardBlock
+from nasbench.networks.adapter import Adapter
+from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
 from nasbench.networks.modeling_pruned import SkippedAttention, SkippedFeedForward
 
 
@@ -19,15 +20,19 @@ class Bert(Adapter):
         if isinstance(block, SkippedAttention):
             return None
         inner, output = block.self, block.output
-        return AttentionBlock(inner.query, inner.key, inner.value, output.dense, output.LayerNorm)
+        return AttentionBlock(
+            Projection(inner.query), Projection(inner.key), Projection(inner.value), Projection(output.dense),
+            output.LayerNorm,
+        )  # fmt: skip
 
     def feed_forward(self, layer: int) -> FeedForwardBlock | None:
         block = cast(Any, self.layers[layer])
         if isinstance(block.output, SkippedFeedForward):
             return None
         return FeedForwardBlock(
-            block.intermediate.dense, block.intermediate.intermediate_act_fn, block.output.dense, block.output.LayerNorm
-        )
+            Projection(block.intermediate.dense), block.intermediate.intermediate_act_fn,
+            Projection(block.output.dense), block.output.LayerNorm,
+        )  # fmt: skip
 
     def skip_attention(self, layer: int) -> None:
         cast(Any, self.layers[layer]).attention = SkippedAttention()
@@ -43,8 +48,8 @@ class Bert(Adapter):
     def bypass_feed_forward(self, hooks: ExitStack, layer: int) -> None:
         _bypass(hooks, cast(Any, self.layers[layer]).output)
 
-    def classify(self, first_token: Tensor) -> Tensor:
-        pooled = self.base.pooler(first_token[:, None])
+    def classify(self, states: Tensor) -> Tensor:
+        pooled = self.base.pooler(states[:, None])
         return cast(Tensor, self.model.classifier(self.model.dropout(pooled)))
 
 

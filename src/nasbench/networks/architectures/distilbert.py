@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nasbench.networks.adapter import Adapter, AttentionBlock, FeedForwardBlock
+from nasbench.networks.adapter import Adapter
+from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
 from nasbench.networks.modeling_pruned import NoAttention, NoFeedForward
 
 
@@ -29,15 +30,18 @@ class DistilBert(Adapter):
         if isinstance(inner, NoAttention):
             return None
         return AttentionBlock(
-            inner.q_lin, inner.k_lin, inner.v_lin, inner.out_lin, block.sa_layer_norm, has_dropout=False
-        )
+            Projection(inner.q_lin), Projection(inner.k_lin), Projection(inner.v_lin), Projection(inner.out_lin),
+            block.sa_layer_norm, has_dropout=False,
+        )  # fmt: skip
 
     def feed_forward(self, layer: int) -> FeedForwardBlock | None:
         block = cast(Any, self.layers[layer])
         inner = block.ffn
         if isinstance(inner, NoFeedForward):
             return None
-        return FeedForwardBlock(inner.lin1, inner.activation, inner.lin2, block.output_layer_norm)
+        return FeedForwardBlock(
+            Projection(inner.lin1), inner.activation, Projection(inner.lin2), block.output_layer_norm
+        )
 
     def skip_attention(self, layer: int) -> None:
         block = cast(Any, self.layers[layer])
@@ -59,8 +63,8 @@ class DistilBert(Adapter):
         )
         _replace(hooks, block.output_layer_norm, lambda inputs: inputs)
 
-    def classify(self, first_token: Tensor) -> Tensor:
-        pooled = functional.relu(self.model.pre_classifier(first_token))
+    def classify(self, states: Tensor) -> Tensor:
+        pooled = functional.relu(self.model.pre_classifier(states))
         return cast(Tensor, self.model.classifier(self.model.dropout(pooled)))
 
     @property

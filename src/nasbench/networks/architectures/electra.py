@@ -12,13 +12,13 @@ from nasbench.networks.architectures.bert import Bert
 class Electra(Bert):
     """An ELECTRA discriminator."""
 
-    def embed(self, words: Tensor, token_type_ids: Tensor) -> Tensor:
+    def embed(self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:
         """As for BERT. Small models project the sum to the width of the layers; dropout follows the projection."""
-        embedded = super().embed(words, token_type_ids)
+        embedded = super().embed(words, token_type_ids, mask)
         project = getattr(self.base, "embeddings_project", None)
         return embedded if project is None else cast(Tensor, project(embedded))
 
-    def classify(self, first_token: Tensor) -> Tensor:
+    def classify(self, states: Tensor) -> Tensor:
         if self.is_multiple_choice:
-            return cast(Tensor, self.model.classifier(self.model.sequence_summary(first_token[:, None])))
-        return cast(Tensor, self.model.classifier(first_token[:, None]))
+            return cast(Tensor, self.model.classifier(self.model.sequence_summary(states[:, None])))
+        return cast(Tensor, self.model.classifier(states[:, None]))

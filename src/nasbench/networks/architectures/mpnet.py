@@ -12,8 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nasbench.networks.adapter import AttentionBlock
 from nasbench.networks.architectures.roberta import Roberta
+from nasbench.networks.blocks import AttentionBlock, Projection
 from nasbench.networks.modeling_pruned import NarrowSelfAttention, SkippedAttention
 
 
@@ -28,7 +28,10 @@ class MPNet(Roberta):
         block = cast(Any, self.layers[layer]).attention
         if isinstance(block, SkippedAttention):
             return None
-        return AttentionBlock(block.attn.q, block.attn.k, block.attn.v, block.attn.o, block.LayerNorm)
+        inner = block.attn
+        return AttentionBlock(
+            Projection(inner.q), Projection(inner.k), Projection(inner.v), Projection(inner.o), block.LayerNorm
+        )
 
     def bypass_attention(self, hooks: ExitStack, layer: int) -> None:
         block = cast(Any, self.layers[layer]).attention

@@ -16,7 +16,7 @@ class Roberta(Bert):
     def first_position(self) -> int:
         return int(self.base.embeddings.padding_idx) + 1
 
-    def classify(self, first_token: Tensor) -> Tensor:
+    def classify(self, states: Tensor) -> Tensor:
         if self.is_multiple_choice:
-            return super().classify(first_token)
-        return cast(Tensor, self.model.classifier(first_token[:, None]))
+            return super().classify(states)
+        return cast(Tensor, self.model.classifier(states[:, None]))
