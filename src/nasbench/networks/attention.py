@@ -49,7 +49,8 @@ def attend(
             on the query; None if all may be.
         noise: source of the dropout of attention weights; None in evaluation.
         rate: dropout rate of attention weights.
-        bias: what is added to the scores before the softmax, ``(heads, n_queries, length)``.
+        bias: what is added to the scores before the softmax, ``(heads, n_queries, length)``, or four axes that
+            broadcast to the scores.
         causal: whether query i attends to tokens 0 to i only; without a mask.
         scale: factor of the scores; None for 1 / sqrt(size).
 
@@ -60,8 +61,10 @@ def attend(
     if noise is None or rate == 0 or query.device.type != "cpu":
         rate = 0.0 if noise is None else rate
         if bias is not None:
-            added = bias[None] if allowed is None else bias[None].masked_fill(~allowed, float("-inf"))
-            return functional.scaled_dot_product_attention(query, key, value, added, dropout_p=rate)
+            added = bias if bias.dim() == 4 else bias[None]
+            if allowed is not None:
+                added = added.masked_fill(~allowed, float("-inf"))
+            return functional.scaled_dot_product_attention(query, key, value, added, dropout_p=rate, scale=scale)
         return functional.scaled_dot_product_attention(
             query, key, value, allowed, dropout_p=rate, is_causal=causal, scale=scale
         )

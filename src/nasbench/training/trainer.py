@@ -86,7 +86,7 @@ class Trainer:
         self._order: tuple[int, list[IntArray]] = (-1, [])
         self._lengths = example_lengths(split)
         self._graphed: GraphedPasses | None = None
-        if network.device.type == "cuda":
+        if network.device.type == "cuda" and network.adapter.readout != "every":
             self._graphed = GraphedPasses(network, kind, strategy, fine_tuning.batch_size, int(self._lengths.max()))
 
     def run(self, until: int | None = None, after_step: Callable[[], None] = lambda: None) -> None:
@@ -132,6 +132,7 @@ class Trainer:
             "step": self.step,
             "n_steps": self.n_steps,
             "n_parts": self.n_parts,
+            "n_at_once": None if self._graphed is None else self._graphed.n_at_once,
             "model": self.network.model.state_dict(),
             "vocabulary": self._vocabulary.state(),
             "optimizer": self._optimizer.state_dict(),
@@ -145,6 +146,8 @@ class Trainer:
         self.step = state["step"]
         self.n_steps = state.get("n_steps", self.n_steps)  # older checkpoints have no shortened trainings
         self.n_parts = state.get("n_parts", 1)
+        if self._graphed is not None:
+            self._graphed.n_at_once = state.get("n_at_once")
         self.network.refresh()
 
     def learning_rate(self, step: int) -> float:
@@ -171,7 +174,8 @@ class Trainer:
             group["lr"] = rate
         self._optimizer.step()
         self._vocabulary.decay_others(1 - rate * self._fine_tuning.weight_decay)
-        self.network.refresh()
+        if graphed is None:  # recordings have copies of their own, and slices find out that theirs are old
+            self.network.refresh()
         self._clear_gradients()
 
     @staticmethod

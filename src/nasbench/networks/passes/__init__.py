@@ -1,0 +1,4 @@
+"""Passes for devices on which launching a kernel costs more than the arithmetic that slices save.
+
+May import: ``networks.attention``, ``networks.blocks``, ``networks.subnetwork``, ``networks.supernet``, ``data``.
+"""

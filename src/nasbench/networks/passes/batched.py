@@ -1,0 +1,295 @@
+"""Several sub-networks on the same examples as one batch: the full-size network under a mask for each sub-network.
+
+Slices run one sub-network after the other, and each operation of each of them is a launch. Here a launch serves all
+sub-networks, so the number of launches does not depend on how many there are. No operation depends on a value. So the
+pass can be recorded as a CUDA graph and replayed under other masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nasbench.networks.attention import attend, rotate, visible
+from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock
+from nasbench.networks.passes.leaves import Leaves
+from nasbench.networks.supernet import SuperNetwork
+
+MASK_ALIGNMENT = 8
+"""Attention kernels need rows of a mask to start at multiples of this many elements, or copy it."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The kept heads and units of several sub-networks, on the network's device.
+
+    Attributes:
+        heads: ``(n_passes, n_layers, n_heads)``, True = keep.
+        units: ``(n_passes, n_layers, n_units)``, True = keep.
+    """
+
+    heads: Tensor
+    units: Tensor
+
+
+class BatchedEncoder:
+    """The layers of a network with copies of their weights, which a step casts once.
+
+    Query, key and value are one matrix, hence one product, and so are the inputs of a feed-forward block with a gate.
+
+    Args:
+        network: what runs. Its embeddings and its head are not part of the encoder.
+    """
+
+    def __init__(self, network: SuperNetwork) -> None:
+        self._network = network
+        self._leaves = Leaves(network.dtype)
+        adapter = network.adapter
+        blocks = [(adapter.attention(i), adapter.feed_forward(i)) for i in range(len(adapter.layers))]
+        self._layers = [
+            (None if a is None else self._attention_weights(a), None if f is None else self._feed_forward_weights(f))
+            for a, f in blocks
+        ]
+
+    def refresh(self) -> None:
+        """Copy the parameters. Each step does this before its first pass."""
+        self._leaves.refresh()
+
+    def add_gradients(self) -> None:
+        """Move the gradients of the copies to the ``grad`` of the parameters, which must have one each."""
+        self._leaves.add_gradients()
+
+    def encode(self, embedded: Tensor, is_token: Tensor, masks: Masks | None, n_passes: int) -> Tensor:
+        """Hidden states that the classifier reads after all layers, ``(n_passes, n_sequences, d)``.
+
+        They equal those of :meth:`SuperNetwork.encode` for each sub-network, up to rounding. Each sub-network has its
+        own dropout.
+
+        Args:
+            embedded: embeddings ``(n_sequences, length, d)``, which all sub-networks share.
+            is_token: ``(n_sequences, length)``, True = a token.
+            masks: the sub-networks; None if each of them is all that the network holds.
+            n_passes: number of sub-networks.
+        """
+        n_sequences, length, width = embedded.shape
+        scores = _AddedScores(self._network, is_token, n_passes, embedded.dtype)
+        kept = None if masks is None else _Kept.of(masks, embedded.dtype)
+        rows = embedded.expand(n_passes, *embedded.shape).reshape(n_passes * n_sequences, length, width)
+        hidden = self._network.dropout(rows)
+        reads_first = self._network.adapter.readout == "first"
+        for i, (attention, feed_forward) in enumerate(self._layers):
+            # If the classifier reads the first token: nothing after the last attention block mixes tokens.
+            residual = hidden[:, :1] if reads_first and i + 1 == len(self._layers) else hidden
+            if attention is not None:
+                context = self._context(i, attention, hidden, residual.shape[1], scores)
+                if kept is not None:
+                    context = _by_pass(context, n_passes) * kept.heads[:, i]
+                residual = self._output(attention, context, residual, None if kept is None else kept.attention(i))
+            hidden = residual
+            if feed_forward is not None:
+                inner = self._inner(feed_forward, hidden)
+                if kept is not None:
+                    inner = _by_pass(inner, n_passes) * kept.units[:, i]
+                hidden = self._output(feed_forward, inner, hidden, None if kept is None else kept.feed_forward(i))
+        read = self._network.read(hidden, None if reads_first else is_token.repeat(n_passes, 1))
+        return read.view(n_passes, n_sequences, width)
+
+    def _context(
+        self, i: int, weights: _AttentionWeights, hidden: Tensor, n_queries: int, scores: _AddedScores
+    ) -> Tensor:
+        """Outputs of all heads of layer i for the first ``n_queries`` tokens, ``(rows, n_queries, heads, width)``."""
+        network, block = self._network, weights.block
+        size, n_shared = network.dims.head_size, network.dims.n_queries
+        whole = weights.inner(weights.norm(hidden) if block.norm_first else hidden)
+        n_heads = whole.shape[2] // (size * (n_shared + 2))
+        parts = torch.split(whole, [n_heads * n_shared * size, n_heads * size, n_heads * size], dim=2)
+        query, key, value = (part.unflatten(2, (-1, size)).transpose(1, 2) for part in parts)  # type: ignore[no-untyped-call]
+        query = query[:, :, :n_queries]
+        rotary = network.adapter.rotary(i, hidden.shape[1])
+        if rotary is not None:
+            cosines, sines = (table.to(hidden.dtype) for table in rotary)
+            key, query = rotate(key, cosines, sines), rotate(query, cosines[:n_queries], sines[:n_queries])
+        if n_shared > 1:
+            key, value = (x.repeat_interleave(n_shared, dim=1) for x in (key, value))
+        added = scores.of(i)[:, :, :n_queries]
+        bias = network.adapter.position_bias(i, hidden.shape[1])
+        if bias is not None:
+            added = added + bias[:, :n_queries].to(added.dtype)
+        rate = network.adapter.attention_dropout
+        context = attend(query, key, value, None, network.noise, rate, added, scale=block.scale)
+        return context.transpose(1, 2).reshape(*context.shape[::2], n_heads, n_shared * size)
+
+    def _inner(self, weights: _FeedForwardWeights, hidden: Tensor) -> Tensor:
+        """Activations of all units, ``(rows, length, units)``."""
+        block = weights.block
+        whole = weights.inner(weights.norm(hidden) if block.norm_first else hidden)
+        if block.gate is None:
+            return cast(Tensor, block.activation(whole))
+        activated, gate = whole.chunk(2, dim=2)
+        return cast(Tensor, block.activation(activated)) * gate
+
+    def _output(
+        self,
+        weights: _AttentionWeights | _FeedForwardWeights,
+        inner: Tensor,
+        residual: Tensor,
+        kept: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """Hidden states after a block, ``(rows, length, d)``: the residual of those passes that skip the block."""
+        output = weights.outer(inner.reshape(*residual.shape[:2], -1))
+        if weights.block.has_dropout:
+            output = self._network.dropout(output)
+        output = output + residual
+        if not weights.block.norm_first:
+            output = weights.norm(output)
+        if kept is None:
+            return output
+        n_passes = len(kept[0])
+        apply = cast(Any, _Select.apply)
+        return cast(Tensor, apply(*kept, _by_pass(output, n_passes), _by_pass(residual, n_passes))).view(residual.shape)
+
+    def _attention_weights(self, block: AttentionBlock) -> _AttentionWeights:
+        inner = _Linear(*self._leaves.of_projections(block.query, block.key, block.value))
+        return _AttentionWeights(block, inner, _Linear(*self._leaves.of_projections(block.output)), self._norm(block))
+
+    def _feed_forward_weights(self, block: FeedForwardBlock) -> _FeedForwardWeights:
+        inner = _Linear(*self._leaves.of_projections(*block.inputs))
+        return _FeedForwardWeights(block, inner, _Linear(*self._leaves.of_projections(block.output)), self._norm(block))
+
+    def _norm(self, block: AttentionBlock | FeedForwardBlock) -> _Norm:
+        norm: Any = block.norm
+        if not isinstance(norm, nn.LayerNorm):
+            return _Norm(norm, None, None)
+        return _Norm(norm, self._leaves.of(norm.weight), None if norm.bias is None else self._leaves.of(norm.bias))
+
+
+@dataclass(frozen=True)
+class _Linear:
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """A LayerNorm on copies of its parameters. An RMSNorm computes in fp32 and has no copies (``weight`` is None)."""
+
+    norm: Any
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.weight is None:
+            return cast(Tensor, self.norm(x)).to(x.dtype)
+        return functional.layer_norm(x, self.norm.normalized_shape, self.weight, self.bias, self.norm.eps)
+
+
+@dataclass(frozen=True)
+class _AttentionWeights:
+    """``inner`` computes query, key and value, one after the other."""
+
+    block: AttentionBlock
+    inner: _Linear
+    outer: _Linear
+    norm: _Norm
+
+
+@dataclass(frozen=True)
+class _FeedForwardWeights:
+    """``inner`` computes what passes the activation and then the gate, if there is one."""
+
+    block: FeedForwardBlock
+    inner: _Linear
+    outer: _Linear
+    norm: _Norm
+
+
+class _Select(torch.autograd.Function):
+    """``torch.where(kept, output, residual)``, whose backward pass makes no zeros. ``skipped`` is ``~kept``."""
+
+    @staticmethod
+    def forward(ctx: Any, kept: Tensor, skipped: Tensor, output: Tensor, residual: Tensor) -> Tensor:
+        ctx.save_for_backward(kept, skipped)
+        return torch.where(kept, output, residual)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        kept, skipped = ctx.saved_tensors
+        return None, None, gradients[0] * kept, gradients[0] * skipped
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Masks as factors, and the blocks that are kept and skipped. A layer's part broadcasts over the tokens of a pass.
+
+    Attributes:
+        heads: ``(n_passes, n_layers, 1, n_heads, 1)``.
+        units: ``(n_passes, n_layers, 1, n_units)``.
+        blocks: ``(n_passes, 2, n_layers, 1, 1)``, attention before feed-forward blocks, True = kept.
+        skipped: likewise, True = skipped.
+    """
+
+    heads: Tensor
+    units: Tensor
+    blocks: Tensor
+    skipped: Tensor
+
+    @staticmethod
+    def of(masks: Masks, dtype: torch.dtype) -> _Kept:
+        """The same masks in the data type of hidden states."""
+        heads, units = masks.heads.to(dtype), masks.units.to(dtype)
+        blocks = torch.stack((masks.heads.any(2), masks.units.any(2)), dim=1)[..., None, None]
+        return _Kept(heads[:, :, None, :, None], units[:, :, None], blocks, ~blocks)
+
+    def attention(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Whether each pass keeps the attention block of a layer, and whether it skips it, ``(n_passes, 1, 1)``."""
+        return self.blocks[:, 0, layer], self.skipped[:, 0, layer]
+
+    def feed_forward(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Whether each pass keeps the feed-forward block of a layer, and whether it skips it, ``(n_passes, 1, 1)``."""
+        return self.blocks[:, 1, layer], self.skipped[:, 1, layer]
+
+
+class _AddedScores:
+    """What is added to attention scores: 0 where a query attends to a token, else -inf. Layers of one window share it.
+
+    Args:
+        is_token: ``(n_sequences, length)``, True = a token.
+    """
+
+    def __init__(self, network: SuperNetwork, is_token: Tensor, n_passes: int, dtype: torch.dtype) -> None:
+        self._adapter = network.adapter
+        self._is_token, self._n_passes, self._dtype = is_token, n_passes, dtype
+        self._made: dict[int | None, Tensor] = {}
+
+    def of(self, layer: int) -> Tensor:
+        """Scores ``(n_passes * n_sequences, 1, length, length)``; the third axis is 1 if all queries see the same."""
+        length = self._is_token.shape[1]
+        window = self._adapter.window(layer)
+        if window is not None and window >= length:
+            window = None
+        if window not in self._made:
+            self._made[window] = self._make(window, length)
+        return self._made[window]
+
+    def _make(self, window: int | None, length: int) -> Tensor:
+        allowed = self._is_token[:, None]
+        if self._adapter.is_causal or window is not None:
+            places = torch.arange(length, device=self._is_token.device)
+            allowed = visible(self._is_token, places[None], length, self._adapter.is_causal, window)
+        n_sequences, n_rows, _ = allowed.shape
+        aligned = MASK_ALIGNMENT * -(-length // MASK_ALIGNMENT)
+        shape = (self._n_passes, n_sequences, 1, n_rows, aligned)
+        added = torch.zeros(shape, dtype=self._dtype, device=allowed.device)[..., :length]
+        return added.masked_fill_(~allowed[:, None], float("-inf")).flatten(0, 1)
+
+
+def _by_pass(x: Tensor, n_passes: int) -> Tensor:
+    """``(n_passes * n_sequences, length, ...)`` to ``(n_passes, n_sequences * length, ...)``."""
+    return x.reshape(n_passes, -1, *x.shape[2:])
