@@ -65,7 +65,7 @@ class HeadPruning(Method):
                         network, SubNetwork(heads, full.units), problem.train, problem.task.kind, problem.pad_id,
                         self.options.importance == "per-token", problem.check_budget,
                     )  # fmt: skip
-            heads = without_least_important(heads, importance, n_removed)
+            heads = without_least_important(heads, importance, n_removed + int((~full.heads).sum()))
             problem.evaluate(network, problem.space.from_subnetwork(SubNetwork(heads, full.units)))
 
 
@@ -101,7 +101,7 @@ def head_importance(
 
 def removal_counts(dims: Dimensions) -> list[int]:
     """Numbers of removed heads at 5, 10, ..., 100 %; without repetitions if the network has fewer heads than steps."""
-    n_heads = dims.n_layers * dims.n_heads
+    n_heads = int(dims.most_heads.sum())
     return sorted({n_heads * percent // 100 for percent in range(STEP_PERCENT, 101, STEP_PERCENT)} - {0})
 
 
@@ -109,7 +109,7 @@ def without_least_important(heads: BoolArray, importance: FloatArray, n_removed:
     """Mask of the heads that remain when ``n_removed`` heads are removed in total, the least important first.
 
     Args:
-        heads: heads kept so far, ``(n_layers, n_heads)``, True = keep. Heads removed earlier stay removed.
+        heads: heads kept so far, ``(n_layers, n_heads)``, True = keep. Heads removed earlier stay removed, and count.
         importance: same shape; compared across layers.
     """
     order = np.argsort(np.where(heads, importance, -np.inf), axis=None, kind="stable")

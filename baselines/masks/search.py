@@ -36,7 +36,8 @@ class MacCosts:
         d, d_h, width = dims.hidden_size, dims.head_size, dims.head_width
         head = length * d * (width + 2 * d_h) + 2 * length**2 * width + length * width * d
         unit = (dims.n_inputs + 1) * length * d
-        return cls(head, unit, dims.n_layers * (dims.n_heads * head + dims.n_units * unit))
+        mean_heads, mean_units = float(dims.most_heads.mean()), float(dims.most_units.mean())
+        return cls(head, unit, dims.n_layers * (mean_heads * head + mean_units * unit))
 
     def of_subnetwork(self, subnetwork: SubNetwork) -> float:
         """MACs of the heads and units that a sub-network keeps."""

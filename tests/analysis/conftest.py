@@ -76,7 +76,7 @@ def write_run():
             track="paper",
             metric="accuracy",
             n_params_full=DIMENSIONS.n_params,
-            dimensions=dataclasses.asdict(DIMENSIONS),
+            dimensions=DIMENSIONS.to_json(),
             provenance={"data_sha256": f"{identity.task}/{identity.seed}", "weights_sha256": identity.model},
             status="complete",
         )

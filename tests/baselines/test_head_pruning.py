@@ -110,6 +110,6 @@ def test_record_of_a_run(options, tmp_path):
     n_heads = [sum(e.head_counts) for e in outcome.evaluations]
     assert n_heads == list(range(12, -1, -1))
     assert all(e.unit_counts == [48] * 3 for e in outcome.evaluations)
-    space = make_space("large", Dimensions(**outcome.record.dimensions))
+    space = make_space("large", Dimensions.from_json(outcome.record.dimensions))
     masks = [space.to_subnetwork(space.from_json(e.config)).heads for e in outcome.evaluations]
     assert all((later <= earlier).all() for earlier, later in pairwise(masks))

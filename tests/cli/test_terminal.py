@@ -58,7 +58,7 @@ EVALUATIONS = [FULL, EMPTY, HALF, DOMINATED, FAILED]
 
 def make_record(method: str = "ws-nas") -> RunRecord:
     identity = Identity("rte", "tiny", "small", method, "random", {}, 0, "cpu", 200.0)
-    return RunRecord(identity, "1", "demo", "accuracy", DIMS.n_params, dataclasses.asdict(DIMS))
+    return RunRecord(identity, "1", "demo", "accuracy", DIMS.n_params, DIMS.to_json())
 
 
 def screen(width: int = WIDTH, terminal: bool = False) -> Console:

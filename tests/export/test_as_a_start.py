@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from support.user_tasks import BASE, ROWS, load, toml
 
 import nasbench
-from nasbench.errors import UserError
+from nasbench.data.batching import Batch
 from nasbench.export.folder import export
-from nasbench.testing.models import TINY_BERT, save_tiny
+from nasbench.networks.pretrained import load_pretrained
+from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.testing.models import (
+    TINY_BERT,
+    TINY_DISTILBERT,
+    TINY_ELECTRA,
+    TINY_ROBERTA,
+    save_tiny,
+)
 from nasbench.testing.tasks import TINY_SINGLE
 
 RunOf = Callable[..., Path]
@@ -46,7 +57,48 @@ def test_network_with_fewer_whole_layers_is_pruned_further(folder: Path, run_of:
     assert sum(p.numel() for p in again.parameters()) < run.record.n_params_full
 
 
-def test_network_with_layers_of_different_widths_is_refused(folder: Path, run_of: RunOf) -> None:
-    exported(folder, run_of, [2, 0, 4, 5, 48, 0], "medium")
-    with pytest.raises(UserError, match=r"this network was pruned before, .* \(nasbench\.json names it\)$"):
-        load(folder, BASE)
+WIDTHS = [2, 0, 4, 5, 48, 0]
+"""Heads and units of three layers in MEDIUM: a layer without heads, and one without units."""
+
+
+@pytest.fixture(params=[TINY_BERT, TINY_ROBERTA, TINY_ELECTRA, TINY_DISTILBERT], ids=lambda model: model.name)
+def pruned(request: pytest.FixtureRequest, tmp_path: Path, run_of: RunOf) -> Path:
+    """A folder with a task file whose model has layers of different widths."""
+    (tmp_path / "rows.csv").write_text("review,sentiment\n" + "".join(f"{text},{label}\n" for text, label in ROWS))
+    save_tiny(request.param, TINY_SINGLE, tmp_path / "first")
+    exported(tmp_path, run_of, WIDTHS, "medium")
+    (tmp_path / "own.toml").write_text(toml(BASE))
+    return tmp_path
+
+
+def test_network_with_layers_of_different_widths_is_the_full_network_of_another_run(pruned: Path) -> None:
+    """Sliced, masked and extracted passes equal the exported network, and its parameters are those of the start."""
+    start = nasbench.load(pruned / "my model")
+    task, model = load(pruned, BASE)
+    found = load_pretrained(model, task, seed=0)
+    network = SuperNetwork(found.network)
+    assert (network.dims.heads_by_layer, network.dims.units_by_layer) == ((2, 0, 4), (5, 48, 0))
+    ids = torch.randint(5, 12, (6, 7), generator=torch.Generator().manual_seed(0))
+    batch = Batch(ids, torch.zeros_like(ids), None, torch.zeros(6), np.arange(6))
+    with torch.no_grad():
+        expected = start(input_ids=ids).logits
+        full = SubNetwork.full(network.dims)
+        for logits in (network.forward(batch), network.masked(batch), network.extract(full).forward(batch)):
+            torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+    assert network.dims.n_params == network.extract(full).count_params() == sum(p.numel() for p in start.parameters())
+
+
+@pytest.mark.parametrize("method", ["ws-nas", "s-nas", "head-pruning", "rfp", "layer-dropping", "ws-nas-depth"])
+@pytest.mark.parametrize("pruned", [TINY_BERT], indirect=True, ids=["tiny-bert"])
+def test_every_method_prunes_a_network_with_layers_of_different_widths(pruned: Path, method: str) -> None:
+    run = nasbench.run(
+        method, pruned / "own.toml", results=pruned / "runs", budget_s=60, max_evaluations=5, quiet=True,
+        options={"epochs": 1},
+    )  # fmt: skip
+    assert run.status == "complete", run.record.reason
+    again = run.export(pruned / "again", 0.99)
+    n_params = sum(p.numel() for p in again.parameters())
+    assert (
+        n_params < run.record.n_params_full == sum(p.numel() for p in nasbench.load(pruned / "my model").parameters())
+    )
+    assert nasbench.load(pruned / "again").config.to_dict().get("nasbench_widths") is None

@@ -123,7 +123,7 @@ def test_choose_returns_the_best_front_member_that_is_small_enough(run):
 
 def test_limit_of_prunable_parameters_counts_the_layers_only(run, tmp_path):
     record, evaluations = RunFolder(run).read_run(), RunFolder(run).read_evaluations()
-    dims = Dimensions(**record.dimensions)
+    dims = Dimensions.from_json(record.dimensions)
     of_layers = dims.count_params([dims.n_heads] * dims.n_layers, [dims.n_units] * dims.n_layers) - dims.n_fixed_params
     for e in evaluations:
         kept = dims.count_params(e.head_counts, e.unit_counts) - dims.n_fixed_params

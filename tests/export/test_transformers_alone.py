@@ -92,7 +92,7 @@ def measured(run: Path, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     model.load_state_dict(load_file(run / "weights" / f"{evaluation.weights}.safetensors"))
     network = SuperNetwork(model)
     network.n_choices = batch["input_ids"].shape[1] if batch["input_ids"].ndim == 3 else 1
-    space = make_space(record.identity.space, Dimensions(**record.dimensions))
+    space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
     flat = {name: value.reshape(-1, value.shape[-1]) for name, value in batch.items()}
     labels = torch.zeros(3, dtype=torch.long)
     positions: Any = labels.numpy()

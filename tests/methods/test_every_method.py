@@ -35,7 +35,7 @@ def test_run_writes_a_valid_record(method, searcher, model, task, tmp_path):
     assert folder.read_run() == record
     evaluations = folder.read_evaluations()
     assert 2 <= len(evaluations) <= 4
-    space = make_space(record.identity.space, Dimensions(**record.dimensions))
+    space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
     for i, evaluation in enumerate(evaluations):
         subnetwork = space.to_subnetwork(space.from_json(evaluation.config))
         assert evaluation.index == i

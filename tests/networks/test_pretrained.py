@@ -176,7 +176,7 @@ def unknown_activation(folder: Path) -> None:
 
 def pruned_before(folder: Path) -> None:
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "pruned-bert"}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "pruned-mpnet"}))
 
 
 def no_first_marker(folder: Path) -> None:
@@ -210,7 +210,7 @@ def cut(folder: Path) -> None:
             r"is a gpt2, only BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and MPNet can be",
         ),
         (with_shared_layers, r"the layers of an ALBERT share one set of weights.*; start from another network"),
-        (pruned_before, r"this network was pruned before.*; start from the network that it was made from"),
+        (pruned_before, r"this MPNet was pruned before.*; start from the network that it was made from"),
         (no_first_marker, r"the tokenizer puts no marker such as \[CLS\] or <s> before a text.*; save the tokenizer"),
         (cut, r"cannot be loaded as a saved model"),
         (as_decoder, r"model: only encoders with absolute positions can be pruned$"),

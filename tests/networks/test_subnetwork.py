@@ -178,3 +178,17 @@ def test_error_names_shapes_that_do_not_fit():
         SubNetwork(np.ones((1, 3), bool), np.ones((2, 4), bool))
     with pytest.raises(ValueError, match=r"masks \(2, 4\) and \(2, 4\) do not fit a network of \(2, 3\) and \(2, 4\)"):
         SubNetwork(np.ones((2, 4), bool), np.ones((2, 4), bool)).n_params(DIMS)
+
+
+def test_sizes_by_layer_must_fit_the_network() -> None:
+    sizes = {"n_layers": 2, "n_heads": 4, "n_units": 8, "hidden_size": 16, "head_size": 4, "n_fixed_params": 100}
+    dims = Dimensions.from_json({**sizes, "heads_by_layer": [4, 1], "units_by_layer": [0, 8]})
+    assert Dimensions.from_json(dims.to_json()) == dims
+    # By hand: 5 heads of 3 (16 * 4 + 4) + 4 * 16 parameters, 8 units of 33, three blocks with 48 more.
+    assert dims.n_params == 100 + 5 * 268 + 8 * 33 + 3 * 48
+    assert Dimensions.from_json(sizes).to_json() == sizes
+    for name, value in [("heads_by_layer", [5, 1]), ("units_by_layer", [1]), ("heads_by_layer", [-1, 0])]:
+        with pytest.raises(ValueError, match=f"{name} must be 2 numbers from 0 to"):
+            Dimensions.from_json({**sizes, name: value})
+    with pytest.raises(ValueError, match="masks keep heads or units that the network does not have"):
+        SubNetwork(np.ones((2, 4), bool), np.ones((2, 8), bool)).check(dims)

@@ -205,7 +205,7 @@ def test_pruning_mask_is_a_configuration_of_large(run_function):
 
     outcome = run_function(prune, space="large")
     evaluation = outcome.evaluations[0]
-    space = make_space("large", Dimensions(**outcome.record.dimensions))
+    space = make_space("large", Dimensions.from_json(outcome.record.dimensions))
     assert space.to_subnetwork(space.from_json(json.loads(json.dumps(evaluation.config)))).key == evaluation.key
 
 

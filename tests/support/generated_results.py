@@ -122,7 +122,7 @@ def _write_run(
         track=plan.track,
         metric="accuracy",
         n_params_full=DIMENSIONS.n_params,
-        dimensions=dataclasses.asdict(DIMENSIONS),
+        dimensions=DIMENSIONS.to_json(),
         unofficial=list(plan.unofficial),
         provenance={"nasbench": "simulated", "data_sha256": f"{task}/{model}/{seed}", "weights_sha256": model},
         status=plan.status,

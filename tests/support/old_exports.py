@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -22,7 +21,7 @@ from nasbench.records.record import Evaluation, RunFolder
 def write_format_1(run: Path, evaluation: Evaluation, out: Path) -> None:
     """Export an evaluation of a run that shares its weights."""
     record = RunFolder(run).read_run()
-    dims = Dimensions(**record.dimensions)
+    dims = Dimensions.from_json(record.dimensions)
     space = make_space(record.identity.space, dims)
     subnetwork = space.to_subnetwork(space.from_json(evaluation.config))
     architecture = run / "weights" / "model"
@@ -37,5 +36,5 @@ def write_format_1(run: Path, evaluation: Evaluation, out: Path) -> None:
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, out / "model.safetensors")
     large = Large(dims)
     masks = large.to_json(large.from_subnetwork(subnetwork))
-    description = {"format_version": 1, "dimensions": dataclasses.asdict(dims), "masks": masks}
+    description = {"format_version": 1, "dimensions": dims.to_json(), "masks": masks}
     (out / "nasbench.json").write_text(json.dumps(description))

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from nasbench.export.latency import Latency
+from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.front import front_of, full_network, is_no_better_than_constant
 from nasbench.records.record import Evaluation, RunRecord
 
@@ -61,18 +62,15 @@ def _header(record: RunRecord) -> str:
 
 def _removed(record: RunRecord, chosen: Evaluation) -> str:
     """The removed layers, heads and units in words."""
-    sizes = record.dimensions
-    n_layers, n_heads, n_units = (sizes.get(key, 0) for key in ("n_layers", "n_heads", "n_units"))
+    dims = Dimensions.from_json(record.dimensions)
+    n_layers, n_heads, n_units = dims.n_layers, int(dims.most_heads.sum()), int(dims.most_units.sum())
     pairs = list(zip(chosen.head_counts, chosen.unit_counts, strict=True))
     n_gone = sum(heads == 0 and units == 0 for heads, units in pairs)
-    heads = n_layers * n_heads - sum(chosen.head_counts)
-    units = n_layers * n_units - sum(chosen.unit_counts)
+    heads, units = n_heads - sum(chosen.head_counts), n_units - sum(chosen.unit_counts)
     if not heads + units:
         return "nothing"
     whole = f"{n_gone} of {n_layers} layers, and in all " if n_gone else ""
-    return (
-        f"{whole}{heads} of {n_layers * n_heads} attention heads and {units} of {n_layers * n_units} feed-forward units"
-    )
+    return f"{whole}{heads} of {n_heads} attention heads and {units} of {n_units} feed-forward units"
 
 
 def _front(record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluation) -> str:

@@ -14,14 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.errors import UserError
-from nasbench.networks.adapter import Adapter
+from nasbench.networks.adapter import WIDTHS, Adapter
 from nasbench.networks.architectures import adapt
+from nasbench.networks.pretrained import pruned_configurations
 from nasbench.networks.subnetwork import SubNetwork
 
 MARK = "nasbench"
 """Key in ``config.json`` of an exported network."""
 FORMAT_VERSION = 2
-_NOT_COPIED = ("model_type", "architectures", "auto_map", "transformers_version", "_name_or_path", "torch_dtype")
+_NOT_COPIED = (
+    "model_type", "architectures", "auto_map", "transformers_version", "_name_or_path", "torch_dtype", WIDTHS,
+)  # fmt: skip
 _SAME_CODE = {"xlm-roberta": "roberta", "camembert": "roberta"}
 _OPTION_NAMES = {
     "bert": ("num_hidden_layers", "num_attention_heads", "intermediate_size"),
@@ -105,14 +108,6 @@ def _config(adapter: Adapter, subnetwork: SubNetwork, kept: list[int]) -> Any:
         values["kept_heads"] = [np.flatnonzero(subnetwork.heads[i]).tolist() for i in kept]
     family = _SAME_CODE.get(stock.model_type, stock.model_type)
     return pruned_configurations()[f"pruned-{family}"](**values)
-
-
-def pruned_configurations() -> dict[str, Any]:
-    """The configuration class of pruned networks for each ``model_type``."""
-    from nasbench.networks import modeling_pruned
-
-    classes = (value for name, value in vars(modeling_pruned).items() if name.startswith("Pruned"))
-    return {value.model_type: value for value in classes if hasattr(value, "model_type")}
 
 
 def _class_name(stock: str, config: Any) -> str:

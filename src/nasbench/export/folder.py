@@ -104,8 +104,10 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
         raise NasbenchError(f"cannot write {out}: {error.strerror}") from error
     latency: list[Latency] = []
     if with_latency:
-        full = with_random_weights(empty_network(checkpoints.architecture))
-        latency = measure(full, network, longest_text(checkpoints, record))
+        full = empty_network(checkpoints.architecture)
+        dims = adapt(full).dimensions()  # a network that was pruned before has been filled up to a stock network
+        shrink_checked(full, SubNetwork.full(dims), dims, checkpoints.architecture)
+        latency = measure(with_random_weights(full), network, longest_text(checkpoints, record))
     facts = _describe(record, evaluation, subnetwork) | {"latency": [dataclasses.asdict(times) for times in latency]}
     description = json.dumps(facts, indent=1, allow_nan=False) + "\n"
     write_atomically(out / DESCRIPTION, description.encode())
@@ -128,7 +130,7 @@ def fraction_of_all(run_folder: Path, max_prunable: float) -> float:
             f"{max_prunable:g}"
         )
     record = RunFolder(run_folder).read_run()
-    fixed, whole = record.dimensions["n_fixed_params"], record.n_params_full
+    fixed, whole = Dimensions.from_json(record.dimensions).n_fixed_params, record.n_params_full
     return min(1.0, (fixed + max_prunable * (whole - fixed)) / whole + 1e-12)  # a network at the limit is small enough
 
 
@@ -189,7 +191,7 @@ def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -
         RecordError: if the configuration is not valid, or is of another network than the recorded key.
     """
     try:
-        space = make_space(record.identity.space, Dimensions(**record.dimensions))
+        space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
         config = space.from_json(evaluation.config)
         space.check(config)
         subnetwork = space.to_subnetwork(config)
@@ -220,7 +222,7 @@ def _limit_length(path: Path, record: RunRecord) -> None:
 
 
 def _describe(record: RunRecord, evaluation: Evaluation, subnetwork: SubNetwork) -> dict[str, Any]:
-    large = Large(Dimensions(**record.dimensions))
+    large = Large(Dimensions.from_json(record.dimensions))
     return {
         "format_version": FORMAT_VERSION,
         "suite_version": record.suite_version,

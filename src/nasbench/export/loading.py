@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from nasbench.data.hub import quiet
 from nasbench.errors import UserError, first_line
-from nasbench.export.compact import FORMAT_VERSION, MARK, empty, pruned_configurations
+from nasbench.export.compact import FORMAT_VERSION, MARK, empty
 from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
+from nasbench.networks.pretrained import pruned_configurations
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.records import checkpoints
@@ -39,7 +40,7 @@ def load(folder: Path | str) -> nn.Module:
         model = empty_network(folder)
     else:  # the layers of version 1 have the numbers of the full network, and its configuration is the full network's
         try:
-            dims = Dimensions(**description["dimensions"])
+            dims = Dimensions.from_json(description["dimensions"])
             subnetwork = Large(dims).to_subnetwork(Large(dims).from_json(description["masks"]))
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, error) from error

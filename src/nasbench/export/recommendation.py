@@ -135,5 +135,5 @@ class _Speed:
     def of(self, evaluation: Evaluation) -> tuple[Latency, ...]:
         subnetwork = subnetwork_of(self._record, evaluation, self._run_folder)
         stock = with_random_weights(empty_network(self._folder))
-        shrink_checked(stock, subnetwork, Dimensions(**self._record.dimensions), self._folder)
+        shrink_checked(stock, subnetwork, Dimensions.from_json(self._record.dimensions), self._folder)
         return tuple(measure(self._full, compact(stock, subnetwork, ()), self._length))

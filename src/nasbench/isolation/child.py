@@ -84,7 +84,7 @@ def _run(channel: Any, method: Any, searcher: Any) -> dict[str, Any]:
         torch.set_num_threads(header["threads"])
     parent = Parent(channel)
     parent.is_repeating, parent.n_evaluations = header["repeating"], header["n"]
-    space = make_space(header["space"], Dimensions(**header["dims"]))
+    space = make_space(header["space"], Dimensions.from_json(header["dims"]))
     problem = IsolatedProblem(header, arrays, space, parent)
     arrays.clear()
     files = []

@@ -24,6 +24,10 @@ from nasbench.networks.blocks import (
 )
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
+WIDTHS = "nasbench_widths"
+"""Key in the configuration of a network that was pruned before and filled up with zeros, see
+:func:`nasbench.networks.pretrained.load_pretrained`: ``heads_by_layer`` and ``units_by_layer``."""
+
 
 class Adapter(ABC):
     """A stock model of transformers with a head: a classifier or a language model.
@@ -198,6 +202,8 @@ class Adapter(ABC):
             "n_feed_forward_rest": _n_biases(feed_forward.output) + _n_params(feed_forward.norm),
         }
         as_bert = {"n_head_biases": 3 * head_size} | dict.fromkeys(list(counted)[1:], 3 * config.hidden_size)
+        others: dict[str, Any] = {} if counted == as_bert else dict(counted)
+        others |= getattr(config, WIDTHS, {})
         return Dimensions(
             n_layers=len(self.layers),
             n_heads=n_heads,
@@ -208,7 +214,7 @@ class Adapter(ABC):
             n_queries=self.n_queries,
             n_inputs=len(feed_forward.inputs),
             n_unit_biases=_n_biases(*feed_forward.inputs) // n_units,
-            **({} if counted == as_bert else counted),
+            **others,
         )
 
 

@@ -11,10 +11,10 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from nasbench.data.hub import quiet
-from nasbench.declarations.model import ARCHITECTURES, POSITIONS_AFTER_PADDING, Model
+from nasbench.declarations.model import ARCHITECTURES, POSITIONS_AFTER_PADDING, Architecture, Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line
 from nasbench.networks.output_labels import match_outputs
@@ -114,10 +114,10 @@ def n_positions(config: Mapping[str, Any]) -> int:
 
 def cannot_prune(folder: Path, model_type: object) -> UserError:
     """The error for a network of another family."""
-    if str(model_type).startswith("pruned-"):
+    if str(model_type) == "pruned-mpnet":
         return UserError(
-            f"{folder}: this network was pruned before, to layers of different widths; start from the network that it "
-            "was made from (nasbench.json names it)"
+            f"{folder}: this MPNet was pruned before, and its layers share a bias for the heads that each has left; "
+            "start from the network that it was made from (nasbench.json names it)"
         )
     if model_type == "albert":
         return UserError(
@@ -150,17 +150,18 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
         # Loading draws random weights for the head, which are replaced below. It must not change global random state.
         with quiet(), torch.random.fork_rng(devices=[]):
             model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-            if model_type != model.architecture:
+            if architecture_of(model_type) != model.architecture:
                 raise cannot_prune(folder, model_type)
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            loader = pruned_configurations().get(model_type, transformers.AutoConfig)
+            config = loader.from_pretrained(folder, local_files_only=True)
             if (
                 getattr(config, "is_decoder", False)
                 or getattr(config, "position_embedding_type", "absolute") != "absolute"
             ):
                 raise UserError(f"{folder}: only encoders with absolute positions can be pruned")
             outputs = tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            network, report = _loader(task).from_pretrained(
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True)
+            network, report = _loader(task, config).from_pretrained(
                 folder,
                 config=_with_head(config, task),
                 dtype=torch.float32,
@@ -173,6 +174,8 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
     except Exception as error:  # for a damaged file, the libraries raise errors of many types
         raise UserError(f"{folder}: cannot be loaded as a saved model ({first_line(error)})") from error
     _check_tokenizer(tokenizer, folder)
+    if model_type != model.architecture:
+        network = _filled_up(network, task)
     new = {*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])}
     lost = sorted(name for name in new if not any(module in name for module in _NEW_MODULES))
     if lost:
@@ -247,12 +250,61 @@ def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
         )
 
 
-def _loader(task: Task) -> Any:
+def architecture_of(model_type: object) -> Architecture | None:
+    """The architecture of a network, also of one that was pruned before to layers of different widths; None for others.
+
+    Args:
+        model_type: from ``config.json``.
+    """
+    if model_type == "pruned-mpnet":  # its heads may not be the first ones
+        return None
+    return next((name for name in ARCHITECTURES if model_type in (name, f"pruned-{name}")), None)
+
+
+def pruned_configurations() -> dict[str, Any]:
+    """The configuration class of pruned networks for each ``model_type``."""
+    from nasbench.networks import modeling_pruned
+
+    classes = (value for name, value in vars(modeling_pruned).items() if name.startswith("Pruned"))
+    return {value.model_type: value for value in classes if hasattr(value, "model_type")}
+
+
+def _filled_up(pruned: Any, task: Task) -> Any:
+    """A stock network in which zeros stand for the heads and units that a pruned network has lost.
+
+    Its configuration has the heads and units of each layer under ``WIDTHS``, so that the engine leaves out the rest.
+    """
+    import torch
+
+    from nasbench.networks.adapter import WIDTHS
+
+    config, stock = pruned.config, cast(Any, type(pruned.config).__mro__[1])
+    values = stock.to_dict(config)
+    widths = {"heads_by_layer": list(config.layer_heads), "units_by_layer": list(config.layer_units)}
+    for name in ("layer_heads", "layer_units", "head_size", "model_type", "architectures", "auto_map"):
+        values.pop(name, None)
+    stock_config = stock(**values, **{WIDTHS: widths})
+    with torch.random.fork_rng(devices=[]):
+        network = _loader(task, stock_config).from_config(stock_config)
+    kept = pruned.state_dict()
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            value.zero_()
+            if name in kept:
+                value[tuple(slice(n) for n in kept[name].shape)] = kept[name]
+    return network
+
+
+def _loader(task: Task, config: Any) -> Any:
+    """The class with the task's head: an automatic one, or that of a network with layers of different widths."""
     import transformers
 
-    if task.kind == "multiple_choice":
-        return transformers.AutoModelForMultipleChoice
-    return transformers.AutoModelForSequenceClassification
+    from nasbench.networks import modeling_pruned
+
+    head = "MultipleChoice" if task.kind == "multiple_choice" else "SequenceClassification"
+    if str(config.model_type).startswith("pruned-"):
+        return getattr(modeling_pruned, f"{type(config).__name__.removesuffix('Config')}For{head}")
+    return getattr(transformers, f"AutoModelFor{head}")
 
 
 def _generate(model: Model, task: Task, seed: int) -> Pretrained:
@@ -262,7 +314,7 @@ def _generate(model: Model, task: Task, seed: int) -> Pretrained:
     config, tokenizer = getattr(importlib.import_module(module), function)()
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(_GENERATED_WEIGHTS_SEED)
-        network = _loader(task).from_config(_with_head(config, task))
+        network = _loader(task, config).from_config(_with_head(config, task))
     head = {name for name, _ in network.named_parameters() if "classifier." in name}
     _initialise(network, head, seed)
     digest = hashlib.sha256()

@@ -2,7 +2,8 @@
 
 A configuration is a vector of integers: dimension i takes all values in ``[0, upper[i]]``. Searchers mutate, encode and
 compare configurations. :meth:`SearchSpace.to_subnetwork` is the paper's CREATEMASK. Several configurations may give the
-same sub-network; in the space ``small``, all configurations without layers do. Masks identify a sub-network.
+same sub-network; in the space ``small``, all configurations without layers do. Masks identify a sub-network. If the
+layers of the network have different widths, a layer that has fewer heads or units than a configuration says keeps all.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class SearchSpace(ABC):
     @abstractmethod
     def to_subnetwork(self, config: Config) -> SubNetwork:
         """The sub-network of a configuration (appendix B, CREATEMASK)."""
+
+    def _at_most(self, heads: IntArray, units: IntArray) -> tuple[IntArray, IntArray]:
+        """The numbers of heads and units ``(n, n_layers)``, or those that a layer has if it has fewer."""
+        return np.minimum(heads, self.dims.most_heads), np.minimum(units, self.dims.most_units)
 
     def sample(self, rng: np.random.Generator) -> Config:
         """A random configuration. Each dimension is uniform, except in the binary spaces."""
@@ -128,7 +133,7 @@ class Small(SearchSpace):
 
     def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
         active = np.arange(self.dims.n_layers) < configs[:, 2:3]
-        return configs[:, 0:1] * active, configs[:, 1:2] * active
+        return self._at_most(configs[:, 0:1] * active, configs[:, 1:2] * active)
 
     def to_subnetwork(self, config: Config) -> SubNetwork:
         heads, units = self.counts(config[None])
@@ -195,7 +200,7 @@ class Medium(SearchSpace):
         self.upper = np.repeat(np.array([dims.n_heads, dims.n_units], dtype=np.int64), dims.n_layers)
 
     def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
-        return configs[:, : self.dims.n_layers], configs[:, self.dims.n_layers :]
+        return self._at_most(configs[:, : self.dims.n_layers], configs[:, self.dims.n_layers :])
 
     def to_subnetwork(self, config: Config) -> SubNetwork:
         heads, units = self.counts(config[None])
@@ -228,7 +233,7 @@ class Layer(_Binary):
         return (np.arange(self.n_dims) < self.n_dims // 2).astype(np.int64)
 
     def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
-        return configs * self.dims.n_heads, configs * self.dims.n_units
+        return configs * self.dims.most_heads, configs * self.dims.most_units
 
     def to_subnetwork(self, config: Config) -> SubNetwork:
         heads, units = self.counts(config[None])
@@ -260,12 +265,17 @@ class Large(_Binary):
         n_head_bits = layers * self.dims.n_heads
         return configs[:, :n_head_bits].reshape(n, layers, -1), configs[:, n_head_bits:].reshape(n, layers, -1)
 
+    def _present(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        """The bits of heads ``(n, n_layers, n_heads)`` and units that the network has; bits of others are 0."""
+        (heads, units), full = self._split(configs), SubNetwork.full(self.dims)
+        return heads * full.heads, units * full.units
+
     def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
-        heads, units = self._split(configs)
+        heads, units = self._present(configs)
         return heads.sum(axis=-1), units.sum(axis=-1)
 
     def to_subnetwork(self, config: Config) -> SubNetwork:
-        heads, units = self._split(config[None])
+        heads, units = self._present(config[None])
         return SubNetwork(heads[0] > 0, units[0] > 0)
 
     def from_subnetwork(self, subnetwork: SubNetwork) -> Config:

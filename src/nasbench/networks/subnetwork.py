@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +29,8 @@ class Dimensions:
     the feed-forward block.
 
     Attributes:
-        n_heads: number of heads; with grouped queries, number of groups.
+        n_heads: most heads of a layer; with grouped queries, most groups.
+        n_units: most units of a layer.
         head_size: size of a query, key or value.
         n_fixed_params: parameters outside the blocks: embeddings, last norm, pooler and head.
         n_queries: query heads that share a key and a value.
@@ -37,6 +40,12 @@ class Dimensions:
         n_attention_rest: parameters of a non-empty attention block beside its heads; None for 3 d: an output bias and a
             LayerNorm.
         n_feed_forward_rest: parameters of a non-empty feed-forward block beside its units; None for 3 d.
+        heads_by_layer: heads that each layer has, the first of ``n_heads``, if a network that was pruned before is
+            pruned again; None if every layer has all.
+        units_by_layer: likewise.
+
+    Raises:
+        ValueError: for numbers by layer that do not fit.
     """
 
     n_layers: int
@@ -51,13 +60,43 @@ class Dimensions:
     n_unit_biases: int = 1
     n_attention_rest: int | None = None
     n_feed_forward_rest: int | None = None
+    heads_by_layer: tuple[int, ...] | None = None
+    units_by_layer: tuple[int, ...] | None = None
 
-    def to_json(self) -> dict[str, int]:
+    def __post_init__(self) -> None:
+        for name, most in (("heads_by_layer", self.n_heads), ("units_by_layer", self.n_units)):
+            counts = getattr(self, name)
+            if counts is None:
+                continue
+            if len(counts) != self.n_layers or not all(0 <= n <= most for n in counts):
+                raise ValueError(f"{name} must be {self.n_layers} numbers from 0 to {most}, not {list(counts)}")
+            object.__setattr__(self, name, tuple(counts))  # records hold lists
+
+    @classmethod
+    def from_json(cls, sizes: Mapping[str, Any]) -> Dimensions:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            TypeError: if a size is missing, or for a name that is none.
+            ValueError: for numbers by layer that do not fit.
+        """
+        return cls(**sizes)
+
+    def to_json(self) -> dict[str, int | list[int]]:
         """The sizes by name for a record, without those that have their default."""
-        values: dict[str, int] = dataclasses.asdict(self)
-        return {
-            field.name: values[field.name] for field in dataclasses.fields(self) if values[field.name] != field.default
-        }
+        values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
+        found = {name: value for name, (value, default) in values.items() if value != default}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    @property
+    def most_heads(self) -> IntArray:
+        """Number of heads that each layer has, ``(n_layers,)``."""
+        return np.array(self.heads_by_layer or [self.n_heads] * self.n_layers, dtype=np.int64)
+
+    @property
+    def most_units(self) -> IntArray:
+        """Number of units that each layer has, ``(n_layers,)``."""
+        return np.array(self.units_by_layer or [self.n_units] * self.n_layers, dtype=np.int64)
 
     @property
     def head_width(self) -> int:
@@ -88,9 +127,13 @@ class Dimensions:
     @property
     def n_params(self) -> int:
         """Number of parameters of the full network."""
-        layer = self.n_heads * self.n_params_per_head + self.n_units * self.n_params_per_unit
-        layer += self.n_params_per_attention + self.n_params_per_feed_forward
-        return self.n_fixed_params + self.n_layers * layer
+        return int(self.count_params(self.most_heads, self.most_units))
+
+    @property
+    def n_filling_params(self) -> int:
+        """Number of zeros that fill layers up to the widest, if a network that was pruned before is pruned again."""
+        widest = [self.n_heads] * self.n_layers, [self.n_units] * self.n_layers
+        return int(self.count_params(*widest)) - self.n_params
 
     def count_params(self, head_counts: npt.ArrayLike, unit_counts: npt.ArrayLike) -> IntArray:
         """Numbers of parameters of sub-networks, from the numbers of heads and units that each layer keeps.
@@ -144,13 +187,16 @@ class SubNetwork:
     @classmethod
     def full(cls, dims: Dimensions) -> SubNetwork:
         """The sub-network that keeps all heads and units."""
-        return cls(np.ones((dims.n_layers, dims.n_heads), np.bool_), np.ones((dims.n_layers, dims.n_units), np.bool_))
+        return cls.from_counts(dims.most_heads, dims.most_units, dims)
 
     @classmethod
     def from_counts(cls, head_counts: npt.ArrayLike, unit_counts: npt.ArrayLike, dims: Dimensions) -> SubNetwork:
-        """The sub-network of the first ``head_counts[l]`` heads and ``unit_counts[l]`` units of each layer l."""
-        heads = np.arange(dims.n_heads) < np.asarray(head_counts)[:, None]
-        units = np.arange(dims.n_units) < np.asarray(unit_counts)[:, None]
+        """The sub-network of the first ``head_counts[l]`` heads and ``unit_counts[l]`` units of each layer l.
+
+        A layer that has fewer keeps all that it has.
+        """
+        heads = np.arange(dims.n_heads) < np.minimum(head_counts, dims.most_heads)[:, None]
+        units = np.arange(dims.n_units) < np.minimum(unit_counts, dims.most_units)[:, None]
         return cls(heads, units)
 
     @cached_property
@@ -184,6 +230,11 @@ class SubNetwork:
             raise ValueError(
                 f"masks {self.heads.shape} and {self.units.shape} do not fit a network of {heads} and {units}"
             )
+        if dims.heads_by_layer is None and dims.units_by_layer is None:
+            return
+        full = SubNetwork.full(dims)
+        if (self.heads & ~full.heads).any() or (self.units & ~full.units).any():
+            raise ValueError("the masks keep heads or units that the network does not have")
 
     @cached_property
     def key(self) -> str:

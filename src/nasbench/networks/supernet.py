@@ -391,8 +391,8 @@ class SuperNetwork:
             return int(torch.stack([p.contiguous().view(torch.int32).sum() for p in self.parameters()]).sum())
 
     def count_params(self) -> int:
-        """Number of parameters that the model holds."""
-        return sum(p.numel() for p in self.parameters())
+        """Number of parameters that the model holds, without the zeros that fill up narrow layers."""
+        return sum(p.numel() for p in self.parameters()) - (0 if self.is_extracted else self.dims.n_filling_params)
 
 
 def _heads_of(rows: Tensor, head_size: int) -> Tensor:

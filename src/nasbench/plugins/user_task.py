@@ -44,15 +44,15 @@ import json
 import re
 import unicodedata
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from nasbench.data.labels import class_names
 from nasbench.data.sources import read_columns
-from nasbench.declarations.model import Architecture, Model, TrainingConfiguration
+from nasbench.declarations.model import Model, TrainingConfiguration
 from nasbench.declarations.task import ERROR_METRICS, DataSource, FileFormat, MetricName, Task
 from nasbench.errors import UserError
 from nasbench.networks.output_labels import in_output_order
-from nasbench.networks.pretrained import cannot_prune, n_positions
+from nasbench.networks.pretrained import architecture_of, cannot_prune, n_positions
 from nasbench.networks.weights import weights_folder
 from nasbench.plugins import registry
 from nasbench.plugins.task_file import DataTable, TaskFile, TrainingTable, read_task_file, resolved, table_place
@@ -61,7 +61,6 @@ _DEFAULT_MAX_LENGTH = 128
 _DEFAULT_VALIDATION_LIMIT = 5_000
 """An error rate of 10 % on this many rows has a standard error of 0.4 points."""
 _OF_NUMBERS = ("spearman", "pearson", *ERROR_METRICS)
-_ARCHITECTURES = get_args(Architecture)
 
 
 def load_user_task(path: Path) -> tuple[Task, Model]:
@@ -215,9 +214,9 @@ def _model(file: TaskFile, path: Path) -> tuple[Model, tuple[str, ...], int]:
     where = weights_folder(model)
     try:
         config = json.loads((where / "config.json").read_text(encoding="utf-8"))
-        architecture, labels = config.get("model_type"), config.get("id2label", {})
-        if architecture not in _ARCHITECTURES:
-            raise cannot_prune(where, architecture)
+        architecture, labels = architecture_of(config.get("model_type")), config.get("id2label", {})
+        if architecture is None:
+            raise cannot_prune(where, config.get("model_type"))
         own_labels = tuple(str(labels[key]) for key in sorted(labels, key=int))
         room = n_positions(config)
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -128,7 +128,7 @@ class RunRecord:
     track: schema.Name
     metric: schema.Name
     n_params_full: schema.Count
-    dimensions: schema.Sizes
+    dimensions: schema.NetworkSizes
     unofficial: schema.Texts = field(default_factory=list)
     provenance: schema.Values = field(default_factory=dict)
     status: RunStatus = "running"

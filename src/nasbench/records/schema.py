@@ -64,6 +64,9 @@ Count = Annotated[int, Ge(0), Lt(_INT64), doc("an integer of 0 or more")]
 Counts = Annotated[list[Count], doc("a list of integers of 0 or more")]
 PositiveCount = Annotated[int, Ge(1), Lt(_INT64), doc("an integer of 1 or more")]
 Sizes = Annotated[dict[str, Count], _SHOWN, doc("an object of integers of 0 or more")]
+NetworkSizes = Annotated[
+    dict[str, Count | list[Count]], _SHOWN, doc("an object of integers of 0 or more, or lists of them")
+]
 Number = Annotated[float, doc("a finite number")]
 Numbers = Annotated[dict[str, float], doc("an object of finite numbers")]
 Limit = Annotated[float, Gt(0), doc("a positive number of seconds")]

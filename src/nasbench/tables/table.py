@@ -71,7 +71,7 @@ class TableInfo:
     metric: str
     metrics: tuple[str, ...]
     unit_step: int
-    dimensions: Mapping[str, int]
+    dimensions: Mapping[str, int | list[int]]
     options: Mapping[str, Any]
     track: str
     training_s: float
@@ -89,7 +89,7 @@ class TableInfo:
     @property
     def dims(self) -> Dimensions:
         """Sizes of the full network."""
-        return Dimensions(**self.dimensions)
+        return Dimensions.from_json(self.dimensions)
 
     @property
     def n_networks(self) -> int:

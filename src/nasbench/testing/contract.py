@@ -79,7 +79,7 @@ def inside_the_space(subject: MethodSubject) -> str:
     outcome = subject.usual[0]
     reason = outcome.record.reason or ""
     require("evaluate()" not in reason and "proposed" not in reason, reason)
-    space = make_space(outcome.record.identity.space, Dimensions(**outcome.record.dimensions))
+    space = make_space(outcome.record.identity.space, Dimensions.from_json(outcome.record.dimensions))
     for evaluation in outcome.evaluations:
         config = space.from_json(evaluation.config)
         space.check(config)

@@ -197,7 +197,7 @@ def _space(record: RunRecord, expected: Expected | None) -> SearchSpace | None:
     try:
         if expected is not None:
             return make_space(record.identity.space, expected.dims)
-        dims = Dimensions(**record.dimensions)
+        dims = Dimensions.from_json(record.dimensions)
         if not 0 < dims.n_layers * (dims.n_heads + dims.n_units) <= _MOST_BITS or dims.n_params >= 2**62:
             return None
         return make_space(record.identity.space, dims)

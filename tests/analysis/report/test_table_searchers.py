@@ -29,7 +29,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     """A table of ``demo`` with ``demo-bert`` whose errors follow a formula with noise."""
     info = TableInfo(
         task="demo", model="demo-bert", seed=0, metric="accuracy", metrics=("accuracy",), unit_step=4,
-        dimensions=dataclasses.asdict(DIMS), options=json.loads(json.dumps(dataclasses.asdict(SuperNetworkOptions()))),
+        dimensions=DIMS.to_json(), options=json.loads(json.dumps(dataclasses.asdict(SuperNetworkOptions()))),
         track="demo", training_s=50.0, n_validation=100, depth_shares=(0.0, 0.3, 0.6, 0.9, 1.0), depth_0_s=0.1,
         clock="wall", suite_version="0",
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ def make_table(path: Path, error_of) -> Table:
     """A table whose errors follow a function of heads, units and layers."""
     info = TableInfo(
         task="made-up", model="tiny", seed=0, metric="accuracy", metrics=("accuracy",), unit_step=2,
-        dimensions=dataclasses.asdict(DIMS), options={}, track="demo", training_s=10.0, n_validation=100,
+        dimensions=DIMS.to_json(), options={}, track="demo", training_s=10.0, n_validation=100,
         depth_shares=(0.0, 0.4, 0.7, 1.0), depth_0_s=0.1, clock="wall", suite_version="0",
     )  # fmt: skip
     grid = grid_of(info.space)

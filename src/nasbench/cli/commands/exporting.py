@@ -106,7 +106,9 @@ def _speed(times: Latency) -> str:
 
 
 def _of_prunable(record: RunRecord, evaluation: Evaluation) -> str:
-    fixed = record.dimensions.get("n_fixed_params", 0)
+    from nasbench.networks.subnetwork import Dimensions
+
+    fixed = Dimensions.from_json(record.dimensions).n_fixed_params
     kept = (evaluation.n_params - fixed) / max(1, record.n_params_full - fixed)
     return f" ({100 * kept:.1f} % of those that can be pruned)"
 
