@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def write_page(
     path.write_text(page, encoding="utf-8")
 
 
+_PIXELS_PER_POINT = 2.0
+"""Of a figure on the page: a page-wide figure has 972 pixels."""
 _NARROW = ("front", "ranks", "2", "3", "4", "6")
 """Figures that share a row with another one."""
 _LEADERBOARD_NOTE = (
@@ -241,6 +244,14 @@ def _coverage(runs: pd.DataFrame, named: Named) -> dict[str, Any]:
 def _figure(figure: PageFigure) -> dict[str, Any]:
     shown: dict[str, Any] = vars(figure) | {"image": "", "wide": figure.name.partition("-")[0] not in _NARROW}
     if figure.image is not None:
+        shown["width"] = _width(figure.image)
         kind = {".svg": "image/svg+xml", ".png": "image/png"}[figure.image.suffix]
         shown["image"] = f"data:{kind};base64,{base64.b64encode(figure.image.read_bytes()).decode()}"
     return shown
+
+
+def _width(image: Path) -> int | None:
+    """Width of a figure on the page, in pixels: letters of all figures have one size. None if it is not known."""
+    vector = image.with_suffix(".svg")
+    points = re.search(r'width="([\d.]+)pt"', vector.read_text(encoding="utf-8")[:2000]) if vector.exists() else None
+    return None if points is None else round(_PIXELS_PER_POINT * float(points[1]))

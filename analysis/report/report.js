@@ -129,7 +129,8 @@
     return shape;
   }
 
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+  // plotly would offer a button that uploads the chart
+  const config = { responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
 
   const percent = (value) => `${(100 * value).toFixed(1)} %`;
   const number = (value) => (value === null ? "not measured" : value.toFixed(4));

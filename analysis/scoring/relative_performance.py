@@ -61,12 +61,26 @@ def prunable_fraction(results: Results) -> FloatArray:
 
     These are the parameters of the layers. NaN if the record does not know how many there are.
     """
-    runs, evaluations = results.runs, results.evaluations
-    fixed = np.array([(dims or {}).get("n_fixed_params", np.nan) for dims in runs["dimensions"]], dtype=np.float64)
-    rows = evaluations["run_row"].to_numpy()
-    whole = runs["n_params_full"].to_numpy(dtype=np.float64)
+    evaluations, rows = results.evaluations, results.evaluations["run_row"].to_numpy()
+    whole, fixed = _parameters(results)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((evaluations["n_params"].to_numpy() - fixed[rows]) / (whole - fixed)[rows])
+
+
+def prunable_parameters(results: Results) -> FloatArray:
+    """Fraction of the full network's parameters that can be pruned, for each run, ``(n_runs,)``.
+
+    These are the parameters of the layers. NaN if the record does not know how many there are.
+    """
+    whole, fixed = _parameters(results)
+    return (whole - fixed) / whole
+
+
+def _parameters(results: Results) -> tuple[FloatArray, FloatArray]:
+    """Parameters of the full network of each run, all and those outside the layers, ``(n_runs,)`` each."""
+    runs = results.runs
+    fixed = np.array([(dims or {}).get("n_fixed_params", np.nan) for dims in runs["dimensions"]], dtype=np.float64)
+    return runs["n_params_full"].to_numpy(dtype=np.float64), fixed
 
 
 def full_metric(results: Results, error: str = "test_error") -> FloatArray:

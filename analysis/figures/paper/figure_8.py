@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import MissingRuns
@@ -11,11 +12,14 @@ from nasbench.analysis.experiments.selection import five_methods
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring.intervals import interval_on_these_tasks
-from nasbench.analysis.scoring.relative_performance import relative_performance
+from nasbench.analysis.scoring.relative_performance import prunable_parameters, relative_performance
 
 TITLE = "Test metric against parameters pruned"
 GUIDES = (1.0, 0.95, 0.9)
 """Horizontal lines at these fractions of the full network's test metric."""
+_TICKS = (10, 30, 50, 70)
+_LEAST_DISTANCE = 0.12
+"""Least distance of two labels of guides, as a fraction of a panel's height."""
 
 
 def data(results: Results) -> pd.DataFrame:
@@ -23,9 +27,10 @@ def data(results: Results) -> pd.DataFrame:
 
     Returns:
         One row for each scenario, algorithm and threshold that a run reaches: ``scenario, task, model, device_class,
-        metric, algorithm, threshold, test_metric, low, high, n, full_metric``. ``n`` counts the runs with a network
-        of at most that size. ``low`` and ``high`` bound the 95 % interval of the mean and are NaN for fewer than three
-        runs. ``full_metric`` is the full network's test metric.
+        metric, algorithm, threshold, test_metric, low, high, n, full_metric, prunable``. ``n`` counts the runs with a
+        network of at most that size. ``low`` and ``high`` bound the 95 % interval of the mean and are NaN for fewer
+        than three runs. ``full_metric`` is the full network's test metric. ``prunable`` is the fraction of its
+        parameters that can be pruned, those of the layers.
 
     Raises:
         MissingRuns: if no run of the five methods has a test metric.
@@ -35,6 +40,7 @@ def data(results: Results) -> pd.DataFrame:
     picked = relative_performance(chosen)
     for name in ("device_class", "metric"):
         picked[name] = chosen.runs[name].to_numpy()[picked["run_row"].to_numpy()]
+    picked["prunable"] = prunable_parameters(chosen)[picked["run_row"].to_numpy()]
     rows = []
     keys = ["scenario", "task", "model", "device_class", "metric", "algorithm", "threshold"]
     for key, part in picked.dropna(subset="test_metric").groupby(keys, observed=True):
@@ -42,6 +48,7 @@ def data(results: Results) -> pd.DataFrame:
         mean, low, high = interval_on_these_tasks(values, np.zeros(len(values)))
         full_metric = part["full_metric"].mean()
         found = {"test_metric": mean, "low": low, "high": high, "n": len(part), "full_metric": full_metric}
+        found["prunable"] = part["prunable"].mean()
         rows.append(dict(zip(keys, key, strict=True)) | found)
     if not rows:
         raise MissingRuns("figure 8", "fig8")
@@ -49,31 +56,48 @@ def data(results: Results) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """Draw one panel for each scenario, one line for each algorithm; dashed: 100, 95 and 90 % of the full network."""
+    """Draw one panel for each scenario, one line for each algorithm; dashed: 100, 95 and 90 % of the full network.
+
+    Below each percentage of all parameters stands the percentage of those that can be pruned.
+    """
     titles = style.panel_titles(data)
     with style.applied():
-        figure, axes = style.panels(len(titles))
+        figure, axes = style.panels(len(titles), height_in=1.8)
         for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
             part = data[data["scenario"] == scenario]
             for algorithm, line in part.groupby("algorithm"):
                 look, pruned = style.look(str(algorithm)), 100 * (1 - line["threshold"].to_numpy())
                 ax.fill_between(pruned, line["low"], line["high"], color=look.colour, alpha=0.13, linewidth=0)
                 ax.plot(pruned, line["test_metric"], label=look.name, **look.line)
-            full_metric = part["full_metric"].mean()
-            for guide in GUIDES if full_metric > 0 else ():
-                ax.axhline(guide * full_metric, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
-                ax.annotate(
-                    f"{100 * guide:.0f} %",
-                    (1, guide * full_metric),
-                    (-1, 1),
-                    xycoords=("axes fraction", "data"),
-                    textcoords="offset points",
-                    ha="right",
-                    fontsize=5.5,
-                    color=style.GREY,
-                )
             style.set_title(ax, title)
-            ax.set(ylabel=style.text(str(part["metric"].iloc[0])), xlim=(5, 85), xticks=[10, 30, 50, 70])
-        style.label_bottom(axes, "parameters pruned (%)")
+            prunable = part["prunable"].mean()
+            ax.set(
+                ylabel=style.text(str(part["metric"].iloc[0])), xlim=(5, 85 if np.isnan(prunable) else 100 * prunable)
+            )
+            ticks = [tick for tick in _TICKS if not tick / 100 > prunable]
+            ax.set_xticks(
+                ticks, [str(tick) if np.isnan(prunable) else f"{tick}\n({tick / prunable:.0f})" for tick in ticks]
+            )
+            _guide(ax, part["full_metric"].mean())
+        style.label_bottom(axes, "parameters pruned, % of all\n(% of those that can be)")
         style.legend_below(figure, axes)
     return figure
+
+
+def _guide(ax: Axes, full_metric: float) -> None:
+    """Draw the lines of the full network, with a label where it does not cover that of another line."""
+    if not full_metric > 0:
+        return
+    for guide in GUIDES:
+        ax.axhline(guide * full_metric, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
+    low, high = ax.get_ylim()
+    last = np.inf
+    for guide in GUIDES:
+        height = (guide * full_metric - low) / (high - low)
+        if last - height >= _LEAST_DISTANCE:
+            place, shift = (1, guide * full_metric), (-1, -1)
+            ax.annotate(
+                f"{100 * guide:.0f} %", place, shift, xycoords=("axes fraction", "data"), textcoords="offset points",
+                ha="right", va="top", fontsize=5.5, color=style.GREY,
+            )  # fmt: skip
+            last = height

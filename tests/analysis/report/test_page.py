@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from itertools import pairwise
 
 import pytest
 from support.generated_results import Entry, Plan, write_results
@@ -354,3 +355,39 @@ def test_leaderboard_scrolls_inside_its_region(page, width):
 def test_page_fits_the_width_of_the_window(page, width):
     page.set_window_size(width, 1000)
     assert_fits(page)
+
+
+def test_no_button_uploads_a_chart(page):
+    titles = {button.get_attribute("data-title") for button in page.find_elements("css selector", ".modebar-btn")}
+    assert titles == {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"}
+
+
+def test_screen_reader_finds_a_name_for_every_table_picture_and_plot(page):
+    for selector, name in ((".plot", "aria-label"), (".gallery img", "alt"), (".scroll", "aria-label")):
+        found = page.find_elements("css selector", selector)
+        assert found, selector
+        assert all(element.get_attribute(name) for element in found), selector
+    tables = page.find_elements("css selector", "table")
+    assert all(table.find_elements("css selector", "caption") for table in tables)
+    levels = [int(heading.tag_name[1]) for heading in page.find_elements("css selector", "h1, h2, h3")]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_printed_page_shows_all_columns_and_no_controls(page):
+    """In the width of a landscape A4 page without its margins, 1,032 pixels."""
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 1032, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+    )
+    try:
+        beyond = page.execute_script("""
+            const ends = [...document.querySelectorAll('table tr > :last-child, .gallery img')];
+            const beyond = (end) => end.getBoundingClientRect().right > window.innerWidth;
+            return ends.filter(beyond).map((end) => end.outerHTML);
+        """)
+        assert beyond == []
+        assert not page.find_element("css selector", ".filters").is_displayed()
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
