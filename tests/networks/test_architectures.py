@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from nasbench.cli.main import cli
 from nasbench.declarations.model import Architecture
 from nasbench.testing import ArchitectureContract
+from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA, TINY_MISTRAL, TINY_QWEN2
 from nasbench.testing.models import (
     TINY_BERT,
     TINY_CAMEMBERT,
@@ -50,10 +51,27 @@ class TestMPNet(ArchitectureContract):
     model = TINY_MPNET
 
 
+class TestLlama(ArchitectureContract):
+    model = TINY_LLAMA
+
+
+class TestMistral(ArchitectureContract):
+    model = TINY_MISTRAL
+
+
+class TestQwen2(ArchitectureContract):
+    model = TINY_QWEN2
+
+
+class TestGPT2(ArchitectureContract):
+    model = TINY_GPT2
+
+
 def test_every_declared_architecture_has_a_tiny_network() -> None:
-    assert {model.architecture for model in TINY_ENCODERS} == set(get_args(Architecture))
+    models = (*TINY_ENCODERS, *TINY_DECODERS)
+    assert {model.architecture for model in models} == set(get_args(Architecture))
     contracts = [value.model for value in globals().values() if isinstance(value, type) and hasattr(value, "model")]
-    assert set(contracts) == set(TINY_ENCODERS)
+    assert set(contracts) == set(models)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -156,7 +156,12 @@ def another_depth(folder: Path) -> None:
 
 def another_network(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "deberta"}))
+
+
+def with_cross_attention(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "t5"}))
 
 
 def with_shared_layers(folder: Path) -> None:
@@ -207,8 +212,9 @@ def cut(folder: Path) -> None:
         ),
         (
             another_network,
-            r"is a gpt2, only BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and MPNet can be",
+            r"is a deberta, only BERT, RoBERTa, .*, Qwen2 and GPT-2 can be pruned",
         ),
+        (with_cross_attention, r"model: a T5 has an encoder and a decoder with cross-attention.*; start from another"),
         (with_shared_layers, r"the layers of an ALBERT share one set of weights.*; start from another network"),
         (pruned_before, r"this MPNet was pruned before.*; start from the network that it was made from"),
         (no_first_marker, r"the tokenizer puts no marker such as \[CLS\] or <s> before a text.*; save the tokenizer"),

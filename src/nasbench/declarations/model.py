@@ -8,7 +8,9 @@ from typing import Literal
 
 DeviceClass = Literal["gpu", "cpu"]
 Track = Literal["paper", "base", "compact", "demo", "user"]
-Architecture = Literal["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet"]
+Architecture = Literal[
+    "bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet", "llama", "mistral", "qwen2", "gpt2"
+]
 """``model_type`` of the networks that can be pruned."""
 ARCHITECTURES: Mapping[Architecture, str] = {
     "bert": "BERT",
@@ -18,8 +20,14 @@ ARCHITECTURES: Mapping[Architecture, str] = {
     "electra": "ELECTRA",
     "distilbert": "DistilBERT",
     "mpnet": "MPNet",
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "qwen2": "Qwen2",
+    "gpt2": "GPT-2",
 }
 """Name of each architecture for readers."""
+DECODERS = ("llama", "mistral", "qwen2", "gpt2")
+"""Architectures whose tokens attend to earlier tokens only. A classifier reads the last token."""
 POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Architectures that count positions from the padding index + 1."""
 

@@ -7,7 +7,8 @@ the module is of the same stock class as the full network. Otherwise its class i
 from __future__ import annotations
 
 import re
-from typing import Any
+import sys
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,12 +27,6 @@ _NOT_COPIED = (
     "model_type", "architectures", "auto_map", "transformers_version", "_name_or_path", "torch_dtype", WIDTHS,
 )  # fmt: skip
 _SAME_CODE = {"xlm-roberta": "roberta", "camembert": "roberta"}
-_OPTION_NAMES = {
-    "bert": ("num_hidden_layers", "num_attention_heads", "intermediate_size"),
-    "distilbert": ("n_layers", "n_heads", "hidden_dim"),
-}
-"""Names of the options for the numbers of layers, heads and units, if they are not those of BERT."""
-_AUTO_CLASSES = ("AutoModelForSequenceClassification", "AutoModelForMultipleChoice")
 
 
 def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -> nn.Module:
@@ -65,6 +60,7 @@ def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -
         elif int(found[2]) in place:
             tensors[f"{found[1]}{place[int(found[2])]}{found[3]}"] = value
     small.load_state_dict(tensors, assign=True)
+    cast(Any, small).tie_weights()
     return small
 
 
@@ -81,13 +77,11 @@ def empty(config: Any, class_name: str) -> nn.Module:
     """
     import transformers
 
-    from nasbench.networks import modeling_pruned
-
     is_pruned = str(config.model_type).startswith("pruned-")
-    constructor = getattr(modeling_pruned if is_pruned else transformers, class_name)
+    constructor = getattr(sys.modules[type(config).__module__] if is_pruned else transformers, class_name)
     if is_pruned:  # so that `save_pretrained` of the network copies its code
         type(config).register_for_auto_class()
-        constructor.register_for_auto_class(_AUTO_CLASSES[class_name.endswith("MultipleChoice")])
+        constructor.register_for_auto_class(f"AutoModelFor{head_of(class_name)}")
     with torch.device("meta"):
         model = constructor(config)
     _make_buffers(model)
@@ -97,31 +91,38 @@ def empty(config: Any, class_name: str) -> nn.Module:
 
 def _config(adapter: Adapter, subnetwork: SubNetwork, kept: list[int]) -> Any:
     stock = adapter.model.config
-    heads = [int(n) for n in subnetwork.head_counts[kept]]
-    units = [int(n) for n in subnetwork.unit_counts[kept]]
     values = {name: value for name, value in stock.to_dict().items() if name not in _NOT_COPIED}
-    n_layers, n_heads, n_units = _OPTION_NAMES.get(stock.model_type, _OPTION_NAMES["bert"])
-    if set(heads) <= {stock.num_attention_heads} and len(set(units)) <= 1 and 0 not in units:
-        return type(stock)(**values | {n_layers: len(kept), n_units: units[0] if units else values[n_units]})
-    values |= {n_heads: heads, n_units: units, "head_size": stock.hidden_size // stock.num_attention_heads}
-    if stock.model_type == "mpnet":
-        values["kept_heads"] = [np.flatnonzero(subnetwork.heads[i]).tolist() for i in kept]
+    options = adapter.stock_options(subnetwork, kept)
+    if options is not None:
+        return type(stock)(**values | options)
     family = _SAME_CODE.get(stock.model_type, stock.model_type)
-    return pruned_configurations()[f"pruned-{family}"](**values)
+    return pruned_configurations()[f"pruned-{family}"](**values | adapter.pruned_options(subnetwork, kept))
 
 
 def _class_name(stock: str, config: Any) -> str:
     """The class of a configuration that has the head of a stock class."""
     if not config.model_type.startswith("pruned-"):
         return stock
-    return f"{type(config).__name__.removesuffix('Config')}For{stock.partition('For')[2]}"
+    family = type(config).__name__.removesuffix("Config")
+    return family + ("LMHeadModel" if stock.endswith("LMHeadModel") else f"For{head_of(stock)}")
+
+
+def head_of(class_name: str) -> str:
+    """The head of a class, as the auto classes of transformers name it."""
+    return "CausalLM" if class_name.endswith("LMHeadModel") else class_name.partition("For")[2]
 
 
 def _make_buffers(model: nn.Module) -> None:
-    """Fill the buffers that are in no file: positions count up, token types are 0."""
+    """Fill the buffers that are in no file: positions, token types and rotary frequencies."""
     values = {"position_ids": lambda n: torch.arange(n)[None], "token_type_ids": lambda n: torch.zeros(1, n).long()}
     for module in model.modules():
-        for name, buffer in module.named_buffers(recurse=False):
+        buffers = dict(module.named_buffers(recurse=False))
+        if "inv_freq" in buffers:
+            made: Any = type(module)(config=module.config)
+            for name in buffers:
+                setattr(module, name, getattr(made, name))
+            continue
+        for name, buffer in buffers.items():
             if name not in values:
                 raise UserError(f"{type(module).__name__} has a buffer {name!r} that this version cannot restore")
             setattr(module, name, values[name](buffer.shape[1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -155,5 +155,6 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """
     try:
         model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()}, assign=True)
+        cast(Any, model).tie_weights()
     except RuntimeError as error:
         raise UserError(f"{path} holds weights of another network") from error

@@ -36,6 +36,10 @@ class Adapter(ABC):
     is a subclass.
     """
 
+    layers_key: ClassVar[str] = "num_hidden_layers"
+    """Name of the number of layers in the configuration."""
+    heads_key: ClassVar[str] = "num_attention_heads"
+    """Name of the number of heads in the configuration."""
     units_key: ClassVar[str] = "intermediate_size"
     """Name of the number of feed-forward units in the configuration."""
     is_causal: ClassVar[bool] = False
@@ -178,6 +182,31 @@ class Adapter(ABC):
         """Dropout rate of attention weights in training."""
         return float(self.model.config.attention_probs_dropout_prob)
 
+    # -- configurations of pruned networks -----------------------------------------------------------------------------
+
+    def stock_options(self, subnetwork: SubNetwork, kept: list[int]) -> dict[str, Any] | None:
+        """Options of the stock configuration with which the stock class is a sub-network; None if there are none.
+
+        Args:
+            kept: numbers of the layers that are left.
+        """
+        config = self.model.config
+        heads, units = {*subnetwork.head_counts[kept].tolist()}, {*subnetwork.unit_counts[kept].tolist()}
+        if heads - {config.num_attention_heads} or len(units) > 1 or 0 in units:
+            return None
+        return {self.layers_key: len(kept), self.units_key: max(units, default=getattr(config, self.units_key))}
+
+    def pruned_options(self, subnetwork: SubNetwork, kept: list[int]) -> dict[str, Any]:
+        """Options of the configuration of the pruned class for a sub-network; ``kept`` as in :meth:`stock_options`."""
+        config = self.model.config
+        return {
+            self.heads_key: subnetwork.head_counts[kept].tolist(),
+            self.units_key: subnetwork.unit_counts[kept].tolist(),
+            "head_size": config.hidden_size // config.num_attention_heads,
+        }
+
+    # -- sizes -------------------------------------------------------------------------------------------------------
+
     @property
     def n_heads(self) -> int:
         """Number of heads that can be pruned in each layer; with grouped queries, of groups."""
@@ -194,7 +223,7 @@ class Adapter(ABC):
         attention, feed_forward = self.attention(0), self.feed_forward(0)
         assert attention is not None
         assert feed_forward is not None
-        n_heads, n_units = self.n_heads, int(getattr(config, self.units_key))
+        n_heads, n_units = self.n_heads, len(feed_forward.intermediate.weight)
         head_size = len(attention.key.weight) // n_heads
         counted = {
             "n_head_biases": _n_biases(attention.query, attention.key, attention.value) // n_heads,

@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from nasbench.data.endings import end_texts
 from nasbench.data.hub import quiet
-from nasbench.declarations.model import ARCHITECTURES, POSITIONS_AFTER_PADDING, Architecture, Model
+from nasbench.declarations.model import ARCHITECTURES, DECODERS, POSITIONS_AFTER_PADDING, Architecture, Model
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line
+from nasbench.networks.architectures import adapt
 from nasbench.networks.output_labels import match_outputs
 from nasbench.networks.weights import file_sha256, weights_folder
 
@@ -28,11 +31,28 @@ if TYPE_CHECKING:
 _GENERATED_WEIGHTS_SEED = 0
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
 """At least one is needed. Without any, transformers silently makes a tokenizer without words."""
-_NEW_MODULES = ("classifier.", "pooler.", "sequence_summary.")
+_NEW_MODULES = ("classifier.", "pooler.", "sequence_summary.", "score.")
 """Only parameters with these in their names may be missing from a checkpoint."""
+_UNUSUAL = ("add_cross_attention", "scale_attn_by_inverse_layer_idx")
+"""Options of GPT-2 that make a layer depend on its number or on other inputs."""
 REGRESSION_OUTPUT = "score"
 """Name of the only output of a regression in ``id2label``."""
-_OUTPUT_BIASES = {"classifier.bias", "classifier.out_proj.bias"}
+_OUTPUTS = {"classifier.bias", "classifier.out_proj.bias", "score.weight"}
+"""The parameter of the output layer that shows whether it is new: its bias, or for decoders its weight."""
+
+
+_CROSS_ATTENTION = "a {} has an encoder and a decoder with cross-attention, and only one stack of layers can be pruned"
+_REASONS = {
+    "albert": "the layers of an ALBERT share one set of weights, so no layer can be pruned alone",
+    "t5": _CROSS_ATTENTION.format("T5"),
+    "mt5": _CROSS_ATTENTION.format("mT5"),
+    "bart": _CROSS_ATTENTION.format("BART"),
+    "pruned-mpnet": "this MPNet was pruned before, and its layers share a bias for the heads that each has left",
+    "pruned-gpt2": "this GPT-2 was pruned before, and its layers hold the heads that each has left in one matrix",
+}
+"""Why networks of known families cannot be pruned."""
+_PRUNED_FOR_GOOD = ("pruned-mpnet", "pruned-gpt2")
+"""Networks that cannot be pruned again: their heads may not be the first ones of their layers."""
 
 
 class Pretrained(NamedTuple):
@@ -109,21 +129,14 @@ def n_positions(config: Mapping[str, Any]) -> int:
     RoBERTa and MPNet count positions from the padding index + 1, so they have fewer than ``max_position_embeddings``.
     """
     before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] in POSITIONS_AFTER_PADDING else 0
-    return int(config.get("max_position_embeddings", 512)) - before
+    return int(config.get("max_position_embeddings", config.get("n_positions", 512))) - before
 
 
 def cannot_prune(folder: Path, model_type: object) -> UserError:
     """The error for a network of another family."""
-    if str(model_type) == "pruned-mpnet":
-        return UserError(
-            f"{folder}: this MPNet was pruned before, and its layers share a bias for the heads that each has left; "
-            "start from the network that it was made from (nasbench.json names it)"
-        )
-    if model_type == "albert":
-        return UserError(
-            f"{folder}: the layers of an ALBERT share one set of weights, so no layer can be pruned alone; start from "
-            "another network"
-        )
+    if model_type in _REASONS:
+        remedy = "the network that it was made from" if model_type in _PRUNED_FOR_GOOD else "another network"
+        return UserError(f"{folder}: {_REASONS[str(model_type)]}; start from {remedy}")
     *others, last = ARCHITECTURES.values()
     return UserError(
         f"{folder}: the network is a {model_type}, only {', '.join(others)} and {last} can be pruned; ask for another "
@@ -159,6 +172,9 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
                 or getattr(config, "position_embedding_type", "absolute") != "absolute"
             ):
                 raise UserError(f"{folder}: only encoders with absolute positions can be pruned")
+            unusual = [name for name in _UNUSUAL if getattr(config, name, False)]
+            if unusual:
+                raise UserError(f"{folder}: a network with {unusual[0]} cannot be pruned; start from another network")
             outputs = tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True)
             network, report = _loader(task, config).from_pretrained(
@@ -173,9 +189,12 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
         raise
     except Exception as error:  # for a damaged file, the libraries raise errors of many types
         raise UserError(f"{folder}: cannot be loaded as a saved model ({first_line(error)})") from error
-    _check_tokenizer(tokenizer, folder)
     if model_type != model.architecture:
         network = _filled_up(network, task)
+    if model.architecture in DECODERS:
+        prepare_decoder(network, tokenizer)
+    else:
+        _check_tokenizer(tokenizer, folder)
     new = {*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])}
     lost = sorted(name for name in new if not any(module in name for module in _NEW_MODULES))
     if lost:
@@ -184,9 +203,9 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
             f"save the weights with their config.json"
         )
     mismatched = {key[0] for key in report["mismatched_keys"]}
-    is_new = bool(new & _OUTPUT_BIASES)
+    is_new = bool(new & _OUTPUTS)
     notes: tuple[str, ...] = ()
-    if task.kind == "classification" and new & _OUTPUT_BIASES <= mismatched:
+    if task.kind == "classification" and new & _OUTPUTS <= mismatched:
         is_new, notes = _place_outputs(network, outputs, task, is_new)
     _initialise(network, new | (_output_names(network) if is_new else set()), seed)
     return network.eval(), tokenizer, is_new, notes
@@ -212,9 +231,9 @@ def _place_outputs(network: Any, outputs: tuple[str, ...], task: Task, is_new: b
             f"the trained output layer is not used and a new one is trained, because its outputs ({_listed(outputs)}) "
             f"are not the classes of the data ({_listed(classes)}){remedy}",
         )
-    layer = _output_layer(network)
+    layer = adapt(network).output_layer
     with torch.no_grad():
-        for values in (layer.weight, layer.bias):
+        for values in layer.parameters():
             values.copy_(values[list(places)].clone())
     pairs = [f"{name!r} is output {place} ({outputs[place]!r})" for name, place in zip(classes, places, strict=True)]
     return False, (f"the trained output layer is used: {_first(pairs)}",)
@@ -229,14 +248,10 @@ def _first(texts: list[str]) -> str:
     return ", ".join(texts[:10]) + (f" and {len(texts) - 10} more" if len(texts) > 10 else "")
 
 
-def _output_layer(network: Any) -> Any:
-    return getattr(network.classifier, "out_proj", network.classifier)
-
-
 def _output_names(network: Any) -> set[str]:
     """Names of the parameters of the output layer."""
-    layer = _output_layer(network)
-    return {name for name, value in network.named_parameters() if value is layer.weight or value is layer.bias}
+    parameters = list(adapt(network).output_layer.parameters())
+    return {name for name, value in network.named_parameters() if any(value is one for one in parameters)}
 
 
 def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
@@ -250,13 +265,19 @@ def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
         )
 
 
+def prepare_decoder(network: Any, tokenizer: Any) -> None:
+    """Give a decoder's tokenizer what classification needs, and the network its padding token."""
+    end_texts(tokenizer)
+    network.config.pad_token_id = tokenizer.pad_token_id
+
+
 def architecture_of(model_type: object) -> Architecture | None:
     """The architecture of a network, also of one that was pruned before to layers of different widths; None for others.
 
     Args:
         model_type: from ``config.json``.
     """
-    if model_type == "pruned-mpnet":  # its heads may not be the first ones
+    if model_type in _PRUNED_FOR_GOOD:
         return None
     return next((name for name in ARCHITECTURES if model_type in (name, f"pruned-{name}")), None)
 
@@ -264,9 +285,12 @@ def architecture_of(model_type: object) -> Architecture | None:
 def pruned_configurations() -> dict[str, Any]:
     """The configuration class of pruned networks for each ``model_type``."""
     from nasbench.networks import modeling_pruned
+    from nasbench.networks.architectures import modeling_decoders
 
-    classes = (value for name, value in vars(modeling_pruned).items() if name.startswith("Pruned"))
-    return {value.model_type: value for value in classes if hasattr(value, "model_type")}
+    classes = [*vars(modeling_pruned).items(), *vars(modeling_decoders).items()]
+    return {
+        value.model_type: value for name, value in classes if name.startswith("Pruned") and hasattr(value, "model_type")
+    }
 
 
 def _filled_up(pruned: Any, task: Task) -> Any:
@@ -299,11 +323,12 @@ def _loader(task: Task, config: Any) -> Any:
     """The class with the task's head: an automatic one, or that of a network with layers of different widths."""
     import transformers
 
-    from nasbench.networks import modeling_pruned
-
-    head = "MultipleChoice" if task.kind == "multiple_choice" else "SequenceClassification"
-    if str(config.model_type).startswith("pruned-"):
-        return getattr(modeling_pruned, f"{type(config).__name__.removesuffix('Config')}For{head}")
+    model_type = str(config.model_type)
+    is_decoder = model_type.removeprefix("pruned-") in DECODERS  # it scores each ending by itself
+    head = "MultipleChoice" if task.kind == "multiple_choice" and not is_decoder else "SequenceClassification"
+    if model_type.startswith("pruned-"):
+        classes = sys.modules[type(config).__module__]
+        return getattr(classes, f"{type(config).__name__.removesuffix('Config')}For{head}")
     return getattr(transformers, f"AutoModelFor{head}")
 
 
@@ -315,7 +340,9 @@ def _generate(model: Model, task: Task, seed: int) -> Pretrained:
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(_GENERATED_WEIGHTS_SEED)
         network = _loader(task, config).from_config(_with_head(config, task))
-    head = {name for name, _ in network.named_parameters() if "classifier." in name}
+    if config.model_type in DECODERS:
+        prepare_decoder(network, tokenizer)
+    head = {name for name, _ in network.named_parameters() if "classifier." in name or "score." in name}
     _initialise(network, head, seed)
     digest = hashlib.sha256()
     for name, value in network.state_dict().items():
@@ -325,7 +352,9 @@ def _generate(model: Model, task: Task, seed: int) -> Pretrained:
 
 
 def _with_head(config: Any, task: Task) -> Any:
-    if task.kind != "multiple_choice":
+    if task.kind == "multiple_choice" and config.model_type in DECODERS:
+        config.num_labels = 1  # the likelihood of one ending
+    elif task.kind != "multiple_choice":
         names = task.classes or (REGRESSION_OUTPUT,)
         config.num_labels = task.n_labels
         config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}

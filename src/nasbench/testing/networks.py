@@ -19,6 +19,13 @@ NOISE = 0.2
 """Standard deviation of the noise on every parameter. Stock initialisation has zero biases and equal LayerNorms."""
 
 
+_DROPOUT = (
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout",
+    "embd_pdrop", "resid_pdrop", "attn_pdrop",
+)  # fmt: skip
+"""Names of dropout rates in configurations."""
+
+
 @dataclass(frozen=True)
 class TinyNetwork:
     """A super-network with a task and its data."""
@@ -45,7 +52,9 @@ def tiny_network(model: Model, task: Task, precision: Precision = "fp32", dropou
         dropout: rate of every dropout layer. With 0, training is deterministic and can be compared with autograd.
     """
     stock, tokenizer, *_ = load_pretrained(model, task, seed=0)
-    stock.config.hidden_dropout_prob = stock.config.attention_probs_dropout_prob = dropout
+    for name in _DROPOUT:
+        if hasattr(stock.config, name):
+            setattr(stock.config, name, dropout)
     for module in stock.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout

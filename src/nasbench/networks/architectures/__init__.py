@@ -1,9 +1,10 @@
 """The architectures that can be pruned: one file each, with a subclass of :class:`~nasbench.networks.adapter.Adapter`.
 
-A file says where the blocks, projections and embeddings of a stock model are, how its classifier reads the first
-token, and what its heads add to attention scores. Code outside uses :func:`adapt` only.
+A file says where the blocks, projections and embeddings of a stock model are, which tokens its
+head reads, and how positions enter attention. Code outside uses :func:`adapt` only.
 
-May import: ``networks.adapter``, ``networks.blocks``, ``networks.modeling_pruned``.
+May import: ``networks.adapter``, ``networks.blocks``, ``networks.modeling_pruned``,
+``networks.subnetwork``.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ _ADAPTERS = {
     "Electra": "electra:Electra",
     "DistilBert": "distilbert:DistilBert",
     "MPNet": "mpnet:MPNet",
+    "Llama": "llama:Llama",
+    "Mistral": "llama:Llama",
+    "Qwen2": "llama:Llama",
+    "GPT2": "gpt2:GPT2",
 }
 """Module and class of the adapter for each family of classes in transformers."""
+_HEADS = ("SequenceClassification", "MultipleChoice", "CausalLM")
 
 
 def adapt(model: nn.Module) -> Adapter:
@@ -34,9 +40,10 @@ def adapt(model: nn.Module) -> Adapter:
     Raises:
         UserError: for a model of another class.
     """
-    family, _, head = type(model).__name__.removeprefix("Pruned").partition("For")
-    if family not in _ADAPTERS or head not in ("SequenceClassification", "MultipleChoice"):
+    name = type(model).__name__.removeprefix("Pruned").replace("LMHeadModel", "ForCausalLM")
+    family, _, head = name.partition("For")
+    if family not in _ADAPTERS or head not in _HEADS:
         raise UserError(f"cannot prune a {type(model).__name__}; families that can be pruned: {', '.join(_ADAPTERS)}")
-    module, name = _ADAPTERS[family].split(":")
-    adapter = getattr(importlib.import_module(f"nasbench.networks.architectures.{module}"), name)
+    module, adapter_name = _ADAPTERS[family].split(":")
+    adapter = getattr(importlib.import_module(f"nasbench.networks.architectures.{module}"), adapter_name)
     return cast(Adapter, adapter(model))

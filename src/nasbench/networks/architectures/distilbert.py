@@ -18,6 +18,8 @@ from nasbench.networks.modeling_pruned import NoAttention, NoFeedForward
 class DistilBert(Adapter):
     """A DistilBERT. A layer adds the outputs of its blocks itself, so a removed block returns zeros."""
 
+    layers_key: ClassVar[str] = "n_layers"
+    heads_key: ClassVar[str] = "n_heads"
     units_key: ClassVar[str] = "hidden_dim"
 
     @property

@@ -9,12 +9,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nasbench.networks.architectures.roberta import Roberta
 from nasbench.networks.blocks import AttentionBlock, Projection
 from nasbench.networks.modeling_pruned import NarrowSelfAttention, SkippedAttention
+from nasbench.networks.subnetwork import SubNetwork
 
 
 class MPNet(Roberta):
@@ -41,6 +43,10 @@ class MPNet(Roberta):
         block = cast(Any, self.layers[layer]).attention
         before = getattr(block.attn, "heads", None)
         block.attn = NarrowSelfAttention(block.attn, heads if before is None else [before[i] for i in heads])
+
+    def pruned_options(self, subnetwork: SubNetwork, kept: list[int]) -> dict[str, Any]:
+        heads = [np.flatnonzero(subnetwork.heads[i]).tolist() for i in kept]
+        return super().pruned_options(subnetwork, kept) | {"kept_heads": heads}
 
     def position_bias(self, layer: int, length: int) -> Tensor | None:
         bias = self.base.encoder.relative_attention_bias(self._bucket(length)).permute(2, 0, 1)

@@ -1,0 +1,98 @@
+"""Decoders with the norm before each block: what Llama, GPT-2 and their relatives have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import ExitStack
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from nasbench.networks.adapter import Adapter
+from nasbench.networks.architectures.modeling_decoders import EmptyAttention, EmptyFeedForward
+from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock
+from nasbench.networks.subnetwork import SubNetwork
+
+
+class PreNormDecoder(Adapter):
+    """A decoder whose layers add the output of each block to its input. A removed block returns zeros."""
+
+    is_causal: ClassVar[bool] = True
+    attention_names: ClassVar[tuple[str, str]] = ("self_attn", "input_layernorm")
+    """Names of the attention block of a layer and of its norm."""
+    feed_forward_names: ClassVar[tuple[str, str]] = ("mlp", "post_attention_layernorm")
+    """Names of the feed-forward block of a layer and of its norm."""
+    last_norm_name: ClassVar[str] = "norm"
+    """Name of the norm after the last layer."""
+
+    @property
+    def readout(self) -> Literal["first", "last", "every"]:
+        return "last" if hasattr(self.model, "score") else "every"
+
+    @property
+    def layers_name(self) -> str:
+        return f"{self.model.base_model_prefix}.layers"
+
+    @abstractmethod
+    def attention_block(self, inner: Any, norm: nn.Module) -> AttentionBlock:
+        """The projections of a stock attention block."""
+
+    @abstractmethod
+    def feed_forward_block(self, inner: Any, norm: nn.Module) -> FeedForwardBlock:
+        """The projections of a stock feed-forward block."""
+
+    def attention(self, layer: int) -> AttentionBlock | None:
+        inner, norm = self._parts(layer, self.attention_names)
+        return None if isinstance(inner, EmptyAttention) else self.attention_block(inner, norm)
+
+    def feed_forward(self, layer: int) -> FeedForwardBlock | None:
+        inner, norm = self._parts(layer, self.feed_forward_names)
+        return None if isinstance(inner, EmptyFeedForward) else self.feed_forward_block(inner, norm)
+
+    def skip_attention(self, layer: int) -> None:
+        self._replace(layer, self.attention_names, EmptyAttention(layer))
+
+    def skip_feed_forward(self, layer: int) -> None:
+        self._replace(layer, self.feed_forward_names, EmptyFeedForward())
+
+    def bypass_attention(self, hooks: ExitStack, layer: int) -> None:
+        inner, _ = self._parts(layer, self.attention_names)
+        hooks.callback(
+            inner.register_forward_hook(lambda _module, _inputs, output: (torch.zeros_like(output[0]), None)).remove
+        )
+
+    def bypass_feed_forward(self, hooks: ExitStack, layer: int) -> None:
+        inner, _ = self._parts(layer, self.feed_forward_names)
+        hooks.callback(inner.register_forward_hook(lambda _module, _inputs, output: torch.zeros_like(output)).remove)
+
+    @property
+    def word_embeddings(self) -> nn.Embedding:
+        return cast(nn.Embedding, self.model.get_input_embeddings())
+
+    @property
+    def has_token_types(self) -> bool:
+        return False
+
+    def embed(self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ARG002
+        """Word vectors ``(n, length, d)``: rotary positions act on queries and keys."""
+        return words
+
+    @property
+    def output_layer(self) -> nn.Linear:
+        return cast(nn.Linear, self.model.score if self.readout == "last" else self.model.lm_head)
+
+    def classify(self, states: Tensor) -> Tensor:
+        return cast(Tensor, self.output_layer(getattr(self.base, self.last_norm_name)(states)))
+
+    def pruned_options(self, subnetwork: SubNetwork, kept: list[int]) -> dict[str, Any]:
+        heads, units = subnetwork.head_counts[kept].tolist(), subnetwork.unit_counts[kept].tolist()
+        return {self.layers_key: len(kept), "layer_heads": heads, "layer_units": units}
+
+    def _parts(self, layer: int, names: tuple[str, str]) -> tuple[Any, nn.Module]:
+        inner, norm = (getattr(self.layers[layer], name) for name in names)
+        return inner, norm
+
+    def _replace(self, layer: int, names: tuple[str, str], empty: nn.Module) -> None:
+        for name, module in zip(names, (empty, nn.Identity()), strict=True):
+            setattr(self.layers[layer], name, module)

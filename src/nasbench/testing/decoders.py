@@ -1,0 +1,97 @@
+"""Tiny decoders with tokenizers, generated from a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nasbench.testing.models import TINY_BERT
+from nasbench.testing.tasks import WORDS
+
+_SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": None,
+}
+
+TINY_LLAMA = dataclasses.replace(
+    TINY_BERT,
+    name="tiny-llama",
+    summary="Llama of 3 layers, 4 groups of 2 query heads, and 48 units, random weights",
+    architecture="llama",
+    generator="nasbench.testing.decoders:tiny_llama",
+)
+TINY_MISTRAL = dataclasses.replace(
+    TINY_LLAMA, name="tiny-mistral", architecture="mistral", generator="nasbench.testing.decoders:tiny_mistral"
+)
+TINY_QWEN2 = dataclasses.replace(
+    TINY_LLAMA, name="tiny-qwen2", architecture="qwen2", generator="nasbench.testing.decoders:tiny_qwen2"
+)
+TINY_GPT2 = dataclasses.replace(
+    TINY_BERT,
+    name="tiny-gpt2",
+    summary="GPT-2 of 3 layers, 4 heads and 48 units, random weights",
+    architecture="gpt2",
+    generator="nasbench.testing.decoders:tiny_gpt2",
+)
+TINY_DECODERS = (TINY_LLAMA, TINY_MISTRAL, TINY_QWEN2, TINY_GPT2)
+
+
+def tiny_llama() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_LLAMA`; every word is one token."""
+    from transformers import LlamaConfig
+
+    tokenizer = _word_tokenizer()
+    return LlamaConfig(**_SIZES, vocab_size=len(tokenizer)), tokenizer
+
+
+def tiny_mistral() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_MISTRAL`. Tokens attend to the last five tokens."""
+    from transformers import MistralConfig
+
+    tokenizer = _word_tokenizer()
+    return MistralConfig(**_SIZES, vocab_size=len(tokenizer), sliding_window=5), tokenizer
+
+
+def tiny_qwen2() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_QWEN2`. The last layer has a window of five tokens."""
+    from transformers import Qwen2Config
+
+    tokenizer = _word_tokenizer()
+    window: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 2}
+    return Qwen2Config(**_SIZES, **window, vocab_size=len(tokenizer)), tokenizer
+
+
+def tiny_gpt2() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_GPT2`; every letter is one token."""
+    from transformers import GPT2Config, GPT2Tokenizer
+
+    letters = sorted({letter for word in WORDS for letter in word})
+    vocabulary = ["<|endoftext|>", "Ġ", "Ċ", *letters]
+    tokenizer = GPT2Tokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, merges=[], model_max_length=64)
+    sizes: dict[str, Any] = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 48, "n_positions": 64}
+    return GPT2Config(
+        **sizes, vocab_size=len(vocabulary), bos_token_id=0, eos_token_id=0, initializer_range=0.2
+    ), tokenizer
+
+
+def _word_tokenizer() -> Any:
+    """A tokenizer of words that puts ``<s>`` before a text and has no padding token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: i for i, word in enumerate(["<s>", "</s>", "<unk>", "\n", *WORDS])}
+    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 0)]
+    )
+    make: Any = PreTrainedTokenizerFast
+    return make(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", model_max_length=64)
