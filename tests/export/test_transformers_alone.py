@@ -13,52 +13,18 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from support.exports import ALONE, masks, measured
 from support.old_exports import write_format_1
 
 import nasbench
-from nasbench.data.batching import Batch
 from nasbench.errors import UserError
 from nasbench.export.folder import export
-from nasbench.networks.space import make_space
-from nasbench.networks.subnetwork import Dimensions
-from nasbench.networks.supernet import SuperNetwork
 from nasbench.records.record import RunFolder
 from nasbench.testing.models import TINY_BERT, TINY_DISTILBERT, TINY_ELECTRA, TINY_MPNET, TINY_ROBERTA
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 
 ARCHITECTURES = [TINY_BERT, TINY_ROBERTA, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET]
 RunOf = Callable[..., Path]
-
-ALONE = """
-import sys
-from importlib.abc import MetaPathFinder
-
-class Blocked(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "nasbench":
-            raise ImportError(name + " is blocked")
-
-sys.meta_path.insert(0, Blocked())
-import torch
-import transformers
-
-folder, loader, inputs, outputs = sys.argv[1:]
-model, report = getattr(transformers, loader).from_pretrained(
-    folder, trust_remote_code=True, output_loading_info=True
-)
-assert not any(report.values()), report
-with torch.no_grad():
-    torch.save(model(**torch.load(inputs)).logits, outputs)
-assert "nasbench" not in sys.modules
-"""
-
-
-def masks(heads: list[int], units: list[int]) -> list[int]:
-    """A configuration of LARGE for the tiny networks, from numbers of heads and units; keeps the last ones."""
-    bits = [[int(i >= 4 - n) for i in range(4)] for n in heads] + [[int(i >= 48 - n) for i in range(48)] for n in units]
-    return [bit for row in bits for bit in row]
-
 
 WIDTHS = {
     "all kinds of layers": masks([2, 0, 4], [5, 48, 0]),
@@ -82,24 +48,6 @@ def inputs(task: Any, model: Any) -> dict[str, torch.Tensor]:
     ids[mask == 0] = 1 if model.architecture in ("roberta", "mpnet") else 0
     types = {} if model.architecture in ("distilbert", "mpnet") else {"token_type_ids": torch.zeros_like(ids)}
     return {"input_ids": ids, "attention_mask": mask, **types}
-
-
-def measured(run: Path, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The logits of a run's only sub-network, by the pass with which the run measured it."""
-    record, (evaluation,) = RunFolder(run).read_run(), RunFolder(run).read_evaluations()
-    config = transformers.AutoConfig.from_pretrained(run / "weights" / "model")
-    model = getattr(transformers, config.architectures[0])(config).eval()
-    model.load_state_dict(load_file(run / "weights" / f"{evaluation.weights}.safetensors"))
-    network = SuperNetwork(model)
-    network.n_choices = batch["input_ids"].shape[1] if batch["input_ids"].ndim == 3 else 1
-    space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
-    flat = {name: value.reshape(-1, value.shape[-1]) for name, value in batch.items()}
-    labels = torch.zeros(3, dtype=torch.long)
-    positions: Any = labels.numpy()
-    types = torch.zeros_like(flat["input_ids"])
-    tokens = Batch(flat["input_ids"], types, flat["attention_mask"].bool(), labels, positions)
-    with torch.no_grad():
-        return network.forward(tokens, space.to_subnetwork(space.from_json(evaluation.config)))
 
 
 def loader_of(task: Any) -> str:

@@ -22,7 +22,7 @@ from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA, TINY_QWEN2
 from nasbench.testing.models import save_tiny
 from nasbench.testing.networks import TinyNetwork, tiny_network
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_SINGLE
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_SINGLE
 
 
 def _padded_on_the_left(tiny: TinyNetwork) -> Batch:
@@ -154,3 +154,14 @@ def test_new_classifier_of_a_decoder_follows_the_seed(tmp_path: Path) -> None:
     assert one.network.score.weight.shape == (1, 32)
     assert torch.equal(one.network.score.weight, same.network.score.weight)
     assert not torch.equal(one.network.score.weight, other.network.score.weight)
+
+
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
+def test_new_output_of_a_regression_answers_the_mean_label(model: Any) -> None:
+    tiny = tiny_network(model, TINY_REGRESSION)
+    network, batch = tiny.network, tiny.batch(32, tiny.data.train)
+    with torch.no_grad():
+        states = network.encode(network.embed(batch), batch.attention_mask, network.slices())
+        network.adapter.center_output(2.5, states)
+        assert float(network.forward(batch).mean()) == pytest.approx(2.5, abs=1e-4)
+        assert network.forward(batch).std() > 0.01

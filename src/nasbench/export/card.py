@@ -13,7 +13,6 @@ from nasbench.records.record import Evaluation, RunRecord
 MAX_ROWS = 12
 """Largest number of rows in the table of the front; a longer front is thinned evenly."""
 NO_BETTER = "On validation data this network is no better than giving every example the same answer"
-_LOADERS = {"multiple_choice": "AutoModelForMultipleChoice"}
 
 
 def model_card(
@@ -21,7 +20,8 @@ def model_card(
     evaluations: Sequence[Evaluation],
     chosen: Evaluation,
     folder: str,
-    needs_code: bool,
+    loader: str,
+    code: str | None,
     latency: Sequence[Latency] = (),
 ) -> str:
     """The text of ``README.md``, Markdown with the hub's YAML header.
@@ -29,7 +29,8 @@ def model_card(
     Args:
         evaluations: all evaluations of the run.
         folder: the name of the exported folder, for the examples.
-        needs_code: whether loading runs ``modeling_pruned.py``.
+        loader: the auto class of transformers that loads the network.
+        code: the file of the folder that loading runs, None if the class is one of transformers.
         latency: measured times; empty for none.
     """
     identity = record.identity
@@ -46,7 +47,7 @@ def model_card(
         _warning(record, chosen),
         _speed(latency),
         "## Use",
-        _use(record, folder, needs_code),
+        _use(record, folder, loader, code),
         "## Origin",
         _origin(record),
     ]
@@ -117,29 +118,25 @@ def _speed(latency: Sequence[Latency]) -> str:
     return "\n".join([where, "", *lines])
 
 
-def _use(record: RunRecord, folder: str, needs_code: bool) -> str:
+def _use(record: RunRecord, folder: str, loader: str, code: str | None) -> str:
     interface = record.interface
-    kind = "classification" if interface is None else interface.kind
-    loader = _LOADERS.get(kind, "AutoModelForSequenceClassification")
-    trust = ", trust_remote_code=True" if needs_code else ""
+    trust = ", trust_remote_code=True" if code else ""
     why = (
-        "Its layers have different widths, so transformers builds it with `modeling_pruned.py` in this folder.\n\n"
-        if needs_code
-        else ""
+        f"Its layers have different widths, so transformers builds it with `{code}` in this folder.\n\n" if code else ""
     )
-    code = (
+    example = (
         f"{why}```python\nfrom transformers import AutoTokenizer, {loader}\n\n"
         f"tokenizer = AutoTokenizer.from_pretrained({folder!r}{trust})\n"
         f"model = {loader}.from_pretrained({folder!r}{trust})\n```"
     )
     if interface is None:
-        return code
+        return example
     columns = ", ".join(f"`{name}`" for name in interface.text_columns)
     classes = ", ".join(f"{i} = {name}" for i, name in enumerate(interface.label_names))
     facts = [f"Texts: {columns}, cut to {interface.max_length} tokens."]
     facts += [f"Classes: {classes}."] if not all(name.isdigit() for name in interface.label_names) else []
     return (
-        f"{code}\n\nOr, with nasbench, for a table with the same columns of texts:\n\n"
+        f"{example}\n\nOr, with nasbench, for a table with the same columns of texts:\n\n"
         f"```\nnasbench predict {shlex.quote(folder)} table.csv\n```\n\n{' '.join(facts)}"
     )
 

@@ -24,7 +24,7 @@ from torch import nn
 from nasbench.data.hub import quiet
 from nasbench.errors import NasbenchError, UserError, first_line
 from nasbench.export.card import model_card
-from nasbench.export.compact import FORMAT_VERSION, compact, kept_layers
+from nasbench.export.compact import FORMAT_VERSION, compact, head_of, kept_layers
 from nasbench.export.latency import Latency, measure, with_random_weights
 from nasbench.export.loading import DESCRIPTION, WEIGHTS, empty_network, fill, read_tensors, shrink_checked
 from nasbench.networks.architectures import adapt
@@ -112,7 +112,9 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
     description = json.dumps(facts, indent=1, allow_nan=False) + "\n"
     write_atomically(out / DESCRIPTION, description.encode())
     needs_code = network.config.model_type.startswith("pruned-")
-    write_atomically(out / CARD, model_card(record, evaluations, evaluation, out.name, needs_code, latency).encode())
+    code = f"{type(network.config).__module__.rpartition('.')[2]}.py" if needs_code else None
+    loader = f"AutoModelFor{head_of(type(network).__name__)}"
+    write_atomically(out / CARD, model_card(record, evaluations, evaluation, out.name, loader, code, latency).encode())
     return Exported(evaluation, record, latency, (out / WEIGHTS).stat().st_size)
 
 

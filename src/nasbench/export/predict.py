@@ -66,7 +66,7 @@ def predict(folder: Path, file: Path, text_columns: Sequence[str] = ()) -> Predi
     table = _read(file, columns)
     network: Any = load(folder)
     tokenizer = load_tokenizer(folder, network)
-    is_choice = type(network).__name__.endswith("MultipleChoice")
+    is_choice = type(network).__name__.endswith("MultipleChoice") or interface.get("kind") == "multiple_choice"
     n_columns = range(3, len(columns) + 1) if is_choice else range(1, 3)
     if len(columns) not in n_columns:
         due = "a start and at least two endings" if is_choice else "one or two columns of texts"
@@ -125,11 +125,12 @@ def _logits(network: Any, tokenizer: Any, texts: list[list[str]], max_length: in
         batch = order[start : start + max(1, _BATCH_TOKENS // int(lengths[order[start]] * n_choices))]
         sequences = [rows[i * n_choices + choice] for i in batch for choice in range(n_choices)]
         padded = tokenizer.pad(sequences, return_tensors="pt").to(device)
+        has_choices = type(network).__name__.endswith("MultipleChoice")  # a decoder scores each ending by itself
         inputs = {
-            name: value.reshape(len(batch), n_choices, -1) if is_choice else value for name, value in padded.items()
+            name: value.reshape(len(batch), n_choices, -1) if has_choices else value for name, value in padded.items()
         }
         with torch.no_grad():
-            outputs = network(**inputs).logits.double().cpu().numpy()
+            outputs = network(**inputs).logits.double().cpu().numpy().reshape(len(batch), -1)
         for i, output in zip(batch, outputs, strict=True):
             found[int(i)] = output
         start += len(batch)

@@ -161,13 +161,17 @@ class Adapter(ABC):
         """The last layer of the classifier."""
         return cast(nn.Linear, getattr(self.model.classifier, "out_proj", self.model.classifier))
 
-    def center_output(self, mean: float) -> None:
+    def center_output(self, mean: float, states: Tensor | None = None) -> None:  # noqa: ARG002
         """Set the bias of the untrained output layer of a regression to the mean label.
 
         With a bias of zero, the first few hundred steps change all weights only to reach the mean. A super-network does
         not recover from this, because most of its sub-networks can learn little else. On STS-B with MiniLM and strategy
         ``full``, the validation Spearman correlation was 0.24 after three epochs with a bias of zero. With the mean as
         bias it was 0.85 in less than half of that time.
+
+        Args:
+            states: hidden states of some examples after the last layer, ``(n, d)``; needed for an output layer without
+                a bias.
         """
         with torch.no_grad():
             self.output_layer.bias.fill_(mean)

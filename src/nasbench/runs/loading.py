@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import torch
 
 import nasbench
+from nasbench.data.batching import collate
 from nasbench.data.splits import TaskData, load_task_data
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
-from nasbench.networks.architectures import adapt
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.networks.supernet import Precision, SuperNetwork
@@ -24,6 +25,8 @@ from nasbench.records.record import Interface, RunRecord
 from nasbench.runs.request import RunRequest
 from nasbench.training.metrics import constant_error
 
+_N_TYPICAL = 32
+"""Examples whose states stand for all examples."""
 OFFICIAL_SEEDS = range(10)
 """Seeds of official runs: the ten repetitions of the paper. A fixed list leaves no choice among many seeds."""
 
@@ -70,13 +73,12 @@ def load(request: RunRequest) -> Loaded:
             + (pretrained.notes[0] if pretrained.notes else f"{request.model.name!r} is no trained classifier")
         )
     stock = pretrained.network.to(device).eval()
-    adapter = adapt(stock)
-    if request.task.kind == "regression" and pretrained.output_is_new:
-        adapter.center_output(float(data.train.labels.mean()))
     avoid_plans(device)
     precision = request.precision or default_precision(device)
     network = SuperNetwork(stock, precision)
     network.n_choices = data.train.n_choices
+    if request.task.kind == "regression" and pretrained.output_is_new:
+        _center_output(network, data, int(pretrained.tokenizer.pad_token_id))
     origin = {
         **provenance.describe(device),
         "precision": precision,
@@ -85,7 +87,18 @@ def load(request: RunRequest) -> Loaded:
         "fine_tuning": dataclasses.asdict(request.model.fine_tuning),
         "super_network": dataclasses.asdict(request.model.super_network),
     }
-    return Loaded(network, pretrained.tokenizer, data, adapter.dimensions(), origin, pretrained.notes)
+    return Loaded(network, pretrained.tokenizer, data, network.dims, origin, pretrained.notes)
+
+
+def _center_output(network: SuperNetwork, data: TaskData, pad_id: int) -> None:
+    """Let an untrained output layer answer the mean label of the train split."""
+    states = None
+    if network.adapter.output_layer.bias is None:
+        batch = collate(data.train, np.arange(min(_N_TYPICAL, len(data.train))), pad_id).to(network.device)
+        with torch.no_grad():
+            states = network.encode(network.embed(batch), batch.attention_mask, network.slices())
+    network.adapter.center_output(float(data.train.labels.mean()), states)
+    network.refresh()
 
 
 def _has_no_training(request: RunRequest) -> bool:

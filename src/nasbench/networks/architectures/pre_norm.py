@@ -82,8 +82,19 @@ class PreNormDecoder(Adapter):
     def output_layer(self) -> nn.Linear:
         return cast(nn.Linear, self.model.score if self.readout == "last" else self.model.lm_head)
 
+    def center_output(self, mean: float, states: Tensor | None = None) -> None:
+        """As for encoders. The classifiers of decoders have no bias, so the weights answer ``mean`` to a mean state."""
+        assert states is not None
+        weight = self.output_layer.weight
+        with torch.no_grad():
+            typical = self._last_norm(states.float()).mean(0)
+            weight += (mean - weight @ typical) * typical / typical.square().sum()
+
     def classify(self, states: Tensor) -> Tensor:
-        return cast(Tensor, self.output_layer(getattr(self.base, self.last_norm_name)(states)))
+        return cast(Tensor, self.output_layer(self._last_norm(states)))
+
+    def _last_norm(self, states: Tensor) -> Tensor:
+        return cast(Tensor, getattr(self.base, self.last_norm_name)(states))
 
     def pruned_options(self, subnetwork: SubNetwork, kept: list[int]) -> dict[str, Any]:
         heads, units = subnetwork.head_counts[kept].tolist(), subnetwork.unit_counts[kept].tolist()

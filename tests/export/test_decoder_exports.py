@@ -1,0 +1,106 @@
+"""Exported decoders are built by transformers alone, with the outputs of the measured network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from support.exports import ALONE, masks, measured
+
+import nasbench
+from nasbench.data.sources import read_rows
+from nasbench.export.folder import export
+from nasbench.export.predict import predict
+from nasbench.records.record import RunFolder
+from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
+
+MIXED, EQUAL, FULL = masks([2, 0, 4], [5, 48, 0]), masks([2, 2, 2], [11, 11, 11]), masks([4, 4, 4], [48, 48, 48])
+RunOf = Callable[..., Path]
+
+
+def encoded(folder: Path) -> dict[str, torch.Tensor]:
+    """Three padded pairs of sentences, from the exported tokenizer."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    pairs = [("ba be bi", "ba"), ("ko", "ge di do ba"), ("da", "da")]
+    batch = tokenizer(*map(list, zip(*pairs, strict=True)), padding=True, return_tensors="pt")
+    return {name: batch[name] for name in ("input_ids", "attention_mask")}
+
+
+@pytest.mark.parametrize("model", TINY_DECODERS, ids=lambda model: model.name)
+def test_transformers_builds_the_measured_network(model: Any, run_of: RunOf, tmp_path: Path) -> None:
+    for i, config in enumerate((MIXED, EQUAL, FULL)):
+        run, out = run_of([config], model=model), tmp_path / str(i)
+        evaluation = export(run, out, 1.0)
+        auto: Any = transformers.AutoModelForSequenceClassification
+        loaded, report = auto.from_pretrained(out, trust_remote_code=True, output_loading_info=True)
+        assert not any(report.values())
+        assert sum(p.numel() for p in loaded.parameters()) == evaluation.n_params
+        batch = encoded(out)
+        expected = measured(run, batch)
+        with torch.no_grad():
+            torch.testing.assert_close(loaded(**batch).logits, expected, atol=2e-6, rtol=1e-5)
+            torch.testing.assert_close(nasbench.load(out)(**batch).logits, expected, atol=2e-6, rtol=1e-5)
+        takes_fewer_heads = model is not TINY_GPT2
+        assert (out / "modeling_decoders.py").exists() == (
+            config is MIXED or (config is EQUAL and not takes_fewer_heads)
+        )
+
+
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
+def test_folder_needs_no_nasbench(model: Any, run_of: RunOf, tmp_path: Path) -> None:
+    run, out = run_of([MIXED], model=model), tmp_path / "out"
+    export(run, out, 1.0)
+    batch = encoded(out)
+    torch.save(batch, tmp_path / "inputs.pt")
+    loader = "AutoModelForSequenceClassification"
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(out), loader, str(tmp_path / "inputs.pt"), str(tmp_path / "logits.pt")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"HF_HOME": str(tmp_path / "hub"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), measured(run, batch), atol=2e-6, rtol=1e-5)
+    card = (out / "README.md").read_text()
+    assert f"{loader}.from_pretrained('out', trust_remote_code=True)" in card
+    assert "`modeling_decoders.py`" in card
+
+
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
+@pytest.mark.parametrize("task", [TINY_PAIR, TINY_CHOICE], ids=lambda task: task.name)
+def test_predictions_have_the_measured_error(task: Any, model: Any, run_of: RunOf, tmp_path: Path) -> None:
+    """The exported tokenizer and network, on the rows of the test split."""
+    run, out = run_of([MIXED], model=model, task=task), tmp_path / "out"
+    export(run, out, 1.0)
+    _, rows = read_rows(task, None)
+    file = tmp_path / "rows.csv"
+    with file.open("w", newline="") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(task.data.text_columns)
+        writer.writerows(zip(*rows.texts, strict=True))
+    predictions = predict(out, file)
+    chosen = np.array([int(name) for name in predictions.table.column("prediction").to_pylist()])
+    (evaluation,) = RunFolder(run).read_evaluations()
+    assert 1 - (chosen == rows.labels).mean() == pytest.approx(evaluation.test_error)
+
+
+def test_exported_tokenizer_ends_texts_as_the_run_did(run_of: RunOf, tmp_path: Path) -> None:
+    for model, end in ((TINY_LLAMA, "\n"), (TINY_GPT2, "Ċ")):
+        out = tmp_path / model.name
+        export(run_of([FULL], model=model), out, 1.0)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+        ids = tokenizer("ba", "be")["input_ids"]
+        assert ids[-1] == tokenizer.convert_tokens_to_ids(end)
+        assert ids.count(ids[-1]) == 2
+        assert json.loads((out / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id

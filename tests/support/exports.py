@@ -1,0 +1,64 @@
+"""What the tests of exported folders share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from nasbench.data.batching import Batch
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.records.record import RunFolder
+
+ALONE = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Blocked(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "nasbench":
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Blocked())
+import torch
+import transformers
+
+folder, loader, inputs, outputs = sys.argv[1:]
+model, report = getattr(transformers, loader).from_pretrained(
+    folder, trust_remote_code=True, output_loading_info=True
+)
+assert not any(report.values()), report
+with torch.no_grad():
+    torch.save(model(**torch.load(inputs)).logits, outputs)
+assert "nasbench" not in sys.modules
+"""
+"""A program that loads a folder in a process that cannot import nasbench."""
+
+
+def masks(heads: list[int], units: list[int]) -> list[int]:
+    """A configuration of LARGE for the tiny networks, from numbers of heads and units; keeps the last ones."""
+    bits = [[int(i >= 4 - n) for i in range(4)] for n in heads] + [[int(i >= 48 - n) for i in range(48)] for n in units]
+    return [bit for row in bits for bit in row]
+
+
+def measured(run: Path, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The logits of a run's only sub-network, by the pass with which the run measured it."""
+    record, (evaluation,) = RunFolder(run).read_run(), RunFolder(run).read_evaluations()
+    config = transformers.AutoConfig.from_pretrained(run / "weights" / "model")
+    model = getattr(transformers, config.architectures[0])(config).eval()
+    model.load_state_dict(load_file(run / "weights" / f"{evaluation.weights}.safetensors"))
+    network = SuperNetwork(model)
+    network.n_choices = batch["input_ids"].shape[1] if batch["input_ids"].ndim == 3 else 1
+    space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
+    flat = {name: value.reshape(-1, value.shape[-1]) for name, value in batch.items()}
+    labels = torch.zeros(3, dtype=torch.long)
+    positions: Any = labels.numpy()
+    types = torch.zeros_like(flat["input_ids"])
+    tokens = Batch(flat["input_ids"], types, flat["attention_mask"].bool(), labels, positions)
+    with torch.no_grad():
+        return network.forward(tokens, space.to_subnetwork(space.from_json(evaluation.config)))
