@@ -16,6 +16,7 @@ from nasbench.export.folder import export
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
+from nasbench.testing.decoders import TINY_LLAMA, TINY_QWEN2
 from nasbench.testing.models import (
     TINY_BERT,
     TINY_DISTILBERT,
@@ -61,7 +62,10 @@ WIDTHS = [2, 0, 4, 5, 48, 0]
 """Heads and units of three layers in MEDIUM: a layer without heads, and one without units."""
 
 
-@pytest.fixture(params=[TINY_BERT, TINY_ROBERTA, TINY_ELECTRA, TINY_DISTILBERT], ids=lambda model: model.name)
+@pytest.fixture(
+    params=[TINY_BERT, TINY_ROBERTA, TINY_ELECTRA, TINY_DISTILBERT, TINY_LLAMA, TINY_QWEN2],
+    ids=lambda model: model.name,
+)
 def pruned(request: pytest.FixtureRequest, tmp_path: Path, run_of: RunOf) -> Path:
     """A folder with a task file whose model has layers of different widths."""
     (tmp_path / "rows.csv").write_text("review,sentiment\n" + "".join(f"{text},{label}\n" for text, label in ROWS))
