@@ -38,8 +38,8 @@ class DepthSearcher(ErrorModelSearcher):
 
     Works in the space SMALL, where a pass through (h, u, l) computes every shallower network (h, u, k) on its way; the
     method must tell the values of each. The error is modelled as in ``ehvi-exact``. The expectation is over joint
-    samples of a curve, because its points are strongly correlated. The price of a pass follows from its parameters and
-    layers, which are known.
+    samples of a curve, because its points are strongly correlated. The price of a pass follows from its cost, such as
+    its parameters, and its layers, which are known.
     """
 
     name = "depth"
@@ -67,11 +67,11 @@ class DepthSearcher(ErrorModelSearcher):
         widths, place = np.unique(candidates[:, :2], axis=0, return_inverse=True)
         curves = self._curves(widths)
         mean, covariance = model.predict_jointly(self.features(curves))
-        params = self.params(curves.reshape(-1, 3)).reshape(mean.shape)
+        costs = self.known_costs(curves.reshape(-1, 3)).reshape(mean.shape)
         normals = self.rng.standard_normal((self.options.n_samples, mean.shape[1]))
-        improvement = expected_improvement_of_curves(mean, covariance, params, front, reference_point(front), normals)
-        least = self.params(self.space.smallest[None])
-        price = (params - least) / (1 - least) + LAYER_SHARE * curves[:, :, 2] / self.space.upper[2]
+        improvement = expected_improvement_of_curves(mean, covariance, costs, front, reference_point(front), normals)
+        least = self.known_costs(self.space.smallest[None])[0]
+        price = (costs - least) / (1 - least) + LAYER_SHARE * curves[:, :, 2] / self.space.upper[2]
         return np.asarray((improvement / price)[place, candidates[:, 2] - 1])
 
     def _curves(self, widths: IntArray) -> IntArray:

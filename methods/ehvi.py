@@ -11,6 +11,7 @@ import numpy as np
 
 from nasbench.arrays import FloatArray, IntArray
 from nasbench.networks.space import SearchSpace
+from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.search.expected_improvement import reference_point
 from nasbench.search.model_based import ModelBasedOptions, ModelBasedSearcher
 from nasbench.search.pareto import pareto_mask
@@ -32,7 +33,7 @@ class EhviOptions(ModelBasedOptions):
 class Ehvi(ModelBasedSearcher):
     """Proposes the candidate with the largest expected hypervolume improvement under a Gaussian process per objective.
 
-    As in the paper, both objectives are modelled, even the parameters; ``ehvi-exact`` uses the known parameters.
+    As in the paper, all objectives are modelled, even the costs; ``ehvi-exact`` uses the known costs.
     Observations are noisy, so the front to improve on is that of the posterior means. For one proposal at a time and
     independent objectives, the expectation has a closed form (Yang et al. 2019), so nothing is sampled.
     """
@@ -40,6 +41,7 @@ class Ehvi(ModelBasedSearcher):
     name = "ehvi"
     summary = "expected hypervolume improvement with a Gaussian process per objective (BoTorch)"
     Options = EhviOptions
+    most_objectives = MOST_OBJECTIVES
     max_observations = 300
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
@@ -74,7 +76,7 @@ def fit(inputs: FloatArray, values: FloatArray) -> SingleTaskGP:
 
     Args:
         inputs: ``(n, d)`` in [0, 1].
-        values: ``(n, 2)``, both minimised.
+        values: ``(n, n_objectives)``, all minimised.
     """
     import torch
     from botorch.fit import fit_gpytorch_mll
@@ -82,7 +84,8 @@ def fit(inputs: FloatArray, values: FloatArray) -> SingleTaskGP:
     from botorch.models.transforms import Standardize
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
-    model = SingleTaskGP(torch.from_numpy(inputs), torch.from_numpy(-values), outcome_transform=Standardize(m=2))
+    scale = Standardize(m=values.shape[1])
+    model = SingleTaskGP(torch.from_numpy(inputs), torch.from_numpy(-values), outcome_transform=scale)
     fit_gpytorch_mll(
         ExactMarginalLogLikelihood(model.likelihood, model),
         optimizer_kwargs={"options": {"maxiter": _MAX_FIT_ITERATIONS}},

@@ -9,6 +9,7 @@ import numpy as np
 
 from nasbench.arrays import FloatArray
 from nasbench.networks.space import Config, SearchSpace
+from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.search.searcher import Searcher
 
 
@@ -18,6 +19,7 @@ class Exhaustive(Searcher):
     name = "exhaustive"
     summary = "every network of LAYER in a random order"
     spaces = ("layer",)
+    most_objectives = MOST_OBJECTIVES
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)

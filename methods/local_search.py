@@ -8,6 +8,7 @@ import numpy as np
 
 from nasbench.arrays import FloatArray
 from nasbench.networks.space import Config, SearchSpace
+from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.search.pareto import dominates, weakly_dominates
 from nasbench.search.searcher import Searcher
 
@@ -22,11 +23,12 @@ class LocalSearch(Searcher):
 
     name = "local"
     summary = "redraws one dimension of a random member of the current Pareto front"
+    most_objectives = MOST_OBJECTIVES
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
         self._front: list[Config] = []
-        self._values = np.empty((0, 2))  # values of the front, (len(front), 2)
+        self._values = np.empty((0, 2))  # values of the front, (len(front), n_objectives)
 
     def ask(self) -> Config:
         if not self._front:
@@ -35,6 +37,7 @@ class LocalSearch(Searcher):
         return self.space.redraw(parent, self.rng)
 
     def tell(self, config: Config, values: FloatArray) -> None:
+        self._values = self._values.reshape(-1, len(values))
         if dominates(self._values, values).any():
             return
         kept = ~weakly_dominates(values, self._values)

@@ -10,6 +10,7 @@ import numpy as np
 
 from nasbench.arrays import FloatArray
 from nasbench.networks.space import Config, SearchSpace
+from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.search.pareto import crowding_distances, nondominated_ranks
 from nasbench.search.searcher import Decision, MultiFidelitySearcher
 
@@ -44,6 +45,7 @@ class Moasha(MultiFidelitySearcher):
     name = "moasha"
     summary = "successive halving by non-dominated rank; standard NAS only"
     Options = MoashaOptions
+    most_objectives = MOST_OBJECTIVES
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)

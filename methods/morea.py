@@ -10,6 +10,7 @@ import numpy as np
 
 from nasbench.arrays import FloatArray
 from nasbench.networks.space import Config, SearchSpace
+from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.search.pareto import crowding_distances, nondominated_ranks
 from nasbench.search.searcher import Searcher
 
@@ -42,6 +43,7 @@ class Morea(Searcher):
     name = "morea"
     summary = "regularised evolution, parents chosen by non-dominated rank"
     Options = MoreaOptions
+    most_objectives = MOST_OBJECTIVES
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)

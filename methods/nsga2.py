@@ -10,6 +10,7 @@ import numpy as np
 
 from nasbench.arrays import FloatArray
 from nasbench.networks.space import Config, SearchSpace
+from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.search.searcher import Searcher
 
 
@@ -48,6 +49,7 @@ class Nsga2(Searcher):
     name = "nsga2"
     summary = "NSGA-II: generations selected by non-dominated rank and crowding distance"
     Options = Nsga2Options
+    most_objectives = MOST_OBJECTIVES
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
@@ -63,7 +65,9 @@ class Nsga2(Searcher):
         from pymoo.operators.selection.tournament import TournamentSelection
         from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
-        self._problem = Problem(n_var=space.n_dims, n_obj=2, xl=np.zeros(space.n_dims), xu=space.upper, vtype=int)
+        self._problem = Problem(
+            n_var=space.n_dims, n_obj=MOST_OBJECTIVES, xl=np.zeros(space.n_dims), xu=space.upper, vtype=int
+        )
         self._mating = Mating(
             TournamentSelection(func_comp=binary_tournament),
             SBX(

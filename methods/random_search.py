@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nasbench.arrays import FloatArray
 from nasbench.networks.space import Config
+from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.search.searcher import Searcher
 
 
@@ -12,6 +13,7 @@ class RandomSearch(Searcher):
 
     name = "random"
     summary = "uniform sampling of the space"
+    most_objectives = MOST_OBJECTIVES
 
     def ask(self) -> Config:
         return self.space.sample(self.rng)

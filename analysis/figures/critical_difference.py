@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import MissingRuns
-from nasbench.analysis.experiments.selection import largest_complete_table, subset, usual
+from nasbench.analysis.experiments.selection import largest_complete_table, subset, unchanged
 from nasbench.analysis.figures import style
 from nasbench.analysis.scoring.comparison import CriticalDifference
 from nasbench.analysis.scoring.comparison import critical_difference as compute
@@ -45,7 +45,7 @@ def data(scores: Scores) -> RankDiagram:
     Raises:
         MissingRuns: if no two entries share a scenario.
     """
-    runs, keep = scores.runs, usual(scores.runs)
+    runs, keep = scores.runs, unchanged(scores.runs)
     tables = []
     for (track, device), group in runs[keep].groupby(["track", "device_class"]):
         names, scenarios = largest_complete_table(group)

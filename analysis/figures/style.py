@@ -140,7 +140,7 @@ def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
     """The scenarios of a frame with their panel titles, ordered by model, then by size of the training set.
 
     Args:
-        frame: columns ``scenario, task, model, device_class``.
+        frame: columns ``scenario, task, model, device_class``. A scenario names objectives other than the usual ones.
     """
     columns = ["scenario", "task", "model", "device_class"]
     scenarios = [tuple(map(str, row)) for row in frame[columns].drop_duplicates("scenario").itertuples(index=False)]
@@ -153,9 +153,15 @@ def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
         shown = model_name(model)
         titles[scenario] = PanelTitle(
             task_names.get(task, text(task, 24)),
-            f"{shown}, {text(device).upper()}" if n_devices[task, model] > 1 else shown,
+            (f"{shown}, {text(device).upper()}" if n_devices[task, model] > 1 else shown) + _objectives_of(scenario),
         )
     return titles
+
+
+def _objectives_of(scenario: str) -> str:
+    """The objectives that the name of a scenario ends with, to be shown after the model."""
+    objectives = scenario.rpartition("/")[2].partition(":")[2]
+    return f", {text(objectives).replace('+', ', ')}" if objectives else ""
 
 
 def model_name(model: str) -> str:

@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from nasbench.analysis.reading.objectives import COST, columns
 from nasbench.arrays import BoolArray, FloatArray
+from nasbench.declarations.task import OBJECTIVES
 from nasbench.records.progress import check_whole
 from nasbench.records.record import Identity, RunRecord
 from nasbench.records.schema import MAX_ERROR, ROUNDING, RecordError
@@ -59,8 +61,8 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
         record: the run's record, for its status, its limits and the size of the full network.
 
     Returns:
-        A table with the columns :data:`COLUMNS`, ``config``, and the metrics as ``metric.<name>`` and
-        ``test_metric.<name>``; and one text per oddity.
+        A table with the columns :data:`COLUMNS`, ``config``, the metrics as ``metric.<name>`` and
+        ``test_metric.<name>``, and costs beside the parameters as ``cost.<name>``; and one text per oddity.
 
     Raises:
         RecordError: if lines are lost or changed, for a line that is not an evaluation, indices that do not count 0, 1,
@@ -80,14 +82,25 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
     parsed = _parsed(path.name, whole)
     table = parsed.select(COLUMNS.names)
     table = table.append_column("config", _config_text(path.name, parsed))
-    for field, prefix in (("metrics", "metric."), ("test_metrics", "test_metric.")):
+    for field, prefix in (("metrics", "metric."), ("test_metrics", "test_metric."), ("costs", COST)):
         for metric, values in _fields(path.name, parsed, field):
             kind = values.type
             if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
                 raise RecordError(f"{path.name}: {metric!r} of {field!r} holds {kind} instead of numbers")
-            table = table.append_column(prefix + metric, values.cast(pa.float64(), safe=False))
+            if prefix + metric != f"{COST}params":
+                table = table.append_column(prefix + metric, values.cast(pa.float64(), safe=False))
+    _check_costs(path.name, table, record.identity)
     table = _validated(path.name, table, record.n_params_full, oddities)
     return _within_limits(path.name, table, record.identity, oddities), oddities
+
+
+def _check_costs(name: str, table: pa.Table, identity: Identity) -> None:
+    """Refuse evaluations without a cost that the run minimises. Raises :class:`RecordError`."""
+    for column in set(columns(",".join(identity.objectives or OBJECTIVES))) - set(OBJECTIVES):
+        values = _numbers(table, column) if column in table.column_names else np.full(table.num_rows, np.nan)
+        if not (np.isfinite(values) & (values >= 0)).all():
+            i = int(np.argmin(np.isfinite(values) & (values >= 0)))
+            raise RecordError(f"{name}, line {i + 1}: no {column!r} of 0 or more, which the run minimises")
 
 
 def empty_table() -> pa.Table:
@@ -147,7 +160,7 @@ def _parse_lines(name: str, data: bytes) -> pa.Table:
             columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
         except _NO_COLUMN as error:
             raise RecordError(f"{name}: column {field.name!r} holds other values than {field.type}") from error
-    for nested in ("config", "metrics", "test_metrics"):
+    for nested in ("config", "metrics", "test_metrics", "costs"):
         try:
             columns[nested] = pa.array([row.get(nested) for row in rows])
         except _NO_COLUMN as error:

@@ -21,7 +21,9 @@ import pyarrow as pa
 
 from nasbench.analysis.reading.entries import name_entries, set_options
 from nasbench.analysis.reading.evaluation_file import empty_table, read_evaluation_file
+from nasbench.analysis.reading.objectives import label
 from nasbench.arrays import BoolArray
+from nasbench.declarations.task import OBJECTIVES
 from nasbench.errors import UserError
 from nasbench.records.record import Identity, RunFolder, RunRecord, find_runs
 from nasbench.records.schema import RecordError
@@ -38,6 +40,7 @@ RUN_LEVEL = (
     "track",
     "device_class",
     "scenario",
+    "objectives",
     "space",
     "method",
     "searcher",
@@ -107,7 +110,8 @@ class Results:
             ``task, model, track, device_class, space, method, searcher, seed, suite_version, metric, n_params_full,
             max_evaluations, status, reason, started_at`` as recorded;
             ``budget_s``, NaN if only ``max_evaluations`` ends the run;
-            ``algorithm`` (``ws-nas/ehvi``); ``scenario`` (``task/model/device_class``);
+            ``algorithm`` (``ws-nas/ehvi``); ``objectives`` (``error,params``);
+            ``scenario`` (``task/model/device_class``; it and ``track`` end with other objectives than the usual ones);
             ``entry``, see :func:`~nasbench.analysis.reading.entries.name_entries`;
             ``options`` (JSON text, without options that are None) and ``options_digest``; ``official`` (bool);
             ``elapsed_s`` (charged seconds at the last evaluation), ``n_evaluations``, ``n_failed``;
@@ -119,7 +123,8 @@ class Results:
             ``run_row`` (row of the run in ``runs``);
             ``index, error, params, n_params, test_error, elapsed_s, status, latency_ms, n_duplicates, epochs, key,
             weights, reason`` as recorded; ``config`` as text (``heads=3, units=100, layers=2``);
-            ``metric.<name>`` and ``test_metric.<name>`` for all metrics of the folder, NaN if a run does not have one;
+            ``metric.<name>`` and ``test_metric.<name>`` for all metrics of the folder, and ``cost.<name>`` for costs
+            beside the parameters, NaN if a run does not have one;
             and ``seed, official, budget_s`` and the columns :data:`RUN_LEVEL` of the run.
         findings: records, runs and evaluations that were left out, with the reason; failed and unfinished runs.
     """
@@ -311,9 +316,10 @@ def _runs_frame(
                 "run": name,
                 "task": task,
                 "model": identity.model,
-                "track": record.track,
+                "track": record.track + label(identity.objectives),
                 "device_class": identity.device_class,
-                "scenario": f"{task}/{identity.model}/{identity.device_class}",
+                "scenario": f"{task}/{identity.model}/{identity.device_class}{label(identity.objectives)}",
+                "objectives": ",".join(identity.objectives or OBJECTIVES),
                 "space": identity.space,
                 "method": identity.method,
                 "searcher": identity.searcher,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasbench.analysis.experiments.selection import largest_complete_table, subset, usual
+from nasbench.analysis.experiments.selection import largest_complete_table, subset, unchanged
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.entries import short_names
 from nasbench.analysis.reading.results import Results
@@ -67,7 +67,7 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
     first = runs.drop_duplicates("scenario").set_index("scenario")
     steps = np.unique(np.linspace(0, len(scores.grid) - 1, min(_N_TIMES, len(scores.grid))).astype(np.int64))
     provenance: dict[str, int] = {}
-    usual_names = set(runs.loc[usual(runs), "entry"])
+    usual_names = set(runs.loc[unchanged(runs), "entry"])
     finished = results.finished()
     points = _points(finished.evaluations, len(runs), n_per_run)
     horizons = horizon_s(runs)
@@ -130,7 +130,7 @@ def _full_errors(results: Results, column: str) -> dict[Any, float]:
     slim = dataclasses.replace(results, evaluations=results.evaluations[["run_row", "n_params", column]])
     of_usual, of_all = (
         pd.Series(1.0 - full_metric(kept, column)).groupby(kept.runs["scenario"].to_numpy()).mean()
-        for kept in (slim.select(usual(results.runs)), slim)
+        for kept in (slim.select(unchanged(results.runs)), slim)
     )
     return of_usual.combine_first(of_all).to_dict()
 
@@ -202,7 +202,7 @@ def _ranks(scores: Scores, entries: list[str], steps: npt.NDArray[np.int64]) -> 
     """
     found = []
     runs = scores.runs
-    keep = usual(runs)
+    keep = unchanged(runs)
     places = {(str(track), str(device)) for track, device in zip(runs["track"], runs["device_class"], strict=True)}
     order = {track: place for place, track in enumerate(TRACKS)}
     for track, device in sorted(places, key=lambda place: (order.get(place[0], len(order)), place)):

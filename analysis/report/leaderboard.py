@@ -22,7 +22,8 @@ from nasbench.analysis.report.sections import PARAMETER_LIMITS, WORST_HYPERVOLUM
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
-from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS
+from nasbench.analysis.scoring.scores import LARGEST_HYPERVOLUME
+from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS, with_objectives
 from nasbench.errors import NasbenchError
 from nasbench.trust.marks import LEVELS
 
@@ -117,7 +118,8 @@ def _not_counted(runs: pd.DataFrame) -> str:
     """The line about the runs that are in no section; each run is counted once."""
     unfinished = (runs["status"] == "running").to_numpy()
     unofficial = ~unfinished & ~runs["official"].to_numpy(dtype=np.bool_)
-    known = (runs["track"].isin(TRACKS) & runs["device_class"].isin(DEVICE_CLASSES)).to_numpy()
+    tracks = with_objectives(TRACKS, runs["track"])
+    known = (runs["track"].isin(tracks) & runs["device_class"].isin(DEVICE_CLASSES)).to_numpy()
     elsewhere = runs[~unfinished & ~unofficial & ~known]
     text = f"Not counted: {count(unofficial.sum(), 'unofficial run')}, {count(unfinished.sum(), 'unfinished run')}"
     if len(elsewhere):
@@ -134,6 +136,8 @@ def _list_of(section: Ranking) -> str:
     shown = f"{seeds[0]} to {seeds[-1]}" if consecutive else ", ".join(map(str, seeds))
     text = f"{count(len(section.scenarios), 'scenario')}: {escape(', '.join(section.scenarios))}. Seeds: {shown}. "
     text += f"A complete entry has {count(section.n_blocks, 'run')}."
+    if section.largest != LARGEST_HYPERVOLUME:
+        text += f" With three objectives, the largest possible hypervolume is {section.largest:g}."
     if section.n_outside:
         text += f" Not on the list, so not counted: {count(section.n_outside, 'official run')}."
     if section.table.empty:

@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nasbench.analysis.reading.objectives import in_use
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.formatting import DIGITS
 from nasbench.analysis.scoring.intervals import interval_on_tasks_like_these, interval_on_these_tasks
 from nasbench.analysis.scoring.quantiles import Quantiles, load_quantiles
 from nasbench.analysis.scoring.ranks import average_ranks
 from nasbench.analysis.scoring.relative_performance import relative_performance
-from nasbench.analysis.scoring.scores import Scores, score
-from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS, section_title
+from nasbench.analysis.scoring.scores import LARGEST_HYPERVOLUME, Scores, largest_hypervolume, score
+from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS, section_title, with_objectives
 from nasbench.arrays import BoolArray, FloatArray, IntArray
 from nasbench.plugins import registry
 from nasbench.trust.marks import LEVELS
@@ -39,9 +40,9 @@ WORST_HYPERVOLUME = 1.0
 """Hypervolume of the worst front with a network in it: normalised error 1 and normalised size 1, reference (2, 2)."""
 _COLUMNS = [
     *("run_row", "index", "status", "error", "params", "n_params", "test_error", "elapsed_s"),
-    *("scenario", "suite_version"),
+    *("scenario", "suite_version", "objectives"),
 ]
-"""Columns of the evaluations from which scores and relative performance are computed."""
+"""Columns of the evaluations from which scores and relative performance are computed, beside those of costs."""
 
 Blocks = tuple[tuple[str, int], ...]
 """Pairs of scenario and seed."""
@@ -78,6 +79,7 @@ class Ranking:
             validation, n_runs``.
         warnings: about the normalisation.
         levels: number of runs on the list of each level of verification.
+        largest: the largest possible hypervolume.
         n_repeated, n_reproduced: runs on the list that were repeated, and those of them that gave the same errors.
     """
 
@@ -93,6 +95,7 @@ class Ranking:
     levels: Mapping[str, int] = field(default_factory=dict)
     n_repeated: int = 0
     n_reproduced: int = 0
+    largest: float = LARGEST_HYPERVOLUME
 
 
 def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mapping[str, str] = TRACKS) -> list[Ranking]:
@@ -100,16 +103,18 @@ def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mappi
 
     Args:
         quantiles: the normaliser; None for the frozen quantiles of the suite.
-        tracks: the tracks to rank, with their titles.
+        tracks: the tracks to rank, with their titles. Runs with other objectives than error and parameters are in
+            sections of their own, after those of their track.
     """
     # Selecting runs copies their evaluations. Keep the columns that are needed, about a third.
-    official = dataclasses.replace(results, evaluations=results.evaluations[_COLUMNS]).official()
+    names = [*dict.fromkeys([*_COLUMNS, *in_use(results.evaluations)])]
+    official = dataclasses.replace(results, evaluations=results.evaluations[names]).official()
     frozen = load_quantiles() if quantiles is None else quantiles
     declared: dict[tuple[str, str], Blocks] = {
         (section.track, section.device_class): section.blocks for section in registry.sections()
     }
     found = []
-    for track in tracks:
+    for track in with_objectives(tracks, official.runs["track"]):
         for device_class in DEVICE_CLASSES:
             chosen = (official.runs["track"] == track) & (official.runs["device_class"] == device_class)
             if chosen.any():
@@ -161,6 +166,7 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
         warnings=scores.warnings,
         levels={str(level): int(n) for level, n in scores.runs["level"].value_counts().items()},
         n_repeated=int(scores.runs["reproduced"].notna().sum()),
+        largest=float(largest_hypervolume(scores.runs).max(initial=LARGEST_HYPERVOLUME)),
         n_reproduced=int((scores.runs["reproduced"] == True).sum()),  # noqa: E712 - None is neither
     )
 

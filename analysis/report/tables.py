@@ -9,7 +9,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from nasbench.analysis.experiments import prediction
-from nasbench.analysis.experiments.selection import subset, usual
+from nasbench.analysis.experiments.selection import subset, unchanged
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.formatting import csv_cell, escape
 from nasbench.analysis.report.sections import Ranking
@@ -60,7 +60,7 @@ def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict
 def _comparison(scores: Scores) -> pd.DataFrame:
     group = ["track", "device_class"]
     parts = [pd.DataFrame({name: pd.Series(dtype=str) for name in group})]
-    runs, keep = scores.runs, usual(scores.runs)
+    runs, keep = scores.runs, unchanged(scores.runs)
     for track, device in sorted(set(runs.loc[keep, group].itertuples(index=False, name=None))):
         chosen = keep & ((runs["track"] == track) & (runs["device_class"] == device)).to_numpy(dtype=np.bool_)
         own = subset(scores, chosen)

@@ -1,4 +1,4 @@
-"""Quantile normalisation of both objectives to [0, 1], fitted once and frozen (section 4.1 of the paper).
+"""Quantile normalisation of all objectives to [0, 1], fitted once and frozen (section 4.1 of the paper).
 
 The paper normalises by the quantiles of all observed values, so every new submission moves all scores. Here the
 quantiles of a scenario are fitted once and kept in a versioned file beside the benchmark's declarations. Values outside
@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nasbench.analysis.reading.objectives import USUAL, columns, in_use, of_rows
 from nasbench.analysis.reading.results import read_results
 from nasbench.arrays import FloatArray
 from nasbench.declarations.task import OBJECTIVES
@@ -99,9 +100,10 @@ def apply_knots(values: npt.ArrayLike, knots: FloatArray) -> FloatArray:
 def fit_quantiles(evaluations: pd.DataFrame) -> Quantiles:
     """A normaliser for every scenario of a frame of evaluations, fitted to its successful evaluations."""
     scenarios = {}
-    needed = evaluations[["scenario", "suite_version", "run_row", *OBJECTIVES]]  # copying all columns takes much memory
+    names = [*(["objectives"] if "objectives" in evaluations else []), *in_use(evaluations)]
+    needed = evaluations[["scenario", "suite_version", "run_row", *names]]  # copying all columns takes much memory
     for scenario, group in needed[(evaluations["status"] == "ok").to_numpy()].groupby("scenario", observed=True):
-        knots = {name: fit_knots(group[name]) for name in OBJECTIVES}
+        knots = {name: fit_knots(group[name]) for name in columns(str(of_rows(group).iloc[0]))}
         versions = sorted(group["suite_version"].astype(str).unique())
         scenarios[str(scenario)] = ScenarioQuantiles(
             knots, ", ".join(versions), int(group["run_row"].nunique()), len(group)
@@ -110,22 +112,26 @@ def fit_quantiles(evaluations: pd.DataFrame) -> Quantiles:
 
 
 def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArray, list[str]]:
-    """Both objectives of every evaluation as quantile levels within its scenario.
+    """All objectives of every evaluation as quantile levels within its scenario.
 
     A scenario without a normaliser gets one fitted to the given evaluations.
 
     Args:
-        evaluations: columns ``scenario, error, params, status, suite_version, run_row``; left unchanged.
+        evaluations: columns ``scenario, error, params, status, suite_version, run_row``; with other objectives,
+            ``objectives`` and their columns; left unchanged. All runs of a scenario have the same objectives.
         quantiles: the normalisers.
 
     Returns:
-        ``(n, 2)`` in [0, 1], NaN for the error of failed evaluations; and the warnings: a line for each scenario that
+        ``(n, d)`` in [0, 1] for at most d objectives, NaN for the error of failed evaluations and for the objectives
+        that a run does not have; and the warnings: a line for each scenario that
         was not normalised by frozen quantiles of its own suite version, or that has errors below the frozen range.
     """
-    values = np.full((len(evaluations), len(OBJECTIVES)), np.nan)
+    most = max((text.count(",") + 1 for text in map(str, of_rows(evaluations).unique())), default=len(OBJECTIVES))
+    values = np.full((len(evaluations), most), np.nan)
     warnings = []
     frozen = quantiles.version is not None
-    needed = evaluations[["scenario", "suite_version", "run_row", "status", *OBJECTIVES]]
+    names = [*(["objectives"] if "objectives" in evaluations else []), *in_use(evaluations)]
+    needed = evaluations[["scenario", "suite_version", "run_row", "status", *names]]
     for scenario, rows in needed.groupby("scenario", observed=True).indices.items():
         group = needed.iloc[rows]
         own = quantiles.scenarios.get(str(scenario))
@@ -150,7 +156,7 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
                     f"{scenario}: {100 * n_below / len(errors):.2g} % of the errors ({n_below:,} of {len(errors):,}) "
                     "are below the lowest frozen error and count as equal to it: the hypervolume hides their progress"
                 )
-        for column, name in enumerate(OBJECTIVES):
+        for column, name in enumerate(columns(str(of_rows(group).iloc[0]))):
             values[rows, column] = apply_knots(group[name], own.knots[name])
     return values, warnings
 
@@ -203,7 +209,8 @@ def freeze(results: Path, benchmark_dir: Path) -> Frozen:
 
     Frozen scenarios are copied unchanged, so no published score moves. If all scenarios are frozen already, nothing is
     written. Because frozen quantiles stay, nothing is frozen while any record is damaged. A scenario on which only one
-    method has run is not frozen either, because its scale would fit that method only.
+    method has run is not frozen either, because its scale would fit that method only; nor is one with other objectives
+    than error and parameters.
 
     Args:
         results: the results folder.
@@ -221,6 +228,7 @@ def freeze(results: Path, benchmark_dir: Path) -> Frozen:
     newest = max(files, default=0)
     old = load_quantiles(files[newest]) if newest else Quantiles(version=0)
     official = found.official()
+    official = official.select(official.runs["objectives"] == USUAL)
     fitted = fit_quantiles(official.evaluations).scenarios
     if not fitted:
         raise UserError(f"no official runs with evaluations in {results}; quantiles are fitted to official runs")

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nasbench.analysis.reading.objectives import of_rows
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring import hypervolume
 from nasbench.analysis.scoring.fronts import front_mask
 from nasbench.analysis.scoring.quantiles import Quantiles, fit_quantiles, load_quantiles, normalise
-from nasbench.arrays import FloatArray
+from nasbench.arrays import FloatArray, IntArray
 from nasbench.declarations.task import REFERENCE_POINT
 
 N_TIMES = 100
 LARGEST_HYPERVOLUME = float(np.prod(REFERENCE_POINT))
 """The hypervolume of a network without any error and parameter, both quantile-normalised."""
+
+
+def n_objectives(runs: pd.DataFrame) -> IntArray:
+    """Number of objectives of each run, ``(n_runs,)``."""
+    return np.array([text.count(",") + 1 for text in of_rows(runs).astype(str)], dtype=np.int64)
+
+
+def largest_hypervolume(runs: pd.DataFrame) -> FloatArray:
+    """The hypervolume of a network without any error and cost, ``(n_runs,)``: 4, or 8 with three objectives."""
+    return np.asarray(REFERENCE_POINT[0] ** n_objectives(runs).astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -29,8 +41,8 @@ class Scores:
             ``begin_s`` and ``end_s``: charged seconds at both ends of the time axis. It begins at 0 and ends with the
             budget, unless the scores are those of a window of time.
         grid: ``(n_times,)``, fractions of the time axis, ascending; the last one is 1.
-        hypervolume: ``(n_runs, n_times)``, hypervolume of the quantile-normalised objectives; at most 4. For a failed
-            run, it counts the evaluations before the failure.
+        hypervolume: ``(n_runs, n_times)``, hypervolume of the quantile-normalised objectives; at most 4, or 8 for three
+            objectives. For a failed run, it counts the evaluations before the failure.
         test: ``(n_runs,)``, hypervolume at the end of the budget of the *test* errors of the networks on the validation
             front, normalised like validation errors. Nothing was chosen by test errors, so the value is not optimistic.
         warnings: scenarios whose normalisation is not the frozen one.
@@ -55,7 +67,7 @@ class Scores:
 
         With frozen quantiles it does not depend on other runs, so no submission moves the regret of an earlier one.
         """
-        return LARGEST_HYPERVOLUME - self.hypervolume
+        return largest_hypervolume(self.runs)[:, None] - self.hypervolume
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ def score(
     elapsed_s, horizon = evaluations["elapsed_s"].to_numpy(), horizon_s(finished.runs)
     begin_s, end_s = (np.zeros(len(horizon)), horizon) if limits_s is None else np.asarray(limits_s).T
     spent = (elapsed_s - begin_s[rows]) / (end_s - begin_s)[rows]
-    scores = hypervolume.over_time(values, spent, rows, len(finished.runs), grid)
+    scores = _over_time(values, spent, rows, finished.runs, grid)
     test = _test_hypervolume(finished, elapsed_s / horizon[rows], quantiles)
     runs = finished.runs.assign(begin_s=begin_s, end_s=end_s)
     return Scores(runs, grid, scores, test, tuple(warnings), quantiles)
@@ -132,7 +144,20 @@ def _test_hypervolume(finished: Results, spent: FloatArray, quantiles: Quantiles
     front = evaluations[on_front].assign(error=evaluations["test_error"][on_front].to_numpy())
     values, _ = normalise(front, _with_all_scenarios(quantiles, finished.evaluations))
     rows = front["run_row"].to_numpy()
-    return hypervolume.over_time(values, np.zeros(len(rows)), rows, len(finished.runs), [1.0])[:, 0]
+    return _over_time(values, np.zeros(len(rows)), rows, finished.runs, np.ones(1))[:, 0]
+
+
+def _over_time(
+    values: FloatArray, times: FloatArray, rows: npt.NDArray[Any], runs: pd.DataFrame, grid: FloatArray
+) -> FloatArray:
+    """:func:`nasbench.analysis.scoring.hypervolume.over_time` for runs with two and with three objectives."""
+    counts = n_objectives(runs)
+    found = np.zeros((len(runs), len(grid)))
+    for n in np.unique(counts).tolist():
+        own = counts[rows] == n
+        reference = np.full(n, REFERENCE_POINT[0])
+        found += hypervolume.over_time(values[own, :n], times[own], rows[own], len(runs), grid, reference)
+    return found
 
 
 def _with_all_scenarios(quantiles: Quantiles, evaluations: pd.DataFrame) -> Quantiles:

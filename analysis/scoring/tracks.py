@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 TRACKS = {"paper": "Paper models", "base": "Models of BERT-base's size", "compact": "Compact models", "demo": "Demo"}
 EVERY_TRACK = {**TRACKS, "user": "User's own tasks and models"}
 """All tracks, including the one that is not on the leaderboard."""
@@ -12,4 +14,16 @@ EVERY_DEVICE_CLASS = {**DEVICE_CLASSES, "table": "simulated on tables"}
 
 def section_title(track: str, device_class: str) -> str:
     """The heading of a section of results, such as ``Paper models, GPU``."""
-    return f"{EVERY_TRACK.get(track, track)}, {EVERY_DEVICE_CLASS.get(device_class, device_class)}"
+    base, _, objectives = track.partition(":")
+    title = EVERY_TRACK.get(base, base) + (f", {objectives.replace('+', ', ')}" if objectives else "")
+    return f"{title}, {EVERY_DEVICE_CLASS.get(device_class, device_class)}"
+
+
+def with_objectives(tracks: Mapping[str, str], found: Iterable[str]) -> list[str]:
+    """These tracks, each followed by those of its runs with other objectives than error and parameters.
+
+    Args:
+        found: the tracks of all runs.
+    """
+    others = sorted({track for track in found if ":" in track})
+    return [name for track in tracks for name in (track, *(o for o in others if o.partition(":")[0] == track))]

@@ -145,6 +145,7 @@ def run(
     max_evaluations: int | None = None,
     precision: Precision | None = None,
     threads: int | None = None,
+    objectives: str | Sequence[str] | None = None,
     isolate: bool | None = None,
     table: bool | Path | str = False,
     quiet: bool = False,
@@ -170,6 +171,8 @@ def run(
         max_evaluations: the largest number of evaluations; None for no limit.
         precision: ``fp32`` or ``bf16``; None for bf16 where the device computes in it.
         threads: threads of the CPU; None for torch's default.
+        objectives: what is minimised, such as ``error,macs`` or ``("error", "params", "macs")``; None for error and
+            parameters.
         isolate: whether the method gets a process of its own, without network, files and test data; None: if it is
             given by the name of another package's method.
         table: True to answer from a table of the suite in place of a network, or the path of a table.
@@ -198,6 +201,7 @@ def run(
         "results": Path(results),
         "budget_s": budget_s,
         "max_evaluations": max_evaluations,
+        "objectives": objectives,
     }
     the_task = str(task) if isinstance(task, Path) else task
     with ExitStack() as stack:

@@ -126,6 +126,7 @@ class RunArguments(TypedDict):
     results: Path
     budget_s: float | None
     max_evaluations: int | None
+    objectives: str | None
 
 
 class ExperimentArguments(TypedDict):
@@ -166,6 +167,11 @@ class ExperimentArguments(TypedDict):
     "--max-evaluations",
     type=int,
     help="Stop after this many evaluations; without --budget there is then no time limit.",
+)
+@click.option(
+    "--objectives",
+    metavar="NAME,NAME[,NAME]",
+    help="What is minimised: error and one or two of params, macs, weight_bytes; default: error,params.",
 )
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default: bf16 where the device computes in it.")
 @click.option("--threads", type=int, metavar="N", help="Threads of the CPU; default: torch's.")

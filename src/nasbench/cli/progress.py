@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nasbench.objectives.declared import USUAL
 from nasbench.records.record import Evaluation, RunFolder, RunRecord
 from nasbench.runs.observer import Observer
-from nasbench.search.pareto import Front, hypervolume
+from nasbench.search.pareto import empty_front, hypervolume
 
-RAW_REFERENCE = (1.0, 1.0)
-"""Reference point of the hypervolume shown during a run: raw error and parameter fraction, each at most 1. Rankings
+RAW_REFERENCE = 1.0
+"""Reference point of the hypervolume shown during a run, in each objective: raw error and fractions of costs. Rankings
 normalise the objectives and use :data:`nasbench.declarations.task.REFERENCE_POINT`, so their numbers differ."""
 
 
@@ -26,7 +27,7 @@ class Progress(Observer):
         self.n_evaluations = 0
         self.n_failed = 0
         self.best_error: float | None = None
-        self.front = Front()
+        self.front = empty_front(2)
         self._first_step = (0, 0.0)
 
     @property
@@ -43,13 +44,15 @@ class Progress(Observer):
     @property
     def raw_hypervolume(self) -> float:
         """Hypervolume of the evaluations so far, with reference point :data:`RAW_REFERENCE`."""
-        return hypervolume(self.front.values, RAW_REFERENCE)
+        values = self.front.values
+        return hypervolume(values, [RAW_REFERENCE] * values.shape[1])
 
     def changed(self) -> None:
         """Called after each change of the state."""
 
     def run_started(self, record: RunRecord, folder: Path, n_resumed: int, budget_s: float) -> None:
         self.record, self.folder, self.budget_s = record, folder, budget_s
+        self.front = empty_front(len(record.identity.objectives or USUAL))
         for evaluation in RunFolder(folder).read_evaluations()[:n_resumed]:
             self._count(evaluation)
 
@@ -77,4 +80,4 @@ class Progress(Observer):
             self.n_failed += 1
             return
         self.best_error = evaluation.error if self.best_error is None else min(self.best_error, evaluation.error)
-        self.front.add(evaluation.error, evaluation.params, evaluation.index)
+        self.front.add((evaluation.error, *evaluation.cost_values), evaluation.index)

@@ -145,7 +145,7 @@ def choose(evaluations: list[Evaluation], max_params: float, run_folder: Path) -
     measured = [e for e in evaluations if e.error is not None]
     if not measured:
         raise UserError(f"{run_folder} has no evaluated network")
-    on_front = pareto_mask(np.array([(e.error, e.params) for e in measured], dtype=np.float64))
+    on_front = pareto_mask(np.array([(e.error, *e.cost_values) for e in measured], dtype=np.float64))
     front = [e for e, is_member in zip(measured, on_front, strict=True) if is_member]
     small_enough = [e for e in front if e.params <= max_params]
     if not small_enough:

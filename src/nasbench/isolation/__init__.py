@@ -4,6 +4,6 @@ The harness (the parent) starts a process (the child), which shuts itself in bef
 trains; the parent evaluates the networks that the child hands over. They talk through one socket in JSON headers and
 raw arrays; nothing is unpickled. ``docs/isolation.md`` says what this protects from, and what not.
 
-May import: ``runs``, ``plugins``, ``records``, ``training``, ``search``, ``networks``, ``data``, ``declarations``,
-``errors``, ``arrays``.
+May import: ``runs``, ``plugins``, ``records``, ``training``, ``search``, ``objectives``, ``networks``, ``data``,
+``declarations``, ``errors``, ``arrays``.
 """

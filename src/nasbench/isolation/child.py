@@ -78,6 +78,7 @@ def _run(channel: Any, method: Any, searcher: Any) -> dict[str, Any]:
     from nasbench.isolation.remote import IsolatedProblem, Parent
     from nasbench.networks.space import make_space
     from nasbench.networks.subnetwork import Dimensions
+    from nasbench.objectives.costs import restored_costs
 
     header, arrays = channel.receive()
     if header["threads"] is not None:
@@ -95,6 +96,7 @@ def _run(channel: Any, method: Any, searcher: Any) -> dict[str, Any]:
     try:
         if searcher is not None:
             problem.searcher = searcher[0](space, np.random.default_rng((problem.seed, 2)), searcher[1])
+            problem.searcher.costs = restored_costs(header["costs"])
         subject = method[0](method[1])
         parent.ask("begin")
         subject.run(problem)

@@ -185,6 +185,7 @@ def _start(request: RunRequest, problem: Problem, context: RunContext) -> tuple[
     header = {
         "declarations": transfer.declarations(request.task, request.model),
         "space": request.space,
+        "costs": context.costs.describe(problem.dims),
         "dims": problem.dims.to_json(),
         "seed": request.seed,
         "pad_id": problem.pad_id,

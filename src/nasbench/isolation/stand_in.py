@@ -14,6 +14,7 @@ from typing import Any
 
 from nasbench.errors import UserError
 from nasbench.networks.space import SPACES
+from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.plugins import options
 from nasbench.plugins.method import Method
 from nasbench.search.searcher import MultiFidelitySearcher, Searcher
@@ -38,6 +39,7 @@ def describe(cls: type[Any], chosen: Any) -> dict[str, Any]:
         "is_searcher": issubclass(cls, Searcher),
         "stops_early": issubclass(cls, MultiFidelitySearcher),
         **{flag: bool(getattr(cls, flag, False)) for flag in _FLAGS},
+        "most_objectives": getattr(cls, "most_objectives", 2),
         "defaults": options.to_json(cls.Options()),
         "options": options.to_json(chosen),
     }
@@ -75,6 +77,7 @@ def stand_in(description: Mapping[str, Any]) -> tuple[type[Any], Any]:
         "spaces": tuple(spaces),
         "default_searcher": searcher if isinstance(searcher, str) else None,
         "Options": made,
+        "most_objectives": MOST_OBJECTIVES if description.get("most_objectives") == MOST_OBJECTIVES else 2,
         **{flag: description.get(flag) is True for flag in _FLAGS},
     }
     return type("StandIn", (base,), attributes), made(**chosen)

@@ -12,15 +12,15 @@ from nasbench.search.pareto import pareto_mask
 
 
 def front_of(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The validation Pareto front of (error, params), smallest network first.
+    """The validation Pareto front of the run's objectives, the smallest network first (by the first cost).
 
     Of several networks with equal values only the first one is returned.
     """
     # A failed evaluation has no error, and a NaN is never on the front.
-    values = np.array([(evaluation.error, evaluation.params) for evaluation in evaluations], dtype=np.float64)
+    values = np.array([(evaluation.error, *evaluation.cost_values) for evaluation in evaluations], dtype=np.float64)
     pairs = zip(evaluations, pareto_mask(values), strict=True)
-    by_size = {evaluation.params: evaluation for evaluation, keep in reversed([*pairs]) if keep}
-    return [by_size[params] for params in sorted(by_size)]
+    by_cost = {evaluation.cost_values: evaluation for evaluation, keep in reversed([*pairs]) if keep}
+    return [by_cost[costs] for costs in sorted(by_cost)]
 
 
 def full_network(record: RunRecord, evaluations: Sequence[Evaluation]) -> Evaluation | None:

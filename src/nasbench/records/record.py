@@ -7,7 +7,6 @@ line off, reading skips it. Resuming, export, statistics and leaderboard read on
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import gc
 import hashlib
@@ -22,6 +21,7 @@ from typing import ClassVar, Literal
 
 from nasbench.errors import NasbenchError, UserError
 from nasbench.records import progress, schema
+from nasbench.records.interface import Interface
 from nasbench.records.schema import RecordError
 
 RunStatus = Literal["running", "complete", "failed"]
@@ -38,6 +38,7 @@ class Identity:
         options: all options of the method and the searcher, ``{"method": {...}, "searcher": {...}}``.
         budget_s: charged seconds; None if only ``max_evaluations`` ends the run.
         declaration: digest of a user's own task and model; None for tasks that are part of the suite or of a package.
+        objectives: names of the objectives; None for error and parameters.
     """
 
     task: schema.Name
@@ -51,6 +52,7 @@ class Identity:
     budget_s: schema.Limit | None
     max_evaluations: schema.PositiveCount | None = None
     declaration: schema.Name | None = None
+    objectives: schema.Objectives | None = None
     __pydantic_config__: ClassVar = schema.STRICT
 
     @property
@@ -61,33 +63,16 @@ class Identity:
     def folder(self, changed_options: bool, official_budget: bool) -> str:
         """The run's path below the results folder, ``task/model/algorithm_space_device_seed``.
 
-        The digest of a user's declaration follows the task. A digest is appended if the options or the budget are not
-        the defaults, or if the evaluations are limited.
+        Other objectives than error and parameters come before the seed. The digest of a user's declaration follows the
+        task. A digest is appended if the options or the budget are not the defaults, or if the evaluations are limited.
         """
-        name = f"{self.algorithm.replace('/', '+')}_{self.space}_{self.device_class}_seed{self.seed}"
+        objectives = "" if self.objectives is None else f"_{'+'.join(self.objectives)}"
+        name = f"{self.algorithm.replace('/', '+')}_{self.space}_{self.device_class}{objectives}_seed{self.seed}"
         if changed_options or not official_budget or self.max_evaluations is not None:
             told_apart = json.dumps([self.options, self.budget_s, self.max_evaluations], sort_keys=True)
             name += "_" + hashlib.sha256(told_apart.encode()).hexdigest()[:8]
         task = self.task if self.declaration is None else f"{self.task}-{self.declaration}"
         return f"{task}/{self.model}/{name}"
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What a network takes and gives: all that predicting with it needs to know about the task.
-
-    Attributes:
-        kind: ``classification``, ``regression`` or ``multiple_choice``.
-        text_columns: the columns of the texts, in order.
-        label_names: names of the classes in the order of the outputs; empty for a regression.
-        max_length: number of tokens at which texts were cut.
-    """
-
-    kind: schema.Name
-    text_columns: schema.Texts
-    label_names: schema.Texts
-    max_length: schema.PositiveCount
-    __pydantic_config__: ClassVar = schema.STRICT
 
 
 @dataclass
@@ -121,6 +106,8 @@ class RunRecord:
             lasts and in older records.
         conditions: what the machine did during each attempt, see :mod:`nasbench.runs.machine`.
         overshoot_s: charged seconds beyond the budget; None if there are none, and in older records.
+        costs: by objective beside the error, its unit, where its values come from, and the full network's amount; None
+            for error and parameters.
     """
 
     identity: Identity
@@ -148,6 +135,7 @@ class RunRecord:
     evaluations_sha256: schema.Text | None = None
     conditions: schema.Conditions = field(default_factory=list)
     overshoot_s: schema.Seconds | None = None
+    costs: schema.Values | None = None
     schema_version: schema.Version = schema.SCHEMA_VERSION
     __pydantic_config__: ClassVar = schema.STRICT
 
@@ -174,6 +162,7 @@ class Evaluation:
         epochs: epochs of training before this evaluation; None unless the method varies them (multi-fidelity).
         charged_s: charged seconds by phase so far; their sum is ``elapsed_s``.
         reason: why the evaluation failed.
+        costs: by objective beside the error, fractions of the full network's; None for error and parameters.
     """
 
     index: schema.Count
@@ -195,7 +184,13 @@ class Evaluation:
     epochs: schema.Number | None = None
     charged_s: schema.SecondsByPhase = field(default_factory=dict)
     reason: schema.Text | None = None
+    costs: schema.Costs | None = None
     __pydantic_config__: ClassVar = schema.STRICT
+
+    @property
+    def cost_values(self) -> tuple[float, ...]:
+        """The values beside the error that the run minimises, in the order of its objectives."""
+        return (self.params,) if self.costs is None else tuple(self.costs.values())
 
 
 class RunFolder:
@@ -218,7 +213,7 @@ class RunFolder:
         Raises:
             NasbenchError: if the disk is full or the file cannot be written.
         """
-        text = json.dumps(dataclasses.asdict(record), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        text = json.dumps(schema.to_json(record), indent=1, sort_keys=True, allow_nan=False) + "\n"
         write_atomically(self.path / self.RUN, text.encode())
 
     def append(self, evaluation: Evaluation) -> None:
@@ -227,7 +222,7 @@ class RunFolder:
         Raises:
             NasbenchError: if the disk is full or the file cannot be written. No part of the line stays.
         """
-        line = json.dumps(dataclasses.asdict(evaluation), allow_nan=False).encode() + b"\n"
+        line = json.dumps(schema.to_json(evaluation), allow_nan=False).encode() + b"\n"
         path = self.path / self.EVALUATIONS
         tally = self.tally()
         try:
@@ -347,7 +342,7 @@ def parse_evaluations(data: bytes, place: str) -> Iterator[Evaluation]:
     Raises:
         RecordError: as :meth:`RunFolder.read_evaluations` does.
     """
-    elapsed_s = 0.0
+    elapsed_s, names = 0.0, None
     for index, line in enumerate(data.split(b"\n")[:-1]):
         where = f"{place}, line {index + 1}"
         evaluation = schema.parse(Evaluation, line, where)
@@ -357,7 +352,10 @@ def parse_evaluations(data: bytes, place: str) -> Iterator[Evaluation]:
             raise RecordError(f"{where}: elapsed_s goes back to {evaluation.elapsed_s}")
         if evaluation.status == "ok" and evaluation.error is None:
             raise RecordError(f"{where}: the error is missing, but status is 'ok'")
-        elapsed_s = evaluation.elapsed_s
+        own = None if evaluation.costs is None else [*evaluation.costs]
+        if index and own != names:
+            raise RecordError(f"{where}: costs {own} where the first line has {names}")
+        elapsed_s, names = evaluation.elapsed_s, own
         yield evaluation
 
 

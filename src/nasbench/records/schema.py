@@ -7,6 +7,7 @@ that read no record start fast.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import reprlib
@@ -77,10 +78,27 @@ Conditions = Annotated[
 ]
 Error = Annotated[float, Ge(-ROUNDING), Le(MAX_ERROR + ROUNDING), doc(f"an error between 0 and {MAX_ERROR}")]
 Fraction = Annotated[float, Gt(0), Le(1 + ROUNDING), doc("a fraction of the full network, above 0 and at most 1")]
+Objectives = Annotated[list[str], MinLen(2), _SHOWN, doc("a list of at least two names of objectives")]
+Costs = Annotated[
+    dict[str, Annotated[float, Ge(0)]], MinLen(1), _SHOWN, doc("an object of numbers of 0 or more, at least one")
+]
 Version = Annotated[int, Ge(1), Le(SCHEMA_VERSION), doc("a version of the schema")]
 
 STRICT: Mapping[str, Any] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 """pydantic's configuration of a dataclass: no conversion, no unknown field, finite numbers only."""
+
+
+def to_json(part: Any) -> dict[str, Any]:
+    """The JSON values of an instance of one of the record's dataclasses.
+
+    Usual runs are written as they were before there were other objectives, to the last byte.
+    """
+    values = dataclasses.asdict(part)
+    for place in (values, values.get("identity", {})):
+        for name in ("objectives", "costs"):
+            if place.get(name, 0) is None:
+                del place[name]
+    return values
 
 
 def parse(cls: type[T], text: bytes, place: str) -> T:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nasbench.objectives.costs import PARAMETERS, Costs
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.records.predictions import Predictions
 from nasbench.records.record import Evaluation, RunFolder
@@ -28,6 +29,7 @@ class RunContext:
         recorded: evaluations of an earlier attempt. The harness answers the method from them.
         note: appends a remark for readers to the record.
         shortened: the record's field of trainings that the budget shortened; written with the next note.
+        costs: gives the costs of sub-networks.
         process: the process of the run; a copy that the method forks must not report.
         shared: super-networks that the runs of an experiment share, None if the run trains its own.
         broken: by network name, why its training failed; its evaluations fail for the same reason.
@@ -46,4 +48,5 @@ class RunContext:
     shared: SharedSuperNetworks | None = None
     predictions: Predictions | None = None
     broken: dict[str, str] = field(default_factory=dict)
+    costs: Costs = PARAMETERS
     process: int = field(default_factory=os.getpid)

@@ -14,10 +14,11 @@ from nasbench.errors import CannotResume, first_line, printable
 from nasbench.networks.space import Config, SearchSpace
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
+from nasbench.objectives.costs import PARAMETERS
 from nasbench.records.record import Evaluation
 from nasbench.runs import watchdog
 from nasbench.runs.context import RunContext
-from nasbench.search.pareto import Front
+from nasbench.search.pareto import empty_front
 from nasbench.training.evaluation import Evaluator, Logits
 
 
@@ -35,7 +36,8 @@ class Harness:
         self._space, self._dims, self._metric = space, space.dims, validator.task.metric
         self._context, self._budget = context, context.budget
         self._evaluations: list[Evaluation] = []
-        self._front = Front()
+        self._costs = context.costs
+        self._front = empty_front(1 + len(self._costs.names))
         self._keys: set[str] = set()
         self._extracted: set[str] = set()
         self._n_duplicates = 0
@@ -105,7 +107,8 @@ class Harness:
                 evaluation = dataclasses.replace(
                     measured[i], index=len(self._evaluations), n_duplicates=self._n_duplicates
                 )
-                if evaluation.error is not None and self._front.would_hold(evaluation.error, evaluation.params):
+                error = evaluation.error
+                if error is not None and self._front.would_hold(error, *evaluation.cost_values):
                     if test_logits is None:
                         test_logits = self._test(run, evaluation.index)
                     if test_logits is not None:
@@ -166,9 +169,14 @@ class Harness:
                     metrics=metrics,
                     epochs=epochs,
                     reason=reason,
+                    costs=self._costs_of(subnetwork),
                 )
             )
         return measured
+
+    def _costs_of(self, subnetwork: SubNetwork) -> dict[str, float] | None:
+        """What the record says about costs: nothing in a usual run, whose evaluations have their parameters anyway."""
+        return None if self._costs == PARAMETERS else self._costs.of_subnetwork(self._dims, subnetwork)
 
     def _outcomes(self, run: Callable[[Evaluator], Logits], n: int) -> list[tuple[dict[str, float], str | None]]:
         """The metrics of each sub-network of a pass, or no metrics and the reason of the failure."""
@@ -232,7 +240,7 @@ class Harness:
         self._n_duplicates = 0
         if evaluation.error is None:
             return
-        left = self._front.add(evaluation.error, evaluation.params, evaluation.index)
+        left = self._front.add((evaluation.error, *evaluation.cost_values), evaluation.index)
         if self._context.predictions is not None:
             self._context.predictions.drop(left)
         for index in left:

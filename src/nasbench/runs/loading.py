@@ -19,9 +19,12 @@ from nasbench.errors import UserError
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.networks.supernet import Precision, SuperNetwork
+from nasbench.objectives.costs import counted_costs
+from nasbench.objectives.declared import is_usual
 from nasbench.plugins import options
 from nasbench.records import provenance
-from nasbench.records.record import Interface, RunRecord
+from nasbench.records.interface import Interface
+from nasbench.records.record import RunRecord
 from nasbench.runs.request import RunRequest
 from nasbench.training.metrics import constant_error
 
@@ -119,6 +122,7 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         dimensions=loaded.dims.to_json(),
         unofficial=[*request.unofficial, *unofficial_reasons(request), *loaded.data.unofficial],
         changed_options=changed_options(request),
+        costs=None if is_usual(request.objectives) else counted_costs(request.objectives).describe(loaded.dims),
         provenance={**loaded.origin, **({} if request.isolation is None else {"isolation": dict(request.isolation)})},
         notes=list(loaded.notes),
         data_summary=loaded.data.summary.to_json(),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,21 @@ def _load() -> float | None:
         return round(os.getloadavg()[0], 2)
     except OSError:
         return None
+
+
+@contextmanager
+def threads(n: int | None) -> Iterator[None]:
+    """Compute with ``n`` threads inside; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if n is None else n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def current(device: str) -> Iterator[None]:
+    """Make a GPU torch's current one inside: its streams, graphs and random state are then those of the run's GPU."""
+    with torch.cuda.device(device) if device.startswith("cuda") else nullcontext():
+        yield

@@ -16,6 +16,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import UserError
 from nasbench.networks.space import SPACES, works_in
 from nasbench.networks.weights import package_folder
+from nasbench.objectives.declared import USUAL, choose_objectives, is_usual
 from nasbench.plugins import options, registry
 from nasbench.plugins.declaration import declaration_of, digest
 from nasbench.plugins.method import Method
@@ -46,6 +47,7 @@ class RunRequest:
         shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
         declaration: what a user's own task file declares, see :mod:`nasbench.plugins.declaration`.
         isolation: what shuts the method in, for the record; None for a method that runs in the harness's process.
+        objectives: names of what is minimised, the error first.
         table: name of the table that answers in place of a network, None for a run on a network.
     """
 
@@ -69,6 +71,7 @@ class RunRequest:
     table: str | None = None
     declaration: Mapping[str, Any] | None = None
     isolation: Mapping[str, Any] | None = None
+    objectives: tuple[str, ...] = USUAL
 
     @property
     def device_class(self) -> DeviceClass:
@@ -104,6 +107,7 @@ class RunRequest:
             budget_s=self.effective_budget_s,
             max_evaluations=self.max_evaluations,
             declaration=None if self.declaration is None else digest(self.declaration),
+            objectives=None if is_usual(self.objectives) else list(self.objectives),
         )
 
     @property
@@ -132,6 +136,7 @@ def make_request(
     max_evaluations: int | None = None,
     precision: Precision | None = None,
     threads: int | None = None,
+    objectives: str | Sequence[str] | None = None,
     plugins: tuple[Path, ...] = (),
     check_device: bool = True,
 ) -> RunRequest:
@@ -151,6 +156,7 @@ def make_request(
         max_evaluations: stop after so many, None for no limit.
         precision: ``fp32`` or ``bf16``; None for the default of the device.
         threads: threads of a CPU; None for torch's default.
+        objectives: names, or one text with commas between them; None for error and parameters.
         plugins: files that define further methods and searchers.
         check_device: False for a run on another machine, whose device is then ``cpu`` or ``cuda``.
 
@@ -176,6 +182,12 @@ def make_request(
     if searcher_class is not None and not works_in(searcher_class.spaces, space):
         spaces = ", ".join(searcher_class.spaces)
         raise UserError(f"searcher {searcher_class.name!r} works in {spaces}; it has no use for space {space!r}")
+    chosen_objectives = choose_objectives(objectives)
+    if searcher_class is not None and len(chosen_objectives) > searcher_class.most_objectives:
+        raise UserError(
+            f"searcher {searcher_class.name!r} handles {searcher_class.most_objectives} objectives, not "
+            f"{','.join(chosen_objectives)}; name fewer, or another --searcher"
+        )
     method_options, searcher_options = parse_settings(method_class, searcher_class, settings)
     device = resolve_device(device) if check_device else device
     the_model = _model(the_task, own_model, model, _device_class(device))
@@ -198,6 +210,7 @@ def make_request(
         threads=threads,
         unofficial=_unofficial(method_class, searcher_class, the_task),
         declaration=None if own_model is None else declaration_of(the_task, own_model),
+        objectives=chosen_objectives,
     )
 
 
@@ -215,6 +228,7 @@ def record_unusable_plugin(
     results: Path,
     budget_s: float | None,
     max_evaluations: int | None,
+    objectives: str | None,
 ) -> None:
     """Leave the failed record of a run whose method or searcher could not be imported.
 
@@ -247,6 +261,7 @@ def record_unusable_plugin(
         budget_s=budget_s if budget_s is not None or max_evaluations is not None else official_s,
         max_evaluations=max_evaluations,
         declaration=None if own_model is None else digest(declaration_of(the_task, own_model)),
+        objectives=None if is_usual(chosen := choose_objectives(objectives)) else list(chosen),
     )
     folder = results / identity.folder(bool(settings), identity.budget_s == official_s)
     record_failure(folder, identity, the_task, the_model, reason)

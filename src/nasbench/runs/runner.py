@@ -6,7 +6,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from nasbench.errors import (
     printable,
 )
 from nasbench.networks.space import make_space
+from nasbench.objectives.costs import counted_costs
 from nasbench.plugins import registry
 from nasbench.plugins.declaration import differences
 from nasbench.records import provenance
@@ -75,7 +76,7 @@ def run(
             f"task {request.task.name!r} has no budget for {request.model.name!r} on a {request.device_class}; "
             "give --budget SECONDS (the record is then unofficial) or choose another --model"
         )
-    with locked(folder.path), _threads(request.threads), _current(request.device):
+    with locked(folder.path), machine.threads(request.threads), machine.current(request.device):
         check_complete(request)
         earlier = earlier_attempt(folder)
         folder.remove_leftovers()
@@ -98,24 +99,6 @@ def check_complete(request: RunRequest) -> None:
             f"the complete run in {folder.path} computed in {computed_in}, not {request.precision}; name another "
             "folder with --results to run it again"
         )
-
-
-@contextmanager
-def _threads(n: int | None) -> Iterator[None]:
-    """Compute with ``n`` threads inside; None changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if n is None else n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _current(device: str) -> Iterator[None]:
-    """Make a GPU torch's current one inside: its streams, graphs and random state are then those of the run's GPU."""
-    with torch.cuda.device(device) if device.startswith("cuda") else nullcontext():
-        yield
 
 
 def record_failure(folder: Path, identity: Identity, task: Task, model: Model, reason: str) -> None:
@@ -290,6 +273,7 @@ class _Run:
             shortened=record.shortened_trainings,
             shared=self._shared_super_networks(loaded.origin),
             predictions=self.predictions,
+            costs=counted_costs(request.objectives),
         )
         problem = Problem(
             task=request.task,
@@ -317,16 +301,16 @@ class _Run:
     def _run_method(self, problem: Problem, context: RunContext) -> tuple[RunStatus, str | None]:
         if self._carry_out is not None:
             return self._carry_out(self.request, problem, context)
-        return run_method(self.request, problem, self.budget, self.folder, len(self.recorded))
+        return run_method(self.request, problem, context, len(self.recorded))
 
 
 def run_method(
-    request: RunRequest, problem: Problem, budget: Budget, folder: RunFolder, n_recorded: int = 0
+    request: RunRequest, problem: Problem, context: RunContext, n_recorded: int = 0
 ) -> tuple[RunStatus, str | None]:
     """Run the method of a request on a problem.
 
     Args:
-        folder: the record to which the problem writes.
+        context: the record to which the problem writes, its clock and its costs.
         n_recorded: evaluations of an earlier attempt, which the method repeats.
 
     Returns:
@@ -336,11 +320,12 @@ def run_method(
         CannotResume: if the method does not repeat the recorded evaluations.
         NasbenchError: if the suite fails through no fault of the method, for example on a full disk.
     """
-    process = os.getpid()
+    process, budget = os.getpid(), context.budget
     try:
         if request.searcher is not None:
             rng = np.random.default_rng((request.seed, 2))
             problem.searcher = request.searcher(problem.space, rng, request.searcher_options)
+            problem.searcher.costs = context.costs
         method = request.method(request.method_options)
         with budget.running(), watchdog.watched(budget):
             result: object = method.run(problem)  # a method can return anything
@@ -360,7 +345,7 @@ def run_method(
         watchdog.end_forked_copy(process)
     if budget.violation is not None:
         return "failed", budget.violation
-    return verdict(problem, folder, n_recorded)
+    return verdict(problem, context.folder, n_recorded)
 
 
 def verdict(problem: Problem, folder: RunFolder, n_recorded: int = 0) -> tuple[RunStatus, str | None]:

@@ -1,11 +1,14 @@
-"""Expected hypervolume improvement of two minimised objectives: an uncertain error and a known number of parameters.
+"""Expected hypervolume improvement of minimised objectives: an uncertain error, and costs that are known.
 
-The parameters of a candidate are known before it is evaluated, so only its error is a random variable. The area that a
-candidate adds is a sum over the strips between neighbours of the front. In each strip the expectation is the ordinary
-expected improvement, which has a closed form. Thousands of candidates are scored at once.
+The costs of a candidate are known before it is evaluated, so only its error is a random variable. With one cost, such
+as the number of parameters, the area that a candidate adds is a sum over the strips between neighbours of the front. In
+each strip the expectation is the ordinary expected improvement, which has a closed form. Thousands of candidates are
+scored at once.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,27 +19,35 @@ from nasbench.search.pareto import pareto_mask
 
 
 def expected_hypervolume_improvement(
-    mean: FloatArray, deviation: FloatArray, params: FloatArray, front: npt.ArrayLike, reference: npt.ArrayLike
+    mean: FloatArray, deviation: FloatArray, costs: FloatArray, front: npt.ArrayLike, reference: npt.ArrayLike
 ) -> FloatArray:
-    r"""Expected area that each candidate adds to the hypervolume of the front.
+    r"""Expected area (volume, with two costs) that each candidate adds to the hypervolume of the front.
 
-    With the front sorted by parameters, ``p_1 < ... < p_m`` and ``e_1 > ... > e_m``, the reference ``(r_e, r_p)``,
-    ``p_0 = -inf``, ``e_0 = r_e`` and ``p_{m+1} = r_p``, a candidate with parameters p and error N(mu, s^2) adds
+    With one cost p and the front sorted by it, ``p_1 < ... < p_m`` and ``e_1 > ... > e_m``, the reference
+    ``(r_e, r_p)``, ``p_0 = -inf``, ``e_0 = r_e`` and ``p_{m+1} = r_p``, a candidate with cost p and error N(mu, s^2)
+    adds
 
         sum over k = 0..m of  max(0, p_{k+1} - max(p_k, p)) * [ (e_k - mu) Phi(z_k) + s phi(z_k) ]
 
     with ``z_k = (e_k - mu) / s``.
 
+    With a further cost, its axis is divided into strips at the costs of the front. Inside a strip, the points of the
+    front with at most the strip's lower cost are those to beat, by the formula for the other objectives.
+
     Args:
         mean: means of the candidates' errors, ``(n,)``.
         deviation: standard deviations of the candidates' errors, ``(n,)``; may be 0.
-        params: parameters of the candidates, ``(n,)``.
-        front: ``(m, 2)`` with columns (error, params); dominated points and points outside the reference are ignored.
-        reference: ``(error, params)``.
+        costs: costs of the candidates, ``(n,)`` or ``(n, n_costs)``.
+        front: ``(m, 1 + n_costs)``, the error first; dominated points and points outside the reference are ignored.
+        reference: ``(1 + n_costs,)``.
 
     Returns:
         ``(n,)``.
     """
+    if costs.ndim == 2:
+        if costs.shape[1] > 1:
+            return _by_strips(mean, deviation, costs, front, reference)
+        costs = costs[:, 0]
     errors, edges = _strips(front, reference)
     gap = errors - mean[:, None]
     safe = np.where(deviation > 0, deviation, 1.0)[:, None]
@@ -44,8 +55,27 @@ def expected_hypervolume_improvement(
     improvement = np.where(
         deviation[:, None] > 0, gap * ndtr(z) + safe * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi), np.maximum(gap, 0.0)
     )
-    widths = np.maximum(0.0, edges[1:] - np.maximum(edges[:-1], params[:, None]))
+    widths = np.maximum(0.0, edges[1:] - np.maximum(edges[:-1], costs[:, None]))
     return np.asarray((widths * improvement).sum(axis=1))
+
+
+def _by_strips(
+    mean: FloatArray, deviation: FloatArray, costs: FloatArray, front: npt.ArrayLike, reference: npt.ArrayLike
+) -> FloatArray:
+    """:func:`expected_hypervolume_improvement` for several costs: strips along the last cost, the others inside."""
+    bound, last = np.asarray(reference, dtype=np.float64), costs[:, -1]
+    points = np.asarray(front, dtype=np.float64).reshape(-1, len(bound))
+    points = points[(points < bound).all(axis=1)]
+    edges = np.concatenate([[-np.inf], np.unique(points[:, -1]), bound[-1:]])
+    total = np.zeros(len(mean))
+    for low, high in pairwise(edges.tolist()):
+        widths = np.maximum(0.0, high - np.maximum(low, last))
+        reached = widths > 0
+        to_beat = points[points[:, -1] <= low, :-1]
+        total[reached] += widths[reached] * expected_hypervolume_improvement(
+            mean[reached], deviation[reached], costs[reached, :-1], to_beat, bound[:-1]
+        )
+    return total
 
 
 def expected_improvement_of_curves(
@@ -93,13 +123,13 @@ def expected_improvement_of_curves(
 def reference_point(front: FloatArray) -> FloatArray:
     """Reference point of a searcher: beyond the worst error and the full network by a tenth of the front's range.
 
-    Searchers do not know the reference point that scores their results. The bound on the parameters is the full network
-    and not the largest network on the front, because noise alone may end the observed front early.
+    Searchers do not know the reference point that scores their results. The bound on a cost is the full network and not
+    the largest network on the front, because noise alone may end the observed front early.
 
     Args:
-        front: ``(m, 2)`` with columns (error, params), params at most 1; m at least 1.
+        front: ``(m, 1 + n_costs)``, the error first, costs at most 1; m at least 1.
     """
-    best, worst = front.min(axis=0), np.array([front[:, 0].max(), 1.0])
+    best, worst = front.min(axis=0), np.array([front[:, 0].max(), *[1.0] * (front.shape[1] - 1)])
     return np.asarray(worst + 0.1 * np.maximum(worst - best, 1e-6))
 
 

@@ -25,8 +25,8 @@ class Outcome(Protocol):
         """Validation error; None if the evaluation failed."""
 
     @property
-    def params(self) -> float:
-        """Parameters as a fraction of the full network's."""
+    def cost_values(self) -> tuple[float, ...]:
+        """Costs as fractions of the full network's: the parameters, unless the run has other objectives."""
 
 
 AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
@@ -108,10 +108,10 @@ def climb(searcher: MultiFidelitySearcher, trial: int, advance: Callable[[int], 
 
 
 def values_of(evaluation: Outcome) -> FloatArray | None:
-    """The values ``(error, params)`` that a searcher is told, read-only; None if the evaluation failed."""
+    """The values that a searcher is told, the error and the costs, read-only; None if the evaluation failed."""
     if evaluation.error is None:
         return None
-    values = np.array([evaluation.error, evaluation.params], dtype=np.float64)
+    values = np.array([evaluation.error, *evaluation.cost_values], dtype=np.float64)
     values.setflags(write=False)  # the same array is told again for a duplicate
     return values
 

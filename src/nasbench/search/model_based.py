@@ -70,7 +70,7 @@ class ModelBasedSearcher(Searcher):
 
     @property
     def values(self) -> FloatArray:
-        """Values (error, params) of the observed networks, ``(n, 2)``."""
+        """Values of the observed networks, the error and the costs, ``(n, n_objectives)``."""
         return np.array(self._values)
 
     @property
@@ -99,9 +99,9 @@ class ModelBasedSearcher(Searcher):
         heads, units = self.space.counts(configs)
         return np.hstack([heads / self.space.dims.n_heads, units / self.space.dims.n_units])
 
-    def params(self, configs: IntArray) -> FloatArray:
-        """Fractions of the full network's parameters, ``(n,)``; they need no model."""
-        return np.asarray(self.space.n_params(configs) / self.space.dims.n_params)
+    def known_costs(self, configs: IntArray) -> FloatArray:
+        """Fractions of the full network's costs, ``(n, n_costs)``; they need no evaluation."""
+        return self.costs.of(self.space, configs)
 
     def _best(self) -> Config:
         """The best candidate whose network was not observed or proposed before, even if its evaluation failed."""
@@ -144,14 +144,14 @@ class ModelBasedSearcher(Searcher):
 
 
 class ErrorModelSearcher(ModelBasedSearcher):
-    """Models the error only; the number of parameters is known before an evaluation."""
+    """Models the error only; the costs, such as the number of parameters, are known before an evaluation."""
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
         self._hyperparameters: Hyperparameters | None = None
 
     def fit_error(self) -> tuple[GaussianProcess, FloatArray]:
-        """Posterior of the error, and the front to improve on, ``(m, 2)`` with columns (error, params).
+        """Posterior of the error, and the front to improve on, ``(m, n_objectives)`` with the error first.
 
         The errors to beat are posterior means, not observations. Otherwise a lucky observation would make all
         configurations near it look worthless.
@@ -159,5 +159,5 @@ class ErrorModelSearcher(ModelBasedSearcher):
         inputs, values = self.inputs, self.values
         model = fit(inputs[self.fitted], values[self.fitted, 0], start=self._hyperparameters)
         self._hyperparameters = model.hyperparameters
-        known = np.stack([model.predict(inputs)[0], values[:, 1]], axis=1)
+        known = np.column_stack([model.predict(inputs)[0], values[:, 1:]])
         return model, known[pareto_mask(known)]

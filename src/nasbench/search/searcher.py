@@ -1,8 +1,8 @@
 """The contract of a searcher: ask for a configuration, tell its values.
 
-A searcher sees configurations of one space and pairs of values ``(error, params)``, both minimised; params is a
-fraction of the full network's parameters. A searcher never sees data, weights or a clock, so the same searcher works
-for standard NAS, weight-sharing NAS and the analytic problems in tests.
+A searcher sees configurations of one space and their values, all minimised: the error, then costs as fractions of the
+full network's. They are ``(error, params)`` unless the user chose other objectives. A searcher never sees data, weights
+or a clock, so the same searcher works for standard NAS, weight-sharing NAS and the analytic problems in tests.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from nasbench.arrays import FloatArray
 from nasbench.networks.space import Config, SearchSpace
+from nasbench.objectives.costs import PARAMETERS, Costs
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Searcher(ABC):
         name, summary: shown by ``nasbench searchers``.
         spaces: names of the search spaces that the searcher supports.
         expects_depths: whether the searcher expects to be told the values of all depths of a pass.
+        most_objectives: the largest number of objectives that the searcher can handle, the error among them.
+        costs: gives the costs of configurations; the engine sets it before the first ``ask`` and ``tell``.
         Options: a frozen dataclass; users set its fields with ``--set searcher.<field>``.
     """
 
@@ -41,6 +44,8 @@ class Searcher(ABC):
     summary: ClassVar[str]
     spaces: ClassVar[tuple[str, ...]] = ("small", "medium", "layer", "large")
     expects_depths: ClassVar[bool] = False
+    most_objectives: ClassVar[int] = 2
+    costs: Costs = PARAMETERS
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
@@ -54,7 +59,10 @@ class Searcher(ABC):
 
     @abstractmethod
     def tell(self, config: Config, values: FloatArray) -> None:
-        """Learn the values ``(error, params)`` of a configuration, shape ``(2,)``, both minimised."""
+        """Learn the values ``(error, params)`` of a configuration, shape ``(2,)``, both minimised.
+
+        With other objectives: the error, then the costs in the order of ``costs.names``.
+        """
 
 
 class Decision(Enum):
@@ -85,4 +93,4 @@ class MultiFidelitySearcher(Searcher):
 
     @abstractmethod
     def report(self, trial: int, epoch: int, values: FloatArray) -> Decision:
-        """Decide about a trial, given its ``(error, params)`` after ``epoch`` epochs, an element of :attr:`rungs`."""
+        """Decide about a trial, given its values after ``epoch`` epochs, an element of :attr:`rungs`."""

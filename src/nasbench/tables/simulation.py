@@ -18,8 +18,10 @@ import torch
 
 import nasbench
 from nasbench.errors import UserError
+from nasbench.objectives.costs import counted_costs
+from nasbench.objectives.declared import is_usual
 from nasbench.plugins import options
-from nasbench.records import provenance
+from nasbench.records import provenance, schema
 from nasbench.records.checkpoints import Checkpoints
 from nasbench.records.record import Evaluation, RunFolder, RunRecord, write_atomically
 from nasbench.records.resume import earlier_attempt, locked
@@ -122,11 +124,12 @@ def simulate(
             limit=request.max_evaluations,
             recorded=[],
             note=record.notes.append,
+            costs=counted_costs(request.objectives),
         )
         problem = TableProblem(table, request.task, request.model, request.seed, simulated, context)
         folder.write_run(record)
         observer.run_started(record, folder.path, 0, budget.seconds)
-        record.status, record.reason = runner.run_method(request, problem, budget, folder)
+        record.status, record.reason = runner.run_method(request, problem, context)
         record.charged_s, record.uncharged_s = budget.charged_s, budget.uncharged_s
         folder.flush()
         folder.finish(record)
@@ -156,6 +159,7 @@ def _new_record(request: RunRequest, table: Table) -> RunRecord:
         dimensions=dict(info.dimensions),
         unofficial=[*unofficial, *info.unofficial],
         changed_options=changed_options(request),
+        costs=None if is_usual(request.objectives) else counted_costs(request.objectives).describe(info.dims),
         simulated=table.name,
         provenance=origin,
         started_at=now(),
@@ -181,7 +185,7 @@ class _BufferedFolder(RunFolder):
 
     def flush(self) -> None:
         """Write all lines."""
-        lines = (json.dumps(dataclasses.asdict(evaluation), allow_nan=False) + "\n" for evaluation in self._collected)
+        lines = (json.dumps(schema.to_json(evaluation), allow_nan=False) + "\n" for evaluation in self._collected)
         write_atomically(self.path / self.EVALUATIONS, "".join(lines).encode())
 
 

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from nasbench.networks.space import SearchSpace
+from nasbench.objectives.declared import DECLARED, fractions
 from nasbench.records.record import Evaluation, RunRecord
 from nasbench.runs.budget import CHARGED_PHASES
-from nasbench.search.pareto import Front
+from nasbench.search.pareto import empty_front
 
 Outcome = Literal["ok", "wrong", "missing"]
 """``missing``: the record lacks what the check needs. It stays self-reported, and nothing speaks against it."""
@@ -170,7 +171,21 @@ def _parameters(record: RunRecord, evaluations: Sequence[Evaluation], space: Sea
             raise Wrong(
                 f"line {e.index + 1}: {e.n_params:,} ({e.params}) where {n_params:,} ({n_params / full}) are due"
             )
+        _costs(record, e, space)
     return f"full network {full:,}"
+
+
+def _costs(record: RunRecord, e: Evaluation, space: SearchSpace) -> None:
+    """Check that an evaluation has the costs of the run's objectives, and that counted ones are as counted."""
+    due = None if record.identity.objectives is None else [n for n in record.identity.objectives if n != "error"]
+    if (None if e.costs is None else [*e.costs]) != due:
+        raise Wrong(f"line {e.index + 1}: costs {shown(e.costs)}, objectives {shown(record.identity.objectives)}")
+    counts = np.array([e.head_counts]), np.array([e.unit_counts])
+    for name, value in (e.costs or {}).items():
+        if name in DECLARED and DECLARED[name].source == "counted":
+            wanted = float(fractions(name, space.dims, *counts)[0])
+            if differs(value, wanted, 1e-12):
+                raise Wrong(f"line {e.index + 1}: {name} {value} where {wanted} is due")
 
 
 def _errors(record: RunRecord, evaluations: Sequence[Evaluation]) -> str:
@@ -196,14 +211,14 @@ def _errors(record: RunRecord, evaluations: Sequence[Evaluation]) -> str:
 
 
 def _test(evaluations: Sequence[Evaluation]) -> str:
-    front, n = Front(), 0
+    front, n = empty_front(1 + len(evaluations[0].cost_values) if evaluations else 2), 0
     for e in evaluations:
-        is_due = e.error is not None and front.would_hold(e.error, e.params)
+        is_due = e.error is not None and front.would_hold(e.error, *e.cost_values)
         if is_due != (e.test_error is not None):
             raise Wrong(f"line {e.index + 1}: {'no' if is_due else 'a'} test error")
         if is_due != (e.weights is not None) or (e.weights is not None and not re.fullmatch(r"[\w.-]+", e.weights)):
             raise Wrong(f"line {e.index + 1}: weights {shown(e.weights)}")
         if e.error is not None:
-            front.add(e.error, e.params, e.index)
+            front.add((e.error, *e.cost_values), e.index)
             n += is_due
     return f"{n} networks"

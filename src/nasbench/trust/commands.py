@@ -18,6 +18,8 @@ def command_of(record: RunRecord) -> str:
     if identity.searcher is not None:
         words += ["--searcher", identity.searcher]
     words += ["--task", identity.task, "--model", identity.model, "--space", identity.space]
+    if identity.objectives is not None:
+        words += ["--objectives", ",".join(identity.objectives)]
     for setting in settings_of(record.changed_options or {}):
         words += ["--set", setting]
     words += ["--seed", str(identity.seed)]

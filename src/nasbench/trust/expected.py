@@ -100,6 +100,7 @@ def request_of(record: RunRecord, data_dir: Path | None = None, results: Path = 
         results=results,
         budget_s=identity.budget_s,
         max_evaluations=identity.max_evaluations,
+        objectives=identity.objectives,
     )
 
 

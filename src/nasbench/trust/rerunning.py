@@ -134,7 +134,7 @@ def compare(recorded: Sequence[Evaluation], repeated: Sequence[Evaluation]) -> C
             if e.test_error is not None and other.test_error is not None:
                 differences.append(abs(e.test_error - other.test_error))
     # For each recorded network, the excess of the repeated network that comes closest to dominating it.
-    a, b = (np.array([(e.error, e.params) for e in side], dtype=np.float64) for side in (front, again))
+    a, b = (np.array([(e.error, *e.cost_values) for e in side], dtype=np.float64) for side in (front, again))
     indicator = (b[None] - a[:, None]).max(axis=2).min(axis=1).max()
     return Comparison(
         n_same=sum(x.key == y.key for x, y in zip(recorded, repeated, strict=False)),

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,21 +40,23 @@ def load(name: str) -> type[Searcher]:
 
 
 class OptunaSearcher(Searcher):
-    """Asks a study with two objectives. Values that the study did not ask for are added to it as finished trials."""
+    """Asks a study with all objectives. Values that the study did not ask for are added to it as finished trials."""
 
     sampler: Any
+    most_objectives = 3
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
-        with self._quiet():
-            sampler = self.sampler(seed=int(rng.integers(2**31)))
-            self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
-        sizes = zip(space.names, space.upper, strict=True)
-        self._dimensions: dict[str, Any] = {
-            name: optuna.distributions.IntDistribution(0, int(upper)) for name, upper in sizes
-        }
+        self._seed = int(rng.integers(2**31))
+        make, sizes = optuna.distributions.IntDistribution, zip(space.names, space.upper, strict=True)
+        self._dimensions: dict[str, Any] = {name: make(0, int(upper)) for name, upper in sizes}
         self._asked: tuple[Any, Config] | None = None
         self._known: dict[tuple[int, ...], list[float]] = {}
+
+    @cached_property  # the objectives are not known earlier
+    def _study(self) -> Any:
+        directions: list[Any] = ["minimize"] * (1 + len(self.costs.names))
+        return optuna.create_study(directions=directions, sampler=self.sampler(seed=self._seed))
 
     def ask(self) -> Config:
         with self._quiet():

@@ -21,8 +21,8 @@ from nasbench.search.searcher import Searcher
 MODULES = {"NSGA2": "nsga2", "NSGA3": "nsga3", "SMSEMOA": "sms", "AGEMOEA": "age", "MOEAD": "moead", "SPEA2": "spea2"}
 POPULATION = 20
 """As in the suite's own NSGA-II: budgets are a few hundred evaluations."""
-WORST = np.array([2.0, 1.0])
-"""Values of a network until it is told, and for good if its evaluation fails."""
+WORST_ERROR = 2.0  # until a network is told, and for good if it fails; its costs are then the full ones
+PARTITIONS = {2: POPULATION - 1, 3: 4}  # of each axis, by number of objectives: 20 and 15 reference directions
 MOST_KNOWN = 1000
 """After so many known configurations in a row, one is drawn at random."""
 
@@ -48,6 +48,7 @@ class PymooSearcher(Searcher):
     """Proposes infills one by one and answers known ones at once. MOEA/D asks for individuals, not populations."""
 
     algorithm: Any
+    most_objectives = 3
     _algorithm: Any = None
     _infills: Any = None
     _next, _is_population = 0, True
@@ -56,18 +57,17 @@ class PymooSearcher(Searcher):
         super().__init__(space, rng, options)
         self._known: dict[tuple[int, ...], FloatArray] = {}
 
-    def _start(self) -> Any:
-        """The algorithm, whose first generation has the configurations told so far and random ones."""
-        told = list(dict.fromkeys(self._known))[:POPULATION]
+    def _start(self) -> Any:  # the first generation has the configurations told so far and random ones
+        told, n = list(dict.fromkeys(self._known))[:POPULATION], 1 + len(self.costs.names)
         arguments: dict[str, Any] = {
             "sampling": np.array(told + [tuple(self.space.sample(self.rng)) for _ in range(POPULATION - len(told))]),
             "crossover": SBX(prob=0.9, eta=15, vtype=float, repair=RoundingRepair()),
             "mutation": PM(eta=20, vtype=float, repair=RoundingRepair()),
         }
         if (name := self.algorithm.__name__) in ("MOEAD", "NSGA3"):
-            arguments["ref_dirs"] = get_reference_directions("uniform", 2, n_partitions=POPULATION - 1)
+            arguments["ref_dirs"] = get_reference_directions("uniform", n, n_partitions=PARTITIONS[n])
         arguments |= {} if name == "MOEAD" else {"pop_size": POPULATION}
-        problem = Problem(n_var=self.space.n_dims, n_obj=2, xl=0 * self.space.upper, xu=self.space.upper, vtype=int)
+        problem = Problem(n_var=self.space.n_dims, n_obj=n, xl=0 * self.space.upper, xu=self.space.upper, vtype=int)
         seed = int(self.rng.integers(2**31))
         return self.algorithm(**arguments).setup(problem, termination=("n_gen", 10**9), seed=seed)
 
@@ -75,7 +75,7 @@ class PymooSearcher(Searcher):
         self._algorithm = self._algorithm or self._start()
         for _ in range(MOST_KNOWN):
             if tuple(config := self._proposal()) not in self._known:
-                self._known[tuple(config)] = WORST
+                self._known[tuple(config)] = np.array([WORST_ERROR, *[1.0] * len(self.costs.names)])
                 return config
         return self.space.sample(self.rng)
 

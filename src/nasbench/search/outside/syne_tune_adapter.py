@@ -1,4 +1,4 @@
-"""Searchers of Syne Tune as searchers. Those with one objective are told the sum of error and parameter fraction."""
+"""Searchers of Syne Tune as searchers. Those with one objective are told the sum of error and costs."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class SyneTuneSearcher(Searcher):
     """Asks for suggestions and completes trials. Searchers only know trials that they have suggested."""
 
     cls: Any
+    most_objectives = 3
     _asked: tuple[int, Config] | None = None
     _n_trials = 0
 

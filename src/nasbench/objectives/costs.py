@@ -1,0 +1,81 @@
+"""The costs that a search minimises beside the error. They are known before a network is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from nasbench.arrays import FloatArray, IntArray
+from nasbench.networks.space import SearchSpace
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
+from nasbench.objectives.declared import DECLARED, fractions, full_amount
+
+
+class CostModel(Protocol):
+    """Gives one cost of sub-networks."""
+
+    @property
+    def name(self) -> str:
+        """The name of the objective."""
+
+    def of(self, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
+        """Fractions of the full network's cost ``(n,)``, from heads and units of each layer, ``(n, n_layers)`` each."""
+
+    def describe(self, dims: Dimensions) -> dict[str, Any]:
+        """JSON values for the record."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A cost that is counted exactly."""
+
+    name: str
+
+    def of(self, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
+        return fractions(self.name, dims, heads, units)
+
+    def describe(self, dims: Dimensions) -> dict[str, Any]:
+        return {"unit": DECLARED[self.name].unit, "source": "counted", "full": full_amount(self.name, dims)}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of a run, in the order of its objectives."""
+
+    models: tuple[CostModel, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the objectives beside the error."""
+        return tuple(model.name for model in self.models)
+
+    def of(self, space: SearchSpace, configs: IntArray) -> FloatArray:
+        """Costs of configurations ``(n, n_dims)`` as fractions of the full network's, ``(n, n_costs)``."""
+        heads, units = space.counts(np.atleast_2d(configs))
+        return np.column_stack([model.of(space.dims, heads, units) for model in self.models])
+
+    def of_subnetwork(self, dims: Dimensions, subnetwork: SubNetwork) -> dict[str, float]:
+        """Costs of one sub-network by name."""
+        heads, units = subnetwork.head_counts[None], subnetwork.unit_counts[None]
+        return {model.name: float(model.of(dims, heads, units)[0]) for model in self.models}
+
+    def describe(self, dims: Dimensions) -> dict[str, Any]:
+        """JSON values for the record, by name."""
+        return {model.name: model.describe(dims) for model in self.models}
+
+
+def counted_costs(names: Sequence[str]) -> Costs:
+    """The costs of objectives that are all counted."""
+    return Costs(tuple(Counted(name) for name in names if name != "error"))
+
+
+def restored_costs(described: Mapping[str, Mapping[str, Any]]) -> Costs:
+    """The costs that :meth:`Costs.describe` has described."""
+    return counted_costs([*described])
+
+
+PARAMETERS = counted_costs(("params",))
+"""The cost of usual runs."""

@@ -1,0 +1,152 @@
+"""The declared objectives. All are minimised; all but the error are costs, as fractions of the full network's cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nasbench.arrays import FloatArray, IntArray
+from nasbench.declarations.task import OBJECTIVES
+from nasbench.errors import UnknownName, UserError
+from nasbench.networks.subnetwork import Dimensions
+
+USUAL = OBJECTIVES
+"""Objectives of a run that names none, as in the paper."""
+MAC_LENGTH = 128
+"""Tokens of the text for which multiply-accumulate operations are counted."""
+BYTES_PER_PARAMETER = 4
+"""Exported weights are fp32."""
+MOST_OBJECTIVES = 3
+
+Source = Literal["evaluated", "counted"]
+"""Where a value comes from: an evaluation, or a count of the network's parts, known before the evaluation."""
+Count = Callable[[Dimensions, IntArray, IntArray], IntArray]
+"""From dimensions and the heads and units of each layer ``(n, n_layers)``, the amounts ``(n,)``."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One objective.
+
+    Attributes:
+        unit: unit of the amount; values are fractions of the full network's amount, except for the error.
+        title: the label of an axis.
+        source: where its values come from.
+        summary: one line for lists.
+        count: gives the amounts of a counted objective.
+    """
+
+    name: str
+    unit: str
+    title: str
+    source: Source
+    summary: str
+    count: Count | None = None
+
+
+def _params(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:
+    return dims.count_params(heads, units)
+
+
+def _weight_bytes(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:
+    return BYTES_PER_PARAMETER * dims.count_params(heads, units)
+
+
+def _macs(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:
+    """Multiply-accumulates of the layers for one text of :data:`MAC_LENGTH` tokens.
+
+    A head projects n tokens of width d to query, key and value of width d_h, multiplies them twice with n^2 products of
+    that width, and projects back: 4 n d d_h + 2 n^2 d_h. A unit costs 2 n d. Embeddings are look-ups, and pooler and
+    classifier read one token, so they are not counted.
+    """
+    n, d, d_h = MAC_LENGTH, dims.hidden_size, dims.head_size
+    head, unit = 4 * n * d * d_h + 2 * n**2 * d_h, 2 * n * d
+    return np.asarray(heads.sum(axis=-1) * head + units.sum(axis=-1) * unit, dtype=np.int64)
+
+
+DECLARED: dict[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        Objective("error", "1 - metric", "validation error", "evaluated", "1 - the task's metric"),
+        Objective("params", "parameters", "parameters", "counted", "number of parameters", _params),
+        Objective(
+            "macs",
+            "multiply-accumulates",
+            "multiply-accumulates",
+            "counted",
+            f"multiply-accumulates of the layers for a text of {MAC_LENGTH} tokens",
+            _macs,
+        ),
+        Objective("weight_bytes", "bytes", "bytes of the weights", "counted", "bytes of the weights", _weight_bytes),
+    )
+}
+"""All objectives by name, in the order in which a run names them."""
+REFUSED = {
+    "energy": "no counter of energy is read: a CPU has none that is open to everybody, and joules are not estimated",
+    "peak_memory": "the peak of a CPU's memory includes scratch space that torch does not count, so it is not measured",
+}
+"""Objectives that cannot be measured here, and why."""
+
+
+def choose_objectives(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    """The objectives of a run, in the order of :data:`DECLARED`.
+
+    Args:
+        names: separated by commas, or several texts; None for error and parameters.
+
+    Raises:
+        UserError: for an unknown or repeated name, an objective that cannot be measured here, objectives without the
+            error or without a cost, or more than :data:`MOST_OBJECTIVES`.
+    """
+    if names is None:
+        return USUAL
+    chosen = [part.strip() for part in names.split(",")] if isinstance(names, str) else list(names)
+    for name in chosen:
+        if name in REFUSED:
+            raise UserError(f"objective {name!r} is not available: {REFUSED[name]}")
+        if name not in DECLARED:
+            raise UnknownName("objective", name, DECLARED)
+    text = ",".join(chosen)
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"--objectives {text} names an objective twice")
+    if "error" not in chosen or not 2 <= len(chosen) <= MOST_OBJECTIVES:
+        raise UserError(f"--objectives are error and one or two costs, such as error,macs; not {text!r}")
+    return tuple(name for name in DECLARED if name in chosen)
+
+
+def is_usual(names: Sequence[str] | None) -> bool:
+    """Whether these are error and parameters, the objectives of the paper. None stands for them in records."""
+    return names is None or tuple(names) == USUAL
+
+
+def full_amount(name: str, dims: Dimensions) -> int:
+    """The full network's amount of a counted objective, in its unit."""
+    return int(_amounts(name, dims, *_full_counts(dims))[0])
+
+
+def fractions(name: str, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
+    """The amounts of a counted objective as fractions of the full network's.
+
+    Args:
+        heads: heads that each layer keeps, ``(n, n_layers)``.
+        units: units that each layer keeps, ``(n, n_layers)``.
+
+    Returns:
+        ``(n,)``.
+    """
+    return _amounts(name, dims, heads, units) / full_amount(name, dims)
+
+
+def _amounts(name: str, dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:
+    count = DECLARED[name].count
+    if count is None:
+        raise ValueError(f"objective {name!r} is not counted")
+    return count(dims, heads, units)
+
+
+def _full_counts(dims: Dimensions) -> tuple[IntArray, IntArray]:
+    shape = (1, dims.n_layers)
+    return np.full(shape, dims.n_heads, dtype=np.int64), np.full(shape, dims.n_units, dtype=np.int64)

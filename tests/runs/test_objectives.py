@@ -1,0 +1,170 @@
+"""Runs with other objectives than error and parameters: record, front, resuming, searchers, identity."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from support.runs import QUICK, Evaluates, folder_of, kill, run
+
+from nasbench.errors import CannotResume, UserError
+from nasbench.methods.random_search import RandomSearch
+from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.objectives.costs import counted_costs
+from nasbench.plugins import registry
+from nasbench.records.front import front_of
+from nasbench.records.record import RunFolder
+from nasbench.records.resume import check_same
+from nasbench.records.schema import RecordError
+from nasbench.runs.request import make_request
+from nasbench.testing.subject import MethodSubject
+from nasbench.trust.checks import record_checks
+from nasbench.trust.commands import command_of
+
+THREE = ("error", "params", "macs")
+
+
+@pytest.fixture
+def subject(tmp_path):
+    return MethodSubject(Evaluates, tmp_path)
+
+
+@pytest.fixture
+def outcome(subject, tmp_path):
+    return run(subject, tmp_path / "three", objectives=THREE)
+
+
+def test_a_usual_record_does_not_mention_objectives(subject, tmp_path):
+    run(subject, tmp_path / "usual")
+    folder = folder_of(tmp_path / "usual")
+    texts = (folder / "run.json").read_text(), (folder / "evaluations.jsonl").read_text()
+    assert all(word not in text for text in texts for word in ("objectives", '"costs"'))
+    assert "error" not in folder.name
+
+
+def test_evaluations_have_the_costs_of_their_networks(outcome):
+    dims = Dimensions(**outcome.record.dimensions)
+    costs, space = counted_costs(THREE), make_space("small", dims)
+    for evaluation in outcome.evaluations:
+        found = costs.of(space, space.from_json(evaluation.config))[0]
+        assert evaluation.cost_values == tuple(found)
+        assert [*evaluation.costs] == ["params", "macs"]
+        assert evaluation.costs["params"] == evaluation.params
+    assert outcome.record.identity.objectives == [*THREE]
+    assert outcome.record.costs["macs"]["source"] == "counted"
+
+
+def test_only_members_of_the_front_of_all_objectives_have_a_test_error(outcome):
+    seen = []
+    for evaluation in outcome.evaluations:
+        values = np.array([evaluation.error, *evaluation.cost_values])
+        beaten = any((other <= values).all() and (other < values).any() for other in seen)
+        assert (evaluation.test_error is None) == beaten
+        seen.append(values)
+    kept = {e.index for e in front_of(outcome.evaluations)}
+    final = [i for i, v in enumerate(seen) if not any((o <= v).all() and (o < v).any() for o in seen)]
+    assert kept == set(final)
+
+
+def test_the_folder_of_a_run_names_its_objectives(subject, tmp_path):
+    names = [
+        run(subject, tmp_path / "a", objectives=each).record.identity.folder(False, True).split("/")[-1]
+        for each in (("error", "params"), ("error", "macs"), THREE)
+    ]
+    assert names == [f"evaluates_small_cpu{each}_seed3" + names[0][-9:] for each in ("",)] + names[1:]
+    assert "_cpu_error+macs_seed3" in names[1]
+    assert "_cpu_error+params+macs_seed3" in names[2]
+    assert len({path.parent for path in (tmp_path / "a").rglob("run.json")}) == 3
+
+
+def test_a_killed_run_resumes_to_the_same_record(tmp_path):
+    subject = MethodSubject(WeightSharingNAS, tmp_path, QUICK, registry.searchers()["ehvi-exact"], n_evaluations=9)
+    whole = run(subject, tmp_path / "whole", objectives=THREE)
+    kill(subject, tmp_path / "killed", at=8, objectives=THREE)
+    again = run(subject, tmp_path / "killed", objectives=THREE)
+    assert again.comparable() == whole.comparable()
+    other = dataclasses.replace(whole.record.identity, objectives=None)
+    with pytest.raises(CannotResume, match="objectives"):
+        check_same(whole.record, dataclasses.replace(whole.record, identity=other), tmp_path)
+
+
+def test_the_command_of_a_record_names_its_objectives(outcome, subject, tmp_path):
+    assert "--objectives error,params,macs" in command_of(outcome.record)
+    assert "--objectives" not in command_of(run(subject, tmp_path / "usual").record)
+
+
+@pytest.mark.parametrize("change", ["value", "missing", "none"])
+def test_costs_that_are_not_those_of_the_network_are_found(outcome, change):
+    space = make_space("small", Dimensions(**outcome.record.dimensions))
+    assert all(check.outcome == "ok" for check in record_checks(outcome.record, outcome.evaluations, space))
+
+    def changed(costs):
+        return {"value": costs | {"macs": 0.01}, "missing": {"params": costs["params"]}, "none": None}[change]
+
+    lines = [dataclasses.replace(each, costs=changed(each.costs)) for each in outcome.evaluations]
+    found = {check.name: check for check in record_checks(outcome.record, lines, space)}
+    assert found["parameters"].outcome == "wrong"
+
+
+def test_lines_with_costs_of_different_objectives_are_damage(outcome, tmp_path):
+    folder = folder_of(tmp_path / "three")
+    lines = (folder / "evaluations.jsonl").read_text().splitlines()
+    assert len(lines) == len(outcome.evaluations)
+    line = json.loads(lines[2])
+    lines[2] = json.dumps(line | {"costs": {"macs": line["costs"]["macs"]}})
+    (folder / "evaluations.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(RecordError, match=r"line 3: costs \['macs'\] where the first line has"):
+        RunFolder(folder).read_evaluations()
+
+
+def test_more_objectives_than_a_searcher_handles_are_refused():
+    with pytest.raises(UserError, match="'depth' handles 2 objectives, not error,params,macs"):
+        make_request("ws-nas-depth", "demo", objectives="error,params,macs")
+    assert make_request("ws-nas-depth", "demo", objectives="macs,error").objectives == ("error", "macs")
+
+
+@pytest.mark.parametrize("name", ["ehvi", "ehvi-exact", "morea", "local", "nsga2"])
+def test_searchers_are_told_three_values_and_go_on(name, tmp_path):
+    cls = registry.searchers()[name]
+    options = cls.Options()
+    if hasattr(options, "n_candidates"):
+        options = dataclasses.replace(options, n_candidates=60)
+    subject = MethodSubject(WeightSharingNAS, tmp_path, QUICK, cls, n_evaluations=12)
+    found = run(subject, tmp_path / name, objectives=THREE, searcher_options=options)
+    assert found.record.status == "complete"
+    assert len({evaluation.key for evaluation in found.evaluations}) == 12
+
+
+def test_a_method_of_a_process_of_its_own_gets_the_costs(tmp_path):
+    from nasbench import api
+
+    plugin = tmp_path / "climber.py"
+    plugin.write_text(
+        "from nasbench import Searcher\n\n\n"
+        "class Climber(Searcher):\n"
+        '    """Notes costs."""\n\n'
+        '    name = "cost-climber"\n    summary = "for tests"\n\n'
+        "    def ask(self):\n        return self.space.redraw(self.space.midpoint, self.rng)\n\n"
+        "    def tell(self, config, values):\n"
+        "        error, cost = values\n"
+        "        assert self.costs.names == ('macs',)\n"
+        "        assert self.costs.of(self.space, config)[0, 0] == cost\n"
+    )
+    from nasbench.isolation.running import prepared
+
+    arguments = {"searcher": "cost-climber", "plugins": (plugin,), "results": tmp_path / "runs", "device": "cpu"}
+    with prepared(
+        None, "ws-nas", "demo", **arguments, objectives="error,macs", max_evaluations=4, settings=["epochs=1"],
+        model="demo-bert",
+    ) as (_, carry_out):  # fmt: skip
+        record = carry_out(None)
+    assert (record.status, record.reason) == ("complete", None)
+    found = api.Run(next((tmp_path / "runs").rglob("run.json")).parent)
+    assert len(found.evaluations) == 4
+    assert json.loads((found.folder / "evaluations.jsonl").read_text().splitlines()[0])["costs"] == {"macs": 1.0}
+
+
+def test_random_search_handles_as_many_objectives_as_a_run_may_have():
+    assert RandomSearch.most_objectives == 3
