@@ -7,9 +7,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasbench.errors import UserError
-from nasbench.export.compact import compact
 from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
+from nasbench.networks.architectures.compact import compact
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.networks.supernet import SuperNetwork
@@ -60,7 +60,7 @@ def test_macs_are_half_of_the_operations_that_torch_counts_beyond_those_without_
 def _compact(subnetwork):
     stock = _tiny().model
     adapter = adapt(stock)
-    shrink(adapter, subnetwork, adapter.dimensions().head_size)
+    shrink(adapter, subnetwork, adapter.dimensions())
     return compact(stock, subnetwork, ()).eval()
 
 

@@ -45,7 +45,7 @@ def test_a_usual_record_does_not_mention_objectives(subject, tmp_path):
 
 
 def test_evaluations_have_the_costs_of_their_networks(outcome):
-    dims = Dimensions(**outcome.record.dimensions)
+    dims = Dimensions.from_json(outcome.record.dimensions)
     costs, space = counted_costs(THREE), make_space("small", dims)
     for evaluation in outcome.evaluations:
         found = costs.of(space, space.from_json(evaluation.config))[0]
@@ -97,7 +97,7 @@ def test_the_command_of_a_record_names_its_objectives(outcome, subject, tmp_path
 
 @pytest.mark.parametrize("change", ["value", "missing", "none"])
 def test_costs_that_are_not_those_of_the_network_are_found(outcome, change):
-    space = make_space("small", Dimensions(**outcome.record.dimensions))
+    space = make_space("small", Dimensions.from_json(outcome.record.dimensions))
     assert all(check.outcome == "ok" for check in record_checks(outcome.record, outcome.evaluations, space))
 
     def changed(costs):

@@ -24,10 +24,10 @@ from torch import nn
 from nasbench.data.hub import quiet
 from nasbench.errors import NasbenchError, UserError, first_line
 from nasbench.export.card import model_card
-from nasbench.export.compact import FORMAT_VERSION, compact, head_of, kept_layers
 from nasbench.export.latency import Latency, measure, with_random_weights
 from nasbench.export.loading import DESCRIPTION, WEIGHTS, empty_network, fill, read_tensors, shrink_checked
 from nasbench.networks.architectures import adapt
+from nasbench.networks.architectures.compact import FORMAT_VERSION, compact, head_of, kept_layers
 from nasbench.networks.pretrained import REGRESSION_OUTPUT, n_positions
 from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from nasbench.data.hub import quiet
 from nasbench.errors import UserError, first_line
-from nasbench.export.compact import FORMAT_VERSION, MARK, empty
 from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
+from nasbench.networks.architectures.compact import FORMAT_VERSION, MARK, empty
 from nasbench.networks.pretrained import pruned_configurations
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions, SubNetwork

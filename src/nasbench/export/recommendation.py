@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasbench.errors import UserError
-from nasbench.export.compact import compact
 from nasbench.export.folder import longest_text, subnetwork_of
 from nasbench.export.latency import Latency, measure, with_random_weights
 from nasbench.export.loading import empty_network, shrink_checked
+from nasbench.networks.architectures.compact import compact
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.checkpoints import Checkpoints
 from nasbench.records.front import front_of, full_network

@@ -58,12 +58,12 @@ def _weight_bytes(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArra
 def _macs(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:
     """Multiply-accumulates of the layers for one text of :data:`MAC_LENGTH` tokens.
 
-    A head projects n tokens of width d to query, key and value of width d_h, multiplies them twice with n^2 products of
-    that width, and projects back: 4 n d d_h + 2 n^2 d_h. A unit costs 2 n d. Embeddings are look-ups, and pooler and
-    classifier read one token, so they are not counted.
+    A head projects n tokens of width d to queries of width w and a key and a value of width d_h, multiplies n^2 pairs
+    of them twice, and projects back: 2 n d (w + d_h) + 2 n^2 w. Without groups of queries, w = d_h. A unit with one
+    input matrix costs 2 n d. Embeddings are look-ups, pooler and classifier read one token: they are not counted.
     """
-    n, d, d_h = MAC_LENGTH, dims.hidden_size, dims.head_size
-    head, unit = 4 * n * d * d_h + 2 * n**2 * d_h, 2 * n * d
+    n, d, w = MAC_LENGTH, dims.hidden_size, dims.head_width
+    head, unit = 2 * n * d * (w + dims.head_size) + 2 * n**2 * w, (dims.n_inputs + 1) * n * d
     return np.asarray(heads.sum(axis=-1) * head + units.sum(axis=-1) * unit, dtype=np.int64)
 
 
@@ -124,7 +124,7 @@ def is_usual(names: Sequence[str] | None) -> bool:
 
 def full_amount(name: str, dims: Dimensions) -> int:
     """The full network's amount of a counted objective, in its unit."""
-    return int(_amounts(name, dims, *_full_counts(dims))[0])
+    return int(_amounts(name, dims, dims.most_heads[None], dims.most_units[None])[0])
 
 
 def fractions(name: str, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
@@ -145,8 +145,3 @@ def _amounts(name: str, dims: Dimensions, heads: IntArray, units: IntArray) -> I
     if count is None:
         raise ValueError(f"objective {name!r} is not counted")
     return count(dims, heads, units)
-
-
-def _full_counts(dims: Dimensions) -> tuple[IntArray, IntArray]:
-    shape = (1, dims.n_layers)
-    return np.full(shape, dims.n_heads, dtype=np.int64), np.full(shape, dims.n_units, dtype=np.int64)

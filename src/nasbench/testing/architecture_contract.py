@@ -19,9 +19,9 @@ from nasbench.arrays import BoolArray
 from nasbench.data.batching import Batch
 from nasbench.declarations.model import Model
 from nasbench.declarations.task import Task
-from nasbench.export.compact import compact
 from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
+from nasbench.networks.architectures.compact import compact
 from nasbench.networks.pretrained import n_positions
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import SubNetwork
