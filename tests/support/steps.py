@@ -6,6 +6,7 @@ import torch
 
 from nasbench.declarations.model import TrainingConfiguration
 from nasbench.networks.space import make_space
+from nasbench.testing.decoders import TINY_DECODERS
 from nasbench.testing.models import TINY_ENCODERS
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
@@ -13,7 +14,7 @@ from nasbench.training.cuda_graphs import GraphedPasses
 from nasbench.training.strategies import TrainingStrategy
 from nasbench.training.trainer import Trainer
 
-MODELS = {model.name: model for model in TINY_ENCODERS}
+MODELS = {model.name: model for model in (*TINY_ENCODERS, *TINY_DECODERS)}
 TASKS = {task.name: task for task in (TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)}
 FINE_TUNING = TrainingConfiguration(learning_rate=1e-4, batch_size=8, epochs=1, weight_decay=0.1)
 N_EXAMPLES = 8

@@ -29,10 +29,10 @@ def test_gradients_of_batched_passes_equal_those_of_sliced_passes(task, strategy
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
-@pytest.mark.parametrize("task", sorted(TASKS))
-def test_gradients_of_batched_passes_equal_those_of_sliced_passes_of_each_architecture(model, task):
-    tiny, strategy = tiny_of(model, task), TrainingStrategy("full", temperature=2.0)
-    for i, space in enumerate(SPACES):
+def test_gradients_of_batched_passes_equal_those_of_sliced_passes_of_each_architecture(model):
+    strategy = TrainingStrategy("full", temperature=2.0)
+    for i, space in enumerate(("small", "medium", "layer", "large")):
+        tiny = tiny_of(model, "tiny-choice" if space == "layer" else "tiny-pair")
         step = strategy.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(i))
         expected = gradients_of(tiny, step, strategy, graphed=False)
         assert_close(gradients_of(tiny, step, strategy), expected)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -49,6 +50,70 @@ class Batch:
 
         mask = None if self.attention_mask is None else move(self.attention_mask)
         return Batch(move(self.input_ids), move(self.token_type_ids), mask, move(self.labels), self.index)
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Examples one after the other in one row, without padding, on a device.
+
+    Attributes:
+        input_ids: ``(n_tokens,)``. For multiple choice, the sequences of an example are adjacent.
+        token_type_ids: ``(n_tokens,)``.
+        places: place of each token in its sequence, counted from 0, ``(n_tokens,)``.
+        starts: where each sequence starts, and where the last one ends, int32 ``(n_sequences + 1,)``.
+        ends: first and last token of each sequence, ``(2, n_sequences)``.
+        from_rows: place of each token in rows of ``longest`` tokens, one row for a sequence, ``(n_tokens,)``.
+        to_rows: token at each place of those rows, ``(n_sequences * longest,)``; padding repeats the last token.
+        is_token: which of those places hold a token, ``(n_sequences, longest)``.
+        longest: tokens of the longest sequence.
+        index: positions of the examples in the split, ``(n_examples,)``.
+    """
+
+    input_ids: Tensor
+    token_type_ids: Tensor
+    places: Tensor
+    starts: Tensor
+    ends: Tensor
+    from_rows: Tensor
+    to_rows: Tensor
+    is_token: Tensor
+    longest: int
+    index: IntArray
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens."""
+        return len(self.input_ids)
+
+    def to(self, device: torch.device) -> PackedBatch:
+        """The batch on a device."""
+        tensors: dict[str, Any] = {n: value.to(device) for n, value in vars(self).items() if isinstance(value, Tensor)}
+        return dataclasses.replace(self, **tensors)
+
+
+def pack(split: Split, index: IntArray) -> PackedBatch:
+    """A batch of the given examples without padding."""
+    sequences = (index[:, None] * split.n_choices + np.arange(split.n_choices)).ravel()
+    lengths = split.lengths[sequences].astype(np.int64)
+    longest = int(lengths.max())
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    rows = np.repeat(np.arange(len(sequences)), lengths)
+    places = np.arange(starts[-1]) - starts[rows]
+    source = split.offsets[sequences][rows] + places
+    in_rows = np.arange(longest)
+    to_rows = starts[:-1, None] + np.minimum(in_rows, lengths[:, None] - 1)
+    return PackedBatch(
+        input_ids=torch.from_numpy(split.tokens[source].astype(np.int64)),
+        token_type_ids=torch.from_numpy(split.segments[source].astype(np.int64)),
+        places=torch.from_numpy(places),
+        starts=torch.from_numpy(starts.astype(np.int32)),
+        ends=torch.from_numpy(np.stack((starts[:-1], starts[1:] - 1))),
+        from_rows=torch.from_numpy(rows * longest + places),
+        to_rows=torch.from_numpy(to_rows.ravel()),
+        is_token=torch.from_numpy(in_rows < lengths[:, None]),
+        longest=longest,
+        index=index,
+    )
 
 
 def collate(split: Split, index: IntArray, pad_id: int, length: int | None = None) -> Batch:
@@ -97,6 +162,21 @@ def evaluation_batches(split: Split, pad_id: int, max_tokens: int, max_padding: 
             n = min(n, int(np.searchsorted(cost - np.cumsum(candidates), max_padding, side="right")))
         n = max(1, n)
         yield collate(split, order[start : start + n], pad_id)
+        start += n
+
+
+def packed_batches(split: Split, max_tokens: int) -> Iterator[PackedBatch]:
+    """All examples once, in order of length, in batches without padding of at most ``max_tokens`` tokens.
+
+    A batch has at least one example. Its sequences have similar lengths, so little is added where attention needs rows
+    of equal length.
+    """
+    n_tokens = split.lengths.reshape(-1, split.n_choices).sum(axis=1)
+    order = np.argsort(example_lengths(split), kind="stable")
+    start = 0
+    while start < len(order):
+        n = max(1, int(np.searchsorted(np.cumsum(n_tokens[order[start:]]), max_tokens, side="right")))
+        yield pack(split, order[start : start + n])
         start += n
 
 

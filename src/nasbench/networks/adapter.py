@@ -44,6 +44,8 @@ class Adapter(ABC):
     """Name of the number of feed-forward units in the configuration."""
     is_causal: ClassVar[bool] = False
     """Whether tokens attend to earlier tokens only."""
+    can_pack: ClassVar[bool] = False
+    """Whether :meth:`embed` takes ``places``."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = cast(Any, model)
@@ -135,7 +137,10 @@ class Adapter(ABC):
         """Whether the model distinguishes the first and the second text of a pair by an embedding."""
         return hasattr(self.base.embeddings, "token_type_embeddings")
 
-    def embed(self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ARG002
+    def embed(
+        self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None,  # noqa: ARG002
+        places: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Normalised sum of word vectors ``(n, length, d)``, positions and types, *before* dropout.
 
         Dropout is left to the caller, which may run several sub-networks on the same embeddings. Positions of padding
@@ -145,11 +150,14 @@ class Adapter(ABC):
             token_type_ids: ``(n, length)``.
             mask: ``(n, length)``, True = a token; None if nothing is padded. Only causal architectures take
                 padding on the left.
+            places: places of the tokens in their sequences, ``(length,)``, if sequences are packed one after the other
+                into a row; None if each row is a sequence.
         """
         embeddings, first = self.base.embeddings, self.first_position
         if self.has_token_types:
             words = words + embeddings.token_type_embeddings(token_type_ids)
-        positions = embeddings.position_embeddings.weight[first : first + words.shape[1]]
+        table = embeddings.position_embeddings.weight
+        positions = table[first : first + words.shape[1]] if places is None else table[first + places]
         return cast(Tensor, embeddings.LayerNorm(words + positions))
 
     @abstractmethod

@@ -7,6 +7,9 @@ full-size zero gradient for every slice of every pass. Here a pass adds its grad
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -42,22 +45,50 @@ class LayerSlice:
 
 def layer_slices(subnetwork: SubNetwork, dims: Dimensions, device: torch.device) -> list[LayerSlice]:
     """The active heads and units of every layer of a sub-network, as slices of the full-size network."""
-    slices = []
+    slices: list[list[Slice | None]] = []
     for heads, units in zip(subnetwork.heads, subnetwork.units, strict=True):
-        rows = _slice(heads, dims.head_size, device)
-        query_rows = rows if dims.n_queries == 1 else _slice(heads, dims.head_width, device)
-        slices.append(LayerSlice(rows, query_rows, _slice(units, 1, device), int(heads.sum())))
-    return slices
+        rows = _slice(heads, dims.head_size)
+        slices.append([rows, rows if dims.n_queries == 1 else _slice(heads, dims.head_width), _slice(units, 1)])
+    moved = iter(on_device([part for parts in slices for part in parts if isinstance(part, Tensor)], device))
+    placed = [[next(moved) if isinstance(part, Tensor) else part for part in parts] for parts in slices]
+    counts = subnetwork.head_counts.tolist()
+    return [LayerSlice(rows, queries, units, n) for (rows, queries, units), n in zip(placed, counts, strict=True)]
 
 
-def _slice(mask: BoolArray, width: int, device: torch.device) -> Slice | None:
+def on_device(tensors: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Integer vectors on a device: to a GPU in one copy, without waiting for it."""
+    if device.type == "cpu" or not tensors:
+        return tensors
+    joined = torch.cat(tensors)
+    if device.type == "cuda":
+        joined = joined.pin_memory()
+    return list(torch.split(joined.to(device, non_blocking=True), [len(tensor) for tensor in tensors]))
+
+
+def _slice(mask: BoolArray, width: int) -> Slice | None:
     n = int(mask.sum())
     if n == 0:
         return None
     if mask[:n].all():
         return slice(0, n * width)
     indices = torch.from_numpy(np.flatnonzero(mask))
-    return (head_rows(indices, width) if width > 1 else indices).to(device)
+    return head_rows(indices, width) if width > 1 else indices
+
+
+_gathered: ContextVar[dict[Any, tuple[Slice, Tensor]] | None] = ContextVar("gathered", default=None)
+
+
+@contextmanager
+def gathering() -> Iterator[None]:
+    """Copy the active rows and columns of each weight once, for all passes without gradients inside.
+
+    The weights must not change inside.
+    """
+    token = _gathered.set({})
+    try:
+        yield
+    finally:
+        _gathered.reset(token)
 
 
 class _SlicedLinear(torch.autograd.Function):
@@ -103,8 +134,10 @@ def sliced_linear(
         apply = cast(Any, _SlicedLinear.apply)
         layer = projection.module  # its parameters make autograd call the backward pass
         return cast(Tensor, apply(x, layer.weight, layer.bias, projection, values, shift, kept, by_rows))
-    active = _select(values, kept, 0 if by_rows else 1)
-    return nn.functional.linear(x, active, _active_shift(shift, kept, by_rows))
+    active = _select_once((projection, "weight"), values, kept, 0 if by_rows else 1)
+    if by_rows and shift is not None:
+        shift = _select_once((projection, "bias"), shift, kept, 0)
+    return nn.functional.linear(x, active, shift)
 
 
 def _active_shift(shift: Tensor | None, kept: Slice, by_rows: bool) -> Tensor | None:
@@ -115,6 +148,17 @@ def _select(tensor: Tensor, kept: Slice, dim: int) -> Tensor:
     if isinstance(kept, slice):
         return tensor[kept] if dim == 0 else tensor[:, kept]
     return tensor.index_select(dim, kept)
+
+
+def _select_once(key: tuple[Projection, str], tensor: Tensor, kept: Slice, dim: int) -> Tensor:
+    """As :func:`_select`, from what was gathered before inside :func:`gathering`."""
+    gathered = _gathered.get()
+    if gathered is None or isinstance(kept, slice):
+        return _select(tensor, kept, dim)
+    place = (*key, id(kept))
+    if place not in gathered:
+        gathered[place] = kept, _select(tensor, kept, dim)  # holding the indices keeps their id from being reused
+    return gathered[place][1]
 
 
 def _gradient(parameter: Tensor) -> Tensor:
@@ -156,7 +200,10 @@ _Copy = tuple[Tensor, Tensor | None]
 
 
 class LowPrecisionCopies:
-    """bf16 copies of the weights and biases of all linear layers, cast once per step instead of once per pass."""
+    """bf16 copies of the weights and biases of all linear layers and LayerNorms, cast once per step, not once per pass.
+
+    Gradients of linear layers do not pass the copies (:func:`sliced_linear`); those of LayerNorms pass a cast.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -166,7 +213,7 @@ class LowPrecisionCopies:
 
     def refresh(self) -> None:
         """Cast all parameters again."""
-        layers = [m for m in self._model.modules() if isinstance(m, nn.Linear | Conv1D)]
+        layers = [m for m in self._model.modules() if isinstance(m, nn.Linear | Conv1D | nn.LayerNorm)]
         with torch.no_grad():
             if set(layers) != set(self._copies):
                 self._copies = {m: _cast(m) for m in layers}
@@ -175,9 +222,14 @@ class LowPrecisionCopies:
                 torch._foreach_copy_(targets, [p.detach() for m in layers for p in _parameters(m)])
         self._seen = self._versions()
 
-    def are_stale(self) -> bool:
-        """Whether a parameter has been replaced since the last refresh, or changed in a way that autograd sees."""
-        return self._versions() != self._seen
+    def refresh_if_stale(self) -> None:
+        """Cast again if a parameter has been replaced, or changed in a way that autograd sees."""
+        if self._versions() != self._seen:
+            self.refresh()
+
+    def of_norm(self, norm: nn.LayerNorm) -> _Copy:
+        """Weight and bias of a LayerNorm, None if it has no bias: copies where no gradient is asked for."""
+        return _cast(norm) if torch.is_grad_enabled() else self._copies[norm]
 
     def _versions(self) -> list[tuple[int, int]]:
         return [(id(p), p._version) for m in self._copies for p in _parameters(m)]

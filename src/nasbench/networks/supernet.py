@@ -43,6 +43,7 @@ class SuperNetwork:
         name: the name under which a run saves these weights.
         precision: precision of the passes. Parameters, gradients and optimizer state are always fp32.
         noise: draws the dropout of the current training step; None in evaluation.
+        copies: the weights in the data type of the passes; None in fp32.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class SuperNetwork:
         self.precision: Precision = precision
         self.n_choices = 1
         self.noise: Noise | None = None
-        self._copies = LowPrecisionCopies(self.model) if precision == "bf16" else None
+        self.copies = LowPrecisionCopies(self.model) if precision == "bf16" else None
 
     @property
     def device(self) -> torch.device:
@@ -67,7 +68,7 @@ class SuperNetwork:
     @property
     def dtype(self) -> torch.dtype:
         """Data type of hidden states."""
-        return torch.float32 if self._copies is None else torch.bfloat16
+        return torch.float32 if self.copies is None else torch.bfloat16
 
     def slices(self, subnetwork: SubNetwork | None = None) -> list[LayerSlice]:
         """The active heads and units of each layer.
@@ -78,8 +79,8 @@ class SuperNetwork:
         Raises:
             ValueError: if the masks do not fit the network, or for any other sub-network of an extracted network.
         """
-        if self._copies is not None and self._copies.are_stale():
-            self._copies.refresh()
+        if self.copies is not None:
+            self.copies.refresh_if_stale()
         if subnetwork is None:
             subnetwork = self.subnetwork
         subnetwork.check(self.dims)
@@ -98,12 +99,10 @@ class SuperNetwork:
         return self.classify(self.encode(self.embed(batch), batch.attention_mask, self.slices(subnetwork)))
 
     def refresh(self) -> None:
-        """Update the lower-precision copies of the parameters.
-
-        Only needed after changes that autograd does not see, through ``parameter.data``. Other changes are detected.
-        """
-        if self._copies is not None:
-            self._copies.refresh()
+        """Update copies of the parameters after changes through ``parameter.data``. Other changes are detected."""
+        torch.autograd.graph.increment_version(list(self.parameters()))
+        if self.copies is not None:
+            self.copies.refresh()
 
     def embed(self, batch: Batch, words: Tensor | None = None) -> Tensor:
         """Embeddings ``(n_sequences, length, d)`` before dropout. All sub-networks of a step share them.
@@ -292,7 +291,7 @@ class SuperNetwork:
 
     def _linear(self, x: Tensor, projection: Projection, kept: Slice, by_rows: bool) -> Tensor:
         layer = projection.module
-        values, shift = (layer.weight, layer.bias) if self._copies is None else self._copies[layer]
+        values, shift = (layer.weight, layer.bias) if self.copies is None else self.copies[layer]
         values, shift = projection.part_of(values), None if shift is None else projection.part_of(shift)
         return sliced_linear(x, projection, kept, by_rows, values, shift)
 
@@ -303,8 +302,8 @@ class SuperNetwork:
     def _norm(self, x: Tensor, norm: Any) -> Tensor:
         if not isinstance(norm, nn.LayerNorm):
             return cast(Tensor, norm(x)).to(x.dtype)  # RMSNorm, which computes in fp32
-        bias = None if norm.bias is None else norm.bias.to(x.dtype)
-        return functional.layer_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), bias, norm.eps)
+        weight, bias = (norm.weight, norm.bias) if self.copies is None else self.copies.of_norm(norm)
+        return functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
 
     def dropout(self, x: Tensor) -> Tensor:
         """Hidden states after dropout, drawn by :attr:`noise`; unchanged in evaluation."""

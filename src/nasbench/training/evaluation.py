@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nasbench.data.batching import Batch, evaluation_batches
+from nasbench.data.batching import Batch, PackedBatch, evaluation_batches, packed_batches
 from nasbench.declarations.task import Task
-from nasbench.networks.sliced import LayerSlice
+from nasbench.errors import first_line
+from nasbench.networks.passes.packed import PackedNetwork, can_pack
+from nasbench.networks.passes.variable_length import fused_attention
+from nasbench.networks.sliced import gathering
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training import metrics
@@ -26,11 +30,15 @@ MAX_TOKENS = {"cpu": 2048, "cuda": 65536}
 """Tokens per batch, including padding: on a CPU few enough for the caches, on a GPU enough to fill the device."""
 MAX_PADDING = {"cpu": None, "cuda": 1024}
 """Padding tokens per batch; None for no limit. Batches on a GPU are large: without a limit, 66 % of the tokens on RTE
-are padding, with it 10 %. Launching another batch costs a GPU less than computing the padding."""
+are padding, with it 10 %. Launching another batch costs a GPU less than computing the padding. Packed batches have no
+padding."""
 
 
 class Evaluator:
-    """Runs sub-networks over one split. The batches are made once and stay on the device."""
+    """Runs sub-networks over one split. The batches are made once and stay on the device.
+
+    On a GPU, batches are packed without padding if the architecture allows it.
+    """
 
     def __init__(self, split: Split, task: Task, pad_id: int, device: torch.device) -> None:
         self.task = task
@@ -38,11 +46,18 @@ class Evaluator:
         self.labels: npt.NDArray[Any] = split.labels
         self._split, self._pad_id = split, pad_id
         self._max_tokens = MAX_TOKENS[device.type]
+        self._packs = device.type == "cuda"
+        self._packed: PackedNetwork | None = None
+        self._fuses = True
         self._make_batches()
 
     def _make_batches(self) -> None:
-        batches = evaluation_batches(self._split, self._pad_id, self._max_tokens, MAX_PADDING[self.device.type])
-        self._batches = [batch.to(self.device) for batch in batches]
+        self._batches: list[Batch] | list[PackedBatch]
+        if self._packs:
+            self._batches = [batch.to(self.device) for batch in packed_batches(self._split, self._max_tokens)]
+        else:
+            padded = evaluation_batches(self._split, self._pad_id, self._max_tokens, MAX_PADDING[self.device.type])
+            self._batches = [batch.to(self.device) for batch in padded]
         self._order = np.concatenate([batch.index for batch in self._batches])
 
     def _halve_batches(self) -> bool:
@@ -56,11 +71,7 @@ class Evaluator:
 
     def logits(self, network: SuperNetwork, subnetwork: SubNetwork | None = None) -> Logits:
         """Logits ``(n_examples, n_logits)`` in the order of the split."""
-        slices = network.slices(subnetwork)
-        logits = self._over_batches(
-            lambda batch: network.classify(network.encode(network.embed(batch), batch.attention_mask, slices))[None]
-        )
-        last: Logits = self._without_rounding(logits, slices)[0]
+        last: Logits = self._run(network, subnetwork, None)[0]
         return last
 
     def logits_of_depths(self, network: SuperNetwork, subnetwork: SubNetwork, n_layers: int) -> Logits:
@@ -69,16 +80,48 @@ class Evaluator:
         Returns:
             ``(n_layers + 1, n_examples, n_logits)``, examples in the order of the split.
         """
-        slices = network.slices(subnetwork)[:n_layers]
+        return self._run(network, subnetwork, n_layers)
 
-        def run(batch: Batch) -> Tensor:
-            states = network.encode_depths(network.embed(batch), batch.attention_mask, slices)
-            logits = network.classify(states.flatten(0, 1))
-            return logits.view(n_layers + 1, -1, logits.shape[-1])
+    def _run(self, network: SuperNetwork, subnetwork: SubNetwork | None, n_layers: int | None) -> Logits:
+        """Logits ``(k, n_examples, n_logits)`` at all depths up to ``n_layers``; after all layers if that is None."""
+        if self._packs and not can_pack(network):
+            self._packs = False
+            self._make_batches()
+        if self._packs:
+            logits = self._over_batches(self._packed_pass(network, subnetwork, n_layers))
+        else:
+            with gathering():
+                logits = self._over_batches(_padded_pass(network, subnetwork, n_layers))
+        if network.adapter.readout != "first":
+            return logits
+        has_heads = (subnetwork or network.subnetwork).head_counts[:n_layers] > 0
+        return self._without_rounding(logits, has_heads.tolist())
 
-        return self._without_rounding(self._over_batches(run), slices)
+    def _packed_pass(
+        self, network: SuperNetwork, subnetwork: SubNetwork | None, n_layers: int | None
+    ) -> Callable[[Any], Tensor]:
+        if self._packed is None or not self._packed.holds(network):
+            self._packed = PackedNetwork(network)
+        with torch.inference_mode():
+            selected = self._packed.select(network, subnetwork)
 
-    def _without_rounding(self, logits: Logits, slices: list[LayerSlice]) -> Logits:
+        def states(batch: PackedBatch) -> Tensor:
+            attention = fused_attention(self.device, network.dtype) if self._fuses else None
+            try:
+                return selected.states(batch, attention, n_layers)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                if attention is None:
+                    raise
+                reason = first_line(error)
+            self._fuses = False
+            warnings.warn(f"evaluation continues without fused attention, more slowly: {reason}", stacklevel=2)
+            return selected.states(batch, None, n_layers)
+
+        return lambda batch: _classified(network, states(batch))
+
+    def _without_rounding(self, logits: Logits, has_heads: list[bool]) -> Logits:
         """Make outputs exactly equal at depths before the first attention block, where they differ only by rounding.
 
         The classifier reads the first token. It is the same in every sequence until attention mixes in other tokens.
@@ -86,16 +129,17 @@ class Evaluator:
 
         Args:
             logits: ``(k, n_examples, n_logits)``, of the last k depths of a network; changed in place.
-            slices: all layers of that network.
+            has_heads: whether each layer of that network has an attention block.
         """
-        attention = [i + 1 for i, layer_slice in enumerate(slices) if layer_slice.head_rows is not None]
-        depths = range(len(slices) + 1 - len(logits), len(slices) + 1)
-        n_equal = sum(depth < min(attention, default=len(slices) + 1) for depth in depths)
+        n_layers = len(has_heads)
+        first_attention = has_heads.index(True) + 1 if True in has_heads else n_layers + 1
+        depths = range(n_layers + 1 - len(logits), n_layers + 1)
+        n_equal = sum(depth < first_attention for depth in depths)
         by_sequence = logits.reshape(len(logits), -1, self.task.n_logits)
         by_sequence[:n_equal] = by_sequence[:n_equal, :1]
         return by_sequence.reshape(logits.shape)
 
-    def _over_batches(self, run: Callable[[Batch], Tensor]) -> Logits:
+    def _over_batches(self, run: Callable[[Any], Tensor]) -> Logits:
         """Outputs ``(k, n_examples, n_logits)`` of all batches, copied from the device once at the end.
 
         Where they do not fit the memory, the batches are halved.
@@ -124,3 +168,23 @@ class Evaluator:
             FloatingPointError: if a logit is not finite.
         """
         return metrics.compute((self.task.metric, *self.task.other_metrics), self.task.kind, logits, self.labels)
+
+
+def _padded_pass(
+    network: SuperNetwork, subnetwork: SubNetwork | None, n_layers: int | None
+) -> Callable[[Batch], Tensor]:
+    slices = network.slices(subnetwork)[:n_layers]
+
+    def run(batch: Batch) -> Tensor:
+        embedded = network.embed(batch)
+        if n_layers is None:
+            return _classified(network, network.encode(embedded, batch.attention_mask, slices)[None])
+        return _classified(network, network.encode_depths(embedded, batch.attention_mask, slices))
+
+    return run
+
+
+def _classified(network: SuperNetwork, states: Tensor) -> Tensor:
+    """Logits ``(k, n_examples, n_logits)`` of states ``(k, n_sequences, ...)``."""
+    logits = network.classify(states.flatten(0, 1))
+    return logits.view(len(states), -1, logits.shape[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -14,6 +14,8 @@ from nasbench.networks.modeling_pruned import SkippedAttention, SkippedFeedForwa
 
 class Bert(Adapter):
     """A BERT; its classifier reads a pooled first token."""
+
+    can_pack: ClassVar[bool] = True
 
     def attention(self, layer: int) -> AttentionBlock | None:
         block = cast(Any, self.layers[layer]).attention

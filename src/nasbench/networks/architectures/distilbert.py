@@ -21,6 +21,7 @@ class DistilBert(Adapter):
     layers_key: ClassVar[str] = "n_layers"
     heads_key: ClassVar[str] = "n_heads"
     units_key: ClassVar[str] = "hidden_dim"
+    can_pack: ClassVar[bool] = True
 
     @property
     def layers_name(self) -> str:

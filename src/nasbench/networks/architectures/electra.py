@@ -12,9 +12,9 @@ from nasbench.networks.architectures.bert import Bert
 class Electra(Bert):
     """An ELECTRA discriminator."""
 
-    def embed(self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:
+    def embed(self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None, places: Tensor | None = None) -> Tensor:
         """As for BERT. Small models project the sum to the width of the layers; dropout follows the projection."""
-        embedded = super().embed(words, token_type_ids, mask)
+        embedded = super().embed(words, token_type_ids, mask, places)
         project = getattr(self.base, "embeddings_project", None)
         return embedded if project is None else cast(Tensor, project(embedded))
 

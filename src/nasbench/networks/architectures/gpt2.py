@@ -34,12 +34,17 @@ class GPT2(PreNormDecoder):
         attention = cast(Any, self.layers[layer]).attn
         attention.split_size = len(heads) * attention.head_dim
 
-    def embed(self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ARG002
+    def embed(
+        self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None,  # noqa: ARG002
+        places: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Sum of word vectors and positions. Positions count tokens, so padding on the left does not move a text."""
         positions = self.base.wpe
-        if mask is None:
+        if places is None and mask is None:
             return words + cast(Tensor, positions.weight[: words.shape[1]])
-        return words + cast(Tensor, positions((mask.cumsum(1) - 1).clamp(min=0)))
+        if places is None:
+            places = (cast(Tensor, mask).cumsum(1) - 1).clamp(min=0)
+        return words + cast(Tensor, positions(places))
 
     @property
     def hidden_dropout(self) -> float:

@@ -19,6 +19,7 @@ class PreNormDecoder(Adapter):
     """A decoder whose layers add the output of each block to its input. A removed block returns zeros."""
 
     is_causal: ClassVar[bool] = True
+    can_pack: ClassVar[bool] = True
     attention_names: ClassVar[tuple[str, str]] = ("self_attn", "input_layernorm")
     """Names of the attention block of a layer and of its norm."""
     feed_forward_names: ClassVar[tuple[str, str]] = ("mlp", "post_attention_layernorm")
@@ -74,7 +75,10 @@ class PreNormDecoder(Adapter):
     def has_token_types(self) -> bool:
         return False
 
-    def embed(self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ARG002
+    def embed(
+        self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None,  # noqa: ARG002
+        places: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor:  # fmt: skip
         """Word vectors ``(n, length, d)``: rotary positions act on queries and keys."""
         return words
 

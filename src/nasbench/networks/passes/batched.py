@@ -12,15 +12,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from nasbench.networks.attention import attend, rotate, visible
+from nasbench.networks.attention import attend, rotate
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock
 from nasbench.networks.passes.leaves import Leaves
+from nasbench.networks.passes.scores import AddedScores
+from nasbench.networks.passes.weights import Linear, Norm
 from nasbench.networks.supernet import SuperNetwork
-
-MASK_ALIGNMENT = 8
-"""Attention kernels need rows of a mask to start at multiples of this many elements, or copy it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class BatchedEncoder:
             n_passes: number of sub-networks.
         """
         n_sequences, length, width = embedded.shape
-        scores = _AddedScores(self._network, is_token, n_passes, embedded.dtype)
+        scores = AddedScores(self._network.adapter, is_token, n_passes, embedded.dtype)
         kept = None if masks is None else _Kept.of(masks, embedded.dtype)
         rows = embedded.expand(n_passes, *embedded.shape).reshape(n_passes * n_sequences, length, width)
         hidden = self._network.dropout(rows)
@@ -99,7 +97,7 @@ class BatchedEncoder:
         return read.view(n_passes, n_sequences, width)
 
     def _context(
-        self, i: int, weights: _AttentionWeights, hidden: Tensor, n_queries: int, scores: _AddedScores
+        self, i: int, weights: _AttentionWeights, hidden: Tensor, n_queries: int, scores: AddedScores
     ) -> Tensor:
         """Outputs of all heads of layer i for the first ``n_queries`` tokens, ``(rows, n_queries, heads, width)``."""
         network, block = self._network, weights.block
@@ -153,41 +151,18 @@ class BatchedEncoder:
         return cast(Tensor, apply(*kept, _by_pass(output, n_passes), _by_pass(residual, n_passes))).view(residual.shape)
 
     def _attention_weights(self, block: AttentionBlock) -> _AttentionWeights:
-        inner = _Linear(*self._leaves.of_projections(block.query, block.key, block.value))
-        return _AttentionWeights(block, inner, _Linear(*self._leaves.of_projections(block.output)), self._norm(block))
+        inner = Linear(*self._leaves.of_projections(block.query, block.key, block.value))
+        return _AttentionWeights(block, inner, Linear(*self._leaves.of_projections(block.output)), self._norm(block))
 
     def _feed_forward_weights(self, block: FeedForwardBlock) -> _FeedForwardWeights:
-        inner = _Linear(*self._leaves.of_projections(*block.inputs))
-        return _FeedForwardWeights(block, inner, _Linear(*self._leaves.of_projections(block.output)), self._norm(block))
+        inner = Linear(*self._leaves.of_projections(*block.inputs))
+        return _FeedForwardWeights(block, inner, Linear(*self._leaves.of_projections(block.output)), self._norm(block))
 
-    def _norm(self, block: AttentionBlock | FeedForwardBlock) -> _Norm:
+    def _norm(self, block: AttentionBlock | FeedForwardBlock) -> Norm:
         norm: Any = block.norm
         if not isinstance(norm, nn.LayerNorm):
-            return _Norm(norm, None, None)
-        return _Norm(norm, self._leaves.of(norm.weight), None if norm.bias is None else self._leaves.of(norm.bias))
-
-
-@dataclass(frozen=True)
-class _Linear:
-    weight: Tensor
-    bias: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
-
-
-@dataclass(frozen=True)
-class _Norm:
-    """A LayerNorm on copies of its parameters. An RMSNorm computes in fp32 and has no copies (``weight`` is None)."""
-
-    norm: Any
-    weight: Tensor | None
-    bias: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.weight is None:
-            return cast(Tensor, self.norm(x)).to(x.dtype)
-        return functional.layer_norm(x, self.norm.normalized_shape, self.weight, self.bias, self.norm.eps)
+            return Norm(norm, None, None)
+        return Norm(norm, self._leaves.of(norm.weight), None if norm.bias is None else self._leaves.of(norm.bias))
 
 
 @dataclass(frozen=True)
@@ -195,9 +170,9 @@ class _AttentionWeights:
     """``inner`` computes query, key and value, one after the other."""
 
     block: AttentionBlock
-    inner: _Linear
-    outer: _Linear
-    norm: _Norm
+    inner: Linear
+    outer: Linear
+    norm: Norm
 
 
 @dataclass(frozen=True)
@@ -205,9 +180,9 @@ class _FeedForwardWeights:
     """``inner`` computes what passes the activation and then the gate, if there is one."""
 
     block: FeedForwardBlock
-    inner: _Linear
-    outer: _Linear
-    norm: _Norm
+    inner: Linear
+    outer: Linear
+    norm: Norm
 
 
 class _Select(torch.autograd.Function):
@@ -254,40 +229,6 @@ class _Kept:
     def feed_forward(self, layer: int) -> tuple[Tensor, Tensor]:
         """Whether each pass keeps the feed-forward block of a layer, and whether it skips it, ``(n_passes, 1, 1)``."""
         return self.blocks[:, 1, layer], self.skipped[:, 1, layer]
-
-
-class _AddedScores:
-    """What is added to attention scores: 0 where a query attends to a token, else -inf. Layers of one window share it.
-
-    Args:
-        is_token: ``(n_sequences, length)``, True = a token.
-    """
-
-    def __init__(self, network: SuperNetwork, is_token: Tensor, n_passes: int, dtype: torch.dtype) -> None:
-        self._adapter = network.adapter
-        self._is_token, self._n_passes, self._dtype = is_token, n_passes, dtype
-        self._made: dict[int | None, Tensor] = {}
-
-    def of(self, layer: int) -> Tensor:
-        """Scores ``(n_passes * n_sequences, 1, length, length)``; the third axis is 1 if all queries see the same."""
-        length = self._is_token.shape[1]
-        window = self._adapter.window(layer)
-        if window is not None and window >= length:
-            window = None
-        if window not in self._made:
-            self._made[window] = self._make(window, length)
-        return self._made[window]
-
-    def _make(self, window: int | None, length: int) -> Tensor:
-        allowed = self._is_token[:, None]
-        if self._adapter.is_causal or window is not None:
-            places = torch.arange(length, device=self._is_token.device)
-            allowed = visible(self._is_token, places[None], length, self._adapter.is_causal, window)
-        n_sequences, n_rows, _ = allowed.shape
-        aligned = MASK_ALIGNMENT * -(-length // MASK_ALIGNMENT)
-        shape = (self._n_passes, n_sequences, 1, n_rows, aligned)
-        added = torch.zeros(shape, dtype=self._dtype, device=allowed.device)[..., :length]
-        return added.masked_fill_(~allowed[:, None], float("-inf")).flatten(0, 1)
 
 
 def _by_pass(x: Tensor, n_passes: int) -> Tensor:
