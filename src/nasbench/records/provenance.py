@@ -12,7 +12,18 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("torch", "transformers", "datasets", "numpy", "scipy", "pymoo", "moocore", "botorch")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "numpy",
+    "scipy",
+    "pymoo",
+    "moocore",
+    "botorch",
+    "optuna",
+    "syne-tune",
+)
 _ENGINE = Path(__file__).resolve().parents[1]
 """The folder of the engine. A development install imports it through symbolic links, so the path is resolved."""
 

@@ -380,9 +380,10 @@ def _device_class(device: str) -> DeviceClass:
 
 def _unofficial(method: type[Method], searcher: type[Searcher] | None, task: Task) -> tuple[str, ...]:
     """Why the run cannot be ranked: what is ranked must be reproducible from this repository alone."""
-    parts = (("method", method), ("searcher", searcher), ("task", task))
-    return tuple(
-        f"{kind} {part.name!r} is not part of the suite"
-        for kind, part in parts
-        if part is not None and not registry.ships(part)
-    )
+    is_outside = searcher is not None and outside.is_outside(searcher.name)
+    parts = (("method", method), ("searcher", None if is_outside else searcher), ("task", task))
+    strange = [
+        f"{kind} {part.name!r} is not part of the suite" for kind, part in parts if part and not registry.ships(part)
+    ]
+    version = outside.other_version(searcher.name) if searcher is not None and is_outside else None
+    return (*strange, version) if version else tuple(strange)

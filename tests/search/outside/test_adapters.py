@@ -10,6 +10,7 @@ import pytest
 
 from nasbench.errors import UnknownName, UserError
 from nasbench.plugins import registry
+from nasbench.runs.request import make_request
 from nasbench.search import outside
 from nasbench.search.searcher import Searcher
 from nasbench.testing.analytic import PROBLEMS
@@ -24,6 +25,7 @@ NAMES = [
     *(pytest.param(f"optuna:{name}", marks=NEEDS_OPTUNA) for name in ("NSGAIISampler", "TPESampler", "GPSampler")),
 ]
 FOLDER = Path(outside.__file__).parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,3 +102,22 @@ def test_runs_with_an_outside_optimiser_are_unofficial() -> None:
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*_adapter.py")), ids=lambda file: file.name)
 def test_an_adapter_is_short(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 100
+
+
+def test_pinned_versions_are_those_that_are_tested() -> None:
+    pinned = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line.partition("==")[1]
+    )
+    for library, version in outside.PINNED.items():
+        assert pinned.get(library, version) == version
+        assert version in (ROOT / "docs" / "tables.md").read_text()
+
+
+@pytest.mark.parametrize(("installed", "reasons"), [("0.6.2", []), ("0.6.1", ["pymoo 0.6.1 is installed, official"])])
+def test_run_with_an_outside_optimiser_is_official_with_the_pinned_version_only(
+    installed: str, reasons: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside, "version", lambda _library: installed)
+    request = make_request("ws-nas", "demo", searcher="pymoo:NSGA2", device="cpu")
+    assert len(request.unofficial) == len(reasons)
+    assert all(found.startswith(expected) for found, expected in zip(request.unofficial, reasons, strict=True))

@@ -1,6 +1,7 @@
 """Optimisers of other libraries as searchers, by name: ``optuna:NSGAIISampler``, ``pymoo:SMSEMOA``.
 
-The module of their classes is that of the library, so that runs with them are unofficial.
+A run with one of them can be official only if the library has the version in :data:`PINNED`, so that others get the
+same proposals.
 
 May import: ``search``, ``errors``, ``arrays``, ``networks``.
 """
@@ -8,6 +9,7 @@ May import: ``search``, ``errors``, ``arrays``, ``networks``.
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version
 
 from nasbench.errors import UnknownName, UserError
 from nasbench.search.searcher import Searcher
@@ -18,6 +20,8 @@ LIBRARIES = {
     "syne-tune": "nasbench.search.outside.syne_tune_adapter",
 }
 """Module of the adapter for each library. Its function ``load(name)`` makes the class of a searcher."""
+PINNED = {"optuna": "5.0.0", "pymoo": "0.6.2", "syne-tune": "0.16.0"}
+"""Version of each library that official runs use."""
 
 
 def is_outside(name: str) -> bool:
@@ -43,3 +47,14 @@ def find(name: str) -> type[Searcher]:
     except ImportError as error:
         raise UserError(f"searcher {name!r} needs {library}: pip install {library} ({error})") from error
     return found
+
+
+def other_version(name: str) -> str | None:
+    """Why a run with this searcher is unofficial: the installed version is not the pinned one. None if it is.
+
+    Args:
+        name: ``library:optimiser``, of an installed library.
+    """
+    library = name.partition(":")[0]
+    installed, pinned = version(library), PINNED[library]
+    return None if installed == pinned else f"{library} {installed} is installed, official runs use {pinned}"
