@@ -7,6 +7,7 @@
 # make docs             build the documentation site in site/; a warning is an error
 # make release-check    build sdist and wheel into dist/, check them, use the wheel in a new environment
 # make bench            run the benchmarks in tests/benchmarks and write their tables to BENCHMARKS.md
+# make mock-cuda        run the CUDA code on a pretended card, without a GPU (installs a CUDA build of torch, 6 GB)
 # make scaling          measure how time and memory of a run grow, and draw docs/pictures/scaling.png
 # make searcher-table   run every searcher on problems with known answers, and write docs/searchers.md
 # make lock             write requirements.lock, the packages and hashes that CI installs (LOCKED=1 installs from it)
@@ -24,7 +25,7 @@ TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 # One worker per core, each with about 1 GB of memory; a worker that has finished takes tests from the others.
 WORKERS := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test check coverage docs release-check bench scaling searcher-table soak lock audit sbom clean
+.PHONY: demo test check coverage docs release-check bench mock-cuda scaling searcher-table soak lock audit sbom clean
 
 # nasbench does not repeat a complete run, so the demo removes its earlier results.
 demo: $(STAMPS)/demo
@@ -61,6 +62,24 @@ bench: $(STAMPS)/test
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-json=.benchmarks/all.json
 	$(BIN)/python tests/benchmarks/table.py .benchmarks/all.json
 
+# A CUDA build of torch has an environment of its own. The version may be newer than pyproject.toml allows: nasbench is
+# installed without its dependencies.
+MOCK_TORCH ?= 2.14.1
+MOCK_VENV ?= .venv-mock-cuda
+mock-cuda: $(MOCK_VENV)/installed-$(MOCK_TORCH)
+	tests/mock_cuda/build.sh $(MOCK_VENV)/bin/python $(MOCK_VENV)
+	LD_PRELOAD=$(abspath $(MOCK_VENV))/libmockcuda.so PYTHONPATH=.dev $(TEST_ENV) $(MOCK_VENV)/bin/python -m pytest tests/mock_cuda
+
+$(MOCK_VENV)/installed-$(MOCK_TORCH): pyproject.toml constraints.txt tests/mock_cuda/requirements.py
+	@echo 'installing a CUDA build of torch into $(MOCK_VENV); this takes minutes and about 6 GB'
+	$(PYTHON) -m venv $(MOCK_VENV)
+	$(MOCK_VENV)/bin/python tests/mock_cuda/requirements.py > $(MOCK_VENV)/requirements.txt
+	grep -v '^torch==' constraints.txt > $(MOCK_VENV)/constraints.txt
+	$(MOCK_VENV)/bin/pip install --quiet --disable-pip-version-check -c $(MOCK_VENV)/constraints.txt 'torch===$(MOCK_TORCH)' \
+		-r $(MOCK_VENV)/requirements.txt
+	$(MOCK_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
 scaling: $(STAMPS)/test
 	$(BIN)/python tests/benchmarks/scaling.py docs/pictures/scaling.png
 
@@ -80,7 +99,7 @@ sbom: $(STAMPS)/audit
 	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible -o dist/sbom.cdx.json
 
 clean:
-	rm -rf $(VENV) build dist site report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage* *.egg-info
+	rm -rf $(VENV) $(MOCK_VENV) build dist site report demo-results .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp file records an installation; pip runs again only when pyproject.toml or constraints.txt is newer. The

@@ -14,8 +14,8 @@ from support.sweeping import Scene, one_after_the_other
 
 import nasbench as package
 from nasbench.cli import sweep_view
+from nasbench.devices import resolve_device
 from nasbench.records.record import RunFolder
-from nasbench.runs.request import resolve_device
 from nasbench.sweeps.driver import JobState, Sweep
 from nasbench.sweeps.jobs import Job
 

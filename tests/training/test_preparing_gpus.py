@@ -1,5 +1,7 @@
 """What a run chooses for a GPU, checked without one: torch's answers are pretended."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -11,14 +13,28 @@ from nasbench.training.trainer import Trainer
 GPU = torch.device("cuda", 0)
 
 
-@pytest.mark.parametrize(("major", "precision"), [(7, "fp32"), (8, "bf16"), (9, "bf16")])
-def test_precision_is_bf16_only_where_the_hardware_multiplies_it(monkeypatch, major, precision):
-    properties = type("Properties", (), {"major": major})()
+@pytest.fixture
+def cards(monkeypatch):
+    """A machine with cards of compute capability 9, 8 and 7. The first is torch's current one."""
+    current = [0]
+
+    @contextmanager
+    def device(chosen):
+        before, current[0] = current[0], chosen.index or 0
+        yield
+        current[0] = before
+
+    monkeypatch.setattr(torch.cuda, "device", device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: type("Properties", (), {"major": 9 - i})())
     monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True, raising=False)  # it emulates
-    assert default_precision(GPU) == precision
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(("index", "precision"), [(0, "bf16"), (1, "bf16"), (2, "fp32")])
+def test_precision_is_bf16_only_where_the_chosen_card_multiplies_it(index, precision):
+    assert default_precision(torch.device("cuda", index)) == precision
 
 
 def test_cudnn_attention_is_off_on_a_gpu_only():

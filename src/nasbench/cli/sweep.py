@@ -15,8 +15,8 @@ from typing import Any, Literal
 from nasbench.analysis.experiments.definitions import MODELS, SEEDS, TASKS, find_experiment
 from nasbench.cli.summary import duration
 from nasbench.cli.sweep_view import view_of
+from nasbench.devices import resolve_device
 from nasbench.errors import UserError
-from nasbench.runs.request import resolve_device
 from nasbench.sweeps import driver, jobs, local
 from nasbench.sweeps.driver import Backend, Sweep
 from nasbench.sweeps.jobs import Earlier, Job

@@ -12,18 +12,21 @@ from typing import Any
 
 import torch
 
-_PACKAGES = (
+from nasbench import devices
+
+    "botorch",
+    "datasets",
+    "moocore",
+    "numpy",
+    "optuna",
+    "pymoo",
+    "scipy",
+    "syne-tune",
     "torch",
     "transformers",
-    "datasets",
-    "numpy",
-    "scipy",
-    "pymoo",
-    "moocore",
-    "botorch",
-    "optuna",
-    "syne-tune",
 )
+_PACKAGES = (
+_PACKAGES = ("torch", "transformers", "datasets", "numpy", "scipy", "pymoo", "moocore", "botorch")
 _ENGINE = Path(__file__).resolve().parents[1]
 """The folder of the engine. A development install imports it through symbolic links, so the path is resolved."""
 
@@ -35,7 +38,8 @@ def describe(device: torch.device) -> dict[str, Any]:
         device: the run's device; the GPU is named only if the run uses it.
 
     Returns:
-        JSON values: ``packages`` (version by name), ``python``, ``git_revision`` and ``hardware``.
+        JSON values: ``packages`` (version by name), ``python``, ``git_revision`` and ``hardware``; for a GPU,
+        ``hardware`` has the name ``gpu`` and what :func:`nasbench.devices.describe_card` tells as ``card``.
     """
     return {
         "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
@@ -47,6 +51,7 @@ def describe(device: torch.device) -> dict[str, Any]:
             "n_cpus": os.cpu_count(),
             "n_threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+            **({"card": devices.describe_card(device)} if device.type == "cuda" else {}),
         },
     }
 

@@ -144,7 +144,8 @@ def _constant_error(task: Task, data: TaskData) -> float:
 def default_precision(device: torch.device) -> Precision:
     """bf16 if the device multiplies bf16 matrices in hardware, else fp32."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        with torch.cuda.device(device):  # torch answers for its current GPU
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     flags = torch.backends.cpu.get_cpu_capability()
     return "bf16" if flags.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported() else "fp32"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasbench.declarations.model import DeviceClass, Model
 from nasbench.declarations.task import Task
+from nasbench.devices import fallback_notice, resolve_device
 from nasbench.errors import UserError
 from nasbench.networks.space import SPACES, works_in
 from nasbench.networks.weights import package_folder
@@ -49,6 +50,7 @@ class RunRequest:
         isolation: what shuts the method in, for the record; None for a method that runs in the harness's process.
         objectives: names of what is minimised, the error first.
         table: name of the table that answers in place of a network, None for a run on a network.
+        notice: what the user should know about the choices, in one line; None for nothing.
     """
 
     task: Task
@@ -72,6 +74,7 @@ class RunRequest:
     declaration: Mapping[str, Any] | None = None
     isolation: Mapping[str, Any] | None = None
     objectives: tuple[str, ...] = USUAL
+    notice: str | None = None
 
     @property
     def device_class(self) -> DeviceClass:
@@ -189,7 +192,7 @@ def make_request(
             f"{','.join(chosen_objectives)}; name fewer, or another --searcher"
         )
     method_options, searcher_options = parse_settings(method_class, searcher_class, settings)
-    device = resolve_device(device) if check_device else device
+    asked_for, device = device, resolve_device(device) if check_device else device
     the_model = _model(the_task, own_model, model, _device_class(device))
 
     return RunRequest(
@@ -211,6 +214,7 @@ def make_request(
         unofficial=_unofficial(method_class, searcher_class, the_task),
         declaration=None if own_model is None else declaration_of(the_task, own_model),
         objectives=chosen_objectives,
+        notice=fallback_notice(asked_for, device) if check_device else None,
     )
 
 
@@ -349,29 +353,6 @@ def choose_space(method: type[Method], task: Task, name: str | None = None) -> s
     if not works_in(method.spaces, name):
         raise UserError(f"method {method.name!r} works in {', '.join(method.spaces)}; it has no use for --space {name}")
     return name
-
-
-def resolve_device(name: str) -> str:
-    """The device asked for, as torch names it: ``cpu``, ``cuda`` or ``cuda:1``.
-
-    Raises:
-        UserError: if this machine has no such device.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, colon, index = name.partition(":")
-    if name == "cpu":
-        return name
-    if kind != "cuda" or (colon and not (index.isascii() and index.isdigit())):
-        raise UserError(f"--device is auto, cpu, cuda or cuda:NUMBER, not {name!r}")
-    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if n_gpus == 0:
-        raise UserError(f"--device {name}: this torch sees no GPU; use --device cpu")
-    if colon and int(index) >= n_gpus:
-        raise UserError(f"--device {name}: this torch sees {n_gpus} GPUs, cuda:0 to cuda:{n_gpus - 1}")
-    return name if not colon else f"cuda:{int(index)}"
 
 
 def _device_class(device: str) -> DeviceClass:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import nasbench
+from nasbench import devices
 from nasbench.declarations.model import Model
 from nasbench.declarations.task import Task
 from nasbench.errors import (
@@ -175,11 +176,14 @@ class _Run:
 
     def carry_out(self) -> RunRecord:
         self.observer.phase("loading", self.budget.elapsed_s)
+        if self.request.notice is not None:
+            self.observer.notice(self.request.notice)
         self._choose_threads()  # before loading, so that the provenance names the threads that are used
-        loaded = load(self.request)
-        self.observer.data_loaded(loaded.data.summary)
-        record = new_record(self.request, loaded)
-        problem, context = self._problem(loaded, record)
+        with devices.loading(torch.device(self.request.device)):
+            loaded = load(self.request)
+            self.observer.data_loaded(loaded.data.summary)
+            record = new_record(self.request, loaded)
+            problem, context = self._problem(loaded, record)
         if self.earlier is not None:
             check_same(self.earlier, record, self.folder.path)
             self.folder.begin_progress()

@@ -31,8 +31,8 @@ class ActiveVocabulary:
         device = self._table.device
         active = np.union1d(np.asarray(tokens), [pad_id]).astype(np.int64)
         self._active = torch.from_numpy(active).to(device)
-        self._inactive = torch.ones(len(self._table), dtype=torch.bool, device=device)
-        self._inactive[self._active] = False
+        # Positions, not a mask: to index with a mask, a GPU would have to be waited for.
+        self._inactive = torch.from_numpy(np.setdiff1d(np.arange(len(self._table)), active)).to(device)
         self._place = torch.zeros(len(self._table), dtype=torch.int64, device=device)
         self._place[self._active] = torch.arange(len(active), device=device)
         self.rows = nn.Parameter(self._table.detach()[self._active])

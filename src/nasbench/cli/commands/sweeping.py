@@ -84,6 +84,7 @@ def sweep(
         nasbench sweep --method ws-nas,rfp --task rte,mrpc --seed 0-9
     """
     from nasbench.cli import sweep as module
+    from nasbench.devices import fallback_notice
     from nasbench.sweeps.jobs import grid, names, numbers
 
     place = module.Place(backend, results, device, jobs, gpus_per_run, cpus_per_run, ray_address)
@@ -116,6 +117,8 @@ def sweep(
         kind = place.kind_of_device()
         the_jobs = module.experiment_jobs(experiment, kind, seeds=the_seeds, data_dir=data_dir, **chosen, **others)
 
+    if backend == "local" and (notice := fallback_notice(device, kind)) is not None:
+        click.echo(notice, err=True)
     the_sweep, made = module.plan(the_jobs, results, retry_failed)
     the_backend = place.make_backend(kind)
     if dry_run:
