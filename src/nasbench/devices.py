@@ -81,7 +81,7 @@ def why_no_gpu() -> str | None:
     said = None
     if torch.version.cuda is not None:
         try:
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
         except (RuntimeError, AssertionError) as error:
             said = printable(first_line(error))
     has_card = (_CARDS.is_dir() and any(_CARDS.iterdir())) or "driver on your system is too old" in (said or "")
