@@ -14,19 +14,18 @@ import torch
 
 from nasbench import devices
 
-    "botorch",
-    "datasets",
-    "moocore",
-    "numpy",
-    "optuna",
-    "pymoo",
-    "scipy",
-    "syne-tune",
+_PACKAGES = (
     "torch",
     "transformers",
+    "datasets",
+    "numpy",
+    "scipy",
+    "pymoo",
+    "moocore",
+    "botorch",
+    "optuna",
+    "syne-tune",
 )
-_PACKAGES = (
-_PACKAGES = ("torch", "transformers", "datasets", "numpy", "scipy", "pymoo", "moocore", "botorch")
 _ENGINE = Path(__file__).resolve().parents[1]
 """The folder of the engine. A development install imports it through symbolic links, so the path is resolved."""
 
