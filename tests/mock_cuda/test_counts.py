@@ -27,11 +27,11 @@ from nasbench.training.trainer import Trainer
 CARD = torch.device("cuda")
 FINE_TUNING = TrainingConfiguration(learning_rate=2e-5, batch_size=4, epochs=5)
 RTE = registry.tasks()["rte"]
-NODES_OF_A_STEP = 4_550
-"""Operations of a `full` step: the device's work, whether it is launched or replayed."""
-LAUNCHES_OF_AN_EVALUATION = {"small": 1_750, "large": 2_500}
-WAITS_OF_AN_EVALUATION = {"small": 1, "large": 26}
-"""One wait is for the logits."""
+NODES_OF_A_STEP = 750
+"""Operations of a `full` step: the device's work, whether it is launched or replayed. Four passes one after the other
+were 4,505."""
+NODES_OF_AN_EVALUATION = {"small": 150, "large": 230}
+"""Padded batches were up to 1,750 and 2,395."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def test_step_of_a_training(rte: Rte, space: str) -> None:
 
 @pytest.mark.parametrize("space", ["small", "large"])
 def test_evaluation_of_a_sub_network(rte: Rte, space: str) -> None:
-    """Nothing is allocated and copied to the host but the logits."""
+    """The host waits once and copies once, for the logits."""
     evaluator = Evaluator(rte.validation, RTE, 0, CARD)
     the_space, rng = make_space(space, rte.network.dims), np.random.default_rng(1)
     evaluator.logits(rte.network)
@@ -79,7 +79,6 @@ def test_evaluation_of_a_sub_network(rte: Rte, space: str) -> None:
         subnetwork = the_space.to_subnetwork(the_space.sample(rng))
         with counted() as found:
             evaluator.logits(rte.network, subnetwork)
-        assert found.nodes <= LAUNCHES_OF_AN_EVALUATION[space]
-        assert found.waits <= WAITS_OF_AN_EVALUATION[space]
-        assert found.copies_to_host == 1
-        assert found.allocations == 0
+        assert found.nodes <= NODES_OF_AN_EVALUATION[space]
+        assert found.waits == found.copies_to_host == 1
+        assert found.copies_pageable == 0

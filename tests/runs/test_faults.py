@@ -277,3 +277,24 @@ def test_holder_shows_life(tmp_path, monkeypatch):
                 break
             time.sleep(0.01)
         assert holder.stat().st_mtime > 0
+
+
+def test_training_whose_optimizer_does_not_fit_is_a_failed_evaluation(results, monkeypatch):
+    """S-NAS goes on with the next network; a super-network ends the run with one line."""
+    reasons = []
+
+    class Lacking(Trainer):
+        def __init__(self, *arguments):
+            reasons.append(1)
+            if len(reasons) == 2:
+                raise FULL
+            super().__init__(*arguments)
+
+    monkeypatch.setattr("nasbench.runs.problem.Trainer", Lacking)
+    outcome = run(MethodSubject(StandardNAS, results), results / "standard", max_evaluations=3)
+    assert [each.status for each in outcome.evaluations] == ["ok", "failed", "ok"]
+    assert "did not begin: CUDA out of memory. Tried to allocate 2 GiB; its gradients" in outcome.evaluations[1].reason
+    reasons[:] = [1]
+    failed = run(MethodSubject(Trains, results / "method"), results / "shared").record
+    assert failed.status == "failed"
+    assert "did not begin: CUDA out of memory" in failed.reason

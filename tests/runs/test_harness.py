@@ -186,6 +186,33 @@ def test_out_of_memory_is_a_failed_evaluation(run_function, monkeypatch):
     assert "2 GiB" in outcome.evaluations[0].reason
 
 
+@pytest.mark.parametrize(("device", "n_first"), [("cpu", 1), ("cuda", 2)])
+def test_first_pass_on_a_gpu_runs_once_before_off_the_clock(run_function, monkeypatch, device, n_first):
+    logits, passes = Evaluator.logits, []
+
+    def counted(self, network, subnetwork=None):
+        passes[-1] += 1
+        return logits(self, network, subnetwork)
+
+    def evaluate_some(problem):
+        problem._harness.validator.device = torch.device(device)  # what is asked; the passes run on the CPU
+        problem._harness._context.test.logits = lambda *_: 1 / 0  # counts nothing: the front takes no network
+        problem._harness._front.would_hold = lambda *_: False
+        network = problem.pretrained()
+        for config in (problem.space.largest, problem.space.smallest):
+            passes.append(0)
+            before = problem._harness._budget.charged_s["validation"]
+            problem.evaluate(network, config)
+            spent.append(problem._harness._budget.charged_s["validation"] - before)
+
+    spent = []
+    monkeypatch.setattr(Evaluator, "logits", counted)
+    outcome = run_function(evaluate_some)
+    assert passes == [n_first, 1]
+    assert spent[0] == spent[1]  # the clock steps with each reading
+    assert [e.status for e in outcome.evaluations] == ["ok", "ok"]
+
+
 def test_duplicates_are_counted_in_the_next_evaluation(run_function):
     def report(problem):
         network = problem.pretrained()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 
@@ -42,6 +43,7 @@ class Harness:
         self._extracted: set[str] = set()
         self._n_duplicates = 0
         self._logits: Logits | None = None  # of the last validation pass
+        self._is_warm = False
         if self.is_repeating:
             self._budget.suspend()
 
@@ -143,6 +145,7 @@ class Harness:
         is_shared: bool,
     ) -> list[Evaluation]:
         """Run a charged validation pass. Raises :class:`BudgetExhausted` if the budget was spent before its end."""
+        self._warm_up(run)
         with self._budget.charged("validation"):
             started = self._budget.now()
             outcomes = self._outcomes(run, len(configs))
@@ -177,6 +180,14 @@ class Harness:
     def _costs_of(self, subnetwork: SubNetwork) -> dict[str, float] | None:
         """What the record says about costs: nothing in a usual run, whose evaluations have their parameters anyway."""
         return None if self._costs == PARAMETERS else self._costs.of_subnetwork(self._dims, subnetwork)
+
+    def _warm_up(self, run: Callable[[Evaluator], Logits]) -> None:
+        """Run the first pass on a GPU once off the clock: it also loads kernels and makes handles."""
+        if self._is_warm or self.validator.device.type != "cuda":
+            return
+        self._is_warm = True
+        with self._budget.uncharged("loading"), suppress(torch.OutOfMemoryError):  # the charged pass says so
+            run(self.validator)
 
     def _outcomes(self, run: Callable[[Evaluator], Logits], n: int) -> list[tuple[dict[str, float], str | None]]:
         """The metrics of each sub-network of a pass, or no metrics and the reason of the failure."""

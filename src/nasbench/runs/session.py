@@ -23,6 +23,10 @@ NEAR_END = 0.1
 """A training that has fewer than this share of its steps to go is not shortened any more."""
 
 
+_WARM: set[torch.device] = set()
+"""GPUs on which this process has trained."""
+
+
 class _ShareSpent(Exception):
     """A training has used up its share of the budget."""
 
@@ -83,10 +87,15 @@ class TrainingSession:
             return
         self._context.observer.phase("training", self._budget.elapsed_s)
         with self._budget.charged("training"):
-            trainer = self._made()
+            try:
+                trainer = self._made()
+            except torch.OutOfMemoryError as error:
+                self._give_up(None, error)
+                return
             self._last_saved_s = self._budget.elapsed_s
             self._watch(until, budget_share)
             try:
+                self._warm_up(trainer)
                 trainer.run(until * trainer.steps_per_epoch, self._after_step)
             except _ShareSpent:
                 pass
@@ -152,18 +161,29 @@ class TrainingSession:
         )
         return True
 
-    def _give_up(self, trainer: Trainer, error: torch.OutOfMemoryError) -> None:
+    def _warm_up(self, trainer: Trainer) -> None:
+        """Do what the first step of a process does once on a GPU, off the clock."""
+        device = trainer.network.device
+        if device.type != "cuda" or device in _WARM or trainer.step == trainer.n_steps:
+            return
+        _WARM.add(device)
+        with self._budget.uncharged("loading"):
+            trainer.warm_up()
+
+    def _give_up(self, trainer: Trainer | None, error: torch.OutOfMemoryError) -> None:
         """Go on without a network whose training does not fit the memory: its evaluations fail.
 
         Raises:
             MethodError: for a super-network, without which a run has nothing to evaluate.
         """
-        step, n_steps = trainer.step, trainer.n_steps
-        trainer.release()
-        reason = printable(
-            f"training of {self._network.name!r} ended at step {step} of {n_steps}: {first_line(error)}; one example "
-            "at a time needs too much memory"
-        )
+        if trainer is None:
+            what = f"training of {self._network.name!r} did not begin"
+            why = "its gradients and its optimizer need too much memory"
+        else:
+            what = f"training of {self._network.name!r} ended at step {trainer.step} of {trainer.n_steps}"
+            why = "one example at a time needs too much memory"
+            trainer.release()
+        reason = printable(f"{what}: {first_line(error)}; {why}")
         if not self._network.is_extracted:
             raise MethodError(reason)
         self._context.broken[self._network.name] = reason

@@ -109,6 +109,27 @@ class Trainer:
             self._vocabulary.write_back()
             self.network.refresh()
 
+    def warm_up(self) -> None:
+        """Compute the gradients of the next step and drop them. The training goes on as if nothing had happened.
+
+        What a GPU does once is done then: loading kernels, making handles, recording a step.
+
+        Raises:
+            torch.OutOfMemoryError: if one example does not fit the memory.
+        """
+        self.network.model.train()
+        try:
+            with _preserved_random_state(self.network.device):
+                self._compute_gradients()
+                self._clear_gradients()
+                # An optimizer of its own: a step of the training's would change its state.
+                spare = torch.zeros(1, device=self.network.device, requires_grad=True)
+                spare.grad = torch.zeros_like(spare)
+                torch.optim.AdamW([spare], fused=True).step()
+        finally:
+            self.network.model.eval()
+            self.network.noise = None
+
     def shorten(self, n_steps: int) -> None:
         """End after fewer steps. From the next step on, the learning rate is that of a training of this length.
 
@@ -158,6 +179,19 @@ class Trainer:
         return self._fine_tuning.learning_rate * (self.n_steps - step) / max(1, self.n_steps - n_warmup)
 
     def _make_step(self) -> None:
+        is_replayed = self._compute_gradients()
+        rate = self.learning_rate(self.step)
+        self.is_between_steps = False
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._vocabulary.decay_others(1 - rate * self._fine_tuning.weight_decay)
+        if not is_replayed:  # recordings have copies of their own, and slices find out that theirs are old
+            self.network.refresh()
+        self._clear_gradients()
+
+    def _compute_gradients(self) -> bool:
+        """Add the gradients of the next step to ``grad``. Returns whether the step has a recording."""
         index = self._batch_index()
         graphed = self._graphed if self._graphed is not None and self._graphed.covers(len(index)) else None
         length = None if graphed is None else graphed.padded_length(int(self._lengths[index].max()))
@@ -168,15 +202,7 @@ class Trainer:
             graphed = self._graphed = None
         noise_seed = int(rng.integers(2**63))
         self._accumulate_within_memory(index, batch, step, graphed, noise_seed)
-        rate = self.learning_rate(self.step)
-        self.is_between_steps = False
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.step()
-        self._vocabulary.decay_others(1 - rate * self._fine_tuning.weight_decay)
-        if graphed is None:  # recordings have copies of their own, and slices find out that theirs are old
-            self.network.refresh()
-        self._clear_gradients()
+        return graphed is not None
 
     @staticmethod
     def _can_record(graphed: GraphedPasses, batch: Batch, step: Step) -> bool:
