@@ -96,7 +96,7 @@ def test_params_are_the_fraction_that_records_have_to_the_last_bit():
 def test_described_costs_are_restored():
     costs = counted_costs(("error", "params", "macs"))
     described = costs.describe(DIMS)
-    assert restored_costs(described) == costs
+    assert restored_costs(described, ["error", *costs.names]) == costs
     assert described["params"]["full"] == DIMS.n_params
     assert {entry["unit"] for entry in described.values()} == {"parameters", "multiply-accumulates"}
 

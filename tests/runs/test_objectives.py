@@ -168,3 +168,61 @@ def test_a_method_of_a_process_of_its_own_gets_the_costs(tmp_path):
 
 def test_random_search_handles_as_many_objectives_as_a_run_may_have():
     assert RandomSearch.most_objectives == 3
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    from nasbench.objectives import latency, measuring
+
+    monkeypatch.setattr(measuring, "QUICK_S", 0.0)
+    monkeypatch.setattr(latency, "N_NETWORKS", 8)
+    fitted = []
+    fit = measuring.fit_model
+    monkeypatch.setattr(measuring, "fit_model", lambda *arguments: fitted.append(fit(*arguments)) or fitted[-1])
+    return fitted
+
+
+def test_a_run_with_latency_fits_a_model_pays_for_it_and_measures_its_front(subject, tmp_path, quick):
+    changes = {"objectives": ("error", "latency")}
+    found = run(subject, tmp_path / "a", **changes)
+    (model,) = quick
+    described = found.record.costs["latency"]
+    front = front_of(found.evaluations)
+    assert [entry["index"] for entry in described["front"]] == [each.index for each in front]
+    for entry in described["front"]:
+        assert 0 < entry["low"] <= entry["ratio"] <= entry["high"]
+    assert (described["median_error"], described["n_networks"]) == (model.median_error, 8)
+    space = make_space("small", Dimensions.from_json(found.record.dimensions))
+    for evaluation in found.evaluations:
+        counts = np.array([evaluation.head_counts]), np.array([evaluation.unit_counts])
+        assert evaluation.cost_values == (model.of(space.dims, *counts)[0],)
+        assert evaluation.elapsed_s > model.seconds
+    assert all(check.outcome == "ok" for check in record_checks(found.record, found.evaluations, space))
+    lies = [dataclasses.replace(each, costs={"latency": 0.5}) for each in found.evaluations]
+    checks = {check.name: check for check in record_checks(found.record, lies, space)}
+    assert checks["parameters"].outcome == "wrong"
+    # Another run on this device takes the model from the results folder and is charged the same seconds.
+    other = run(subject, tmp_path / "a", seed=4, **changes)
+    assert len(quick) == 1
+    assert other.evaluations[0].elapsed_s == pytest.approx(found.evaluations[0].elapsed_s)
+
+
+def test_a_resumed_run_keeps_its_latency_model_and_is_charged_once(subject, tmp_path, quick):
+    changes = {"objectives": ("error", "params", "latency")}
+    whole = run(subject, tmp_path / "whole", **changes)
+    kill(subject, tmp_path / "whole" / "killed", at=3, **changes)
+    for path in (tmp_path / "whole" / "killed" / "latency-models").glob("*"):
+        path.write_text("{}")
+    n_fitted, models = len(quick), [model.seconds for model in quick]
+    again = run(subject, tmp_path / "whole" / "killed", **changes)
+    assert len(quick) == n_fitted == 2
+    assert again.record.costs["latency"]["seconds"] == models[1]
+    assert sum(again.record.charged_s.values()) < models[1] + 200
+    assert [each.key for each in again.evaluations] == [each.key for each in whole.evaluations]
+
+
+def test_a_table_has_no_network_to_time():
+    from nasbench.tables.simulation import make_simulation
+
+    with pytest.raises(UserError, match="leave out the objective latency"):
+        make_simulation("ws-nas", "demo", objectives="error,latency")

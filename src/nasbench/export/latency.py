@@ -6,10 +6,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
+
+from nasbench.objectives.measuring import inputs_of
 
 BATCH_SIZES = (1, 16)
 _LEAST_PASSES = 3
@@ -58,7 +59,7 @@ def measure(
     """
     found = []
     for batch_size in batch_sizes:
-        inputs = _inputs(full, batch_size, length)
+        inputs = inputs_of(full, batch_size, length)
         times: dict[str, list[float]] = {"full": [], "pruned": []}
         with torch.inference_mode():
             full(**inputs), pruned(**inputs)  # the first pass also allocates memory
@@ -79,11 +80,3 @@ def with_random_weights(model: nn.Module) -> nn.Module:
     state = {name: 0.02 * torch.randn(value.shape, generator=generator) for name, value in model.named_parameters()}
     model.load_state_dict(state, assign=True)
     return model
-
-
-def _inputs(model: Any, batch_size: int, length: int) -> dict[str, torch.Tensor]:
-    shape = (batch_size, 2, length) if type(model).__name__.endswith("MultipleChoice") else (batch_size, length)
-    first = (model.config.pad_token_id or 0) + 1  # RoBERTa takes its positions from the padding
-    last = min(first + 100, model.config.vocab_size)
-    ids = torch.randint(first, last, shape, generator=torch.Generator().manual_seed(0))
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -96,7 +96,7 @@ def _run(channel: Any, method: Any, searcher: Any) -> dict[str, Any]:
     try:
         if searcher is not None:
             problem.searcher = searcher[0](space, np.random.default_rng((problem.seed, 2)), searcher[1])
-            problem.searcher.costs = restored_costs(header["costs"])
+            problem.searcher.costs = restored_costs(header["costs"], [*header["costs"]])
         subject = method[0](method[1])
         parent.ask("begin")
         subject.run(problem)

@@ -12,6 +12,7 @@ from nasbench.arrays import FloatArray, IntArray
 from nasbench.networks.space import SearchSpace
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.objectives.declared import DECLARED, fractions, full_amount
+from nasbench.objectives.latency import LatencyModel
 
 
 class CostModel(Protocol):
@@ -54,8 +55,11 @@ class Costs:
 
     def of(self, space: SearchSpace, configs: IntArray) -> FloatArray:
         """Costs of configurations ``(n, n_dims)`` as fractions of the full network's, ``(n, n_costs)``."""
-        heads, units = space.counts(np.atleast_2d(configs))
-        return np.column_stack([model.of(space.dims, heads, units) for model in self.models])
+        return self.of_counts(space.dims, *space.counts(np.atleast_2d(configs)))
+
+    def of_counts(self, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
+        """As :meth:`of`, from the heads and units that each layer keeps, ``(n, n_layers)`` each."""
+        return np.column_stack([model.of(dims, heads, units) for model in self.models])
 
     def of_subnetwork(self, dims: Dimensions, subnetwork: SubNetwork) -> dict[str, float]:
         """Costs of one sub-network by name."""
@@ -72,9 +76,22 @@ def counted_costs(names: Sequence[str]) -> Costs:
     return Costs(tuple(Counted(name) for name in names if name != "error"))
 
 
-def restored_costs(described: Mapping[str, Mapping[str, Any]]) -> Costs:
-    """The costs that :meth:`Costs.describe` has described."""
-    return counted_costs([*described])
+def restored_costs(described: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Costs:
+    """The costs that :meth:`Costs.describe` has described.
+
+    Args:
+        names: the objectives of the run, whose order a record of sorted names has lost.
+
+    Raises:
+        KeyError, TypeError, ValueError: for other values.
+    """
+    return Costs(
+        tuple(
+            LatencyModel.from_json(described[name]) if described[name]["source"] == "modelled" else Counted(name)
+            for name in names
+            if name != "error"
+        )
+    )
 
 
 PARAMETERS = counted_costs(("params",))

@@ -21,8 +21,8 @@ BYTES_PER_PARAMETER = 4
 """Exported weights are fp32."""
 MOST_OBJECTIVES = 3
 
-Source = Literal["evaluated", "counted"]
-"""Where a value comes from: an evaluation, or a count of the network's parts, known before the evaluation."""
+Source = Literal["evaluated", "counted", "modelled"]
+"""Where a value comes from: an evaluation; or, known before it, a count of the network's parts, or a fitted model."""
 Count = Callable[[Dimensions, IntArray, IntArray], IntArray]
 """From dimensions and the heads and units of each layer ``(n, n_layers)``, the amounts ``(n,)``."""
 
@@ -81,6 +81,13 @@ DECLARED: dict[str, Objective] = {
             _macs,
         ),
         Objective("weight_bytes", "bytes", "bytes of the weights", "counted", "bytes of the weights", _weight_bytes),
+        Objective(
+            "latency",
+            "ratio to the full network's time",
+            "latency",
+            "modelled",
+            "time of a pass beside the full network's; a model in the search, measured on the front",
+        ),
     )
 }
 """All objectives by name, in the order in which a run names them."""

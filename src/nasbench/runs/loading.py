@@ -1,8 +1,10 @@
-"""Load the network and the data of a run, and begin its record."""
+"""Load the network and the data of a run, begin its record, and find and measure the costs of its objectives."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,16 +17,20 @@ import nasbench
 from nasbench.data.batching import collate
 from nasbench.data.splits import TaskData, load_task_data
 from nasbench.declarations.task import Task
-from nasbench.errors import UserError
+from nasbench.errors import CannotResume, UserError
 from nasbench.networks.pretrained import load_pretrained
+from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.networks.supernet import Precision, SuperNetwork
-from nasbench.objectives.costs import counted_costs
-from nasbench.objectives.declared import is_usual
+from nasbench.objectives.costs import Costs, Counted, counted_costs, restored_costs
+from nasbench.objectives.latency import LatencyModel
+from nasbench.objectives.measuring import SubNetworkTimer, fitted_latency
 from nasbench.plugins import options
 from nasbench.records import provenance
+from nasbench.records.front import front_of
 from nasbench.records.interface import Interface
-from nasbench.records.record import RunRecord
+from nasbench.records.record import RunFolder, RunRecord, write_atomically
+from nasbench.runs.budget import Budget
 from nasbench.runs.request import RunRequest
 from nasbench.training.metrics import constant_error
 
@@ -122,7 +128,6 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         dimensions=loaded.dims.to_json(),
         unofficial=[*request.unofficial, *unofficial_reasons(request), *loaded.data.unofficial],
         changed_options=changed_options(request),
-        costs=None if is_usual(request.objectives) else counted_costs(request.objectives).describe(loaded.dims),
         provenance={**loaded.origin, **({} if request.isolation is None else {"isolation": dict(request.isolation)})},
         notes=list(loaded.notes),
         data_summary=loaded.data.summary.to_json(),
@@ -182,3 +187,54 @@ def changed_options(request: RunRequest) -> dict[str, dict[str, Any]]:
     if request.searcher is not None:
         changed["searcher"] = options.changes(request.searcher_options, request.searcher.Options())
     return changed
+
+
+LATENCY_MODELS = "latency-models"
+"""The folder of the latency models of this machine, below the results folder."""
+MOST_MEASURED = 20
+"""Networks of a front that are measured; a longer front is thinned evenly."""
+
+
+def find_costs(request: RunRequest, loaded: Loaded, earlier: RunRecord | None, budget: Budget) -> Costs:
+    """The costs of a run's objectives. A latency model is fitted once on a device, and every run is charged for it.
+
+    Args:
+        earlier: the record of an earlier attempt, whose latency model the run keeps.
+
+    Raises:
+        CannotResume: if the earlier record has no such model.
+    """
+    if "latency" not in request.objectives:
+        return counted_costs(request.objectives)
+    if earlier is not None:
+        try:
+            return restored_costs(earlier.costs or {}, request.objectives)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CannotResume(f"cannot resume {request.folder}: its costs are damaged; remove the folder") from error
+    with budget.uncharged("latency"):
+        model = _latency_model(request, loaded)
+    if not budget.elapsed_s:
+        budget.charge("search", model.seconds)
+    return Costs(tuple(model if name == "latency" else Counted(name) for name in request.objectives[1:]))
+
+
+def _latency_model(request: RunRequest, loaded: Loaded) -> LatencyModel:
+    device, packages = loaded.origin["hardware"], loaded.origin["packages"]
+    origin = [loaded.dims.to_json(), device, {name: packages.get(name) for name in ("torch", "transformers")}]
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
+    cache = request.results_dir / LATENCY_MODELS / f"{request.model.name}-{digest}.json"
+    model = fitted_latency(SubNetworkTimer(loaded.network.model, loaded.dims), loaded.dims, cache)
+    if not cache.exists():
+        write_atomically(cache, (json.dumps(model.describe(loaded.dims), indent=1) + "\n").encode())
+    return model
+
+
+def measured_front(request: RunRequest, loaded: Loaded, folder: RunFolder) -> list[dict[str, Any]]:
+    """Measured latencies of the networks on a run's front, with 95 % intervals: ``index, ratio, low, high`` each."""
+    front, space = front_of(folder.read_evaluations()), make_space(request.space, loaded.dims)
+    shown = np.unique(np.linspace(0, len(front) - 1, min(len(front), MOST_MEASURED)).round().astype(int))
+    timer = SubNetworkTimer(loaded.network.model, loaded.dims)
+    return [
+        {"index": each.index, **timer.measured(space.to_subnetwork(space.from_json(each.config)))}
+        for each in (front[i] for i in shown)
+    ]

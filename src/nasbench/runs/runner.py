@@ -29,7 +29,8 @@ from nasbench.errors import (
     printable,
 )
 from nasbench.networks.space import make_space
-from nasbench.objectives.costs import counted_costs
+from nasbench.objectives.costs import Costs
+from nasbench.objectives.declared import is_usual
 from nasbench.plugins import registry
 from nasbench.plugins.declaration import differences
 from nasbench.records import provenance
@@ -41,7 +42,7 @@ from nasbench.records.resume import check_same, earlier_attempt, locked
 from nasbench.runs import machine, watchdog
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
-from nasbench.runs.loading import Loaded, load, new_record, now
+from nasbench.runs.loading import Loaded, find_costs, load, measured_front, new_record, now
 from nasbench.runs.observer import Observer
 from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
@@ -183,7 +184,9 @@ class _Run:
             loaded = load(self.request)
             self.observer.data_loaded(loaded.data.summary)
             record = new_record(self.request, loaded)
-            problem, context = self._problem(loaded, record)
+            costs = find_costs(self.request, loaded, self.earlier, self.budget)
+            record.costs = None if is_usual(self.request.objectives) else costs.describe(loaded.dims)
+            problem, context = self._problem(loaded, record, costs)
         if self.earlier is not None:
             check_same(self.earlier, record, self.folder.path)
             self.folder.begin_progress()
@@ -199,6 +202,11 @@ class _Run:
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
         with self._watched(record):
             record.status, record.reason = self._run_method(problem, context)
+        if "latency" in self.request.objectives:
+            with self.budget.uncharged("latency"):
+                self.observer.phase("measuring the front", self.budget.elapsed_s)
+                assert record.costs is not None
+                record.costs["latency"]["front"] = measured_front(self.request, loaded, self.folder)
         self.predictions.finish(each.index for each in front_of(self.folder.read_evaluations()))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
         record.overshoot_s = self.budget.overshoot_s or None
@@ -256,7 +264,7 @@ class _Run:
         wait = torch.cuda.synchronize if self.request.device_class == "gpu" else (lambda: None)
         return Budget(float("inf") if seconds is None else seconds, charged, uncharged, clock, wait)
 
-    def _problem(self, loaded: Loaded, record: RunRecord) -> tuple[Problem, RunContext]:
+    def _problem(self, loaded: Loaded, record: RunRecord, costs: Costs) -> tuple[Problem, RunContext]:
         request, data, pad_id = self.request, loaded.data, loaded.pad_id
 
         def note(text: str) -> None:
@@ -277,7 +285,7 @@ class _Run:
             shortened=record.shortened_trainings,
             shared=self._shared_super_networks(loaded.origin),
             predictions=self.predictions,
-            costs=counted_costs(request.objectives),
+            costs=costs,
         )
         problem = Problem(
             task=request.task,

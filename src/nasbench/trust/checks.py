@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nasbench.networks.space import SearchSpace
-from nasbench.objectives.declared import DECLARED, fractions
+from nasbench.objectives.costs import restored_costs
 from nasbench.records.record import Evaluation, RunRecord
 from nasbench.runs.budget import CHARGED_PHASES
 from nasbench.search.pareto import empty_front
@@ -176,16 +176,20 @@ def _parameters(record: RunRecord, evaluations: Sequence[Evaluation], space: Sea
 
 
 def _costs(record: RunRecord, e: Evaluation, space: SearchSpace) -> None:
-    """Check that an evaluation has the costs of the run's objectives, and that counted ones are as counted."""
+    """Check that an evaluation has the costs of the run's objectives, as they are counted or modelled."""
     due = None if record.identity.objectives is None else [n for n in record.identity.objectives if n != "error"]
     if (None if e.costs is None else [*e.costs]) != due:
         raise Wrong(f"line {e.index + 1}: costs {shown(e.costs)}, objectives {shown(record.identity.objectives)}")
-    counts = np.array([e.head_counts]), np.array([e.unit_counts])
-    for name, value in (e.costs or {}).items():
-        if name in DECLARED and DECLARED[name].source == "counted":
-            wanted = float(fractions(name, space.dims, *counts)[0])
-            if differs(value, wanted, 1e-12):
-                raise Wrong(f"line {e.index + 1}: {name} {value} where {wanted} is due")
+    if e.costs is None:
+        return
+    try:
+        costs = restored_costs(record.costs or {}, due or [])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Wrong(f"run.json: costs {shown(record.costs)} ({type(error).__name__})") from None
+    wanted = costs.of_counts(space.dims, np.array([e.head_counts]), np.array([e.unit_counts]))[0].tolist()
+    for name, value, right in zip(costs.names, e.costs.values(), wanted, strict=True):
+        if differs(value, right, 1e-12):
+            raise Wrong(f"line {e.index + 1}: {name} {value} where {right} is due")
 
 
 def _errors(record: RunRecord, evaluations: Sequence[Evaluation]) -> str:

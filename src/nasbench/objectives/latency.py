@@ -1,0 +1,187 @@
+"""A model of the latency of sub-networks, fitted to a few dozen measured ones; for searches, which cannot measure each.
+
+The time of a pass is modelled as a constant plus a time for each non-empty block, each head and each unit, none below
+zero. It is fitted for each shape of the input to ratios to the full network, which are measured in turns with it. The
+latency of a network is the geometric mean of its ratios over the shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nasbench.arrays import FloatArray, IntArray
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
+
+SHAPES = ((1, 32), (1, 128), (32, 32), (32, 128))
+"""Batch sizes and tokens of each text."""
+N_NETWORKS = 24
+COVERAGE = 0.95
+
+Shape = tuple[int, int]
+Timer = Callable[[SubNetwork], FloatArray]
+"""Times a sub-network beside the full network; ratios ``(n_shapes,)``."""
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """A fitted model. It is a :class:`~nasbench.objectives.costs.CostModel`.
+
+    Attributes:
+        shapes: the shapes of the input.
+        coefficients: for each shape, of :func:`features`; the full network's ratio is 1.
+        median_error: median relative error of networks that were left out of the fit, each once.
+        largest_error: the largest of these errors.
+        n_networks: number of measured networks.
+        seconds: time of measuring and fitting.
+    """
+
+    shapes: tuple[Shape, ...]
+    coefficients: tuple[tuple[float, ...], ...]
+    median_error: float
+    largest_error: float
+    n_networks: int
+    seconds: float
+    name: str = "latency"
+
+    def of(self, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
+        return predict(np.array(self.coefficients), features(dims, heads, units))
+
+    def describe(self, dims: Dimensions) -> dict[str, Any]:  # noqa: ARG002 - as for other costs
+        return {
+            "unit": "geometric mean of the ratios to the full network's time",
+            "source": "modelled",
+            "shapes": [list(shape) for shape in self.shapes],
+            "coefficients": [list(row) for row in self.coefficients],
+            "median_error": self.median_error,
+            "largest_error": self.largest_error,
+            "n_networks": self.n_networks,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, described: Mapping[str, Any]) -> LatencyModel:
+        """The inverse of :meth:`describe`.
+
+        Raises:
+            KeyError, TypeError, ValueError: for other values.
+        """
+        shapes = tuple((int(batch_size), int(length)) for batch_size, length in described["shapes"])
+        rows = tuple(tuple(float(value) for value in row) for row in described["coefficients"])
+        if len(rows) != len(shapes) or any(len(row) != N_FEATURES or min(row) < 0 for row in rows):
+            raise ValueError("the coefficients do not fit the shapes")
+        errors = float(described["median_error"]), float(described["largest_error"])
+        return cls(shapes, rows, *errors, int(described["n_networks"]), float(described["seconds"]))
+
+
+N_FEATURES = 5
+
+
+def features(dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
+    """A constant, and shares of attention blocks, heads, feed-forward blocks and units; ``(n, 5)``, 1 = all.
+
+    Args:
+        heads: heads that each layer keeps, ``(n, n_layers)``.
+        units: units that each layer keeps, ``(n, n_layers)``.
+    """
+    columns = [np.ones(len(heads))]
+    for counts, most in ((heads, dims.most_heads), (units, dims.most_units)):
+        columns += [(counts > 0).sum(axis=1) / max(1, (most > 0).sum()), counts.sum(axis=1) / max(1, most.sum())]
+    return np.column_stack(columns)
+
+
+def predict(coefficients: FloatArray, inputs: FloatArray) -> FloatArray:
+    """Geometric mean over the shapes of the modelled ratios, ``(n,)``.
+
+    Args:
+        coefficients: ``(n_shapes, 5)``.
+        inputs: of :func:`features`, ``(n, 5)``.
+    """
+    return np.asarray(np.exp(np.log(np.maximum(inputs @ coefficients.T, 1e-9)).mean(axis=1)))
+
+
+def fit(inputs: FloatArray, ratios: FloatArray) -> FloatArray:
+    """Non-negative least squares of relative errors for each shape, with a ratio of exactly 1 for the full network.
+
+    Args:
+        inputs: of :func:`features`, ``(n, 5)``.
+        ratios: measured ratios, ``(n, n_shapes)``, positive.
+
+    Returns:
+        Coefficients ``(n_shapes, 5)``.
+    """
+    from scipy.optimize import nnls  # only where it is needed: listing the searchers must not load it
+
+    rows = []
+    for column in ratios.T:
+        found = nnls(inputs / column[:, None], np.ones(len(inputs)))[0]
+        rows.append(found / found.sum() if found.sum() > 0 else np.eye(N_FEATURES)[0])
+    return np.array(rows)
+
+
+def left_out_errors(inputs: FloatArray, ratios: FloatArray) -> FloatArray:
+    """Relative error of the prediction for each network from a fit to the others, ``(n,)``."""
+    truth = np.exp(np.log(ratios).mean(axis=1))
+    errors = []
+    for i in range(len(inputs)):
+        others = np.arange(len(inputs)) != i
+        errors.append(abs(predict(fit(inputs[others], ratios[others]), inputs[i : i + 1])[0] / truth[i] - 1))
+    return np.array(errors)
+
+
+def sample_networks(dims: Dimensions, n: int = N_NETWORKS) -> list[SubNetwork]:
+    """Networks for a fit, the same for all runs on a network: half from SMALL, half from MEDIUM."""
+    rng, spaces = np.random.default_rng(0), [make_space(name, dims) for name in ("small", "medium")]
+    return [spaces[i % 2].to_subnetwork(spaces[i % 2].sample(rng)) for i in range(n)]
+
+
+def fit_model(dims: Dimensions, shapes: Sequence[Shape], time: Timer, clock: Callable[[], float]) -> LatencyModel:
+    """Measure networks and fit a model.
+
+    Args:
+        time: times a network beside the full network.
+        clock: gives seconds.
+    """
+    started = clock()
+    networks = sample_networks(dims, N_NETWORKS)
+    ratios = np.array([time(network) for network in networks])
+    counts = np.array([n.head_counts for n in networks]), np.array([n.unit_counts for n in networks])
+    inputs = features(dims, *counts)
+    errors = left_out_errors(inputs, ratios)
+    return LatencyModel(
+        tuple(shapes),
+        tuple(tuple(row) for row in fit(inputs, ratios).tolist()),
+        float(np.median(errors)),
+        float(errors.max()),
+        len(networks),
+        clock() - started,
+    )
+
+
+def median_interval(values: FloatArray) -> tuple[float, float, float]:
+    """Median of a sample and the 95 % interval of the median from order statistics, which assumes no distribution.
+
+    Args:
+        values: ``(n,)``. For fewer than six, the interval is that of the smallest and the largest value, and covers
+            less.
+    """
+    from scipy.stats import binom
+
+    ordered, n = np.sort(values), len(values)
+    # The largest k for which fewer than k values lie on one side of the true median in at most 2.5 % of samples.
+    k = max([1, *(k for k in range(1, n // 2 + 1) if binom.cdf(k - 1, n, 0.5) <= (1 - COVERAGE) / 2)])
+    return float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k])
+
+
+def ratio_with_interval(ratios: FloatArray) -> dict[str, float]:
+    """The latency of a network: the median over rounds of the geometric mean over shapes, with its 95 % interval.
+
+    Args:
+        ratios: ``(n_rounds, n_shapes)``.
+    """
+    median, low, high = median_interval(np.exp(np.log(ratios).mean(axis=1)))
+    return {"ratio": median, "low": low, "high": high}

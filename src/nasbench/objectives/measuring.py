@@ -1,0 +1,135 @@
+"""Time sub-networks beside the full network, as a user would run them: extracted, in fp32, without padding."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasbench.arrays import FloatArray
+from nasbench.networks.adapter import shrink
+from nasbench.networks.architectures import adapt
+from nasbench.networks.architectures.compact import compact
+from nasbench.networks.pretrained import n_positions
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
+from nasbench.objectives.latency import SHAPES, LatencyModel, Shape, fit_model, ratio_with_interval
+
+N_ROUNDS = 9
+"""Rounds in which a network of the front is timed."""
+QUICK_S, FEWEST, MOST = 0.3, 3, 15
+"""Seconds and numbers of rounds for a network of the fit, in each shape."""
+
+
+def inputs_of(model: Any, batch_size: int, length: int) -> dict[str, Tensor]:
+    """Token ids without padding for a model of transformers, always the same, on its device.
+
+    Returns:
+        ``input_ids`` and ``attention_mask``, ``(batch_size, length)``, or ``(batch_size, 2, length)`` for a multiple
+        choice.
+    """
+    shape = (batch_size, 2, length) if type(model).__name__.endswith("MultipleChoice") else (batch_size, length)
+    first = (model.config.pad_token_id or 0) + 1  # RoBERTa takes its positions from the padding
+    last = min(first + 100, model.config.vocab_size)
+    ids = torch.randint(first, last, shape, generator=torch.Generator().manual_seed(0))
+    ids = ids.to(next(model.parameters(), ids).device)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def shapes_for(model: Any) -> tuple[Shape, ...]:
+    """The shapes of :data:`~nasbench.objectives.latency.SHAPES`, no longer than the network takes."""
+    room = n_positions(model.config.to_dict())
+    return tuple(dict.fromkeys((batch_size, min(length, room)) for batch_size, length in SHAPES))
+
+
+class Pair:
+    """A network and the full network, timed in turns after a pass of each to warm up.
+
+    Passes in turns share what else the machine does; who goes first alternates. On a GPU, each pass is waited for.
+
+    Args:
+        full: the full network; a module of transformers in eval mode.
+        other: the network beside it.
+        clock: gives seconds.
+    """
+
+    def __init__(self, full: nn.Module, other: nn.Module, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._full, self._other, self._clock = full, other, clock
+        self._is_on_gpu = next(full.parameters()).is_cuda
+
+    def ratios(self, shape: Shape, n_rounds: int | None = None) -> FloatArray:
+        """Time of the network by time of the full network in each round, ``(n_rounds,)``.
+
+        Args:
+            n_rounds: None for as many as take :data:`QUICK_S`, but between :data:`FEWEST` and :data:`MOST`.
+        """
+        inputs = inputs_of(self._full, *shape)
+        with torch.inference_mode():
+            pair_s = self._seconds(self._full, inputs) + self._seconds(self._other, inputs)
+            n = n_rounds or int(np.clip(QUICK_S / pair_s, FEWEST, MOST))
+            return np.array([self._round(inputs, is_first=bool(i % 2)) for i in range(n)])
+
+    def _round(self, inputs: Mapping[str, Tensor], is_first: bool) -> float:
+        if is_first:
+            own = self._seconds(self._other, inputs)
+            return own / self._seconds(self._full, inputs)
+        whole = self._seconds(self._full, inputs)
+        return self._seconds(self._other, inputs) / whole
+
+    def _seconds(self, network: nn.Module, inputs: Mapping[str, Tensor]) -> float:
+        self._wait()
+        started = self._clock()
+        network(**inputs)
+        self._wait()
+        return max(self._clock() - started, 1e-9)
+
+    def _wait(self) -> None:
+        if self._is_on_gpu:
+            torch.cuda.synchronize()
+
+
+class SubNetworkTimer:
+    """Times sub-networks of a stock model, extracted and without their empty layers.
+
+    Args:
+        model: the stock model of the full network, in eval mode; left unchanged.
+        dims: its sizes.
+    """
+
+    def __init__(self, model: nn.Module, dims: Dimensions) -> None:
+        self._model, self._dims = model, dims
+        self.shapes = shapes_for(model)
+
+    def __call__(self, subnetwork: SubNetwork) -> FloatArray:
+        """Median ratio for each shape, ``(n_shapes,)``, as quickly as is good enough for a fit."""
+        pair = Pair(self._model, self.extracted(subnetwork))
+        return np.array([np.median(pair.ratios(shape)) for shape in self.shapes])
+
+    def extracted(self, subnetwork: SubNetwork) -> nn.Module:
+        """A module of the sub-network with copies of its parameters."""
+        smaller = copy.deepcopy(self._model)
+        shrink(adapt(smaller), subnetwork, self._dims)
+        return compact(smaller, subnetwork, ()).eval()
+
+    def measured(self, subnetwork: SubNetwork) -> dict[str, float]:
+        """The latency of a network with its interval, for the record."""
+        pair = Pair(self._model, self.extracted(subnetwork))
+        return ratio_with_interval(np.column_stack([pair.ratios(shape, N_ROUNDS) for shape in self.shapes]))
+
+
+def fitted_latency(timer: SubNetworkTimer, dims: Dimensions, cache: Path) -> LatencyModel:
+    """The latency model of a network on this device, fitted once and kept in a file.
+
+    Args:
+        cache: the file; its name tells network, device, threads and versions apart.
+    """
+    try:
+        return LatencyModel.from_json(json.loads(cache.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: fit it
+        return fit_model(dims, timer.shapes, timer, time.perf_counter)

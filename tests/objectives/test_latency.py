@@ -1,0 +1,151 @@
+"""The latency model, against a machine whose times are known, and the measuring of pairs."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.objectives import measuring
+from nasbench.objectives.costs import Costs, Counted, restored_costs
+from nasbench.objectives.latency import (
+    LatencyModel,
+    features,
+    fit,
+    fit_model,
+    left_out_errors,
+    median_interval,
+    ratio_with_interval,
+    sample_networks,
+)
+
+DIMS = Dimensions(n_layers=4, n_heads=4, n_units=12, hidden_size=16, head_size=4, n_fixed_params=100)
+SHAPES = ((1, 8), (4, 8))
+TRUE = np.array([[0.1, 0.2, 0.3, 0.1, 0.3], [0.02, 0.0, 0.48, 0.0, 0.5]])
+
+
+def _machine(noise=0.0):
+    """Times sub-networks by the coefficients of TRUE."""
+    rng = np.random.default_rng(0)
+
+    def time(subnetwork):
+        inputs = features(DIMS, subnetwork.head_counts[None], subnetwork.unit_counts[None])
+        return (inputs @ TRUE.T)[0] * np.exp(noise * rng.standard_normal(2))
+
+    return time
+
+
+def _exact(heads, units):
+    return np.sqrt(np.prod(features(DIMS, heads, units) @ TRUE.T, axis=1))
+
+
+def test_the_model_finds_the_times_of_a_machine_that_adds_them_up():
+    clock = itertools.count()
+    model = fit_model(DIMS, SHAPES, _machine(), lambda: float(next(clock)))
+    np.testing.assert_allclose(model.coefficients, TRUE, atol=1e-9)
+    assert model.largest_error < 1e-9
+    assert (model.n_networks, model.seconds) == (24, 1.0)
+    space = make_space("medium", DIMS)
+    heads, units = space.counts(np.stack([space.sample(np.random.default_rng(1)) for _ in range(9)]))
+    np.testing.assert_allclose(model.of(DIMS, heads, units), _exact(heads, units), rtol=1e-9)
+
+
+def test_the_stated_error_is_about_that_of_networks_outside_the_fit():
+    model = fit_model(DIMS, SHAPES, _machine(noise=0.2), lambda: 0.0)
+    space, rng = make_space("medium", DIMS), np.random.default_rng(5)
+    time = _machine(noise=0.2)
+    others = [space.to_subnetwork(space.sample(rng)) for _ in range(200)]
+    heads, units = (np.array([getattr(n, name) for n in others]) for name in ("head_counts", "unit_counts"))
+    truth = np.array([np.sqrt(np.prod(time(n))) for n in others])
+    error = np.median(np.abs(model.of(DIMS, heads, units) / truth - 1))
+    assert error / 2 < model.median_error < 2 * error
+    assert model.median_error < model.largest_error
+
+
+def test_left_out_errors_are_those_of_a_fit_without_the_network():
+    networks = sample_networks(DIMS, 10)
+    counts = np.array([n.head_counts for n in networks]), np.array([n.unit_counts for n in networks])
+    inputs, time = features(DIMS, *counts), _machine(noise=0.1)
+    ratios = np.array([time(n) for n in networks])
+    without = fit(np.delete(inputs, 3, axis=0), np.delete(ratios, 3, axis=0))
+    wanted = np.sqrt(np.prod(inputs[3] @ without.T)) / np.sqrt(np.prod(ratios[3])) - 1
+    assert left_out_errors(inputs, ratios)[3] == pytest.approx(abs(wanted))
+
+
+def test_removing_a_part_never_makes_a_network_slower_and_the_full_network_has_ratio_1():
+    model = fit_model(DIMS, SHAPES, _machine(noise=0.5), lambda: 0.0)
+    space, rng = make_space("medium", DIMS), np.random.default_rng(0)
+    costs = Costs((Counted("params"), model))
+    assert costs.of(space, space.largest)[0] == pytest.approx([1, 1])
+    for _ in range(50):
+        config = space.sample(rng)
+        less = config.copy()
+        i = int(rng.integers(space.n_dims))
+        less[i] = max(0, less[i] - 1)
+        assert costs.of(space, less)[0, 1] <= costs.of(space, config)[0, 1] + 1e-12
+
+
+def test_a_described_model_is_restored():
+    model = fit_model(DIMS, SHAPES, _machine(noise=0.1), lambda: 0.0)
+    costs = Costs((Counted("params"), model))
+    assert restored_costs(json.loads(json.dumps(costs.describe(DIMS), sort_keys=True)), costs.names) == costs
+
+
+@pytest.mark.parametrize("change", [{"coefficients": [[1.0] * 5]}, {"coefficients": [[-1.0] * 5] * 2}, {"shapes": 3}])
+def test_a_damaged_model_is_refused(change):
+    described = fit_model(DIMS, SHAPES, _machine(), lambda: 0.0).describe(DIMS) | change
+    with pytest.raises((ValueError, TypeError)):
+        LatencyModel.from_json(described)
+
+
+@pytest.mark.parametrize("n", [6, 9, 15, 40])
+def test_the_interval_of_a_median_covers_it_in_at_least_95_of_100_samples(n):
+    rng = np.random.default_rng(n)
+    samples = np.exp(rng.standard_normal((4000, n)))  # the true median is 1
+    bounds = np.array([median_interval(sample)[1:] for sample in samples])
+    covered = ((bounds[:, 0] <= 1) & (bounds[:, 1] >= 1)).mean()
+    assert 0.94 < covered < 0.99
+    assert (bounds[:, 0] <= np.median(samples, axis=1)).all()
+
+
+def test_the_ratio_is_the_median_over_rounds_of_the_geometric_mean_over_shapes():
+    ratios = np.array([[1.0, 4.0], [0.5, 0.5], [2.0, 18.0]])
+    assert ratio_with_interval(ratios) == pytest.approx({"ratio": 2.0, "low": 0.5, "high": 6.0})
+
+
+class Slow(torch.nn.Module):
+    """Stands for a network: a pass moves a clock by a fixed time, and by ten times as much while others work."""
+
+    def __init__(self, clock, seconds):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.clock, self.seconds = clock, seconds
+        self.config = type("Config", (), {"pad_token_id": 0, "vocab_size": 50})
+
+    def forward(self, **_):
+        self.clock[0] += self.seconds * (10 if 3 <= self.clock[0] < 6 else 1)
+
+
+def test_pairs_in_turns_share_what_slows_the_machine():
+    clock = [0.0]
+    pair = measuring.Pair(Slow(clock, 0.2), Slow(clock, 0.05), clock=lambda: clock[0])
+    ratios = pair.ratios((2, 8), 40)
+    assert len(ratios) == 40
+    assert np.median(ratios) == pytest.approx(0.25)
+    assert len(pair.ratios((2, 8))) == measuring.FEWEST
+    quick = measuring.Pair(Slow(clock, 1e-3), Slow(clock, 1e-3), clock=lambda: clock[0])
+    assert len(quick.ratios((2, 8))) == measuring.MOST
+
+
+def test_a_cached_model_is_not_fitted_again_and_a_damaged_file_is(tmp_path):
+    model = fit_model(DIMS, SHAPES, _machine(), lambda: 0.0)
+    cache = tmp_path / "model.json"
+    cache.write_text(json.dumps(model.describe(DIMS)))
+    assert measuring.fitted_latency(None, DIMS, cache) == model
+    cache.write_text("{}")
+    timer = _machine()
+    timer.shapes = SHAPES
+    np.testing.assert_allclose(measuring.fitted_latency(timer, DIMS, cache).coefficients, TRUE, atol=1e-9)
