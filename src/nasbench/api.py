@@ -243,6 +243,7 @@ def sweep(
     budget_s: float | None = None,
     max_evaluations: int | None = None,
     plugins: Sequence[Path | str] = (),
+    isolate: bool | None = None,
     backend: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
     jobs: int | None = None,
@@ -268,6 +269,7 @@ def sweep(
         budget_s: charged seconds of each run; None for the official budgets.
         max_evaluations: the largest number of evaluations of each run; None for no limit.
         plugins: Python files with more methods or searchers.
+        isolate: as for :func:`run`.
         backend: ``local`` for processes on this machine, ``ray`` for a Ray cluster.
         ray_address: of the cluster; None starts Ray on this machine.
         jobs: runs at once; None for one on each device.
@@ -301,6 +303,7 @@ def sweep(
         budget_s=budget_s,
         max_evaluations=max_evaluations,
         plugins=plugins,
+        isolate=isolate,
     )
     the_sweep, _ = module.plan(the_jobs, place.results, retry_failed)
     module.carry_out(the_sweep, place.make_backend(kind), quiet)

@@ -12,7 +12,6 @@ from typing import Any
 from support.user_tasks import BASE, changed, make_folder, toml
 
 from nasbench.records.record import RunFolder, find_runs
-from nasbench.runs import runner
 from nasbench.sweeps.jobs import Job, grid
 
 TIMES = ("elapsed_s", "charged_s", "latency_ms")
@@ -60,7 +59,7 @@ class Scene:
     def jobs(self, methods: Sequence[str], n_tasks: int, seeds: Sequence[int], **common: Any) -> list[Job]:
         """The grid of these methods, the first of the two tasks, and seeds; six evaluations each."""
         tasks = [str(self.folder / f"{name}.toml") for name in ("first", "second")[:n_tasks]]
-        common = {"max_evaluations": 6, **common}
+        common = {"max_evaluations": 6, "isolate": False, **common}  # an isolated method would not see the gates
         return grid(methods, tasks, seeds, "cpu", plugins=(self.plugin,), **common)
 
     def close(self, task: str, seed: int) -> None:
@@ -91,7 +90,8 @@ class Scene:
 def one_after_the_other(jobs: Sequence[Job], results: Path) -> None:
     """Make the runs in this process."""
     for job in jobs:
-        runner.run(job.request(results, "cpu", threads=1))
+        with job.prepared(results, "cpu", threads=1) as (_, make):
+            make(None)
 
 
 def records(results: Path) -> dict[str, tuple[str, Any, list[dict[str, Any]]]]:

@@ -37,7 +37,18 @@ def made(scene: Scene) -> list[Job]:
 
 def arguments(scene: Scene, *others: str, seeds: str = "0-2") -> list[str]:
     task, plugin = scene.folder / "first.toml", scene.plugin
-    words = ["sweep", "--method", "patient", "--task", str(task), "--plugin", str(plugin), "--max-evaluations", "6"]
+    words = [
+        "sweep",
+        "--method",
+        "patient",
+        "--task",
+        str(task),
+        "--plugin",
+        str(plugin),
+        "--no-isolate",
+        "--max-evaluations",
+        "6",
+    ]
     return [*words, "--device", "cpu", "--cpus-per-run", "1", "--jobs", "1", "--seed", seeds, *others]
 
 
@@ -70,7 +81,7 @@ def test_from_python_with_retry(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(scene.folder.parent)
     runs = package.sweep(
         ["patient"], [scene.folder / "first.toml"], seeds=[0, 1], max_evaluations=6, plugins=[scene.plugin],
-        device="cpu", cpus_per_run=1, jobs=1, retry_failed=True, quiet=True,
+        isolate=False, device="cpu", cpus_per_run=1, jobs=1, retry_failed=True, quiet=True,
     )  # fmt: skip
     assert [(run.status, run.record.identity.seed, len(run.evaluations)) for run in runs] == [
         ("complete", 0, 6),

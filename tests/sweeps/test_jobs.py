@@ -98,14 +98,17 @@ def test_the_command_makes_the_same_run(scene: Scene, monkeypatch: pytest.Monkey
     monkeypatch.chdir("/")  # a worker has another working folder
     for job in jobs:
         arguments = parsed(job.command("my runs"))
-        for name in ("quiet", "table"):
+        for name in ("quiet", "table", "isolate"):
             arguments.pop(name)
         for name in [name for name in arguments if name not in make_request.__kwdefaults__ | {"method": 0, "task": 0}]:
             arguments.pop(name)
         typed = make_request(**arguments)
         again = from_json(json.loads(json.dumps(job.to_json())))
         assert again == Job(**job.to_json())
-        assert again.request(Path("my runs"), "cpu", None) == typed
+        with again.prepared(Path("my runs"), "cpu", None) as (request, _):
+            assert request.identity == typed.identity
+            assert request.folder == typed.folder
+            assert request.isolation is None if job.arguments["method"] == "ws-nas" else request.isolation is not None
         assert str(typed.folder) == f"my runs/{job.folder}"
 
 

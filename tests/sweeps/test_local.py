@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -108,7 +109,7 @@ def test_no_run_outlives_its_sweep(scene: Scene, tmp_path: Path, number: signal.
     """After Ctrl-C, all runs have stopped and the same command goes on. If the sweep is killed, its runs stop soon."""
     results = tmp_path / "results"
     arguments = ["--method", "patient", "--task", str(scene.folder / "first.toml"), "--seed", "0,1", "--device", "cpu"]
-    arguments += ["--plugin", str(scene.plugin), "--max-evaluations", "6", "--results", str(results)]
+    arguments += ["--plugin", str(scene.plugin), "--no-isolate", "--max-evaluations", "6", "--results", str(results)]
     arguments += ["--cpus-per-run", "1", "--jobs", "1"]
     scene.close("first", 0)
     process = subprocess.Popen(
@@ -131,3 +132,17 @@ def test_no_run_outlives_its_sweep(scene: Scene, tmp_path: Path, number: signal.
     (folder,) = find_runs(results)
     assert RunFolder(folder).read_run().status == "running"
     assert len(RunFolder(folder).read_evaluations()) == 3
+
+
+def test_method_from_outside_is_isolated_by_default(scene: Scene, tmp_path: Path) -> None:
+    (isolated,), (trusted,) = (scene.jobs(["patient"], 1, [0], isolate=isolate) for isolate in (None, False))
+    assert "isolate" not in isolated.command("x")
+    assert "--no-isolate" in trusted.command("x")
+    sweep = sweep_locally([isolated], tmp_path / "swept")
+    assert [state.status for state in sweep.states] == ["complete"], sweep.states[0].reason
+    one_after_the_other([trusted], tmp_path / "alone")
+    (swept,), (alone,) = records(tmp_path / "swept").values(), records(tmp_path / "alone").values()
+    assert swept == alone
+    found = [json.loads((tmp_path / name / isolated.folder / "run.json").read_text()) for name in ("swept", "alone")]
+    assert "isolation" in found[0]["provenance"]
+    assert "the method shared the harness's process (--no-isolate)" in found[1]["unofficial"]

@@ -5,19 +5,24 @@ A job is a run as JSON values, because another process makes its request again, 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 from nasbench.errors import UserError
+from nasbench.isolation.running import prepared
 from nasbench.plugins import registry
-from nasbench.records.record import RunFolder
+from nasbench.records.record import RunFolder, RunRecord
 from nasbench.records.schema import RecordError
+from nasbench.runs import runner
+from nasbench.runs.observer import Observer
 from nasbench.runs.request import RunRequest, default_model, make_request
 
 Made = Literal["nothing", "started", "complete", "failed"]
@@ -44,6 +49,7 @@ class Job:
         max_evaluations: the largest number of evaluations, None for no limit.
         super_network: jobs with the same text share a super-network: the first trains it, and the others wait for it.
             None for a run that trains its own.
+        isolate: whether the method gets a process of its own; None: if it is not part of the suite.
     """
 
     arguments: Mapping[str, Any]
@@ -53,6 +59,7 @@ class Job:
     budget_s: float | None
     max_evaluations: int | None
     super_network: str | None = None
+    isolate: bool | None = None
 
     def command(self, results: str) -> str:
         """The command that makes this run alone, to type into a shell."""
@@ -65,26 +72,43 @@ class Job:
             words += ["--set", setting]
         for plugin in self.arguments["plugins"]:
             words += ["--plugin", plugin]
+        if self.isolate is not None:
+            words.append("--isolate" if self.isolate else "--no-isolate")
         return shlex.join([*words, "--results", results])
 
-    def request(self, results: Path, device: str, threads: int | None) -> RunRequest:
-        """The request of this run, where it runs.
+    @contextmanager
+    def prepared(
+        self, results: Path, device: str, threads: int | None, shares: bool = False
+    ) -> Iterator[tuple[RunRequest, Callable[[Observer | None], RunRecord]]]:
+        """The request of this run, where it runs, and the function that carries it out.
+
+        As with ``nasbench run``, a method from outside the suite gets a process of its own by default.
 
         Args:
             results: the folder below which the record will lie.
             device: as torch names it there.
             threads: of the CPU; None for torch's default.
+            shares: whether jobs with the same ``super_network`` find each other's there.
 
         Raises:
             UserError: for everything that does not exist there or does not fit together.
         """
-        return make_request(**_restored(self.arguments), results=results, device=device, threads=threads)
+        arguments = _restored(self.arguments)
+        with prepared(self.isolate, **arguments, results=results, device=device, threads=threads) as (
+            request,
+            carry_out,
+        ):
+            if shares and self.super_network is not None:
+                request = dataclasses.replace(request, shares_super_networks=True)
+                carry_out = partial(runner.run, request)
+            yield request, carry_out
 
     def to_json(self) -> dict[str, Any]:
         """What another process needs to make the run."""
         return {
             "arguments": dict(self.arguments), "device": self.device, "name": self.name, "folder": self.folder,
             "budget_s": self.budget_s, "max_evaluations": self.max_evaluations, "super_network": self.super_network,
+            "isolate": self.isolate,
         }  # fmt: skip
 
 
@@ -103,13 +127,15 @@ class Earlier:
     reason: str = ""
 
 
-def make_job(arguments: Mapping[str, Any], device: str, super_network: str | None = None) -> Job:
+def make_job(
+    arguments: Mapping[str, Any], device: str, super_network: str | None = None, isolate: bool | None = None
+) -> Job:
     """Check one run and turn it into a job.
 
     Args:
         arguments: as for :class:`Job`; paths may be relative, the job's are absolute.
         device: ``cpu`` or ``cuda``; whether there is one is found out where the job runs.
-        super_network: as for :class:`Job`.
+        super_network: as for :class:`Job`; ``isolate`` likewise.
 
     Raises:
         UserError: for a run that cannot be made, or that nothing would end.
@@ -126,7 +152,7 @@ def make_job(arguments: Mapping[str, Any], device: str, super_network: str | Non
         )
     identity = request.identity
     name = f"{identity.task} {identity.model} {identity.algorithm} {identity.space} seed {identity.seed}"
-    return Job(texts, device, name, str(request.folder), limit_s, request.max_evaluations, super_network)
+    return Job(texts, device, name, str(request.folder), limit_s, request.max_evaluations, super_network, isolate)
 
 
 def from_json(values: Mapping[str, Any]) -> Job:
@@ -143,6 +169,7 @@ def grid(
     models: Sequence[str | None] = (None,),
     spaces: Sequence[str | None] = (None,),
     searchers: Sequence[str | None] = (None,),
+    isolate: bool | None = None,
     **common: Any,
 ) -> list[Job]:
     """Every combination, the seeds slowest: the first seed alone has a run of each method on each task.
@@ -158,6 +185,7 @@ def grid(
         models: names; None for the task's default.
         spaces: names; None for the default.
         searchers: names; None for the method's default.
+        isolate: as for :class:`Job`.
         common: further arguments of :func:`nasbench.runs.request.make_request`, the same for all runs.
 
     Raises:
@@ -172,7 +200,7 @@ def grid(
     for seed, task, model, method, space, searcher in product(seeds, tasks, models, classes, spaces, searchers):
         chosen = None if method.default_searcher is None else searcher
         arguments = {"method": method.name, "task": task, "model": model, "space": space, "searcher": chosen}
-        job = make_job({**arguments, "seed": seed, **common}, device)
+        job = make_job({**arguments, "seed": seed, **common}, device, isolate=isolate)
         jobs.setdefault(job.folder, job)
     return list(jobs.values())
 

@@ -15,11 +15,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nasbench.errors import NasbenchError, in_one_line
 from nasbench.sweeps.jobs import Job, from_json
 from nasbench.sweeps.mirror import Mirror, is_url
+
+if TYPE_CHECKING:
+    from nasbench.records.record import RunFolder, RunRecord
+    from nasbench.runs.observer import Observer
+    from nasbench.runs.request import RunRequest
 
 Send = Callable[[dict[str, Any]], None]
 """Takes a report: JSON values, see :class:`nasbench.sweeps.driver.JobState`."""
@@ -57,38 +62,11 @@ def carry_out(job: Job, results: str, device: str, threads: int | None, send: Se
 def _carry_out(
     job: Job, results: Path, device: str, threads: int | None, send: Send, mirror: Mirror | None
 ) -> dict[str, Any]:
-    import dataclasses
-
     from nasbench.records.record import RunFolder
-    from nasbench.records.resume import InProgress
-    from nasbench.runs import runner
-    from nasbench.sweeps.reporter import Reporter
 
-    request = dataclasses.replace(
-        job.request(results, device, threads), shares_super_networks=job.super_network is not None and mirror is None
-    )
-    folder = RunFolder(request.folder)
-    waited_s = 0.0
-    while True:
-        # An attempt may have been lost after its last write and before its last report.
-        if folder.exists() and (record := folder.read_run()).status == "complete":
-            runner.check_complete(request)
-        else:
-            reporter = Reporter(send, mirror, folder.path)
-            try:
-                record = runner.run(request, reporter)
-            except InProgress:
-                if waited_s >= LOCK_WAIT_S:
-                    raise
-                send({"phase": "waiting for the lock of another process"})
-                time.sleep(1.0)
-                waited_s += 1.0
-                continue
-            except BaseException:
-                if mirror is not None:
-                    mirror.push_archive_now(folder.path)
-                raise
-        break
+    with job.prepared(results, device, threads, shares=mirror is None) as (request, make):
+        folder = RunFolder(request.folder)
+        record = _made(request, make, folder, send, mirror)
     if mirror is not None:
         mirror.push_ended(folder.path)
     evaluations = folder.read_evaluations()
@@ -98,6 +76,38 @@ def _carry_out(
         "elapsed_s": sum(record.charged_s.values()),
         "n_evaluations": len(evaluations),
     }
+
+
+def _made(
+    request: RunRequest,
+    make: Callable[[Observer | None], RunRecord],
+    folder: RunFolder,
+    send: Send,
+    mirror: Mirror | None,
+) -> RunRecord:
+    """The record of a run that is complete already, or that ``make`` makes once no other process holds it."""
+    from nasbench.records.resume import InProgress
+    from nasbench.runs import runner
+    from nasbench.sweeps.reporter import Reporter
+
+    waited_s = 0.0
+    while True:
+        # An attempt may have been lost after its last write and before its last report.
+        if folder.exists() and (record := folder.read_run()).status == "complete":
+            runner.check_complete(request)
+            return record
+        try:
+            return make(Reporter(send, mirror, folder.path))
+        except InProgress:
+            if waited_s >= LOCK_WAIT_S:
+                raise
+            send({"phase": "waiting for the lock of another process"})
+            time.sleep(1.0)
+            waited_s += 1.0
+        except BaseException:
+            if mirror is not None:
+                mirror.push_archive_now(folder.path)
+            raise
 
 
 def main() -> int:

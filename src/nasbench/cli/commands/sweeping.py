@@ -40,6 +40,7 @@ def _list(name: str, text: str) -> Callable[[Decorated], Decorated]:
 @click.option("--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="The folder of local data.")
 @click.option("--results", default="runs", show_default=True, help="A folder, or a URL such as s3://bucket/runs.")
 @click.option("--plugin", "plugins", type=PATH, multiple=True, help="A Python file with more methods (repeatable).")
+@click.option("--isolate/--no-isolate", default=None, help="As for nasbench run; default: isolate methods of plugins.")
 @click.option("--backend", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--ray-address", help="Of a Ray cluster: auto, or HOST:6379; default: start Ray on this machine.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; default: one for each device.")
@@ -66,6 +67,7 @@ def sweep(
     data_dir: Path | None,
     results: str,
     plugins: tuple[Path, ...],
+    isolate: bool | None,
     backend: BackendName,
     ray_address: str | None,
     jobs: int | None,
@@ -106,7 +108,7 @@ def sweep(
         }
         kind = place.kind_of_device()
         some: dict[str, Any] = {key: found or (None,) for key, found in others.items()}
-        the_jobs = grid(seeds=the_seeds or range(10), device=kind, **chosen, **some, **common)
+        the_jobs = grid(seeds=the_seeds or range(10), device=kind, isolate=isolate, **{**chosen, **some, **common})
     else:
         given = (("--set", settings), ("--budget", budget_s), ("--max-evaluations", max_evaluations),
                  ("--precision", precision), ("--plugin", plugins))  # fmt: skip
