@@ -10,13 +10,13 @@ import numpy as np
 
 from nasbench.arrays import BoolArray, FloatArray
 from nasbench.baselines.masks.importance import batches, head_gradients
+from nasbench.declarations.task import Kind
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.plugins.method import Method
 from nasbench.runs.problem import Problem
 from nasbench.training.configuration import TrainingOptions
-from nasbench.training.losses import Kind
 
 if TYPE_CHECKING:
     from nasbench.data.splits import Split

@@ -13,13 +13,13 @@ from nasbench.arrays import FloatArray, IntArray
 from nasbench.baselines.masks.importance import batches, mask_gradients
 from nasbench.baselines.masks.search import MacCosts, MaskSearch, rearrange
 from nasbench.baselines.masks.tuning import TuningBatch, tune_masks
+from nasbench.declarations.task import Kind
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.plugins.method import Method
 from nasbench.runs.problem import Problem
 from nasbench.training.configuration import TrainingOptions
-from nasbench.training.losses import Kind
 
 if TYPE_CHECKING:
     from nasbench.data.splits import Split

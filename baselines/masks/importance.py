@@ -17,10 +17,11 @@ from torch import Tensor
 
 from nasbench.arrays import BoolArray
 from nasbench.data.batching import Batch, evaluation_batches
+from nasbench.declarations.task import Kind
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.evaluation import MAX_PADDING
-from nasbench.training.losses import Kind, label_loss
+from nasbench.training.losses import label_loss
 
 if TYPE_CHECKING:
     from nasbench.data.splits import Split
@@ -113,7 +114,7 @@ def _backward(
                 if on_units is not None:
                     _watch(inner, i, on_units)
                 hidden = network.feed_forward_output(i, layer_slice, inner, hidden)
-        mean_loss = label_loss(kind, network.classify(network.states(hidden)), batch.labels)
+        mean_loss = label_loss(kind, network.classify(network.states(hidden), batch), batch.labels)
         cast(Any, mean_loss * len(batch.labels)).backward()
 
 

@@ -18,11 +18,13 @@ from support.exports import ALONE, masks, measured
 
 import nasbench
 from nasbench.data.sources import read_rows
+from nasbench.errors import UserError
 from nasbench.export.folder import export
 from nasbench.export.predict import predict
+from nasbench.networks.pretrained import load_pretrained
 from nasbench.records.record import RunFolder
-from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
+from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA, TINY_QWEN2
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_TEXT
 
 MIXED, EQUAL, FULL = masks([2, 0, 4], [5, 48, 0]), masks([2, 2, 2], [11, 11, 11]), masks([4, 4, 4], [48, 48, 48])
 RunOf = Callable[..., Path]
@@ -95,12 +97,49 @@ def test_predictions_have_the_measured_error(task: Any, model: Any, run_of: RunO
     assert 1 - (chosen == rows.labels).mean() == pytest.approx(evaluation.test_error)
 
 
-def test_exported_tokenizer_ends_texts_as_the_run_did(run_of: RunOf, tmp_path: Path) -> None:
-    for model, end in ((TINY_LLAMA, "\n"), (TINY_GPT2, "Ċ")):
-        out = tmp_path / model.name
-        export(run_of([FULL], model=model), out, 1.0)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(out)
-        ids = tokenizer("ba", "be")["input_ids"]
-        assert ids[-1] == tokenizer.convert_tokens_to_ids(end)
-        assert ids.count(ids[-1]) == 2
-        assert json.loads((out / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id
+@pytest.mark.parametrize("model", TINY_DECODERS, ids=lambda model: model.name)
+def test_exported_tokenizer_ends_texts_as_the_run_did(model: Any, run_of: RunOf, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(run_of([FULL], model=model), out, 1.0)
+    tokenizer, wanted = transformers.AutoTokenizer.from_pretrained(out), load_pretrained(model, TINY_PAIR, 0).tokenizer
+    for texts in (("ba", "be bi"), ("", ""), ("ko",)):
+        assert tokenizer(*texts)["input_ids"] == wanted(*texts)["input_ids"]
+    assert json.loads((out / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id
+
+
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_QWEN2, TINY_GPT2], ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "config", [MIXED, FULL, masks([0, 2, 1], [0, 48, 7])], ids=["mixed", "full", "first layer gone"]
+)
+def test_language_model_generates_and_gives_the_measured_error(
+    config: Any, model: Any, run_of: RunOf, tmp_path: Path
+) -> None:
+    run, out = run_of([config], model=model, task=TINY_TEXT), tmp_path / "out"
+    evaluation = export(run, out, 1.0)
+    loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True)
+    assert sum(p.numel() for p in loaded.parameters()) == evaluation.n_params
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out, trust_remote_code=True)
+    _, rows = read_rows(TINY_TEXT, None)
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    bits = 0.0
+    with torch.no_grad():
+        for text in rows.texts[0]:
+            ids = torch.tensor([[start, *tokenizer(text, add_special_tokens=False)["input_ids"]]])
+            bits += float(loaded(ids, labels=ids).loss) * (ids.shape[1] - 1) / np.log(2)
+    assert evaluation.test_error == pytest.approx(bits / rows.labels.sum() / 8, rel=1e-4)
+    prompt = tokenizer("ba ba be", return_tensors="pt")
+    # With the cache and without it, the network says the same.
+    texts = [loaded.generate(**prompt, max_new_tokens=8, do_sample=False, use_cache=cache) for cache in (True, False)]
+    assert torch.equal(*texts)
+    assert torch.equal(nasbench.load(out)(**prompt).logits, loaded(**prompt).logits)  # type: ignore[operator]
+    card = (out / "README.md").read_text()
+    assert "AutoModelForCausalLM.from_pretrained" in card
+    assert "pipeline_tag: text-generation" in card
+
+
+def test_language_model_predicts_no_class(run_of: RunOf, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(run_of([FULL], model=TINY_LLAMA, task=TINY_TEXT), out, 1.0)
+    (tmp_path / "rows.csv").write_text("text\nba be\n")
+    with pytest.raises(UserError, match="a language model, which predicts no classes; generate text"):
+        predict(out, tmp_path / "rows.csv")

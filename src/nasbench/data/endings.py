@@ -15,6 +15,20 @@ _LINE_BREAKS = ("\n", "Ċ", "<0x0A>")
 """Spellings of the token of a line break in vocabularies: plain, byte-level, and with bytes as a fallback."""
 
 
+def set_padding(tokenizer: Any) -> None:
+    """Give a fast tokenizer a padding token, in place: the end-of-text token if it has no other.
+
+    Raises:
+        UserError: if it has neither.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(f"{type(tokenizer).__name__} is not a fast tokenizer; save the model with a tokenizer.json")
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"{type(tokenizer).__name__} has neither a padding token nor an end-of-text token; set one")
+        tokenizer.pad_token = tokenizer.eos_token
+
+
 def end_texts(tokenizer: Any) -> None:
     """Give a fast tokenizer a padding token and a line break after each text, in place.
 
@@ -25,12 +39,7 @@ def end_texts(tokenizer: Any) -> None:
     """
     from tokenizers.processors import TemplateProcessing
 
-    if not getattr(tokenizer, "is_fast", False):
-        raise UserError(f"{type(tokenizer).__name__} is not a fast tokenizer; save the model with a tokenizer.json")
-    if tokenizer.pad_token_id is None:
-        if tokenizer.eos_token is None:
-            raise UserError(f"{type(tokenizer).__name__} has neither a padding token nor an end-of-text token; set one")
-        tokenizer.pad_token = tokenizer.eos_token
+    set_padding(tokenizer)
     vocabulary = tokenizer.get_vocab()
     ends = [token for token in (*_LINE_BREAKS, tokenizer.eos_token) if token in vocabulary]
     ends = [token for token in ends if token != tokenizer.pad_token]

@@ -24,6 +24,7 @@ from nasbench.data.division import divide
 from nasbench.data.files import plain, read_file
 from nasbench.data.hub import hub_errors, hub_session, reason
 from nasbench.data.labels import DROP, Labels, first_of, is_missing, or_drop, read_labels
+from nasbench.data.passages import n_bytes, passages
 from nasbench.declarations.task import DataSource, Task
 from nasbench.errors import UserError
 
@@ -125,7 +126,7 @@ class Columns(NamedTuple):
 
 
 def read_columns(
-    data: DataSource, name: str, split: SplitName, data_dir: Path | None, *, named_labels: bool
+    data: DataSource, name: str, split: SplitName, data_dir: Path | None, *, named_labels: bool, has_labels: bool = True
 ) -> Columns:
     """The unchecked text and label columns of a split.
 
@@ -133,13 +134,15 @@ def read_columns(
         name: the task's name.
         named_labels: whether labels are names. If so, labels of a CSV file are read as text: Arrow would read ``01`` as
             1 and ``false`` as a truth value.
+        has_labels: whether there is a column of labels. Text for a language model has none.
 
     Raises:
         UserError: one line, if a source, file or column is missing or cannot be read.
     """
     groups = [] if data.group_column is None else [data.group_column]
-    columns = [*data.text_columns, *groups, data.label_column]
-    as_text = columns if named_labels else columns[:-1]
+    labels = [data.label_column] if has_labels else []
+    columns = [*data.text_columns, *groups, *labels]
+    as_text = columns if named_labels or not has_labels else columns[:-1]
     notes: tuple[str, ...] = ()
     if data.generator is not None:
         table, place = _generate(data.generator, split), f"generator {data.generator}"
@@ -147,7 +150,8 @@ def read_columns(
         path = Path(data.local_files[split])
         (table, notes), place = read_file(path, columns, as_text, data.file_format), str(path)
     elif (folder := _data_dir(data_dir)) is not None and data.folder is not None:
-        path = folder / data.folder / f"{_public_split(data, split)}.parquet"
+        place = data.folder if split != "train" or data.train_folder is None else data.train_folder
+        path = folder / place / f"{_public_split(data, split)}.parquet"
         if not path.is_file():
             raise UserError(
                 f"no file {path}, the {split} rows of task {name!r}; put it there, or leave out --data-dir and "
@@ -201,8 +205,14 @@ def _without_empty(table: pa.Table, data: DataSource, place: str) -> tuple[pa.Ta
 
 def _rows(task: Task, split: SplitName, data_dir: Path | None) -> Rows:
     named_labels = bool(task.data.label_names)
-    table, place, notes = read_columns(task.data, task.name, split, data_dir, named_labels=named_labels)
+    is_text = task.kind == "language_modelling"
+    table, place, notes = read_columns(
+        task.data, task.name, split, data_dir, named_labels=named_labels, has_labels=not is_text
+    )
     texts = tuple(_texts(task, table.column(name), place, name) for name in task.data.text_columns)
+    if is_text:
+        whole = passages(texts[0], task.max_length - 1)
+        return Rows.in_canonical_order((whole,), n_bytes(whole), notes)
     if task.data.local_files:
         _refuse_blank(task, texts, place)
     labels = read_labels(task, table.column(task.data.label_column), place)
@@ -236,7 +246,7 @@ def _texts(task: Task, column: pa.ChunkedArray, place: str, name: str) -> list[s
 def _refuse_blank(task: Task, texts: tuple[list[str], ...], place: str) -> None:
     """Raise for a row without any text. One text of a pair may be blank, as in a review without a title."""
     names = task.data.text_columns
-    alone = task.kind == "multiple_choice"
+    alone = task.has_endings
     groups = [((name,), (column,)) for name, column in zip(names, texts, strict=True)] if alone else [(names, texts)]
     for group, columns in groups:
         rows = [row for row, fields in enumerate(zip(*columns, strict=True)) if not "".join(fields).strip()]
@@ -268,8 +278,14 @@ def _generate(generator: str, split: SplitName) -> pa.Table:
 
 
 def _from_hub(data: DataSource, name: str, split: SplitName) -> pa.Table:
-    if data.repository is None:
+    if data.repository is None and data.folder is None:
         raise UserError(f"task {name!r} names no source of data")
+    if data.repository is None:
+        file = f"{data.folder}/{_public_split(data, split)}.parquet"
+        raise UserError(
+            f"no {split} rows of task {name!r}: they are on no hub; set --data-dir or {DATA_DIR_VARIABLE} to a folder "
+            f"with {file}"
+        )
     # Imported here because it takes a second and only the hub needs it.
     import datasets
 

@@ -27,6 +27,10 @@ _SPLIT_STREAM = 70_30
 """Makes the random numbers of the split independent of other generators with the same seed."""
 
 
+_TEST_STREAM = 1
+"""The same test examples for every data seed."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Tokenised examples without padding.
@@ -139,17 +143,25 @@ def load_task_data(
         rng = np.random.default_rng([_SPLIT_STREAM, seed])
         train_indices = rng.permutation(len(train_rows)).astype(np.int64)
         validation_indices = rng.permutation(len(validation_rows)).astype(np.int64)[: task.validation_limit]
-    sizes = len(train_indices), len(validation_indices), len(test_rows)
+    n_train = len(train_indices)
+    train_indices = train_indices[: task.train_limit]
+    test_indices = np.arange(len(test_rows))
+    if task.test_limit is not None and task.test_limit < len(test_rows):
+        rng = np.random.default_rng([_SPLIT_STREAM, _TEST_STREAM])
+        test_indices = np.sort(rng.permutation(test_indices)[: task.test_limit])
+    sizes = len(train_indices), len(validation_indices), len(test_indices)
     if not all(sizes):
         raise UserError(
             f"task {task.name!r} has too few rows: {sizes[0]} for train, {sizes[1]} for validation and {sizes[2]} for "
             f"test; add rows"
         )
-    if task.kind != "multiple_choice" and len(np.unique(train_rows.labels)) < 2:
+    if task.kind in ("classification", "regression") and len(np.unique(train_rows.labels)) < 2:
         raise UserError(f"task {task.name!r}: all {len(train_rows)} rows for training have the same label")
     whole_tokens, test_tokens = (tokenise(rows, task, tokenizer, cache_dir) for rows in (train_rows, test_rows))
     whole, test = _split(train_rows, task, whole_tokens), _split(test_rows, task, test_tokens)
     train = whole.take(train_indices)
+    if len(test_indices) < len(test_rows):
+        test = test.take(test_indices)
     if validation_rows is None:
         validation_rows, validation_tokens, validation = train_rows, whole_tokens, whole.take(validation_indices)
     else:
@@ -161,10 +173,10 @@ def load_task_data(
         {
             "train": (train_rows, whole_tokens.is_cut, train_indices),
             "validation": (validation_rows, validation_tokens.is_cut, validation_indices),
-            "test": (test_rows, test_tokens.is_cut, np.arange(len(test_rows))),
+            "test": (test_rows, test_tokens.is_cut, test_indices),
         },
     )
-    n_available = len(train_rows) - len(train_indices) if validation_rows is train_rows else len(validation_rows)
+    n_available = len(train_rows) - n_train if validation_rows is train_rows else len(validation_rows)
     if n_available > len(validation_indices):
         limited = f"{len(validation_indices):,} of {n_available:,} validation rows are used (validation_limit)"
         summary = dataclasses.replace(summary, notes=(limited, *summary.notes))
@@ -193,7 +205,7 @@ def split_indices(task: Task, rows: Rows, seed: int) -> tuple[npt.NDArray[np.int
 
 
 def _split(rows: Rows, task: Task, tokens: Tokens, first_id: int = 0) -> Split:
-    n_choices = len(rows.texts) - 1 if task.kind == "multiple_choice" else 1
+    n_choices = len(rows.texts) - 1 if task.has_endings else 1
     ids = np.arange(first_id, first_id + len(rows))
     return Split(tokens.ids, tokens.segments, tokens.offsets, rows.labels, n_choices, ids)
 

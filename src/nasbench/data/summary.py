@@ -147,7 +147,7 @@ def _split(
     task: Task, names: tuple[str, ...], labels: npt.NDArray[Any], is_cut: npt.NDArray[np.bool_], texts: list[Any]
 ) -> SplitSummary:
     is_regression = task.kind == "regression"
-    counts = [] if is_regression else np.bincount(labels, minlength=len(names)).tolist()
+    counts = np.bincount(labels, minlength=len(names)).tolist() if names else []
     values = labels.astype(np.float64)
     return SplitSummary(
         rows=len(labels),
@@ -201,7 +201,7 @@ def _notes(
             n_rows = f"{splits[split].rows} row" + "s" * (splits[split].rows != 1)
             yield f"only {n_rows} in {split}: one row is {_percent(1 / splits[split].rows)} of them"
     different = _contradictions(parts)
-    if different and task.kind != "regression":
+    if different and names:
         yield f"{different} {'text has' if different == 1 else 'texts have'} different labels in different rows"
     if (cut := splits["train"].truncated) > _MUCH_TRUNCATED:
         yield f"{_percent(cut)} of the train texts are cut at max_length = {task.max_length} tokens"

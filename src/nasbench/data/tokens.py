@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nasbench.data.passages import marked_tokens
 from nasbench.data.sources import Rows
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
@@ -36,7 +37,8 @@ class Tokens:
 
     Attributes:
         ids: int32 ``(n_tokens,)``.
-        segments: uint8 ``(n_tokens,)``, 1 for the second text of a pair if the network has segments, else 0.
+        segments: uint8 ``(n_tokens,)``, 1 for the second text of a pair if the network has segments, else 0. For a
+            language model, 1 for tokens whose likelihood counts.
         offsets: int64 ``(n_sequences + 1,)``; sequence i is ``ids[offsets[i]:offsets[i + 1]]``.
         is_cut: bool ``(n_sequences,)``, whether the sequence was longer than ``max_length``.
     """
@@ -78,6 +80,8 @@ def default_cache_dir() -> Path:
 
 
 def _encode(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
+    if task.needs_language_model:
+        return _encode_marked(rows, task, tokenizer)
     first, second = _sequences(rows, task)
     n_special = tokenizer.num_special_tokens_to_add(pair=second is not None)
     if task.max_length <= n_special:
@@ -104,12 +108,33 @@ def _encode(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
     return Tokens(np.concatenate(ids), np.concatenate(segments), offsets, np.array(is_cut, dtype=np.bool_))
 
 
+def _encode_marked(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
+    """Sequences whose tokens count from the end of the context: segment 1 marks them. They are cut on the left."""
+    if task.kind == "language_modelling":
+        context, continuation = [""] * len(rows), rows.texts[0]
+    else:
+        context, continuation = _sequences(rows, task)[0], [" " + text for text in _sequences(rows, task)[1] or ()]
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    ids, segments, is_cut = [], [], []
+    for sequence, n_context in marked_tokens(context, continuation, tokenizer):
+        n_left = len(sequence) - task.max_length
+        marks = np.arange(len(sequence)) >= n_context
+        is_cut.append(n_left > 0)
+        ids.append(np.array(sequence[max(0, n_left) :], dtype=np.int32))
+        marks = marks[max(0, n_left) :].astype(np.uint8)
+        marks[0] = 0  # no token comes before it
+        segments.append(marks)
+    offsets = np.concatenate([[0], np.cumsum([len(one) for one in ids])]).astype(np.int64)
+    return Tokens(np.concatenate(ids), np.concatenate(segments), offsets, np.array(is_cut, dtype=np.bool_))
+
+
 def _flat(sequences: list[list[int]], kind: type[Any]) -> npt.NDArray[Any]:
     return np.fromiter(chain.from_iterable(sequences), dtype=kind)
 
 
 def _sequences(rows: Rows, task: Task) -> tuple[list[str], list[str] | None]:
-    if task.kind == "multiple_choice":
+    if task.has_endings:
         start, *endings = rows.texts
         first = [text for text in start for _ in endings]
         return first, list(chain.from_iterable(zip(*endings, strict=True)))

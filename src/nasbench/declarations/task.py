@@ -14,11 +14,29 @@ from typing import Literal
 from nasbench.declarations.model import DeviceClass, Model, Track
 
 MetricName = Literal[
-    "accuracy", "f1", "macro_f1", "balanced_accuracy", "auc", "matthews", "spearman", "pearson", "rmse", "mae"
+    "accuracy",
+    "f1",
+    "macro_f1",
+    "balanced_accuracy",
+    "auc",
+    "matthews",
+    "spearman",
+    "pearson",
+    "rmse",
+    "mae",
+    "compression",
+    "bits_per_byte",
 ]
-ERROR_METRICS = ("rmse", "mae")
+ERROR_METRICS = ("rmse", "mae", "bits_per_byte")
 """Metrics that are smaller for better networks. They can only be recorded beside the primary metric."""
 
+Kind = Literal["classification", "regression", "multiple_choice", "language_modelling", "zero_shot_choice"]
+"""Kind of a task. The last two need a decoder with its language model head, and no new output layer.
+
+- ``multiple_choice``: the network gives one logit for each ending.
+- ``language_modelling``: the rows are passages of running text, and the network gives the likelihood of each.
+- ``zero_shot_choice``: the answer is the ending with the largest likelihood after the start.
+"""
 OBJECTIVES = ("error", "params")
 REFERENCE_POINT = (2.0, 2.0)
 """Reference point of the hypervolume after quantile normalisation of both objectives to [0, 1] (paper, section 4.1)."""
@@ -54,6 +72,7 @@ class DataSource:
         text_columns: one column for single sentences, two for pairs. For multiple choice, the first column holds the
             shared start and the others hold the endings.
         label_column: column of integer classes, or of floats for a regression.
+        train_folder: folder below ``--data-dir`` with the train split, if that is another one.
         train_split: name of the public split that is divided into train and validation.
         test_split: name of the public split that is the test.
         validation_split: name of the public split that is the validation split. None: a part of the train split.
@@ -81,6 +100,7 @@ class DataSource:
     configuration: str | None = None
     revision: str | None = None
     folder: str | None = None
+    train_folder: str | None = None
     train_split: str = "train"
     test_split: str = "validation"
     validation_split: str | None = None
@@ -101,21 +121,25 @@ class Task:
     """A data set, its splits, its metric and the time that a method may take.
 
     Attributes:
-        n_labels: number of classes; 1 for a regression; the number of endings for multiple choice.
-        kind: with ``multiple_choice``, the network gives one logit for each ending.
+        n_labels: number of classes; 1 for a regression or language modelling; the number of endings for a choice.
+        kind: see :data:`Kind`.
         metric: the primary metric; error = 1 - metric. The ``other_metrics`` are only recorded.
         validation_fraction: fraction of the public train split that becomes the validation split.
         validation_limit: the largest number of validation examples, drawn without replacement for each data seed.
+        train_limit: the largest number of train examples, likewise; None for all.
+        test_limit: the largest number of test examples. The same ones are drawn for every data seed.
         budgets: official budgets in seconds, by (track, device class).
         default_models: the model of a run that names none, by device class.
         track: the track of all runs on this task, whatever the model. None leaves the track to the model.
+        max_length: tokens at which texts are cut. Passages of a language model have fewer bytes than this, so that no
+            tokenizer of bytes makes more tokens of them.
         title: name in figures and tables (``STS-B``). Empty if it is the same as ``name``.
         class_names: names of the classes for readers, where the source holds integers.
     """
 
     name: str
     summary: str
-    kind: Literal["classification", "regression", "multiple_choice"]
+    kind: Kind
     n_labels: int
     metric: MetricName
     data: DataSource
@@ -124,6 +148,8 @@ class Task:
     other_metrics: tuple[MetricName, ...] = ()
     validation_fraction: float = 0.3
     validation_limit: int | None = None
+    train_limit: int | None = None
+    test_limit: int | None = None
     max_length: int = 128
     default_space: str = "small"
     track: Track | None = None
@@ -132,15 +158,25 @@ class Task:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, or of the endings of a multiple choice, in order; empty for a regression."""
-        if self.kind == "regression":
+        """Names of the classes, or of the endings of a choice, in order; empty if the labels are numbers."""
+        if self.kind in ("regression", "language_modelling"):
             return ()
         return self.data.label_names or self.class_names or tuple(map(str, range(self.n_labels)))
 
     @property
     def n_logits(self) -> int:
         """Number of outputs of the classifier for one sequence."""
-        return 1 if self.kind == "multiple_choice" else self.n_labels
+        return 1 if self.has_endings else self.n_labels
+
+    @property
+    def has_endings(self) -> bool:
+        """Whether each example has several sequences, one for each ending."""
+        return self.kind in ("multiple_choice", "zero_shot_choice")
+
+    @property
+    def needs_language_model(self) -> bool:
+        """Whether the network's own predictions of tokens are measured, and no output layer is trained for the task."""
+        return self.kind in ("language_modelling", "zero_shot_choice")
 
     def track_of(self, model: Model) -> Track:
         """The track of runs with a model on this task: the task's own if it has one, else the model's."""

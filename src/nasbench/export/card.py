@@ -57,7 +57,8 @@ def model_card(
 def _header(record: RunRecord) -> str:
     kind = record.interface.kind if record.interface is not None else "classification"
     lines = ["library_name: transformers", "tags:", "- pruned", "- nasbench"]
-    lines += [] if kind == "multiple_choice" else ["pipeline_tag: text-classification"]
+    tags = {"multiple_choice": [], "language_modelling": ["pipeline_tag: text-generation"], "zero_shot_choice": []}
+    lines += tags.get(kind, ["pipeline_tag: text-classification"])
     return "\n".join(("---", *lines, "---"))
 
 

@@ -209,7 +209,7 @@ def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -
 def _output_names(record: RunRecord) -> tuple[str, ...]:
     """Names of the outputs; empty if the record does not know them or the classifier has one output for each ending."""
     interface = record.interface
-    if interface is None or interface.kind == "multiple_choice":
+    if interface is None or interface.kind in ("multiple_choice", "language_modelling", "zero_shot_choice"):
         return ()
     return tuple(interface.label_names) or (REGRESSION_OUTPUT,)
 

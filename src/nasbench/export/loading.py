@@ -153,8 +153,11 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     Raises:
         UserError: if names or shapes differ.
     """
+    stock = cast(Any, model)
+    tied = stock._tied_weights_keys or {} if getattr(stock.config, "tie_word_embeddings", False) else {}
+    tensors = {name: tensors[source] for name, source in tied.items() if source in tensors} | tensors
     try:
         model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()}, assign=True)
-        cast(Any, model).tie_weights()
+        stock.tie_weights()
     except RuntimeError as error:
         raise UserError(f"{path} holds weights of another network") from error

@@ -60,6 +60,11 @@ def predict(folder: Path, file: Path, text_columns: Sequence[str] = ()) -> Predi
         UserError: one line, if the folder has no exported network, or the file cannot be read or lacks a column.
     """
     interface = read_description(folder).get("interface") or {}
+    if interface.get("kind") in ("language_modelling", "zero_shot_choice"):
+        raise UserError(
+            f"{folder} is a language model, which predicts no classes; generate text with AutoModelForCausalLM of "
+            "transformers"
+        )
     columns = tuple(text_columns) or tuple(interface.get("text_columns", ()))
     if not columns:
         raise UserError(f"{folder} does not say which columns hold the texts; name them with --text")

@@ -115,6 +115,11 @@ def head_rows(heads: Tensor, head_size: int) -> Tensor:
     return (heads[:, None] * head_size + torch.arange(head_size, device=heads.device)).reshape(-1)
 
 
+def heads_of(rows: Tensor, head_size: int) -> Tensor:
+    """Numbers of the heads that own the rows of a projection; the inverse of :func:`head_rows`."""
+    return rows[::head_size].div(head_size, rounding_mode="floor")
+
+
 def keep_outputs(kept: Sequence[tuple[Projection, Tensor]]) -> None:
     """Reduce layers to some of their outputs, in place.
 

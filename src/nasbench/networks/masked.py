@@ -5,6 +5,7 @@ It shares no arithmetic with the sliced pass, so tests compare the two.
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
@@ -56,7 +57,18 @@ def stock_logits(network: SuperNetwork, batch: Batch) -> Tensor:
     if adapter.is_multiple_choice:
         inputs = {name: value.view(-1, network.n_choices, value.shape[-1]) for name, value in inputs.items()}
     logits = cast(Tensor, network.model(**inputs).logits)
+    if adapter.readout == "every":
+        logits = _log_likelihood(logits, batch)
     return logits.view(-1, network.n_choices) if network.n_choices > 1 else logits
+
+
+def _log_likelihood(logits: Tensor, batch: Batch) -> Tensor:
+    """Base-2 log-likelihood of the marked tokens ``(n, 1)``, from logits of all tokens ``(n, length, n_words)``."""
+    shares = logits[:, :-1].log_softmax(-1).gather(-1, batch.input_ids[:, 1:, None])[..., 0]
+    counts = (batch.token_type_ids[:, 1:] == 1).to(shares.dtype)
+    if batch.attention_mask is not None:
+        counts = counts * batch.attention_mask[:, 1:]
+    return (shares * counts).sum(1, keepdim=True) / math.log(2)
 
 
 def _scale_input(hooks: ExitStack, projection: Projection, scale: Tensor) -> None:

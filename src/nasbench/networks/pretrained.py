@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from nasbench.data.endings import end_texts
+from nasbench.data.endings import end_texts, set_padding
 from nasbench.data.hub import quiet
 from nasbench.declarations.model import ARCHITECTURES, DECODERS, POSITIONS_AFTER_PADDING, Architecture, Model
 from nasbench.declarations.task import Task
@@ -110,6 +110,10 @@ def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
     Raises:
         UserError: one line, for weights that are not available, are damaged, or differ from the declaration.
     """
+    if task.needs_language_model and model.architecture not in DECODERS:
+        raise UserError(
+            f"task {task.name!r} measures a language model, and {model.name!r} is an encoder; choose a decoder"
+        )
     if model.generator is not None:
         return _generate(model, task, seed)
     folder = weights_folder(model)
@@ -192,7 +196,7 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
     if model_type != model.architecture:
         network = _filled_up(network, task)
     if model.architecture in DECODERS:
-        prepare_decoder(network, tokenizer)
+        prepare_decoder(network, tokenizer, task)
     else:
         _check_tokenizer(tokenizer, folder)
     new = {*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])}
@@ -265,9 +269,12 @@ def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
         )
 
 
-def prepare_decoder(network: Any, tokenizer: Any) -> None:
-    """Give a decoder's tokenizer what classification needs, and the network its padding token."""
-    end_texts(tokenizer)
+def prepare_decoder(network: Any, tokenizer: Any, task: Task) -> None:
+    """Give a decoder's tokenizer what the task needs, and the network its padding token."""
+    if task.needs_language_model:
+        set_padding(tokenizer)
+    else:
+        end_texts(tokenizer)
     network.config.pad_token_id = tokenizer.pad_token_id
 
 
@@ -326,6 +333,7 @@ def _loader(task: Task, config: Any) -> Any:
     model_type = str(config.model_type)
     is_decoder = model_type.removeprefix("pruned-") in DECODERS  # it scores each ending by itself
     head = "MultipleChoice" if task.kind == "multiple_choice" and not is_decoder else "SequenceClassification"
+    head = "CausalLM" if task.needs_language_model else head
     if model_type.startswith("pruned-"):
         classes = sys.modules[type(config).__module__]
         return getattr(classes, f"{type(config).__name__.removesuffix('Config')}For{head}")
@@ -341,17 +349,19 @@ def _generate(model: Model, task: Task, seed: int) -> Pretrained:
         torch.manual_seed(_GENERATED_WEIGHTS_SEED)
         network = _loader(task, config).from_config(_with_head(config, task))
     if config.model_type in DECODERS:
-        prepare_decoder(network, tokenizer)
+        prepare_decoder(network, tokenizer, task)
     head = {name for name, _ in network.named_parameters() if "classifier." in name or "score." in name}
     _initialise(network, head, seed)
     digest = hashlib.sha256()
     for name, value in network.state_dict().items():
         if name not in head:
             digest.update(name.encode() + value.numpy().tobytes())
-    return Pretrained(network.eval(), tokenizer, digest.hexdigest(), output_is_new=True)
+    return Pretrained(network.eval(), tokenizer, digest.hexdigest(), output_is_new=not task.needs_language_model)
 
 
 def _with_head(config: Any, task: Task) -> Any:
+    if task.needs_language_model:
+        return config
     if task.kind == "multiple_choice" and config.model_type in DECODERS:
         config.num_labels = 1  # the likelihood of one ending
     elif task.kind != "multiple_choice":

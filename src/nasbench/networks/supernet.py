@@ -23,8 +23,9 @@ from nasbench.data.batching import Batch
 from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
 from nasbench.networks.attention import Noise, attend, last_place, rotate, visible
-from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
+from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection, heads_of
 from nasbench.networks.masked import masked_logits, stock_logits
+from nasbench.networks.passes.likelihood import log_likelihood
 from nasbench.networks.sliced import LayerSlice, LowPrecisionCopies, Slice, layer_slices, sliced_linear
 from nasbench.networks.subnetwork import SubNetwork
 
@@ -95,8 +96,8 @@ class SuperNetwork:
     # -- the sliced pass ---------------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch, subnetwork: SubNetwork | None = None) -> Tensor:
-        """Logits of a sub-network in fp32: ``(n, n_logits)``, or ``(n, n_choices)`` for multiple choice."""
-        return self.classify(self.encode(self.embed(batch), batch.attention_mask, self.slices(subnetwork)))
+        """Logits of a sub-network in fp32, see :meth:`classify`."""
+        return self.classify(self.encode(self.embed(batch), batch.attention_mask, self.slices(subnetwork)), batch)
 
     def refresh(self) -> None:
         """Update copies of the parameters after changes through ``parameter.data``. Other changes are detected."""
@@ -171,9 +172,16 @@ class SuperNetwork:
         """What :meth:`classify` takes, ``(n, d)`` or ``(n, length, d)``, from the result of :meth:`read`."""
         return read if self.adapter.readout == "every" else read[:, 0]
 
-    def classify(self, states: Tensor) -> Tensor:
-        """Logits in fp32 from the hidden states that :meth:`encode` returns."""
-        logits = self.adapter.classify(states.float())
+    def classify(self, states: Tensor, batch: Batch | None = None) -> Tensor:
+        """Logits in fp32 from the result of :meth:`encode`: ``(n, n_logits)``, or ``(n, n_choices)`` for a choice.
+
+        A language model has one for a sequence, the log-likelihood (base 2) of the tokens that are marked in the batch.
+        """
+        if self.adapter.readout == "every":
+            assert batch is not None
+            logits = log_likelihood(self.adapter.classify, states, batch)
+        else:
+            logits = self.adapter.classify(states.float())
         return logits.view(-1, self.n_choices) if self.n_choices > 1 or self.adapter.is_multiple_choice else logits
 
     def _attention(
@@ -226,11 +234,7 @@ class SuperNetwork:
         return torch.full((1, 1), length - 1, device=self.device) if mask is None else last_place(mask)
 
     def _visible(self, i: int, mask: Tensor | None, at: Tensor | None, length: int) -> tuple[Tensor | None, bool]:
-        """The mask of layer i for :func:`attend`, and whether it is causal.
-
-        Args:
-            at: places of the queries; None for all places.
-        """
+        """The mask of layer i for queries at places ``at`` (None for all places), and whether it is causal."""
         causal, window = self.adapter.is_causal, self.adapter.window(i)
         if window is not None and window >= length:
             window = None
@@ -250,7 +254,7 @@ class SuperNetwork:
             return None
         rows = layer_slice.head_rows
         assert rows is not None
-        active = bias[: layer_slice.n_heads] if isinstance(rows, slice) else bias[_heads_of(rows, self.dims.head_size)]
+        active = bias[: layer_slice.n_heads] if isinstance(rows, slice) else bias[heads_of(rows, self.dims.head_size)]
         return active[:, :n_queries].to(dtype)
 
     def attention_output(self, i: int, layer_slice: LayerSlice, context: Tensor, residual: Tensor) -> Tensor:
@@ -392,8 +396,3 @@ class SuperNetwork:
     def count_params(self) -> int:
         """Number of parameters that the model holds, without the zeros that fill up narrow layers."""
         return sum(p.numel() for p in self.parameters()) - (0 if self.is_extracted else self.dims.n_filling_params)
-
-
-def _heads_of(rows: Tensor, head_size: int) -> Tensor:
-    """Numbers of the heads that own the rows of a projection."""
-    return rows[::head_size].div(head_size, rounding_mode="floor")

@@ -192,6 +192,10 @@ class SharedSuperNetworks:
 
 def _save_weights(network: SuperNetwork, path: Path, metadata: dict[str, str]) -> None:
     tensors = {name: value.cpu().contiguous() for name, value in network.model.state_dict().items()}
+    seen: set[int] = set()
+    for name, value in tensors.items():  # the format holds no tensor twice, as a head tied to the embeddings is
+        tensors[name] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
     metadata = {"sha256": _digest(tensors, metadata), **metadata}
     write_atomically(path, save(tensors, metadata=metadata))
 

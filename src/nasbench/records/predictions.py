@@ -161,7 +161,7 @@ def decode(task: Task, packed: Packed, n_examples: int) -> Logits:
 
 
 def _needs_logits(task: Task) -> bool:
-    return task.kind == "regression" or "auc" in (task.metric, *task.other_metrics)
+    return task.kind in ("regression", "language_modelling") or "auc" in (task.metric, *task.other_metrics)
 
 
 def _n_bits(task: Task) -> int:

@@ -21,6 +21,12 @@ _SIZES: dict[str, Any] = {
     "pad_token_id": None,
 }
 
+_LETTERS = {
+    token: i
+    for i, token in enumerate(["<|endoftext|>", "Ġ", "Ċ", *sorted({letter for word in WORDS for letter in word})])
+}
+"""The words of tokenizers of bytes: every letter is one token."""
+
 TINY_LLAMA = dataclasses.replace(
     TINY_BERT,
     name="tiny-llama",
@@ -61,25 +67,22 @@ def tiny_mistral() -> tuple[Any, Any]:
 
 
 def tiny_qwen2() -> tuple[Any, Any]:
-    """Configuration and tokenizer of :data:`TINY_QWEN2`. The last layer has a window of five tokens."""
-    from transformers import Qwen2Config
+    """Configuration and tokenizer of :data:`TINY_QWEN2`. The last layer has a window of five tokens; words are tied."""
+    from transformers import Qwen2Config, Qwen2Tokenizer
 
-    tokenizer = _word_tokenizer()
+    tokenizer = Qwen2Tokenizer(vocab=_LETTERS, merges=[], model_max_length=64)
     window: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 2}
-    return Qwen2Config(**_SIZES, **window, vocab_size=len(tokenizer)), tokenizer
+    return Qwen2Config(**_SIZES, **window, vocab_size=len(tokenizer), tie_word_embeddings=True), tokenizer
 
 
 def tiny_gpt2() -> tuple[Any, Any]:
     """Configuration and tokenizer of :data:`TINY_GPT2`; every letter is one token."""
     from transformers import GPT2Config, GPT2Tokenizer
 
-    letters = sorted({letter for word in WORDS for letter in word})
-    vocabulary = ["<|endoftext|>", "Ġ", "Ċ", *letters]
-    tokenizer = GPT2Tokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, merges=[], model_max_length=64)
+    tokenizer = GPT2Tokenizer(vocab=_LETTERS, merges=[], model_max_length=64)
     sizes: dict[str, Any] = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 48, "n_positions": 64}
-    return GPT2Config(
-        **sizes, vocab_size=len(vocabulary), bos_token_id=0, eos_token_id=0, initializer_range=0.2
-    ), tokenizer
+    tokens: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "vocab_size": len(tokenizer)}
+    return GPT2Config(**sizes, **tokens, initializer_range=0.2), tokenizer
 
 
 def _word_tokenizer() -> Any:

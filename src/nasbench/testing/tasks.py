@@ -55,6 +55,24 @@ def multiple_choice(split: SplitName) -> dict[str, Any]:
     return {"start": [" ".join(s) for s in starts], **columns, "label": labels}
 
 
+def text(split: SplitName) -> dict[str, Any]:
+    """Lines in which every second word repeats the word before it."""
+    lines = _sentences(split, "text")
+    return {"text": [" ".join(word for word in line for _ in range(2)) for line in lines]}
+
+
+def zero_shot(split: SplitName) -> dict[str, Any]:
+    """The right one of two endings repeats the start."""
+    starts, others = _sentences(split, "zero-shot start"), _sentences(split, "zero-shot other")
+    labels = [i % 2 for i in range(len(starts))]
+    endings = [
+        (start, other) if label == 0 else (other, start)
+        for start, other, label in zip(starts, others, labels, strict=True)
+    ]
+    columns = {f"ending{c}": [" ".join(pair[c]) for pair in endings] for c in range(2)}
+    return {"start": [" ".join(start) for start in starts], **columns, "label": labels}
+
+
 def _sentences(split: SplitName, stream: str) -> list[list[str]]:
     """Random sentences of 3 to 6 words, independent between streams."""
     rng = np.random.default_rng([len(split), *stream.encode()])
@@ -114,4 +132,29 @@ TINY_CHOICE = Task(
     default_models=_DEFAULT_MODELS,
     max_length=32,
 )
+TINY_TEXT = Task(
+    name="tiny-text",
+    summary="Text in which every second word repeats the word before it",
+    kind="language_modelling",
+    n_labels=1,
+    metric="compression",
+    other_metrics=("bits_per_byte",),
+    data=DataSource(("text",), generator="nasbench.testing.tasks:text"),
+    budgets=_BUDGETS,
+    default_models=_DEFAULT_MODELS,
+    max_length=60,
+)
+TINY_ZERO_SHOT = Task(
+    name="tiny-zero-shot",
+    summary="Which of two endings repeats the start",
+    kind="zero_shot_choice",
+    n_labels=2,
+    metric="accuracy",
+    data=_data("zero_shot", "start", "ending0", "ending1"),
+    budgets=_BUDGETS,
+    default_models=_DEFAULT_MODELS,
+    max_length=60,
+)
+TINY_LANGUAGE_TASKS = (TINY_TEXT, TINY_ZERO_SHOT)
+"""Tasks of decoders with a language model head."""
 TINY_TASKS = (TINY_SINGLE, TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)

@@ -23,11 +23,12 @@ import torch
 from torch import Tensor
 
 from nasbench.data.batching import Batch
+from nasbench.declarations.task import Kind
 from nasbench.networks.attention import Noise
 from nasbench.networks.passes.batched import BatchedEncoder, Masks
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.training.losses import Kind, distillation_loss, label_loss
+from nasbench.training.losses import distillation_loss, label_loss
 from nasbench.training.strategies import Step, TrainingStrategy
 
 N_LENGTHS = 8

@@ -124,7 +124,7 @@ class Evaluator:
     def _without_rounding(self, logits: Logits, has_heads: list[bool]) -> Logits:
         """Make outputs exactly equal at depths before the first attention block, where they differ only by rounding.
 
-        The classifier reads the first token. It is the same in every sequence until attention mixes in other tokens.
+        An encoder's classifier reads the first token, the same in every sequence until attention mixes in others.
         Without this step, metrics based on ranks or on the largest logit would score rounding noise.
 
         Args:
@@ -178,13 +178,15 @@ def _padded_pass(
     def run(batch: Batch) -> Tensor:
         embedded = network.embed(batch)
         if n_layers is None:
-            return _classified(network, network.encode(embedded, batch.attention_mask, slices)[None])
-        return _classified(network, network.encode_depths(embedded, batch.attention_mask, slices))
+            return _classified(network, network.encode(embedded, batch.attention_mask, slices)[None], batch)
+        return _classified(network, network.encode_depths(embedded, batch.attention_mask, slices), batch)
 
     return run
 
 
-def _classified(network: SuperNetwork, states: Tensor) -> Tensor:
-    """Logits ``(k, n_examples, n_logits)`` of states ``(k, n_sequences, ...)``."""
+def _classified(network: SuperNetwork, states: Tensor, batch: Batch | None = None) -> Tensor:
+    """Logits ``(k, n_examples, n_logits)`` of states ``(k, n_sequences, ...)``. A language model needs the batch."""
+    if network.adapter.readout == "every":
+        return torch.stack([network.classify(state, batch) for state in states])
     logits = network.classify(states.flatten(0, 1))
     return logits.view(len(states), -1, logits.shape[-1])

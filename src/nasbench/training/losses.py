@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn import functional
 
-Kind = Literal["classification", "regression", "multiple_choice"]
+from nasbench.declarations.task import Kind
 
 
 def label_loss(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy; mean squared error for regression.
+    """Mean cross-entropy; mean squared error for regression; bits per byte for language modelling.
 
     Args:
-        logits: ``(n, n_labels)``; ``(n, 1)`` for regression; ``(n, n_choices)`` for multiple choice.
+        logits: ``(n, n_labels)``; ``(n, 1)`` for regression and for the log-likelihoods of passages; ``(n, n_choices)``
+            for a choice.
         labels: ``(n,)``.
     """
+    if kind == "language_modelling":
+        return -logits.sum() / labels.sum()
     if kind == "regression":
         return functional.mse_loss(logits[:, 0], labels.float())
     return functional.cross_entropy(logits, labels.long())

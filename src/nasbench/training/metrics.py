@@ -1,4 +1,4 @@
-"""Task metrics from logits. Larger is better for all but RMSE and MAE; error = 1 - primary metric."""
+"""Task metrics from logits. Larger is better for all but RMSE, MAE and bits per byte; error = 1 - primary metric."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ def compute(
     """Metrics by name.
 
     Args:
-        logits: ``(n, n_logits)``. The prediction is the index of the largest logit; for regression, the only logit.
-        labels: ``(n,)``.
+        logits: ``(n, n_logits)``. The prediction is the index of the largest logit; for regression, the only logit. For
+            language modelling, base-2 logarithms of the likelihoods of passages.
+        labels: ``(n,)``; for language modelling, the bytes of the passages.
 
     Raises:
         FloatingPointError: if a logit is not finite.
     """
     if not np.isfinite(logits).all():
         raise FloatingPointError("the network's outputs are not finite")
-    predictions = logits[:, 0] if kind == "regression" else logits.argmax(axis=1)
+    predictions = logits[:, 0] if kind in ("regression", "language_modelling") else logits.argmax(axis=1)
     return {name: _auc(logits, labels) if name == "auc" else _METRICS[name](predictions, labels) for name in names}
 
 
 def constant_error(name: MetricName, kind: str, n_labels: int, labels: Labels) -> float:
     """The lowest error of a network that gives every example the same answer.
 
-    For accuracy, this is the error of always predicting the most frequent class. A correlation is 0, an AUC 1/2.
+    For accuracy, this is the error of always predicting the most frequent class. A correlation is 0, an AUC 1/2. For
+    language modelling, every byte is as likely as any other.
     """
     if name == "auc":
         return 0.5
+    if kind == "language_modelling":
+        return 1.0  # eight bits for each byte
     if kind == "regression":
         return 1 - float(_METRICS[name](np.full(len(labels), labels.mean()), labels))
     return 1 - max(float(_METRICS[name](np.full(len(labels), answer), labels)) for answer in range(n_labels))
@@ -131,6 +135,16 @@ def _spearman(predictions: Labels, labels: Labels) -> float:
     return _correlation(stats.rankdata(predictions), stats.rankdata(labels))
 
 
+def _bits_per_byte(predictions: Labels, labels: Labels) -> float:
+    """Bits that a code made with the network needs for a byte of text."""
+    return float(-predictions.astype(np.float64).sum() / labels.sum())
+
+
+def _compression(predictions: Labels, labels: Labels) -> float:
+    """The share of the text's size that such a code saves: 1 - bits per byte / 8."""
+    return 1 - _bits_per_byte(predictions, labels) / 8
+
+
 _METRICS: dict[MetricName, Any] = {
     "accuracy": _accuracy,
     "f1": _f1,
@@ -141,4 +155,6 @@ _METRICS: dict[MetricName, Any] = {
     "pearson": _correlation,
     "rmse": _rmse,
     "mae": _mae,
+    "compression": _compression,
+    "bits_per_byte": _bits_per_byte,
 }

@@ -20,13 +20,15 @@ from torch import Tensor
 from nasbench.arrays import IntArray
 from nasbench.data.batching import Batch, collate, example_lengths, n_batches, training_order
 from nasbench.declarations.model import TrainingConfiguration
+from nasbench.declarations.task import Kind
 from nasbench.errors import first_error, first_line
 from nasbench.networks.attention import Noise
+from nasbench.networks.passes.likelihood import divergence
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.cuda_graphs import GraphedPasses
-from nasbench.training.losses import Kind, distillation_loss, label_loss
+from nasbench.training.losses import distillation_loss, label_loss
 from nasbench.training.strategies import Step, TrainingStrategy
-from nasbench.training.vocabulary import ActiveVocabulary
+from nasbench.training.vocabulary import ActiveVocabulary, WholeVocabulary
 
 if TYPE_CHECKING:
     from nasbench.data.splits import Split
@@ -75,7 +77,11 @@ class Trainer:
         self.step = 0
         self.n_parts = 1
         self.is_between_steps = True
-        self._vocabulary = ActiveVocabulary(network.adapter.word_embeddings, split.tokens, pad_id)
+        self._vocabulary: ActiveVocabulary | WholeVocabulary = (
+            WholeVocabulary(network.adapter.word_embeddings)  # a language model's head trains every word
+            if network.adapter.readout == "every"
+            else ActiveVocabulary(network.adapter.word_embeddings, split.tokens, pad_id)
+        )
         table = network.adapter.word_embeddings.weight
         self._parameters = [self._vocabulary.rows, *(p for p in network.parameters() if p is not table)]
         for parameter in self._parameters:
@@ -264,22 +270,27 @@ class Trainer:
 
     def _run_passes(self, batch: Batch, embedded: Tensor, step: Step, weight: float) -> Tensor:
         """Run each pass sliced. Returns the gradient of the embeddings, a leaf that all passes share."""
-        network = self.network
-        teacher: Tensor | None = None
+        network, is_language_model = self.network, self.network.adapter.readout == "every"
+        teacher: Tensor | None = None  # logits; for a language model, the hidden states
         if step.frozen_teacher:
             with torch.no_grad():
-                teacher = network.classify(network.encode(embedded, batch.attention_mask, network.slices()))
+                teacher = network.encode(embedded, batch.attention_mask, network.slices())
+                teacher = teacher if is_language_model else network.classify(teacher)
         for training_pass in step.passes:
             slices = network.slices(training_pass.subnetwork)
-            first_token = network.encode(embedded, batch.attention_mask, slices)
-            logits = network.classify(first_token)
+            states = network.encode(embedded, batch.attention_mask, slices)
+            logits = network.classify(states, batch)
             loss = label_loss(self._kind, logits, batch.labels)
             if training_pass.distilled:
                 assert teacher is not None
                 temperature, t_squared = self._strategy.temperature, self._strategy.t_squared
-                loss = loss + distillation_loss(self._kind, logits, teacher, temperature, t_squared)
+                if is_language_model:
+                    head = network.adapter.classify
+                    loss = loss + divergence(head, states, teacher, batch, temperature, t_squared)
+                else:
+                    loss = loss + distillation_loss(self._kind, logits, teacher, temperature, t_squared)
             elif teacher is None:
-                teacher = logits.detach()
+                teacher = (states if is_language_model else logits).detach()
             (loss if weight == 1 else weight * loss).backward()  # type: ignore[no-untyped-call]
         assert embedded.grad is not None
         return embedded.grad

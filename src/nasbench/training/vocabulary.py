@@ -75,6 +75,41 @@ class ActiveVocabulary:
         self._pending_decay = state["pending_decay"]
 
 
+class WholeVocabulary:
+    """The whole word embedding, with the interface of :class:`ActiveVocabulary`.
+
+    A language model's head has a logit for every word, so every row gets a gradient.
+
+    Attributes:
+        rows: the table, ``(n_words, d)``.
+    """
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        self.rows = embedding.weight
+
+    def look_up(self, input_ids: Tensor) -> Tensor:
+        """Word vectors ``(..., d)``."""
+        return nn.functional.embedding(input_ids, self.rows)
+
+    def clear_gradient(self, only_last: bool = True) -> None:  # noqa: ARG002
+        """Zero the gradient of all rows."""
+        if self.rows.grad is not None:
+            self.rows.grad.zero_()
+
+    def decay_others(self, factor: float) -> None:
+        """There are no other rows."""
+
+    def write_back(self) -> None:
+        """The table is trained itself."""
+
+    def state(self) -> dict[str, Any]:
+        """The table is saved with the model."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+
+
 class _LookUp(torch.autograd.Function):
     """Look up rows of a table; backward adds directly to the table's ``grad``."""
 
