@@ -128,6 +128,18 @@ def test_gradients_in_bf16_are_as_exact_as_those_of_slices(space):
     assert error(batched) <= 0.12 * size
 
 
+def test_a_position_bias_is_laid_out_for_fused_attention():
+    """A GPU computes attention with a bias in one kernel only if its rows have no gaps."""
+    network = tiny_of("tiny-mpnet").network
+    heads, units = network.subnetwork.heads.copy(), network.subnetwork.units
+    heads[:, 1] = False
+    extracted = network.extract(SubNetwork(heads, units))
+    whole, part = network.adapter.position_bias(0, 16), extracted.adapter.position_bias(0, 16)
+    assert whole.is_contiguous()
+    assert part.is_contiguous()
+    torch.testing.assert_close(part, whole[[0, 2, 3]], rtol=0, atol=0)
+
+
 def test_every_pass_of_a_batch_has_its_own_dropout():
     """With all blocks skipped, the outputs are the embeddings after dropout."""
     tiny, n_passes, rate = tiny_of(dropout=0.1), 4, 0.1

@@ -25,6 +25,7 @@ class MPNet(Roberta):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self._buckets = torch.empty(0, 0, dtype=torch.int64)
+        self._indices: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
 
     def attention(self, layer: int) -> AttentionBlock | None:
         block = cast(Any, self.layers[layer]).attention
@@ -49,9 +50,19 @@ class MPNet(Roberta):
         return super().pruned_options(subnetwork, kept) | {"kept_heads": heads}
 
     def position_bias(self, layer: int, length: int) -> Tensor | None:
-        bias = self.base.encoder.relative_attention_bias(self._bucket(length)).permute(2, 0, 1)
+        bias = self.base.encoder.relative_attention_bias(self._bucket(length))
         heads = getattr(cast(Any, self.layers[layer]).attention.attn, "heads", None)
-        return cast(Tensor, bias if heads is None else bias[heads])
+        if heads is not None:
+            bias = bias.index_select(2, self._index(heads, bias.device))
+        return cast(Tensor, bias.permute(2, 0, 1).contiguous())  # fused attention of a GPU needs rows without gaps
+
+    def _index(self, heads: list[int], device: torch.device) -> Tensor:
+        """The heads that a layer has kept, copied to the device once: a recording refuses copies."""
+        key = device, tuple(heads)
+        if key not in self._indices:
+            with torch.inference_mode(False):
+                self._indices[key] = torch.tensor(heads, device=device)
+        return self._indices[key]
 
     def _bucket(self, length: int) -> Tensor:
         """Row of the table for each pair of positions, ``(length, length)``. All layers and shorter texts share it."""
