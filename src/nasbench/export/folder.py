@@ -180,6 +180,17 @@ def _rebuild(checkpoints: Checkpoints, evaluation: Evaluation, subnetwork: SubNe
     return model
 
 
+def rebuilt(run_folder: Path, record: RunRecord, evaluation: Evaluation) -> nn.Module:
+    """The extracted network of an evaluation, from the weights that its run saved, without empty layers.
+
+    Raises:
+        UserError: one line, if its weights are missing or damaged, or its configuration is not valid.
+    """
+    subnetwork = subnetwork_of(record, evaluation, run_folder)
+    model = _rebuild(Checkpoints(run_folder), evaluation, subnetwork)
+    return compact(model, subnetwork, _output_names(record)).eval()
+
+
 def longest_text(checkpoints: Checkpoints, record: RunRecord) -> int:
     """The number of tokens at which speed is measured: where the run cut texts, at most what the network takes."""
     longest = n_positions(json.loads((checkpoints.architecture / "config.json").read_text(encoding="utf-8")))

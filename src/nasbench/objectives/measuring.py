@@ -23,7 +23,7 @@ from nasbench.objectives.latency import SHAPES, LatencyModel, Shape, fit_model, 
 
 N_ROUNDS = 9
 """Rounds in which a network of the front is timed."""
-QUICK_S, FEWEST, MOST = 0.3, 3, 15
+QUICK_S, FEWEST, MOST = 0.3, 1, 15
 """Seconds and numbers of rounds for a network of the fit, in each shape."""
 
 

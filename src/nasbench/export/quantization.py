@@ -1,0 +1,213 @@
+"""Quantise networks of a run after training, and measure what that costs and saves (appendix F of the paper).
+
+Only the projections are quantised: embeddings, norms and the last layer of the classifier stay in fp32, as in the
+libraries that the paper used (Dettmers et al. 2022; Dettmers and Zettlemoyer 2023). The kernels are those that torch
+has on a CPU. No weight is trained again.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nasbench.data.batching import evaluation_batches
+from nasbench.data.splits import Split, TaskData
+from nasbench.declarations.task import Task
+from nasbench.errors import UserError, first_line, printable
+from nasbench.export.folder import rebuilt
+from nasbench.networks.architectures import adapt
+from nasbench.objectives.latency import ratio_with_interval
+from nasbench.objectives.measuring import Pair, shapes_for
+from nasbench.records import provenance
+from nasbench.records.front import front_of, full_network
+from nasbench.records.quantization import OnDevice, QuantizedNetwork, Ratio, Variant
+from nasbench.records.record import Evaluation, RunFolder
+from nasbench.training import metrics
+from nasbench.training.evaluation import Logits
+
+SCHEMES = {
+    "fp32": "as trained",
+    "int8": "weights, and activations when they are multiplied, with 8 bits",
+    "int8-weights": "weights with 8 bits",
+    "int4-weights": "weights with 4 bits",
+}
+GROUP = 32
+"""Weights of one row that share a scale and a zero point with 4 bits."""
+MOST_NETWORKS = 4
+"""Networks of the front beside the full network; a longer front is thinned evenly."""
+N_ROUNDS = 6
+"""Rounds in which a variant is timed in turns with the full network: the fewest with a 95 % interval of the median."""
+_BATCH_TOKENS = 2048
+
+
+class Int8Linear(nn.Module):
+    """A projection with weights of 8 bits and a scale for each output; activations stay in fp32."""
+
+    bias: Tensor | None
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
+        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        flat = inputs.reshape(-1, inputs.shape[-1]).contiguous()
+        outputs: Tensor = torch.ops.aten._weight_int8pack_mm(flat, self.weight, self.scale)
+        outputs = outputs if self.bias is None else outputs + self.bias
+        return outputs.reshape(*inputs.shape[:-1], -1)
+
+
+class Int4Linear(nn.Module):
+    """A projection with weights of 4 bits, and a scale and a zero point for each group of inputs of an output.
+
+    The kernel takes numbers of inputs and outputs that pruned networks do not have, so zeros fill them up. They count
+    as bytes.
+    """
+
+    bias: Tensor | None
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        self.n_outputs, n_inputs = weight.shape
+        self.n_padding = -n_inputs % GROUP
+        groups = functional.pad(weight, (0, self.n_padding, 0, -self.n_outputs % 16)).reshape(
+            -self.n_outputs // 16 * -16, -1, GROUP
+        )
+        low, high = groups.amin(dim=2), groups.amax(dim=2)
+        scale = (high - low).clamp(min=1e-12) / 15
+        levels = ((groups - low[..., None]) / scale[..., None]).round().clamp(0, 15).to(torch.int32)
+        self.register_buffer("weight", torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.flatten(1), 1))
+        zero = low + 8 * scale  # the kernel counts levels from -8
+        self.register_buffer("scale_and_zero", torch.stack([scale, zero], dim=2).transpose(0, 1).contiguous())
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        flat = functional.pad(inputs.reshape(-1, inputs.shape[-1]), (0, self.n_padding)).contiguous()
+        outputs: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self.weight, GROUP, self.scale_and_zero)
+        outputs = outputs[:, : self.n_outputs]
+        outputs = outputs if self.bias is None else outputs + self.bias
+        return outputs.reshape(*inputs.shape[:-1], -1)
+
+
+def quantized(network: nn.Module, scheme: str) -> nn.Module:
+    """A copy of an extracted network in a number format of :data:`SCHEMES`.
+
+    Raises:
+        RuntimeError: if this torch or this CPU has no kernel for it.
+    """
+    smaller = copy.deepcopy(network)
+    if scheme == "fp32":
+        return smaller
+    output = adapt(smaller).output_layer
+    names = [name for name, module in smaller.named_modules() if type(module) is nn.Linear and module is not output]
+    if scheme == "int8":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch announces that torchao will replace it
+            chosen = dict.fromkeys(names, torch.ao.quantization.per_channel_dynamic_qconfig)
+            convert: Any = torch.ao.quantization.quantize_dynamic
+            found: nn.Module = convert(smaller, chosen, inplace=True)
+            return found
+    make: Callable[[nn.Linear], nn.Module] = {"int8-weights": Int8Linear, "int4-weights": Int4Linear}[scheme]
+    for name in names:
+        parent, _, own = name.rpartition(".")
+        setattr(smaller.get_submodule(parent), own, make(smaller.get_submodule(name)))  # type: ignore[arg-type]
+    return smaller
+
+
+def n_bytes(network: nn.Module) -> int:
+    """Bytes of all parameters of a network, in whatever format: also of scales, zero points and filling."""
+    whole = sum(value.numel() * value.element_size() for value in network.parameters())
+    for module in network.modules():
+        if isinstance(module, Int8Linear | Int4Linear):
+            whole += sum(value.numel() * value.element_size() for value in module.buffers(recurse=False))
+        elif isinstance(module, torch.ao.nn.quantized.dynamic.Linear):
+            weight, bias = module._packed_params._weight_bias()
+            parts = [weight.int_repr(), weight.q_per_channel_scales(), weight.q_per_channel_zero_points()]
+            whole += sum(part.numel() * part.element_size() for part in [*parts, *([] if bias is None else [bias])])
+    return whole
+
+
+def quantize(run_folder: Path, task: Task, data: TaskData, pad_id: int, n_rounds: int = N_ROUNDS) -> OnDevice:
+    """Measure the full network of a run and networks of its front in every number format, on this CPU.
+
+    Args:
+        run_folder: the run's folder, with its weights.
+        data: the splits of the run.
+        n_rounds: rounds of timing.
+
+    Raises:
+        UserError: one line, if there is no such run, nothing was evaluated, or the full network's weights are gone.
+    """
+    run = RunFolder(run_folder)
+    if not run.exists():
+        raise UserError(f"no run in {run_folder}: it has no {RunFolder.RUN}")
+    record = run.read_run()
+    evaluations = run.read_evaluations(record)
+    full, front = full_network(record, evaluations), front_of(evaluations)
+    if full is None or full.weights is None:
+        raise UserError(f"{run_folder} has no weights of the full network, beside which others are measured")
+    whole = rebuilt(run_folder, record, full)
+    shapes = shapes_for(whole)
+
+    def variant(scheme: str, network: nn.Module) -> Variant:
+        try:
+            changed = quantized(network, scheme)
+            error, test_error = (_error(changed, task, split, pad_id) for split in (data.validation, data.test))
+            pair = Pair(whole, changed)
+            times = np.column_stack([pair.ratios(shape, n_rounds) for shape in shapes])
+        except (RuntimeError, NotImplementedError, FloatingPointError) as failure:
+            return Variant(scheme, reason=printable(first_line(failure)))
+        return Variant(scheme, error, test_error, n_bytes(changed), Ratio(**ratio_with_interval(times)))
+
+    networks = []
+    for evaluation in (full, *_spread([each for each in front if each.index != full.index])):
+        network = whole if evaluation is full else rebuilt(run_folder, record, evaluation)
+        variants = [variant(scheme, network) for scheme in SCHEMES]
+        networks.append(QuantizedNetwork(evaluation.index, evaluation is full, evaluation.params, variants))
+    here = provenance.describe(torch.device("cpu"))
+    return OnDevice(here["hardware"], here["packages"], [list(shape) for shape in shapes], networks)
+
+
+def _spread(front: list[Evaluation]) -> list[Evaluation]:
+    """At most :data:`MOST_NETWORKS` members of a front, with both ends."""
+    n = min(len(front), MOST_NETWORKS)
+    return [front[i] for i in np.unique(np.linspace(0, len(front) - 1, n).round().astype(np.int64))] if n else []
+
+
+def _error(network: Any, task: Task, split: Split, pad_id: int) -> float:
+    """1 - the task's metric on a split."""
+    logits = _logits(network, split, pad_id)
+    return 1.0 - metrics.compute((task.metric,), task.kind, logits, split.labels)[task.metric]
+
+
+def _logits(network: Any, split: Split, pad_id: int) -> Logits:
+    """Logits ``(n_examples, n_logits)`` in the order of the split."""
+    batches = evaluation_batches(split, pad_id, _BATCH_TOKENS, None)
+    takes_segments = "token_type_ids" in inspect.signature(network.forward).parameters
+    found, order = [], []
+    with torch.inference_mode():
+        for batch in batches:
+            mask = batch.attention_mask
+            inputs = {
+                "input_ids": batch.input_ids,
+                "attention_mask": torch.ones_like(batch.input_ids) if mask is None else mask.long(),
+                **({"token_type_ids": batch.token_type_ids} if takes_segments else {}),
+            }
+            if type(network).__name__.endswith("MultipleChoice"):
+                inputs = {name: value.reshape(len(batch.index), -1, value.shape[1]) for name, value in inputs.items()}
+            found.append(network(**inputs).logits.float().numpy().reshape(len(batch.index), -1))
+            order.append(batch.index)
+    return np.asarray(np.concatenate(found)[np.argsort(np.concatenate(order))])

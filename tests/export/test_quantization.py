@@ -1,0 +1,187 @@
+"""Networks in int8 and int4: values, bytes and records, against slow and obvious answers."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nasbench.errors import UserError
+from nasbench.export import quantization
+from nasbench.export.folder import rebuilt
+from nasbench.networks.architectures import adapt
+from nasbench.records.front import full_network
+from nasbench.records.quantization import (
+    FILE,
+    Quantization,
+    read_quantization,
+    write_quantization,
+)
+from nasbench.records.record import RunFolder
+from nasbench.records.schema import RecordError
+from nasbench.runs.loading import load
+from nasbench.testing.models import TINY_BERT
+from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
+
+SIZES = [(48, 32), (13, 7), (2, 64), (33, 96)]
+
+
+def _linear(n_outputs, n_inputs, bias=True):
+    torch.manual_seed(n_outputs)
+    return nn.Linear(n_inputs, n_outputs, bias=bias).requires_grad_(False)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_8_bit_weights_give_the_products_of_rounded_weights(size, bias):
+    linear, inputs = _linear(*size, bias), torch.randn(3, 5, size[1])
+    scale = linear.weight.abs().amax(dim=1, keepdim=True) / 127
+    rounded = torch.round(linear.weight / scale) * scale
+    wanted = inputs @ rounded.T + (linear.bias if bias else 0)
+    torch.testing.assert_close(quantization.Int8Linear(linear)(inputs), wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_4_bit_weights_give_the_products_of_16_levels_in_each_group(size, bias):
+    linear, inputs = _linear(*size, bias), torch.randn(3, 5, size[1])
+    rounded = torch.zeros(size)
+    for row in range(size[0]):
+        for start in range(0, size[1], quantization.GROUP):
+            group = linear.weight[row, start : start + quantization.GROUP]
+            padded = [*group.tolist(), *([0.0] if len(group) < quantization.GROUP else [])]  # zeros fill the last group
+            low, step = min(padded), (max(padded) - min(padded)) / 15
+            rounded[row, start : start + len(group)] = low + torch.round((group - low) / step) * step
+    wanted = inputs @ rounded.T + (linear.bias if bias else 0)
+    torch.testing.assert_close(quantization.Int4Linear(linear)(inputs), wanted, atol=1e-4, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def run(run_of):
+    return run_of([[4, 48, 3], [2, 24, 2], [0, 0, 0]], space="small")
+
+
+@pytest.fixture(scope="module")
+def loaded(run):
+    record = RunFolder(run).read_run()
+    subject = MethodSubject(_Unused, run)
+    return load(subject.request(run, seed=record.identity.seed))
+
+
+class _Unused:
+    default_searcher, spaces = None, ("small",)
+
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        """None."""
+
+
+def _full(run):
+    record = RunFolder(run).read_run()
+    return rebuilt(run, record, full_network(record, RunFolder(run).read_evaluations()))
+
+
+@pytest.mark.parametrize("scheme", quantization.SCHEMES)
+def test_bytes_are_those_of_every_tensor(run, scheme):
+    network = _full(run)
+    output = adapt(network).output_layer
+    projections = [m for m in network.modules() if type(m) is nn.Linear and m is not output]
+    others = sum(p.numel() for p in network.parameters()) - sum(m.weight.numel() for m in projections)
+    wanted = 4 * others
+    for m in projections:
+        n, k = m.weight.shape
+        padded_n, padded_k = -(-n // 16) * 16, -(-k // 32) * 32
+        wanted += {
+            "fp32": 4 * n * k,
+            "int8": n * k + 16 * n,  # a scale and a zero point of 8 bytes for each output
+            "int8-weights": n * k + 4 * n,
+            "int4-weights": padded_n * padded_k // 2 + 8 * padded_n * (padded_k // 32),
+        }[scheme]
+    assert quantization.n_bytes(quantization.quantized(network, scheme)) == wanted
+
+
+@pytest.mark.parametrize("scheme", quantization.SCHEMES)
+def test_a_quantised_network_gives_nearly_the_outputs_of_the_network(run, scheme):
+    network = _full(run)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    ids = torch.randint(5, 15, (4, 9), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = network(input_ids=ids).logits
+        found = quantization.quantized(network, scheme)(input_ids=ids).logits
+    scale = wanted.abs().max()
+    bound = {"fp32": 1e-9, "int8": 0.1, "int8-weights": 0.05, "int4-weights": 0.3}[scheme]
+    assert (found - wanted).abs().max() <= bound * scale
+    assert (scheme == "fp32") == torch.equal(found, wanted)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_the_full_network_and_the_front_are_measured_in_every_format(run, loaded):
+    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id, n_rounds=2)
+    evaluations = RunFolder(run).read_evaluations()
+    assert found.networks[0].is_full
+    assert len({each.index for each in found.networks}) == len(found.networks) <= 5
+    for network in found.networks:
+        assert [each.scheme for each in network.variants] == [*quantization.SCHEMES]
+        recorded = evaluations[network.index]
+        plain = network.variants[0]
+        assert plain.error == pytest.approx(recorded.error, abs=1e-6)
+        assert plain.test_error == pytest.approx(recorded.test_error, abs=1e-6)
+        assert plain.n_bytes == 4 * recorded.n_params
+        for each in network.variants:
+            assert each.reason is None
+            assert 0 < each.latency.low <= each.latency.ratio <= each.latency.high
+    assert found.networks[0].variants[3].n_bytes < found.networks[0].variants[0].n_bytes
+
+
+def test_a_format_without_a_kernel_is_recorded_with_its_reason(run, loaded, monkeypatch):
+    class Missing(nn.Module):
+        def __init__(self, linear):
+            raise NotImplementedError("no kernel\nfor this CPU")
+
+    monkeypatch.setattr(quantization, "Int4Linear", Missing)
+    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id, n_rounds=1)
+    (variant,) = [each for each in found.networks[0].variants if each.scheme == "int4-weights"]
+    assert variant.reason.startswith("no kernel")
+    assert (variant.error, variant.n_bytes, variant.latency) == (None, None, None)
+
+
+def test_a_multiple_choice_is_measured(run_of):
+    run = run_of([[4, 48, 3]], space="small", task=TINY_CHOICE)
+    request = MethodSubject(_Unused, run, task=TINY_CHOICE, model=TINY_BERT).request(run)
+    loaded = load(request)
+    found = quantization.quantize(run, TINY_CHOICE, loaded.data, loaded.pad_id, n_rounds=1)
+    recorded = RunFolder(run).read_evaluations()[0]
+    assert found.networks[0].variants[0].error == pytest.approx(recorded.error, abs=1e-6)
+
+
+def test_the_file_keeps_one_entry_for_each_device(run, loaded, tmp_path):
+    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id, n_rounds=1)
+    other = dataclasses.replace(found, device={**found.device, "cpu": "another"})
+    everything = Quantization().with_device(found).with_device(other).with_device(found)
+    assert [each.device["cpu"] for each in everything.devices] == ["another", found.device["cpu"]]
+    write_quantization(tmp_path, everything)
+    assert read_quantization(tmp_path) == everything
+    assert read_quantization(tmp_path / "nothing") == Quantization()
+    values = json.loads((tmp_path / FILE).read_text())
+    values["devices"][0]["networks"][0]["variants"][1]["error"] = "small"
+    (tmp_path / FILE).write_text(json.dumps(values))
+    with pytest.raises(RecordError, match=FILE):
+        read_quantization(tmp_path)
+
+
+def test_a_run_without_the_full_network_is_refused(run_of, loaded, tmp_path):
+    run = run_of([[2, 24, 2]], space="small")
+    with pytest.raises(UserError, match="has no weights of the full network"):
+        quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id)
+    with pytest.raises(UserError, match="no run in"):
+        quantization.quantize(tmp_path, TINY_PAIR, loaded.data, loaded.pad_id)
+
+
+def test_a_long_front_is_thinned_with_both_ends():
+    front = [type("E", (), {"index": i}) for i in range(9)]
+    assert [e.index for e in quantization._spread(front)] == [0, 3, 5, 8]
+    assert quantization._spread([]) == []
+    assert np.all([e.index for e in quantization._spread(front[:2])] == [0, 1])
