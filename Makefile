@@ -7,6 +7,7 @@
 # make docs             build the documentation site in site/; a warning is an error
 # make release-check    build sdist and wheel into dist/, check them, use the wheel in a new environment
 # make bench            run the benchmarks in tests/benchmarks and write their tables to BENCHMARKS.md
+# make gpu-check        the first ten minutes on a GPU: checks and times as a report in gpu-check.md, to paste into an issue
 # make mock-cuda        run the CUDA code on a pretended card, without a GPU (installs a CUDA build of torch, 6 GB)
 # make scaling          measure how time and memory of a run grow, and draw docs/pictures/scaling.png
 # make searcher-table   run every searcher on problems with known answers, and write docs/searchers.md
@@ -25,7 +26,7 @@ TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 # One worker per core, each with about 1 GB of memory; a worker that has finished takes tests from the others.
 WORKERS := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test check coverage docs release-check bench mock-cuda scaling searcher-table soak lock audit sbom clean
+.PHONY: demo test check coverage docs release-check bench gpu-check mock-cuda scaling searcher-table soak lock audit sbom clean
 
 # nasbench does not repeat a complete run, so the demo removes its earlier results.
 demo: $(STAMPS)/demo
@@ -61,6 +62,9 @@ bench: $(STAMPS)/test
 	mkdir -p .benchmarks
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-json=.benchmarks/all.json
 	$(BIN)/python tests/benchmarks/table.py .benchmarks/all.json
+
+gpu-check: $(STAMPS)/test
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/gpu_check.py $(GPU_CHECK)
 
 # A CUDA build of torch has an environment of its own. The version may be newer than pyproject.toml allows: nasbench is
 # installed without its dependencies.
