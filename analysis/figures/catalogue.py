@@ -23,6 +23,7 @@ from nasbench.analysis.figures.paper import (
     figure_10,
     figure_11,
     figure_12,
+    figure_13,
 )
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring.scores import Scores
@@ -108,6 +109,9 @@ FIGURES: dict[str, FigureEntry] = {
     "11-window": _in_window("Figure 11", figure_11.TITLE, figure_11.data, figure_11.draw),
     "12": FigureEntry("Figure 12", figure_12.TITLE, lambda _, scores: figure_12.data(scores), figure_12.draw),
     "12-window": _in_window("Figure 12", figure_12.TITLE, figure_12.data, figure_12.draw),
+    "13": FigureEntry(
+        "Figure 13", figure_13.TITLE, lambda results, _: figure_13.data(results), figure_13.draw, extra=True
+    ),
     "weight-sharing": FigureEntry(
         "Weight sharing",
         weight_sharing.TITLE,

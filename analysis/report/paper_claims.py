@@ -11,6 +11,7 @@ import pandas as pd
 from nasbench.analysis.experiments.definitions import BEST_STRATEGY, TASKS
 from nasbench.analysis.experiments.selection import five_methods, random_samples, subset, trainings, usual
 from nasbench.analysis.experiments.windows import in_window
+from nasbench.analysis.reading.quantized import variants
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.relative_performance import relative_performance
@@ -20,6 +21,7 @@ from nasbench.analysis.scoring.verdicts import (
     RELATIVE_MARGIN,
     Claim,
     ClaimResult,
+    Measure,
     Relation,
     compared,
     contrasted,
@@ -46,10 +48,29 @@ def check_claims(results: Results, quantiles: Quantiles | None = None) -> list[C
         *_weight_sharing(scores, results),
         *_against_pruning(scores, results),
     ]
-    quantisation = Claim(
-        "quantisation saves memory but not latency (figure 13)", "better than", "relative test metric", ""
+    return [*found, *_quantisation(results)]
+
+
+def _quantisation(results: Results) -> Iterator[ClaimResult]:
+    """The unpruned network in each number format against fp32, for the runs that ``nasbench quantize`` has measured."""
+    table = variants(results.finished().runs)
+    full = table[table["is_full"] & table["latency"].notna()]
+    values = ["megabytes", "latency"]
+    means = full.pivot_table(values, ["scenario", "seed"], "scheme")  # the mean over devices
+    if not len(means) or "fp32" not in full["scheme"].to_numpy():
+        text = "quantisation saves memory but not latency (figure 13)"
+        yield not_run(Claim(text, "better than", "relative test metric", ""))
+        return
+    relative = {name: means[name].div(means[name]["fp32"], axis=0) for name in values}
+    scenarios = means.index.get_level_values("scenario").to_numpy(dtype=str)
+    claims: tuple[tuple[str, Measure, Relation, str], ...] = (
+        ("megabytes", "bytes", "better than", "{} needs less memory than fp32 (figure 13)"),
+        ("latency", "latency", "not better than", "{} is not faster than fp32 (figure 13)"),
     )
-    return [*found, not_run(quantisation)]
+    for scheme in sorted(set(full["scheme"]) - {"fp32"}):
+        for name, measure, relation, text in claims:
+            own, plain = (-relative[name][each].to_numpy(dtype=np.float64) for each in (scheme, "fp32"))
+            yield judged(Claim(text.format(scheme), relation, measure, ""), own, plain, scenarios, RELATIVE_MARGIN)
 
 
 def _spaces(scores: Scores) -> Iterator[ClaimResult]:

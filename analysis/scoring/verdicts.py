@@ -16,7 +16,9 @@ from nasbench.arrays import BoolArray, FloatArray
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not run"]
 Relation = Literal["better than", "at least as good as", "as good as", "not better than"]
-Measure = Literal["hypervolume", "test hypervolume", "relative test metric", "share of pairs in order"]
+Measure = Literal[
+    "hypervolume", "test hypervolume", "relative test metric", "share of pairs in order", "bytes", "latency"
+]
 
 HYPERVOLUME_MARGIN = 0.05
 """Hypervolumes that differ by less count as equally good; the largest possible hypervolume is 4."""

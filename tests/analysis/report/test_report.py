@@ -97,7 +97,7 @@ def test_figures_name_the_missing_runs_and_their_command(report_folder, page):
     )
     for heading, has, command, effect in lacking:
         assert f"{has}; nasbench experiment {command} {effect}" in text.partition(f"{heading} ")[2][:400]
-    assert sum(source.startswith("data:image/") for source in page.sources) == len(FIGURES) - 6
+    assert sum(source.startswith("data:image/") for source in page.sources) == len(FIGURES) - 7
     warnings = pd.read_csv(report_folder / "out" / "tables" / "warnings.csv")
     assert [place for place in warnings["place"] if "figure" in place] == [
         f"figure {number}" for number in (5, 6, 7, 8, 9, 10, 11, 12)

@@ -1,0 +1,115 @@
+"""Figure 13 and its claim: quantised networks read back, chosen, drawn and judged."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from support.generated_results import Entry, Plan, write_results
+
+from nasbench.analysis.experiments.definitions import MissingRuns
+from nasbench.analysis.figures.paper import figure_13
+from nasbench.analysis.reading.quantized import variants
+from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.report.paper_claims import check_claims
+from nasbench.records.quantization import (
+    FILE,
+    OnDevice,
+    Quantization,
+    QuantizedNetwork,
+    Ratio,
+    Variant,
+    write_quantization,
+)
+
+PLAN = Plan([Entry("ws-nas", "ehvi")], tasks=["rte", "mrpc", "stsb"], seeds=range(2), n_evaluations=6)
+TIMES = {"fp32": 1.0, "int8": 1.02, "int8-weights": 2.0, "int4-weights": 0.5}
+BYTES = {"fp32": 400, "int8": 150, "int8-weights": 150, "int4-weights": 90}
+
+
+def _device(shift, n_networks=3, without=(), cpu="test"):
+    def variant(scheme, i):
+        if scheme in without:
+            return Variant(scheme, reason="no kernel")
+        time = (TIMES[scheme] + shift) / (i + 1)
+        bytes_ = BYTES[scheme] * 1000 // (i + 1)
+        return Variant(scheme, 0.3, 0.3 + 0.01 * i, bytes_, Ratio(time, 0.9 * time, 1.1 * time))
+
+    networks = [
+        QuantizedNetwork(i, i == 0, 1 / (i + 1), [variant(scheme, i) for scheme in TIMES]) for i in range(n_networks)
+    ]
+    return OnDevice({"cpu": cpu, "n_threads": 1}, {"torch": "2"}, [[1, 32]], networks)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i, path in enumerate(write_results(tmp_path, PLAN)):
+        write_quantization(path, Quantization([_device(0.001 * i)]))
+    return tmp_path
+
+
+def test_every_variant_of_every_run_is_read(folder):
+    found = read_results(folder)
+    table = variants(found.runs)
+    assert len(table) == 6 * 3 * 4
+    row = table[(table["run"] == found.runs["run"][0]) & (table["scheme"] == "int8")].iloc[0]
+    assert (row["megabytes"], row["is_full"], row["device"]) == (0.15, True, "test, threads: 1")
+    assert row["low"] < row["latency"] < row["high"]
+
+
+def test_the_figure_has_one_run_of_each_scenario_and_says_what_does_not_run(folder):
+    path = next(folder.glob("rte/*/*seed1*"))
+    write_quantization(path, Quantization([_device(0, n_networks=4, without=("int4-weights",), cpu="$hostile$")]))
+    data = figure_13.data(read_results(folder))
+    assert len(data.groupby("scenario")) == 3
+    assert (data.groupby("scenario")["run"].nunique() == 1).all()
+    assert set(data.loc[data["task"] == "rte", "seed"]) == {1}  # it has more networks
+    assert set(data.loc[data["task"] != "rte", "seed"]) == {0}
+    figure = figure_13.draw(data)
+    assert isinstance(figure, Figure)
+    assert len(figure.axes) == 9
+    labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert {"fp32", "int8", "int8-weights"} <= labels
+    assert any("does not run here" in label for label in labels)
+    by_parameters = figure.axes[2].lines[0].get_xydata()
+    np.testing.assert_allclose(sorted(by_parameters[:, 0]), sorted(1 / np.arange(1, len(by_parameters) + 1)))
+
+
+def test_without_quantised_runs_there_is_no_figure(tmp_path):
+    write_results(tmp_path, PLAN)
+    with pytest.raises(MissingRuns, match="nasbench quantize"):
+        figure_13.data(read_results(tmp_path))
+
+
+def test_claims_are_judged_over_tasks(folder):
+    results = read_results(folder)
+    found = {each.claim.text: each for each in check_claims(results) if "figure 13" in each.claim.text}
+    assert len(found) == 6
+    verdicts = {text.partition(" (")[0]: each.verdict for text, each in found.items()}
+    assert verdicts == {
+        "int8 needs less memory than fp32": "confirmed",
+        "int8-weights needs less memory than fp32": "confirmed",
+        "int4-weights needs less memory than fp32": "confirmed",
+        "int8 is not faster than fp32": "confirmed",  # a difference of 2 % is within the margin
+        "int8-weights is not faster than fp32": "confirmed",
+        "int4-weights is not faster than fp32": "refuted",
+    }
+    faster = found["int4-weights is not faster than fp32 (figure 13)"]
+    latency = [(0.5 + 0.001 * i) / (1 + 0.001 * i) for i in range(6)]
+    assert faster.difference == pytest.approx(1 - np.mean(latency), abs=1e-6)
+    assert (faster.n, faster.n_tasks) == (6, 3)
+    memory = found["int8 needs less memory than fp32 (figure 13)"]
+    assert memory.difference == pytest.approx(1 - 150 / 400)
+
+
+def test_without_quantised_runs_the_claim_is_not_run(tmp_path):
+    write_results(tmp_path, PLAN)
+    (last,) = [each for each in check_claims(read_results(tmp_path)) if "figure 13" in each.claim.text]
+    assert last.verdict == "not run"
+
+
+def test_a_damaged_file_is_named_and_the_run_is_kept(folder):
+    path = next(folder.glob("rte/*/*seed0*"))
+    (path / FILE).write_text("{")
+    found = read_results(folder)
+    assert len(found.runs) == 6
+    assert any(FILE in finding.message and not finding.damage for finding in found.findings)
+    assert len(variants(found.runs)) == 5 * 3 * 4
