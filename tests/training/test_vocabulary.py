@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nasbench.training.vocabulary import ActiveVocabulary
+from nasbench.training.vocabulary import ActiveVocabulary, add_rows
 
 N_WORDS, WIDTH, PAD = 12, 3, 0
 TOKENS = np.array([[7, 2], [2, 9]])
@@ -85,3 +85,34 @@ def test_restored_state_continues_with_rows_and_pending_decay():
 @pytest.mark.parametrize("dtype", [np.int32, np.uint16])
 def test_token_ids_may_have_any_integer_type(dtype):
     assert len(ActiveVocabulary(_embedding(), TOKENS.astype(dtype), PAD).rows) == 4
+
+
+class _OnGpu:
+    """A tensor that says that it is on a GPU."""
+
+    device = torch.device("cuda")
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __len__(self):
+        return len(self.tensor)
+
+    def add_(self, other):
+        self.tensor.add_(other)
+
+
+def test_rows_are_added_on_a_gpu_as_on_a_cpu():
+    """A GPU adds with another operation, which sorts the places first. Both are held against a loop."""
+    rng = np.random.default_rng(0)
+    places = torch.from_numpy(rng.integers(5, size=(4, 6)))  # each row several times
+    values = torch.from_numpy(rng.normal(size=(4, 6, WIDTH)))
+    start = torch.from_numpy(rng.normal(size=(7, WIDTH)))
+    expected = start.numpy().copy()
+    for place, value in zip(places.flatten().tolist(), values.flatten(0, 1).numpy(), strict=True):
+        expected[place] += value
+    on_cpu, on_gpu = start.clone(), _OnGpu(start.clone())
+    add_rows(on_cpu, places, values)
+    add_rows(on_gpu, places, values)
+    np.testing.assert_allclose(on_cpu, expected, rtol=1e-12)
+    np.testing.assert_allclose(on_gpu.tensor, expected, rtol=1e-12)

@@ -179,7 +179,7 @@ def _accumulate(projection: Projection, left: Tensor, right: Tensor, kept: Slice
             target.addmm_(left, right)
         else:
             target.add_(left @ right)
-    else:
+    else:  # no index occurs twice, so a GPU adds in the same order every time
         total.index_add_(dim, kept, (left @ right).to(total.dtype))
 
 

@@ -38,8 +38,9 @@ def log_likelihood(head: Head, states: Tensor, batch: Batch) -> Tensor:
         return -functional.cross_entropy(head(chunk_states.float()), chunk_targets, reduction="none")
 
     found = _over_chunks(chunk, states[rows, places], targets)
-    total = torch.zeros(len(states), dtype=torch.float32, device=states.device)
-    return (total.index_add(0, rows, found) / math.log(2))[:, None]
+    # Each token has a place of its own, so that a GPU adds those of a sequence in the same order every time.
+    by_place = torch.zeros(states.shape[:2], dtype=torch.float32, device=states.device)
+    return (by_place.index_put((rows, places), found).sum(1) / math.log(2))[:, None]
 
 
 def divergence(
