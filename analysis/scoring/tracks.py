@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-TRACKS = {"paper": "Paper models", "base": "Models of BERT-base's size", "compact": "Compact models", "demo": "Demo"}
+TRACKS = {
+    "paper": "Paper models",
+    "base": "Models of BERT-base's size",
+    "compact": "Compact models",
+    "decoder": "Decoders",
+    "demo": "Demo",
+}
 EVERY_TRACK = {**TRACKS, "user": "User's own tasks and models"}
 """All tracks, including the one that is not on the leaderboard."""
 DEVICE_CLASSES = {"gpu": "GPU", "cpu": "CPU"}

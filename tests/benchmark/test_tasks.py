@@ -41,8 +41,11 @@ def test_paper_task_is_declared_as_in_the_paper(name: str) -> None:
 
 
 def test_suite_has_the_paper_tasks_and_the_demonstration() -> None:
-    assert set(registry.tasks()) == {*PAPER, "demo"}
-    assert set(registry.models()) == {"bert-base-cased", "roberta-base", "mpnet-base", "minilm-l6", "demo-bert"}
+    assert set(registry.tasks()) == {*PAPER, "demo", "wikitext2"}
+    assert set(registry.models()) == {
+        "bert-base-cased", "roberta-base", "mpnet-base", "minilm-l6", "demo-bert",
+        "smollm2-135m", "smollm2-135m-q4_1", "gpt2",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*PAPER, "demo"])
@@ -66,7 +69,7 @@ def test_tasks_are_ordered_by_size_of_the_training_set() -> None:
     sizes = [task.data.n_rows[0] for task in tasks if task.data.n_rows is not None]
     assert sizes == sorted(sizes)
     assert len(sizes) == 8
-    assert [task.name for task in registry.suite_tasks()] == ["demo", *PAPER]
+    assert [task.name for task in registry.suite_tasks()] == ["demo", *PAPER, "wikitext2"]
 
 
 def test_demonstration_has_a_track_of_its_own_with_every_model() -> None:
@@ -76,7 +79,7 @@ def test_demonstration_has_a_track_of_its_own_with_every_model() -> None:
     assert tasks["rte"].budget_s(models["demo-bert"], "cpu") is None
 
 
-@pytest.mark.parametrize("name", ["bert-base-cased", "roberta-base", "minilm-l6"])
+@pytest.mark.parametrize("name", ["bert-base-cased", "roberta-base", "minilm-l6", "smollm2-135m", "gpt2"])
 def test_hub_models_are_pinned_to_a_commit(name: str) -> None:
     model = registry.models()[name]
     assert model.hub_id is not None
@@ -112,7 +115,8 @@ def test_classes_have_the_names_of_the_data_sets_cards() -> None:
         "imdb": ("negative", "positive"),
         "swag": ("0", "1", "2", "3"),
         "stsb": (),
+        "wikitext2": (),
     }
     assert {name: task.classes for name, task in registry.tasks().items()} == names
     for task in registry.tasks().values():
-        assert len(task.classes) == (0 if task.kind == "regression" else task.n_labels)
+        assert len(task.classes) == (0 if task.kind in ("regression", "language_modelling") else task.n_labels)

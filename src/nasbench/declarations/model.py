@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 DeviceClass = Literal["gpu", "cpu"]
-Track = Literal["paper", "base", "compact", "demo", "user"]
+Track = Literal["paper", "base", "compact", "decoder", "demo", "user"]
 Architecture = Literal[
     "bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet", "llama", "mistral", "qwen2", "gpt2"
 ]
@@ -74,10 +74,11 @@ class Model:
         track: results are compared within one track only. A track of the task takes precedence over this one.
         hub_id: repository on the Hugging Face hub.
         revision: pinned commit on the hub.
-        weights_sha256: SHA-256 of ``model.safetensors``, None if unknown.
+        weights_sha256: SHA-256 of ``model.safetensors``, or of the ``gguf_file``; None if unknown.
         package: a Python package that ships the weights in its folder ``package_folder``; used if it is installed.
         package_parts: packages that each ship a part of a zip archive with the weights, in order; used if all are
             installed. Each entry is the package's name and the path of its part, ``package:path``.
+        gguf_file: name of a GGUF file in the package's folder. Its quantised weights are restored to fp32 once.
         generator: for models without weight files, a function as ``module:function``. The function returns a
             configuration and a tokenizer; the weights are drawn with a fixed seed.
         local_folder: folder of a model that a user has saved.
@@ -96,6 +97,7 @@ class Model:
     package: str | None = None
     package_folder: str | None = None
     package_parts: tuple[str, ...] = ()
+    gguf_file: str | None = None
     generator: str | None = None
     local_folder: str | None = None
     fine_tuning: TrainingConfiguration = TrainingConfiguration()

