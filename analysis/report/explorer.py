@@ -17,13 +17,15 @@ import pandas as pd
 from nasbench.analysis.experiments.selection import largest_complete_table, subset, unchanged
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.entries import short_names
+from nasbench.analysis.reading.objectives import columns, in_use, of_rows
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring.fronts import front_mask
 from nasbench.analysis.scoring.ranks import average_ranks
 from nasbench.analysis.scoring.relative_performance import full_metric
 from nasbench.analysis.scoring.scores import Scores, block_table, horizon_s
 from nasbench.analysis.scoring.tracks import TRACKS, section_title
-from nasbench.arrays import BoolArray
+from nasbench.arrays import BoolArray, FloatArray
+from nasbench.objectives.declared import DECLARED
 
 MAX_POINTS = 12_000
 """Maximum number of dominated sub-networks on the page, divided among its runs. Fronts are always complete."""
@@ -110,6 +112,8 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
                 "model": first.loc[scenario, "model"],
                 "device": first.loc[scenario, "device_class"],
                 "metric": first.loc[scenario, "metric"],
+                "cost": _title(str(first.loc[scenario, "objectives"])),
+                "n_objectives": str(first.loc[scenario, "objectives"]).count(",") + 1,
                 "full_error": {split: _short(errors.get(scenario, math.nan)) for split, errors in full_errors.items()},
             }
             for scenario in scenarios
@@ -119,6 +123,12 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
         "ranks": _ranks(scores, entries, steps),
         "provenance": [json.loads(text) for text in provenance],
     }
+
+
+def _title(objectives: str) -> str:
+    """The title of the horizontal axis for some objectives."""
+    name = objectives.split(",")[1]
+    return DECLARED[name].title if name in DECLARED else name
 
 
 def _full_errors(results: Results, column: str) -> dict[Any, float]:
@@ -149,17 +159,19 @@ def _look(entry: str) -> dict[str, Any]:
 def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict[str, list[Any]]]:
     """For each run the points to show: its whole front and some dominated points.
 
-    Each run has a list for each column, ordered by parameters; ``names`` has the names in its configurations.
+    Each run has a list for each column, ordered by the first cost; ``names`` has the names in its configurations.
     """
-    names = ["run_row", "index", "params", "error", "test_error", "elapsed_s", "config"]
+    names = ["run_row", "index", "params", "error", "test_error", "elapsed_s", "config", "objectives"]
+    names += [name for name in in_use(evaluations) if name not in names]
     on_front = front_mask(evaluations)
     dominated = evaluations["error"].notna().to_numpy() & ~on_front
     keep = on_front | spread(evaluations["run_row"].to_numpy(), dominated, n_per_run)
     shown = evaluations.loc[keep, names].assign(front=on_front[keep])
-    shown = shown.sort_values(["run_row", "params", "error", "index"])
-    columns = {
+    shown = shown.assign(cost=_first_costs(shown)).sort_values(["run_row", "cost", "error", "index"])
+    lists = {
         "index": shown["index"].tolist(),
         "params": [_short(value) for value in shown["params"]],
+        "cost": [_short(value) for value in shown["cost"]],
         "error": [_short(value) for value in shown["error"]],
         "test": [_short(value) for value in shown["test_error"].astype(float)],
         "elapsed": [_short(value) for value in shown["elapsed_s"]],
@@ -170,10 +182,22 @@ def _points(evaluations: pd.DataFrame, n_runs: int, n_per_run: int) -> list[dict
     configs = shown["config"].astype(str).to_numpy()
     ends = np.searchsorted(shown["run_row"].to_numpy(), np.arange(n_runs + 1))
     return [
-        {name: values[a:b] for name, values in columns.items()}
+        {
+            name: values[a:b]
+            for name, values in lists.items()
+            if name != "cost" or values[a:b] != lists["params"][a:b]  # the script falls back on the parameters
+        }
         | {"names": re.findall(_NAME, configs[a]) if b > a else []}
         for a, b in pairwise(ends)
     ]
+
+
+def _first_costs(evaluations: pd.DataFrame) -> FloatArray:
+    """The first cost of each evaluation, the horizontal axis of the page: the parameters of usual runs, ``(n,)``."""
+    found, names = np.full(len(evaluations), np.nan), of_rows(evaluations).astype(str).to_numpy()
+    for text in np.unique(names):
+        found[names == text] = evaluations[columns(text)[1]].to_numpy(dtype=np.float64)[names == text]
+    return found
 
 
 def spread(runs: npt.NDArray[Any], candidates: BoolArray, n_per_run: int) -> BoolArray:

@@ -154,7 +154,7 @@
 
   function trace(run, rows, values, extra) {
     return {
-      type: "scatter", x: rows.map((i) => run.points.params[i]), y: rows.map((i) => values[i]),
+      type: "scatter", x: rows.map((i) => (run.points.cost || run.points.params)[i]), y: rows.map((i) => values[i]),
       text: rows.map((i) => hover(run, i)), hoverinfo: "text", ...extra,
     };
   }
@@ -177,7 +177,7 @@
         }));
       }
       over.push(trace(run, front, values, {
-        mode: "lines+markers", name: asText(look.short),
+        mode: data.scenarios[run.scenario].n_objectives > 2 ? "markers" : "lines+markers", name: asText(look.short),
         line: { color: faint(look.colour, chosen.runs.length > 12 ? 0.5 : 0.9), width: 1.5, dash: look.dash, shape: onTest ? "linear" : "hv" },
         marker: { color: colour, size: front.length > CROWDED ? 5 : 7.5, symbol: look.symbol + (look.filled ? "" : "-open"), line: { color: look.filled ? variable("--paper") : colour, width: look.filled ? 0.8 : 1.5 } },
       }));
@@ -185,7 +185,7 @@
     const scenario = data.scenarios[chosen.scenario];
     const full = scenario ? scenario.full_error[onTest ? "test" : "validation"] : null;
     const metric = scenario ? scenario.metric : "metric";
-    const shape = layout("parameters, fraction of the full network", `${onTest ? "test" : "validation"} error (1 − ${asText(metric)})`);
+    const shape = layout(`${scenario ? asText(scenario.cost) : "parameters"}, fraction of the full network`, `${onTest ? "test" : "validation"} error (1 − ${asText(metric)})`);
     if (full !== null) {
       shape.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: full, y1: full, line: { color: variable("--soft"), width: 1, dash: "dot" } }];
       shape.annotations = [{ xref: "paper", x: 0, y: full, text: "full network", showarrow: false, xanchor: "left", yanchor: "bottom", font: { color: variable("--soft"), size: 11.5 } }];

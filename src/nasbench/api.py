@@ -60,7 +60,8 @@ class Run:
         """One row per evaluated sub-network, in the order of evaluation.
 
         Columns: ``index, error, params, n_params, test_error, elapsed_s, status, config, head_counts, unit_counts``;
-        ``metric.<name>`` and ``test_metric.<name>``; and ``on_front`` (bool): whether the sub-network is on the
+        ``cost.<name>`` for costs beside the parameters that the run minimises; ``metric.<name>`` and
+        ``test_metric.<name>``; and ``on_front`` (bool): whether the sub-network is on the
         validation Pareto front. ``error`` is NaN for a failed evaluation. ``test_error`` is known only for sub-networks
         that were on the front when they were evaluated.
         """
@@ -72,6 +73,7 @@ class Run:
         rows = []
         for evaluation in self._evaluations:
             row: dict[str, Any] = {name: getattr(evaluation, name) for name in _COLUMNS}
+            row |= {f"cost.{name}": value for name, value in (evaluation.costs or {}).items() if name != "params"}
             row |= {f"metric.{name}": value for name, value in (evaluation.metrics or {}).items()}
             row |= {f"test_metric.{name}": value for name, value in (evaluation.test_metrics or {}).items()}
             rows.append(row | {"on_front": evaluation.index in front})

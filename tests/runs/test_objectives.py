@@ -1,6 +1,7 @@
 """Runs with other objectives than error and parameters: record, front, resuming, searchers, identity."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
@@ -226,3 +227,44 @@ def test_a_table_has_no_network_to_time():
 
     with pytest.raises(UserError, match="leave out the objective latency"):
         make_simulation("ws-nas", "demo", objectives="error,latency")
+
+
+def test_the_picture_has_the_first_cost_as_axis_and_the_second_as_colour(outcome, subject, tmp_path):
+    from nasbench.runs.picture import draw_front
+
+    two = run(subject, tmp_path / "two", objectives=("error", "macs"))
+    axes = draw_front(two.record, two.evaluations).axes
+    assert [ax.get_xlabel() for ax in axes] == ["multiply-accumulates (% of the full network)"]
+    front = front_of(two.evaluations)
+    shown = [line for line in axes[0].lines if line.get_label().startswith("Pareto front")]
+    np.testing.assert_allclose(shown[0].get_xdata(), [100 * each.costs["macs"] for each in front])
+    axes = draw_front(outcome.record, outcome.evaluations).axes
+    assert axes[0].get_xlabel() == "parameters (% of the full network)"
+    assert axes[1].get_ylabel() == "multiply-accumulates (% of the full network)"
+
+
+def test_the_summary_and_the_frame_of_a_run_have_its_costs(outcome, tmp_path):
+    from rich.console import Console
+
+    from nasbench.api import Run
+    from nasbench.cli.summary import front_table
+
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(front_table(outcome.record, front_of(outcome.evaluations), None))
+    text = console.export_text()
+    assert "macs" in text.splitlines()[0]
+    for evaluation in front_of(outcome.evaluations):
+        assert f"{100 * evaluation.costs['macs']:.1f} %" in text
+    frame = Run(folder_of(tmp_path / "three")).evaluations
+    np.testing.assert_array_equal(frame["cost.macs"], [each.costs["macs"] for each in outcome.evaluations])
+    assert "cost.params" not in frame
+
+
+def test_the_view_of_a_run_has_the_hypervolume_of_all_objectives(outcome, tmp_path):
+    from nasbench.cli.progress import Progress
+    from nasbench.search.pareto import hypervolume
+
+    view = Progress()
+    view.run_started(outcome.record, folder_of(tmp_path / "three"), len(outcome.evaluations), 1.0)
+    values = [(each.error, *each.cost_values) for each in outcome.evaluations]
+    assert view.raw_hypervolume == pytest.approx(hypervolume(values, [1.0, 1.0, 1.0]))

@@ -72,7 +72,9 @@ def evenly_spaced(front: list[Evaluation], n: int) -> list[Evaluation]:
 def front_table(record: RunRecord, front: Sequence[Evaluation], full: Evaluation | None) -> Table:
     """One row per sub-network, and the full network below a line. At most 80 characters wide."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    for heading in ("layers", "heads", "units", "params", "M", f"validation {record.metric}", f"test {record.metric}"):
+    costs = [name for name in record.identity.objectives or () if name not in ("error", "params")]
+    metrics = f"validation {record.metric}", f"test {record.metric}"
+    for heading in ("layers", "heads", "units", "params", "M", *costs, *metrics):
         table.add_column(heading, justify="right", no_wrap=not heading.endswith(record.metric))
     for evaluation in front:
         table.add_row(*_cells(record, evaluation, full), style="bold" if evaluation is full else None)
@@ -120,6 +122,7 @@ def _cells(record: RunRecord, evaluation: Evaluation, full: Evaluation | None) -
         _range(units),
         f"{100 * evaluation.params:.1f} %",
         f"{evaluation.n_params / 1e6:.1f}",
+        *(f"{100 * value:.1f} %" for name, value in (evaluation.costs or {}).items() if name != "params"),
         _metric(evaluation.error, None if full is None else full.error),
         _metric(evaluation.test_error, test_of_full),
     ]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from nasbench.arrays import FloatArray
 from nasbench.errors import NasbenchError
+from nasbench.objectives.declared import DECLARED, USUAL
 from nasbench.records.front import front_of, full_network, is_no_better_than_constant
 from nasbench.records.record import Evaluation, RunRecord
 
@@ -30,7 +31,10 @@ class Picture(Figure):
 
 
 def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
-    """Validation error against parameters in per cent of the full network's."""
+    """Validation error against the first cost, in per cent of the full network's; that is the parameters by default.
+
+    With three objectives, the colours of the front are the second cost.
+    """
     identity = record.identity
     figure = Picture(figsize=(6.4, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -40,8 +44,14 @@ def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
     n_measured = int(np.isfinite(errors).sum())
     axes.scatter(sizes, errors, s=14, color=GREY, alpha=0.45, linewidths=0, label=f"evaluated ({n_measured})")
     sizes, errors = _points(front)
-    axes.step(sizes, errors, where="post", color=BLUE, linewidth=1.2)
-    axes.plot(sizes, errors, "o", color=BLUE, markersize=5, label=f"Pareto front ({len(front)})")
+    names = [name for name in identity.objectives or USUAL if name != "error"]
+    if len(names) == 1:
+        axes.step(sizes, errors, where="post", color=BLUE, linewidth=1.2)
+        axes.plot(sizes, errors, "o", color=BLUE, markersize=5, label=f"Pareto front ({len(front)})")
+    else:
+        seconds = [100 * evaluation.cost_values[1] for evaluation in front]
+        shown = axes.scatter(sizes, errors, c=seconds, cmap="viridis", s=30, label=f"Pareto front ({len(front)})")
+        figure.colorbar(shown, label=_axis(names[1]))
     test_errors = np.array([evaluation.test_error for evaluation in front], dtype=np.float64)
     axes.plot(sizes, test_errors, "o", color=BLUE, markerfacecolor="none", markersize=5, alpha=0.7, label="test error")
     if full is not None:
@@ -51,7 +61,7 @@ def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
         name = "majority class" if record.metric == "accuracy" else "constant answer"
         name += f" ({n_useless} of the front no better)" if n_useless else ""
         axes.axhline(record.constant_error, color=GREY, linewidth=1, linestyle=":", label=name)
-    axes.set_xlabel("parameters (% of the full network)")
+    axes.set_xlabel(_axis(names[0]))
     axes.set_ylabel(f"validation error (1 - {record.metric})")
     axes.set_title(
         f"{identity.algorithm} on {identity.task}, {identity.model}, space {identity.space}, seed {identity.seed}",
@@ -84,7 +94,12 @@ def save_front(record: RunRecord, evaluations: Sequence[Evaluation], folder: Pat
     return folder / "front.png"
 
 
+def _axis(name: str) -> str:
+    title = DECLARED[name].title if name in DECLARED else name
+    return f"{title} (% of the full network)"
+
+
 def _points(evaluations: Sequence[Evaluation]) -> tuple[FloatArray, FloatArray]:
-    """Sizes in per cent and validation errors, ``(n,)`` each. The error of a failed evaluation is NaN."""
-    sizes = np.array([100 * evaluation.params for evaluation in evaluations], dtype=np.float64)
+    """First costs in per cent and validation errors, ``(n,)`` each. The error of a failed evaluation is NaN."""
+    sizes = np.array([100 * evaluation.cost_values[0] for evaluation in evaluations], dtype=np.float64)
     return sizes, np.array([evaluation.error for evaluation in evaluations], dtype=np.float64)

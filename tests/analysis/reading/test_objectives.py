@@ -9,6 +9,7 @@ from support.record_edits import edit_identity, edit_line
 
 from nasbench.analysis.experiments.selection import usual
 from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.report.explorer import script_data
 from nasbench.analysis.report.leaderboard import render
 from nasbench.analysis.report.sections import sections
 from nasbench.analysis.scoring.fronts import front_mask
@@ -100,6 +101,24 @@ def test_the_leaderboard_has_a_section_for_each_set_of_objectives(folders):
     assert [board.n_blocks for board in boards[1:]] == [2, 2]
     text = render(read_results(folders[1]))
     assert text.count("With three objectives, the largest possible hypervolume is 8.") == 1
+
+
+def test_the_page_has_the_first_cost_as_axis(folders):
+    found = read_results(folders[1])
+    scores = score(found)
+    data = script_data(found, scores, sorted(scores.runs["entry"].unique()), 100)
+    titles = sorted((scenario["cost"], scenario["n_objectives"]) for scenario in data["scenarios"])
+    assert titles == [("multiply-accumulates", 2), ("parameters", 2), ("parameters", 3)]
+    for row, run in enumerate(data["runs"]):
+        own = found.evaluations[found.evaluations["run_row"] == row]
+        assert ("cost" in run["points"]) == (found.runs["objectives"][row] == "error,macs")
+        if "cost" in run["points"]:
+            places = run["points"]["index"]
+            wanted = own.set_index("index")["cost.macs"][places]
+            np.testing.assert_allclose(run["points"]["cost"], wanted, rtol=1e-4)
+    assert {each["title"] for each in data["ranks"]} == {
+        "Paper models, GPU", "Paper models, error, macs, GPU", "Paper models, error, params, macs, GPU"
+    }  # fmt: skip
 
 
 def test_a_run_whose_evaluations_lack_a_cost_is_damaged(tmp_path):
