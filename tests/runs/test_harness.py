@@ -276,3 +276,16 @@ def test_weights_are_kept_of_front_members_and_super_networks(run_function, tmp_
     assert len(outcome.evaluations) == 12
     # Some left the front, so that files did go.
     assert len({e.weights for e in outcome.evaluations} - {None}) > sizes[-1]
+
+
+def test_run_ends_after_as_many_evaluations_as_a_record_may_hold(run_function, monkeypatch):
+    def evaluate_without_end(problem):
+        network = problem.pretrained()
+        while True:
+            problem.evaluate(network, problem.space.sample(problem.rng))
+
+    monkeypatch.setattr("nasbench.runs.harness.MOST_EVALUATIONS", 4)
+    outcome = run_function(evaluate_without_end)
+    assert outcome.record.status == "complete"
+    assert len(outcome.evaluations) == 4
+    assert outcome.record.notes == ["ended after 4 evaluations, the most that a run records"]

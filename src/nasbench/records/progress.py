@@ -1,8 +1,9 @@
 """What a run has written of ``evaluations.jsonl``, so that lines which are lost or changed later are noticed.
 
-While a run lasts, ``.progress`` beside the record holds the number of lines, their bytes and their checksum. It is
-written after each line is on disk, so after a kill it names at most the lines that are there. The record of a finished
-run holds number and checksum itself, and the file is removed.
+While a run lasts, ``.progress`` beside the record holds the number of lines, their bytes and their checksum, and those
+of the lines that are flushed to disk. It is written after each line, so after a kill it names at most the lines that
+are there. Once the machine has started again, only the flushed lines must be there. The record of a finished run holds
+number and checksum itself, and the file is removed.
 """
 
 from __future__ import annotations
@@ -21,16 +22,24 @@ RESUMABLE = "; once that is mended, the same command resumes the run"
 REMEDY = "put the file back from a copy, or remove the folder to start again"
 
 
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Another text each time that the machine starts."""
+
+
 class Tally:
     """Number, bytes and checksum of the lines that a run has written.
 
     Args:
         data: the complete lines so far.
+
+    Attributes:
+        flushed: number, bytes and checksum of the lines that outlast a power failure.
     """
 
     def __init__(self, data: bytes = b"") -> None:
         self.n_lines, self.n_bytes = 0, 0
         self._digest = hashlib.sha256()
+        self.flushed = (0, 0, self.sha256)
         self.add(data)
 
     @property
@@ -44,13 +53,23 @@ class Tally:
         self.n_bytes += len(lines)
         self._digest.update(lines)
 
+    def note_flush(self) -> None:
+        """Note that all lines are on the disk."""
+        self.flushed = (self.n_lines, self.n_bytes, self.sha256)
+
     def save(self, folder: Path) -> None:
         """Write the run's ``.progress``, in place: a few bytes, which a kill does not cut.
 
         Raises:
             NasbenchError: if it cannot be written.
         """
-        values = {"n_evaluations": self.n_lines, "n_bytes": self.n_bytes, "sha256": self.sha256}
+        values = {
+            "n_evaluations": self.n_lines,
+            "n_bytes": self.n_bytes,
+            "sha256": self.sha256,
+            "flushed": self.flushed,
+            "boot": _boot(),
+        }
         try:
             (folder / FILE).write_bytes(json.dumps(values).encode() + b"\n")
         except OSError as error:
@@ -88,14 +107,27 @@ def _check(path: Path, lines: bytes, n_left: int, n_written: int, sha256: str | 
 
 
 def _read(path: Path) -> tuple[int, int, str] | None:
-    """Number, bytes and checksum; None without a file, or with one that a power failure damaged."""
+    """Number, bytes and checksum of the lines that must be there.
+
+    None without a file, or with one that a power failure damaged.
+    """
     try:
         values = json.loads(path.read_bytes())
         found = values["n_evaluations"], values["n_bytes"], values["sha256"]
+        if "flushed" in values and values["boot"] != _boot():  # files of older versions name flushed lines only
+            found = tuple(values["flushed"])
+        _, _, _ = found
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     is_sound = type(found[0]) is int and type(found[1]) is int and found[1] >= 0 and isinstance(found[2], str)
     return found if is_sound else None
+
+
+def _boot() -> str | None:
+    try:
+        return _BOOT.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
 
 
 def sync_folder(folder: Path) -> None:

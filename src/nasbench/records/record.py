@@ -1,20 +1,18 @@
 """The record of a run: two files in a folder of its own.
 
 ``run.json`` says what was run, where, and how it ended. ``evaluations.jsonl`` has one line per evaluation, in order.
-Each line is on disk before the next evaluation starts, so a killed run leaves a valid record. If the kill cut the last
+Each line is written before the next evaluation starts, so a killed run leaves a valid record. If the kill cut the last
 line off, reading skips it. Resuming, export, statistics and leaderboard read only these two files.
 """
 
 from __future__ import annotations
 
-import errno
 import gc
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -22,6 +20,7 @@ from typing import ClassVar, Literal
 from nasbench.errors import NasbenchError, UserError
 from nasbench.records import progress, schema
 from nasbench.records.interface import Interface
+from nasbench.records.lines import Lines
 from nasbench.records.schema import RecordError
 
 RunStatus = Literal["running", "complete", "failed"]
@@ -194,14 +193,14 @@ class Evaluation:
 
 
 class RunFolder:
-    """Reads and writes the two files of a run. A write is either atomic or a flushed append."""
+    """Reads and writes the two files of a run. A write is either atomic or an append."""
 
     RUN = "run.json"
     EVALUATIONS = "evaluations.jsonl"
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._tally: progress.Tally | None = None
+        self._lines: Lines | None = None
 
     def exists(self) -> bool:
         """Whether the folder has a ``run.json``."""
@@ -217,41 +216,25 @@ class RunFolder:
         write_atomically(self.path / self.RUN, text.encode())
 
     def append(self, evaluation: Evaluation) -> None:
-        """Append a line to ``evaluations.jsonl`` and flush it to disk.
+        """Append a line to ``evaluations.jsonl``, see :mod:`nasbench.records.lines`.
 
         Raises:
             NasbenchError: if the disk is full or the file cannot be written. No part of the line stays.
         """
-        line = json.dumps(schema.to_json(evaluation), allow_nan=False).encode() + b"\n"
-        path = self.path / self.EVALUATIONS
-        tally = self.tally()
-        try:
-            with path.open("ab", buffering=0) as file:
-                try:
-                    if file.write(line) < len(line):  # a disk that is nearly full takes a part
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    os.fsync(file.fileno())
-                except OSError:
-                    with suppress(OSError):
-                        file.truncate(tally.n_bytes)
-                    raise
-            if tally.n_lines == 0:
-                progress.sync_folder(self.path)
-        except OSError as error:
-            raise NasbenchError(f"cannot write {path}: {error.strerror}{progress.RESUMABLE}") from error
-        tally.add(line)
-        tally.save(self.path)
+        self._appended().append(json.dumps(schema.to_json(evaluation), allow_nan=False).encode() + b"\n")
 
-    def tally(self) -> progress.Tally:
-        """Number and checksum of the complete lines. They are read once, and counted while lines are appended."""
-        if self._tally is None:
-            data = self._data()
-            self._tally = progress.Tally(data[: data.rfind(b"\n") + 1])
-        return self._tally
+    def _appended(self) -> Lines:
+        if self._lines is None:
+            self._lines = Lines(self.path / self.EVALUATIONS, self._data())
+        return self._lines
 
     def begin_progress(self) -> None:
         """Write what a resumed run finds to ``.progress``, which it keeps up to date."""
-        self.tally().save(self.path)
+        lines = self._appended()
+        if lines.tally.n_lines > 0:
+            lines.flush()
+        else:
+            lines.tally.save(self.path)
 
     def finish(self, record: RunRecord) -> None:
         """Write the ``run.json`` of a run that has ended, with the number and the checksum of its evaluations.
@@ -259,7 +242,10 @@ class RunFolder:
         Raises:
             NasbenchError: as for :meth:`write_run`.
         """
-        record.n_evaluations, record.evaluations_sha256 = self.tally().n_lines, self.tally().sha256
+        lines = self._appended()
+        if lines.tally.n_lines > 0:
+            lines.flush()
+        record.n_evaluations, record.evaluations_sha256 = lines.tally.n_lines, lines.tally.sha256
         self.write_run(record)
         (self.path / progress.FILE).unlink(missing_ok=True)
 

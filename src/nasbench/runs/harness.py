@@ -22,6 +22,10 @@ from nasbench.runs.context import RunContext
 from nasbench.search.pareto import empty_front
 from nasbench.training.evaluation import Evaluator, Logits
 
+MOST_EVALUATIONS = 100_000
+"""Evaluations after which a run without a limit of its own ends: 70 MB of lines. A fast GPU makes them in minutes, and
+then a search is an enumeration."""
+
 
 class Harness:
     """Measures, records and repeats the evaluations of one run.
@@ -241,7 +245,11 @@ class Harness:
 
     def _check_limit(self) -> None:
         limit = self._context.limit
-        if limit is not None and len(self._evaluations) >= limit:
+        if limit is None:  # an earlier version may have recorded more
+            limit = max(MOST_EVALUATIONS, len(self._context.recorded))
+            if len(self._evaluations) == limit:
+                self._context.note(f"ended after {limit:,} evaluations, the most that a run records")
+        if len(self._evaluations) >= limit:
             self._budget.refuse(f"the limit of {limit} evaluations is reached")
 
     def _note(self, evaluation: Evaluation) -> None:
