@@ -260,35 +260,6 @@ def test_raising_method_fails_its_run_and_keeps_evaluations(nasbench, plugin: Pa
     assert "out of ideas" in str(record.reason)
 
 
-def test_plugin_with_import_error_prints_one_line_and_records_failure(nasbench, tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text("import no_such_module")
-    spoken = nasbench(*RUN, "--plugin", "broken.py")
-    assert spoken.code == 1
-    assert spoken.err == (
-        "error: plugin broken.py cannot be imported: ModuleNotFoundError(\"No module named 'no_such_module'\")\n"
-    )
-    (folder,) = find_runs(tmp_path)
-    record = RunFolder(folder).read_run()
-    assert (record.status, record.reason) == ("failed", spoken.err.removeprefix("error: ").rstrip())
-    assert (record.identity.method, record.identity.task, record.identity.seed) == ("ws-nas", "tiny-pair", 0)
-
-    # The report names the failed run. The same command replaces the record once the plugin is repaired.
-    assert "the run failed: plugin broken.py" in nasbench("report", "--results", "runs", "--figure", "3").err
-    (tmp_path / "broken.py").write_text(PLUGIN)
-    assert nasbench(*RUN, "--plugin", "broken.py").code == 0
-    assert find_runs(tmp_path) == [folder]
-    assert RunFolder(folder).read_run().status == "complete"
-
-
-def test_unusable_plugin_keeps_earlier_record(nasbench, tmp_path: Path) -> None:
-    assert nasbench(*SHORT_RUN).code == 0
-    (folder,) = find_runs(tmp_path)
-    before = RunFolder(folder).read_run()
-    (tmp_path / "broken.py").write_text("1 / 0")
-    assert nasbench(*SHORT_RUN, "--plugin", "broken.py").code == 1
-    assert RunFolder(folder).read_run() == before
-
-
 def test_depth_searcher_requires_method_that_evaluates_depths(nasbench) -> None:
     spoken = nasbench(*RUN, "--searcher", "depth")
     assert_user_error(spoken, "'depth' expects the values of all depths of a pass", "'ws-nas'", "--method ws-nas-depth")

@@ -32,8 +32,7 @@ def find_targets(target: str, plugins: tuple[Path, ...] = ()) -> list[type[Metho
         found += registry.defined_in(module, Method)
         found += registry.defined_in(module, Searcher)
         if not found:
-            lacks = next(iter(registry.unfinished_in(module)), "defines neither a Method nor a Searcher")
-            raise UserError(f"{target} {lacks}")
+            raise UserError(f"{target} {registry.what_lacks(module)}")
         return found
     methods, searchers = registry.methods(plugins), registry.searchers(plugins)
     named: list[type[Method] | type[Searcher]] = []

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
@@ -21,7 +21,7 @@ import click
 
 from nasbench import __version__
 from nasbench.cli.commands import comparing, exporting, sweeping, tables, trusting
-from nasbench.errors import NasbenchError, printable
+from nasbench.errors import NasbenchError, UserError, printable
 
 if TYPE_CHECKING:
     from nasbench.cli.listing import Row
@@ -205,14 +205,17 @@ def run(
     from nasbench.cli import terminal
     from nasbench.isolation.running import prepared
     from nasbench.plugins.registry import PluginError
-    from nasbench.runs.request import record_unusable_plugin
+    from nasbench.runs.request import without_plugins
+    from nasbench.runs.runner import record_failure
 
     others: dict[str, Any] = {"plugins": plugins, "data_dir": data_dir, "precision": precision, "threads": threads}
     with ExitStack() as stack:
         try:
             carry_out = stack.enter_context(prepared(isolate, **arguments, **others))[1]
         except PluginError as error:
-            record_unusable_plugin(str(error), **arguments)
+            with suppress(UserError):  # the plugin's error goes first
+                if (request := without_plugins(**arguments)) is not None:
+                    record_failure(request, str(error))
             raise
         try:
             with terminal.observer(quiet) as view:

@@ -6,6 +6,7 @@ user's task file may override it, and a note tells what looks wrong.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -28,6 +29,13 @@ from nasbench.errors import UserError, first_line
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 20, (1 << 31) - 1
 """Limits of the bytes of a CSV file that Arrow parses together."""
 _SEPARATORS = (",", ";", "\t", "|")
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte-order marks. That of UTF-16 is the beginning of one of UTF-32's, so UTF-32 goes first."""
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 _LONGEST_HEADER = 1 << 17
 _ENCLOSED = '^"([^"]|"")*""([^"]|"")*"$'
@@ -149,15 +157,21 @@ def _contents(path: Path) -> bytes:
 
 
 def _text(path: Path, form: FileFormat) -> str:
-    """The file's text in the declared encoding; by default UTF-16 if it begins with that byte-order mark, else UTF-8.
+    """The file's text in the declared encoding; by default UTF-32 or UTF-16 if it begins so, else UTF-8.
 
     Raises:
         UnicodeDecodeError: the file has another encoding.
+        UserError: the file looks like UTF-16 without a byte-order mark.
     """
     contents = _contents(path)
-    encoding = form.encoding
-    if encoding is None:
-        encoding = "utf-16" if contents[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    encoding = form.encoding or next((name for mark, name in _MARKS if contents.startswith(mark)), "utf-8")
+    head = contents[:_LONGEST_HEADER]
+    if form.encoding is None and encoding == "utf-8" and b"\0" in head:
+        # Of most characters in UTF-16, one byte is zero: the second one if the low byte comes first.
+        guess = "utf-16-le" if head[1::2].count(0) >= head[::2].count(0) else "utf-16-be"
+        raise UserError(
+            f'{path}: holds zero bytes, so it is not in UTF-8; name its encoding in [data]: encoding = "{guess}"'
+        )
     return contents.decode(encoding).removeprefix("\ufeff")
 
 
@@ -181,6 +195,7 @@ class _Csv:
             self.header = self._header(self.separator, quoting=True)
 
     def read(self, as_text: Sequence[str]) -> FileTable:
+        self._check_header()
         contents = self.text.encode("utf-8")
         # Arrow infers types from the first block, and no field may be larger than a block: so make it one block.
         size = min(max(len(contents), _SMALLEST_BLOCK), _LARGEST_BLOCK)
@@ -205,6 +220,23 @@ class _Csv:
             ) from error
         table = _tidy(table, self.columns, self.path)
         return FileTable(table, tuple(self._notes(table)))
+
+    def _check_header(self) -> None:
+        """Raise if the header is a single cell that holds the names of several columns."""
+        line = self.header[0] if len(self.header) == 1 else ""
+        if len(self.columns) < 2 or line in self.columns or not all(name in line for name in self.columns):
+            return
+        rest = line
+        for name in sorted(self.columns, key=len, reverse=True):
+            rest = rest.replace(name, "")
+        found = {character for character in rest if not (character.isalnum() or character in ' "_')}
+        if not found:
+            return
+        example = found.pop() if len(found) == 1 else ";"
+        raise UserError(
+            f"{self.path}: its header is one column ({line}) with {_NAMES.get(self.separator, repr(self.separator))} "
+            f"between cells; name the separator in [data], for example separator = {example!r}"
+        )
 
     def _kind(self) -> str:
         name = _NAMES.get(self.separator, repr(self.separator))
@@ -308,6 +340,8 @@ def _read_json(text: str, columns: Sequence[str]) -> pa.Table:
 
 def _read_arrow(contents: bytes) -> pa.Table:
     """A file of Arrow's file format, which is also Feather's, or of its stream format, which ``datasets`` writes."""
+    if contents.startswith(b"FEA1"):
+        raise ValueError("it is Feather of version 1; write it in version 2")
     buffer = pa.BufferReader(contents)
     try:
         return pyarrow.ipc.open_file(buffer).read_all()
@@ -348,7 +382,10 @@ def _read_folder(folder: Path, columns: Sequence[str], form: FileFormat) -> pa.T
         ) from None
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: cannot be read; replace it ({first_line(error)})") from error
+    kinds = re.findall(r"\.\w+", _KINDS)
+    others = sorted({path.suffix for path in folder.iterdir() if path.suffix in kinds})
+    pattern = f'; name files of one kind by a pattern, for example "{folder.name}/*{others[0]}"' if others else ""
     raise UserError(
         f"{folder}: a folder must hold Parquet files, a data set of save_to_disk, or a folder of .txt files for each "
-        "class"
+        f"class{pattern}"
     )

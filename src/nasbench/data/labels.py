@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -79,6 +80,32 @@ def read_labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
     if len(bad):
         raise UserError(f"{where}: label {classes[bad[0]]} of row {bad[0]} is outside 0 to {task.n_labels - 1}")
     return np.asarray(classes, dtype=np.int64)
+
+
+def with_class_names(table: pa.Table, name: str, listed: Collection[str]) -> pa.Table:
+    """The table with names in place of numbers in the label column, if ``datasets`` has left the names of the classes.
+
+    ``datasets`` keeps the names of a ``ClassLabel`` in the metadata of Arrow and Parquet files, and writes -1 where a
+    row has no label.
+
+    Args:
+        name: the label column.
+        listed: the class names that the user has listed. If they are others, the numbers stay.
+    """
+    try:
+        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[name]["names"] if features[name]["_type"] == "ClassLabel" else []
+    except (KeyError, TypeError, ValueError):
+        return table
+    column = table.column(name)
+    is_known = isinstance(names, list) and len(names) > 1 and all(isinstance(one, str) for one in names)
+    if not (is_known and pa.types.is_integer(column.type) and set(listed) <= set(names)):
+        return table
+    numbers = column.to_pylist()
+    if any(number is not None and not -1 <= number < len(names) for number in numbers):
+        return table
+    named = [None if number is None or number < 0 else names[number] for number in numbers]
+    return table.set_column(table.column_names.index(name), name, pa.array(named, pa.string()))
 
 
 def class_names(column: pa.ChunkedArray, where: str, known: Collection[str] = ()) -> list[str]:

@@ -23,7 +23,7 @@ import pyarrow.compute
 from nasbench.data.division import divide
 from nasbench.data.files import plain, read_file
 from nasbench.data.hub import hub_errors, hub_session, reason
-from nasbench.data.labels import DROP, Labels, first_of, is_missing, or_drop, read_labels
+from nasbench.data.labels import DROP, Labels, first_of, is_missing, or_drop, read_labels, with_class_names
 from nasbench.data.passages import n_bytes, passages
 from nasbench.declarations.task import DataSource, Task
 from nasbench.errors import UserError
@@ -170,6 +170,8 @@ def read_columns(
     if table.num_rows == 0:
         raise UserError(f"{place}: has no rows")
     table = table.select(columns)
+    if named_labels:
+        table = with_class_names(table, data.label_column, data.label_names)
     if data.drop_empty:
         table, dropped = _without_empty(table, data, place)
         notes += dropped

@@ -153,7 +153,7 @@ def load_task_data(
     if not all(sizes):
         raise UserError(
             f"task {task.name!r} has too few rows: {sizes[0]} for train, {sizes[1]} for validation and {sizes[2]} for "
-            f"test; add rows"
+            f"test; {'add groups, or leave out group' if train_rows.groups else 'add rows'}"
         )
     if task.kind in ("classification", "regression") and len(np.unique(train_rows.labels)) < 2:
         raise UserError(f"task {task.name!r}: all {len(train_rows)} rows for training have the same label")

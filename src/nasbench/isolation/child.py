@@ -51,7 +51,7 @@ def _describe(channel: Any) -> tuple[Any, Any]:
     header, _ = channel.receive()
     try:
         plugins = tuple(Path(path) for path in header["plugins"])
-        method = registry.find("method", header["method"], registry.methods(plugins))
+        method = registry.find_method(header["method"], plugins)
         searcher = choose_searcher(method, header["searcher"], plugins)
         method_options, searcher_options = parse_settings(method, searcher, header["settings"])
         answer = {

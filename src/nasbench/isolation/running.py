@@ -158,15 +158,16 @@ def _described(
     for path in plugins:
         if not path.is_file() or path.suffix != ".py":
             raise UserError(f"no plugin file {path}: a plugin is a Python file ending in .py")
+    what = ", ".join(map(str, plugins)) or method
     try:
         child.channel.send(
             {"plugins": paths, "method": method, "searcher": searcher, "settings": list(settings)},
         )
         answer, _ = child.channel.receive()
     except (Ended, MethodEnded):
-        raise PluginError(f"{', '.join(paths) or method}: {child.end_reason()}") from None
+        raise PluginError(f"{what}: {child.end_reason()}") from None
     except ProtocolError as error:
-        raise PluginError(f"{', '.join(paths) or method}: the method's process sent {error}") from None
+        raise PluginError(f"{what}: the method's process sent {error}") from None
     if "error" in answer:
         kind = PluginError if answer["error"] == "PluginError" else UserError
         text = in_plain_text(answer.get("message"))
@@ -174,7 +175,7 @@ def _described(
             text = text.replace(resolved, str(given))
         raise kind(text)
     if not isinstance(answer.get("method"), dict) or not isinstance(answer.get("searcher"), dict | None):
-        raise PluginError(f"{', '.join(paths) or method}: the method's process describes no method")
+        raise PluginError(f"{what}: the method's process describes no method")
     return answer
 
 

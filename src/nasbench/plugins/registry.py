@@ -137,6 +137,24 @@ def find(kind: str, name: str, known: Mapping[str, T]) -> T:
     return known[name]
 
 
+def find_method(name: str, plugins: tuple[Path, ...] = ()) -> type[Method]:
+    """The method of that name. Errors as :func:`find`; a :class:`UserError` names a plugin that lacks the class."""
+    return _find_class("method", name, methods(plugins), plugins)
+
+
+def find_searcher(name: str, plugins: tuple[Path, ...] = ()) -> type[Searcher]:
+    """The searcher of that name; errors as for :func:`find_method`."""
+    return _find_class("searcher", name, searchers(plugins), plugins)
+
+
+def _find_class(kind: str, name: str, known: Mapping[str, T], plugins: tuple[Path, ...]) -> T:
+    if name not in known:
+        for path in plugins:
+            if (lack := what_lacks(load_file(path))) is not None:
+                raise UserError(f"unknown {kind} {name!r}: plugin {path} {lack}")
+    return find(kind, name, known)
+
+
 def ships(thing: type[object] | Task) -> bool:
     """Whether a method, searcher or task is part of the suite. Runs of others are not ranked."""
     if isinstance(thing, Task):
@@ -166,7 +184,7 @@ def load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a plugin can raise anything
         del sys.modules[name]
-        raise PluginError(f"plugin {path} cannot be imported: {error!r}") from error
+        raise PluginError(f"plugin {path} cannot be imported: {_in_short(error)}") from error
     return module
 
 
@@ -188,6 +206,15 @@ def unfinished_in(module: ModuleType) -> list[str]:
         if inspect.isclass(cls) and issubclass(cls, (Method, Searcher)) and cls.__module__ == module.__name__
         if inspect.isabstract(cls) and not name.startswith("_")
     ]
+
+
+def what_lacks(module: ModuleType) -> str | None:
+    """A phrase that says why a module has a class that cannot be used, or none at all; None for a usable module."""
+    if unfinished := unfinished_in(module):
+        return unfinished[0]
+    if defined_in(module, Method) or defined_in(module, Searcher):  # type: ignore[type-abstract]
+        return None
+    return "defines neither a Method nor a Searcher"
 
 
 def _classes(kind: str, base: type[T], group: str, plugins: tuple[Path, ...]) -> Catalogue[type[T]]:
@@ -232,6 +259,10 @@ def checked_class(cls: type[T], place: str) -> type[T]:
     return cls
 
 
+def _in_short(error: BaseException) -> str:
+    return f"SyntaxError: {error}" if isinstance(error, SyntaxError) else repr(error)
+
+
 def _same(thing: T) -> T:
     return thing
 
@@ -244,7 +275,7 @@ def _load(point: EntryPoint) -> object:
     try:
         return point.load()
     except (Exception, SystemExit) as error:  # a plugin can raise anything
-        raise PluginError(f"plugin {point.name!r} ({_place(point)}) cannot be imported: {error!r}") from error
+        raise PluginError(f"plugin {point.name!r} ({_place(point)}) cannot be imported: {_in_short(error)}") from error
 
 
 def _load_class(point: EntryPoint, base: type[T], kind: str) -> type[T]:

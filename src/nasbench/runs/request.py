@@ -6,7 +6,6 @@ Everything that can be wrong with a command is found here, before a weight is lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from nasbench.objectives.declared import USUAL, choose_objectives, is_usual
 from nasbench.plugins import options, registry
 from nasbench.plugins.declaration import declaration_of, digest
 from nasbench.plugins.method import Method
-from nasbench.plugins.settings import parse_settings, split_settings
+from nasbench.plugins.settings import parse_settings
 from nasbench.records.record import Identity
 from nasbench.search import outside
 from nasbench.search.searcher import MultiFidelitySearcher, Searcher
@@ -218,57 +217,21 @@ def make_request(
     )
 
 
-def record_unusable_plugin(
-    reason: str,
-    method: str,
-    task: str,
-    *,
-    model: str | None,
-    space: str | None,
-    searcher: str | None,
-    settings: Sequence[str],
-    seed: int,
-    device: str,
-    results: Path,
-    budget_s: float | None,
-    max_evaluations: int | None,
-    objectives: str | None,
-) -> None:
-    """Leave the failed record of a run whose method or searcher could not be imported.
+def without_plugins(method: str, task: str, *, searcher: str | None, **arguments: Any) -> RunRequest | None:
+    """The request of a command whose plugins cannot be used, if its method and searcher are parts of the suite.
 
-    Without the class there is no telling its spaces and options: the record has the names as they were typed and, where
-    none was, the task's space and, of a method that is known, the default searcher. A record that is there already
-    stays as it is. Arguments as for :func:`make_request`.
+    A plugin that cannot be imported does not tell its spaces and options, so there is no telling which run was asked
+    for, and the result is None. Nothing from outside the suite is imported. Arguments as for :func:`make_request`.
 
     Raises:
-        UserError: if the task or the model does not exist either.
+        UserError: as :func:`make_request`.
     """
-    from nasbench.runs.runner import record_failure
-
-    the_task, own_model = _task(task)
-    device_class = _device_class(resolve_device(device))
-    the_model = _model(the_task, own_model, model, device_class)
-    if searcher is None:
-        with suppress(KeyError, registry.PluginError):
-            searcher = registry.methods()[method].default_searcher
-    method_texts, searcher_texts = split_settings(settings)
-    official_s = the_task.budget_s(the_model, device_class)
-    identity = Identity(
-        task=the_task.name,
-        model=the_model.name,
-        space=space or the_task.default_space,
-        method=method,
-        searcher=searcher,
-        options={"method": method_texts} | ({"searcher": searcher_texts} if searcher else {}),
-        seed=seed,
-        device_class=device_class,
-        budget_s=budget_s if budget_s is not None or max_evaluations is not None else official_s,
-        max_evaluations=max_evaluations,
-        declaration=None if own_model is None else digest(declaration_of(the_task, own_model)),
-        objectives=None if is_usual(chosen := choose_objectives(objectives)) else list(chosen),
-    )
-    folder = results / identity.folder(bool(settings), identity.budget_s == official_s)
-    record_failure(folder, identity, the_task, the_model, reason)
+    named: list[tuple[registry.Catalogue[Any], str]] = [(registry.methods(), method)]
+    if searcher is not None and not outside.is_outside(searcher):
+        named.append((registry.searchers(), searcher))
+    if not all(name in catalogue and catalogue.place(name).startswith("nasbench.") for catalogue, name in named):
+        return None
+    return make_request(method, task, searcher=searcher, **arguments)
 
 
 def choose_searcher(
@@ -287,7 +250,7 @@ def choose_searcher(
     if isinstance(searcher, str) and outside.is_outside(searcher):
         chosen = outside.find(searcher)
     elif searcher is None or isinstance(searcher, str):
-        chosen = registry.find("searcher", searcher or method.default_searcher, registry.searchers(plugins))
+        chosen = registry.find_searcher(searcher or method.default_searcher, plugins)
     else:
         chosen = registry.checked_class(searcher, searcher.__module__)
     if issubclass(chosen, MultiFidelitySearcher) and not method.multi_fidelity:
@@ -316,7 +279,7 @@ def default_model(task: Task, device_class: DeviceClass) -> str:
 
 def _method(method: str | type[Method], plugins: tuple[Path, ...]) -> type[Method]:
     if isinstance(method, str):
-        return registry.find("method", method, registry.methods(plugins))
+        return registry.find_method(method, plugins)
     return registry.checked_class(method, method.__module__)
 
 

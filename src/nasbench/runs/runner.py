@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ import torch
 
 import nasbench
 from nasbench import devices
-from nasbench.declarations.model import Model
-from nasbench.declarations.task import Task
 from nasbench.errors import (
     BudgetExhausted,
     CannotResume,
@@ -37,12 +34,12 @@ from nasbench.records import provenance
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.records.front import front_of
 from nasbench.records.predictions import Predictions
-from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, RunStatus
+from nasbench.records.record import Evaluation, RunFolder, RunRecord, RunStatus
 from nasbench.records.resume import check_same, earlier_attempt, locked
 from nasbench.runs import machine, watchdog
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
-from nasbench.runs.loading import Loaded, find_costs, load, measured_front, new_record, now
+from nasbench.runs.loading import Loaded, changed_options, find_costs, load, measured_front, new_record, now
 from nasbench.runs.observer import Observer
 from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
@@ -73,16 +70,20 @@ def run(
     """
     observer = observer or Observer()
     folder = RunFolder(request.folder)
-    if request.effective_budget_s is None and request.max_evaluations is None:
-        raise UserError(
-            f"task {request.task.name!r} has no budget for {request.model.name!r} on a {request.device_class}; "
-            "give --budget SECONDS (the record is then unofficial) or choose another --model"
-        )
+    _check_limits(request)
     with locked(folder.path), machine.threads(request.threads), machine.current(request.device):
         check_complete(request)
         earlier = earlier_attempt(folder)
         folder.remove_leftovers()
         return _Run(request, folder, observer, clock, earlier, carry_out).carry_out()
+
+
+def _check_limits(request: RunRequest) -> None:
+    if request.effective_budget_s is None and request.max_evaluations is None:
+        raise UserError(
+            f"task {request.task.name!r} has no budget for {request.model.name!r} on a {request.device_class}; "
+            "give --budget SECONDS (the record is then unofficial) or choose another --model"
+        )
 
 
 def check_complete(request: RunRequest) -> None:
@@ -103,26 +104,28 @@ def check_complete(request: RunRequest) -> None:
         )
 
 
-def record_failure(folder: Path, identity: Identity, task: Task, model: Model, reason: str) -> None:
-    """Write the record of a run that failed before it could be requested. An existing record is kept.
+def record_failure(request: RunRequest, reason: str) -> None:
+    """Write the record of a run that failed before anything was loaded. An existing record is kept.
 
-    Args:
-        identity: holds only the options that the user typed.
+    Raises:
+        UserError: for a run that nothing would end.
     """
-    run_folder = RunFolder(folder)
-    with locked(folder):
-        if run_folder.exists():
+    _check_limits(request)
+    folder = RunFolder(request.folder)
+    with locked(folder.path):
+        if folder.exists():
             return
-        run_folder.write_run(
+        folder.write_run(
             RunRecord(
-                identity=identity,
+                identity=request.identity,
                 suite_version=nasbench.__version__,
-                track=task.track_of(model),
-                metric=task.metric,
+                track=request.task.track_of(request.model),
+                metric=request.task.metric,
                 n_params_full=0,
                 dimensions={},
                 unofficial=["nothing was run"],
-                changed_options=identity.options,
+                changed_options=changed_options(request),
+                declaration=None if request.declaration is None else dict(request.declaration),
                 status="failed",
                 reason=reason,
                 started_at=now(),
