@@ -68,7 +68,7 @@ def test_declared_separator_takes_precedence(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text^label\nba, be^ham\nbi^spam\n")
     assert pairs(read(path, separator="^")) == [("ba, be", 0), ("bi", 1)]
-    with pytest.raises(UserError, match=r"rows\.csv: cannot be read as csv with a comma between cells; .*name the"):
+    with pytest.raises(UserError, match=r"rows\.csv: its header is one column .*for example separator = '\^'$"):
         read(path)
 
 

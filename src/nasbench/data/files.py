@@ -130,8 +130,9 @@ def plain(table: pa.Table, columns: Sequence[str], place: str) -> pa.Table:
 
 def _tidy(table: pa.Table, columns: Sequence[str], path: Path) -> pa.Table:
     """The table without white space around its headers, and with plain types."""
-    table = table.rename_columns([name if name in columns else name.strip() for name in table.column_names])
-    return plain(table, columns, str(path))
+    named = table.rename_columns([name if name in columns else name.strip() for name in table.column_names])
+    # Renaming loses the metadata, in which `datasets` keeps the names of classes.
+    return plain(named.replace_schema_metadata(table.schema.metadata), columns, str(path))
 
 
 def _joined(parts: Sequence[tuple[Path, pa.Table]], columns: Sequence[str]) -> pa.Table:

@@ -29,6 +29,8 @@ MetricName = Literal[
 ]
 ERROR_METRICS = ("rmse", "mae", "bits_per_byte")
 """Metrics that are smaller for better networks. They can only be recorded beside the primary metric."""
+LANGUAGE_METRICS = ("compression", "bits_per_byte")
+"""Metrics of language models, which no other task has."""
 
 Kind = Literal["classification", "regression", "multiple_choice", "language_modelling", "zero_shot_choice"]
 """Kind of a task. The last two need a decoder with its language model head, and no new output layer.

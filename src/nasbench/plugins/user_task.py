@@ -49,7 +49,7 @@ from typing import Any
 from nasbench.data.labels import class_names
 from nasbench.data.sources import read_columns
 from nasbench.declarations.model import Model, TrainingConfiguration
-from nasbench.declarations.task import ERROR_METRICS, DataSource, FileFormat, MetricName, Task
+from nasbench.declarations.task import ERROR_METRICS, LANGUAGE_METRICS, DataSource, FileFormat, MetricName, Task
 from nasbench.errors import UserError
 from nasbench.networks.output_labels import in_output_order
 from nasbench.networks.pretrained import architecture_of, cannot_prune, n_positions
@@ -78,10 +78,10 @@ def load_user_task(path: Path) -> tuple[Task, Model]:
     model, own_labels, room = _model(file, path)
     n_labels, data = _labels(_data(file.data, path, kind), kind, file, path, own_labels)
     metric: MetricName = file.metric or ("spearman" if kind == "regression" else "accuracy")
-    if metric in ERROR_METRICS:
-        raise UserError(f"{path}: {metric} is smaller for better networks; name it in other_metrics, not in metric")
     for name in (metric, *file.other_metrics):
         _check_metric(name, kind, n_labels, path)
+    if metric in ERROR_METRICS:
+        raise UserError(f"{path}: {metric} is smaller for better networks; name it in other_metrics, not in metric")
     task = Task(
         name=_name(file, path),
         summary=f"own task of {path.name}",
@@ -106,7 +106,8 @@ def _name(file: TaskFile, path: Path) -> str:
 
 
 def _check_metric(name: MetricName, kind: str, n_labels: int, path: Path) -> None:
-    if (name in _OF_NUMBERS) != (kind == "regression") or (name == "auc" and kind == "multiple_choice"):
+    fits = (name in _OF_NUMBERS) == (kind == "regression") and name not in LANGUAGE_METRICS
+    if not fits or (name == "auc" and kind == "multiple_choice"):
         raise UserError(f"{path}: metric {name!r} does not fit a {kind.replace('_', ' ')}")
     if name == "f1" and n_labels != 2:
         raise UserError(
