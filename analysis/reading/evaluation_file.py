@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from nasbench.analysis.reading.objectives import COST, columns
+from nasbench.analysis.reading.objectives import COST, MEASURED_LATENCY, columns
 from nasbench.arrays import BoolArray, FloatArray
 from nasbench.declarations.task import OBJECTIVES
 from nasbench.records.progress import check_whole
@@ -62,7 +62,8 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
 
     Returns:
         A table with the columns :data:`COLUMNS`, ``config``, the metrics as ``metric.<name>`` and
-        ``test_metric.<name>``, and costs beside the parameters as ``cost.<name>``; and one text per oddity.
+        ``test_metric.<name>``, costs beside the parameters as ``cost.<name>``,
+        and measured latencies as ``measured_latency`` beside modelled ones; and one text per oddity.
 
     Raises:
         RecordError: if lines are lost or changed, for a line that is not an evaluation, indices that do not count 0, 1,
@@ -90,6 +91,8 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
             if prefix + metric != f"{COST}params":
                 table = table.append_column(prefix + metric, values.cast(pa.float64(), safe=False))
     _check_costs(path.name, table, record.identity)
+    if f"{COST}latency" in table.column_names:
+        table = table.append_column(MEASURED_LATENCY, pa.array(_measured_latencies(record, len(table)), pa.float64()))
     table = _validated(path.name, table, record.n_params_full, oddities)
     return _within_limits(path.name, table, record.identity, oddities), oddities
 
@@ -101,6 +104,18 @@ def _check_costs(name: str, table: pa.Table, identity: Identity) -> None:
         if not (np.isfinite(values) & (values >= 0)).all():
             i = int(np.argmin(np.isfinite(values) & (values >= 0)))
             raise RecordError(f"{name}, line {i + 1}: no {column!r} of 0 or more, which the run minimises")
+
+
+def _measured_latencies(record: RunRecord, n: int) -> FloatArray:
+    """Measured latencies of the evaluations on the front, ``(n,)``; NaN for the others and for what is no latency."""
+    found = np.full(n, np.nan)
+    described = (record.costs or {}).get("latency")
+    front = described.get("front") if isinstance(described, dict) else None
+    for each in front if isinstance(front, list) else []:
+        index, ratio = (each.get("index"), each.get("ratio")) if isinstance(each, dict) else (None, None)
+        if type(index) is int and 0 <= index < n and isinstance(ratio, int | float) and 0 <= ratio < np.inf:
+            found[index] = ratio
+    return found
 
 
 def empty_table() -> pa.Table:

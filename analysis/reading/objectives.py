@@ -12,6 +12,8 @@ USUAL = ",".join(OBJECTIVES)
 """The text in the column ``objectives`` of runs with error and parameters."""
 COST = "cost."
 """What the columns of costs begin with; the parameters have a column of their own."""
+MEASURED_LATENCY = "measured_latency"
+"""The column of the measured latencies of networks on a front; ``cost.latency`` is modelled."""
 
 
 def label(objectives: Sequence[str] | None) -> str:

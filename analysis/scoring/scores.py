@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasbench.analysis.reading.objectives import of_rows
+from nasbench.analysis.reading.objectives import COST, MEASURED_LATENCY, of_rows
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring import hypervolume
 from nasbench.analysis.scoring.fronts import front_mask
@@ -44,7 +44,8 @@ class Scores:
         hypervolume: ``(n_runs, n_times)``, hypervolume of the quantile-normalised objectives; at most 4, or 8 for three
             objectives. For a failed run, it counts the evaluations before the failure.
         test: ``(n_runs,)``, hypervolume at the end of the budget of the *test* errors of the networks on the validation
-            front, normalised like validation errors. Nothing was chosen by test errors, so the value is not optimistic.
+            front, normalised like validation errors, and of their measured latencies. Nothing was chosen by test
+            errors, so the value is not optimistic.
         warnings: scenarios whose normalisation is not the frozen one.
         quantiles: the normaliser that was used; None for the frozen quantiles of the suite.
     """
@@ -142,6 +143,8 @@ def _test_hypervolume(finished: Results, spent: FloatArray, quantiles: Quantiles
     evaluations = finished.evaluations[in_time]
     on_front = front_mask(evaluations)
     front = evaluations[on_front].assign(error=evaluations["test_error"][on_front].to_numpy())
+    if MEASURED_LATENCY in front:  # what was modelled in the search was measured on the front
+        front[f"{COST}latency"] = front[MEASURED_LATENCY].fillna(front[f"{COST}latency"])
     values, _ = normalise(front, _with_all_scenarios(quantiles, finished.evaluations))
     rows = front["run_row"].to_numpy()
     return _over_time(values, np.zeros(len(rows)), rows, finished.runs, np.ones(1))[:, 0]
