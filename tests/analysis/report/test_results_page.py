@@ -28,3 +28,9 @@ def test_undecided_claims_say_what_they_need(tmp_path: Path) -> None:
     text = page(tmp_path, Quantiles())
     assert "A claim about tasks in general needs 3 tasks." in text
     assert "It needs more seeds." in text
+
+
+def test_committed_page_is_that_of_the_committed_records() -> None:
+    folder = Path(__file__).resolve().parents[3] / "results"
+    remedy = "write it again: nasbench claims --results results --out results/README.md"
+    assert (folder / "README.md").read_text(encoding="utf-8") == page(folder), remedy
