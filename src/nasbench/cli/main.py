@@ -21,6 +21,7 @@ import click
 
 from nasbench import __version__
 from nasbench.cli.commands import comparing, exporting, sweeping, tables, trusting
+from nasbench.cli.commands.budgets import budget_option, seconds_of
 from nasbench.errors import NasbenchError, UserError, printable
 
 if TYPE_CHECKING:
@@ -156,13 +157,7 @@ class ExperimentArguments(TypedDict):
 @device_option
 @data_option
 @results_option
-@click.option(
-    "--budget",
-    "budget_s",
-    type=float,
-    metavar="SECONDS",
-    help="A budget other than the task's; makes the run unofficial.",
-)
+@budget_option
 @click.option(
     "--max-evaluations",
     type=int,
@@ -187,6 +182,7 @@ def run(
     table: str | None,
     isolate: bool | None,
     quiet: bool,
+    budget: str | None,
     plugins: tuple[Path, ...],
     data_dir: Path | None,
     precision: Precision | None,
@@ -197,6 +193,7 @@ def run(
 
     The same command resumes an interrupted run with the budget it had left. It does not repeat a complete run.
     """
+    arguments["budget_s"] = seconds_of(budget, arguments["task"], arguments["model"], arguments["device"])
     if table is not None:
         if isolate:
             raise click.UsageError("--isolate has no use with --table: the searcher of such a run sees no data")
