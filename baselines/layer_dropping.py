@@ -83,14 +83,17 @@ def kept_layers(strategy: DroppingOrder, n_layers: int, n_dropped: int, similari
 def layer_similarity(network: SuperNetwork, problem: Problem) -> FloatArray:
     """Mean cosine similarity of each layer's input and output over the train split, ``(n_layers,)``.
 
-    Only the first token is compared, because the classifier reads no other.
+    Only the tokens that the head reads are compared: of a classifier one, of a language model all.
     """
     total = torch.zeros(problem.dims.n_layers, dtype=torch.float64, device=network.device)
-    n_sequences = 0
+    n_compared = 0
     with torch.inference_mode():
         for batch in batches(problem.train, network, problem.pad_id):
             depths = network.encode_depths(network.embed(batch), batch.attention_mask, network.slices()).double()
-            total += torch.nn.functional.cosine_similarity(depths[:-1], depths[1:], dim=-1).sum(1)
-            n_sequences += depths.shape[1]
+            cosines = torch.nn.functional.cosine_similarity(depths[:-1], depths[1:], dim=-1)
+            if network.adapter.readout == "every" and batch.attention_mask is not None:
+                cosines = cosines[:, batch.attention_mask]
+            total += cosines.flatten(1).sum(1)
+            n_compared += cosines[0].numel()
             problem.check_budget()
-    return np.asarray(total.cpu().numpy() / n_sequences)
+    return np.asarray(total.cpu().numpy() / n_compared)

@@ -49,7 +49,9 @@ _METHODS = {
     "ws-nas": ("WS-NAS", "#D55E00", "^"),
     "ws-nas-depth/depth": ("WS-NAS-depth", "#000000", "h"),
 }
-_USUAL_SPACES = {"head-pruning": "large", "rfp": "large", "layer-dropping": "layer"}
+_USUAL_SPACES = {
+    "head-pruning": "large", "rfp": "large", "layer-dropping": "layer", "shortgpt": "layer", "wanda-sp": "large",
+}  # fmt: skip
 _SPARE_COLOURS = ("#117733", "#999933", "#661100", "#AA4499", "#004488", "#8C6BB1", "#BB5566", "#5B6770")
 _SPARE_MARKERS = ("p", "<", ">", "d", "8", "H")
 SPACES = {"small": "#0072B2", "medium": "#E69F00", "layer": "#009E73", "large": "#CC79A7"}

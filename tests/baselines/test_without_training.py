@@ -1,0 +1,115 @@
+"""ShortGPT and Wanda-sp: scores against hooks on the stock model, and the order in which parts are removed."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from nasbench.baselines.masks.calibration import CalibrationOptions
+from nasbench.baselines.shortgpt import ShortGPT, block_influence
+from nasbench.baselines.wanda_sp import RATIOS, WandaSp, scores
+from nasbench.records.record import RunFolder
+from nasbench.runs import runner
+from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
+from nasbench.testing.models import TINY_BERT
+from nasbench.testing.networks import TinyNetwork, tiny_network
+from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT
+
+SCENES = pytest.mark.parametrize(
+    ("model", "task"),
+    [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_PAIR), (TINY_BERT, TINY_PAIR)],
+    ids=["llama text", "gpt2 pair", "bert pair"],
+)
+
+
+def seen(tiny: TinyNetwork, modules: list[Any], is_input: bool) -> list[torch.Tensor]:
+    """What goes into (or comes out of) modules of the stock model, for all tokens without padding."""
+    found: dict[int, torch.Tensor] = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda _module, inputs, output, i=i: found.update(
+                {i: inputs[0] if is_input else output[0] if isinstance(output, tuple) else output}
+            )
+        )
+        for i, module in enumerate(modules)
+    ]
+    batch = tiny.batch()
+    with torch.no_grad():
+        tiny.network.stock_logits(batch)
+    for hook in hooks:
+        hook.remove()
+    mask = torch.ones_like(batch.input_ids).bool() if batch.attention_mask is None else batch.attention_mask
+    return [found[i][mask].double() for i in range(len(modules))]
+
+
+@SCENES
+def test_block_influence_is_that_of_the_stock_model(model: Any, task: Any) -> None:
+    tiny = tiny_network(model, task)
+    layers = list(tiny.network.adapter.layers)
+    before, after = seen(tiny, layers, is_input=True), seen(tiny, layers, is_input=False)
+    expected = [
+        1 - float(functional.cosine_similarity(a, b, dim=-1).mean()) for a, b in zip(before, after, strict=True)
+    ]
+    found = block_influence(tiny.network, [tiny.batch(6), tiny.batch()])
+    one = block_influence(tiny.network, [tiny.batch()])
+    np.testing.assert_allclose(one, expected, rtol=1e-4)
+    assert not np.allclose(found, one)
+
+
+@SCENES
+def test_scores_are_weights_times_norms_of_the_stock_models_activations(model: Any, task: Any) -> None:
+    tiny = tiny_network(model, task)
+    network, width = tiny.network, tiny.network.dims.head_width
+    heads, units = scores(network, [tiny.batch()])
+    for kind, found in (("attention", heads), ("feed_forward", units)):
+        blocks: Any = [getattr(network.adapter, kind)(i) for i in range(3)]
+        inputs = seen(tiny, [block.output.module for block in blocks], is_input=True)
+        for i, block in enumerate(blocks):
+            stored = block.output.module.weight.detach().double()
+            weight = stored.t() if model is TINY_GPT2 else stored
+            columns = (weight.abs() * inputs[i].norm(dim=0)).sum(0)
+            size = width if kind == "attention" else 1
+            np.testing.assert_allclose(found[i], columns.view(-1, size).sum(1).numpy(), rtol=1e-4)
+
+
+def run(method: Any, folder: Path, **options: Any) -> tuple[Any, list[Any]]:
+    chosen = CalibrationOptions(**options)
+    subject = MethodSubject(method, folder, options=chosen, task=TINY_TEXT, model=TINY_LLAMA, n_evaluations=None)
+    request = subject.request(folder / "results", budget_s=1e6)
+    record = runner.run(request)
+    assert record.status == "complete", record.reason
+    return record, RunFolder(Path(request.folder)).read_evaluations(record)
+
+
+def test_shortgpt_removes_layers_one_after_the_other(tmp_path: Path) -> None:
+    record, evaluations = run(ShortGPT, tmp_path, n_calibration=9)
+    kept = [np.array(e.head_counts) > 0 for e in evaluations]
+    assert [int(mask.sum()) for mask in kept] == [3, 2, 1]
+    assert all((later <= earlier).all() for earlier, later in itertools.pairwise(kept))
+    assert evaluations[0].weights == "network"
+    assert record.changed_options["method"]["n_calibration"] == 9
+
+
+def test_wanda_sp_removes_the_same_share_of_every_layer(tmp_path: Path) -> None:
+    _, evaluations = run(WandaSp, tmp_path)
+    assert len(evaluations) == 1 + len(RATIOS)
+    for ratio, evaluation in zip(RATIOS, evaluations[1:], strict=True):
+        assert evaluation.head_counts == [4 - int(4 * ratio)] * 3
+        assert evaluation.unit_counts == [48 - int(48 * ratio)] * 3
+
+
+def test_language_model_is_trained_only_if_epochs_say_so(tmp_path: Path) -> None:
+    _, evaluations = run(ShortGPT, tmp_path, epochs=1)
+    assert evaluations[0].weights == "fine-tuned"
+
+
+def test_calibration_needs_an_example() -> None:
+    with pytest.raises(ValueError, match="n_calibration must be 1 or more, not 0"):
+        CalibrationOptions(n_calibration=0)
