@@ -1,4 +1,8 @@
-"""`make gpu-check` on the pretended card: no check raises. What it sees is garbage, so lines may differ."""
+"""`make gpu-check` on the pretended card: no check raises. What it sees is garbage, so lines may differ.
+
+Processes do not share the pretended memory, so the check of a full card differs here, too (test_faults.py has it).
+There is no profiler for pretended kernels.
+"""
 
 from __future__ import annotations
 
@@ -15,5 +19,3 @@ def test_no_check_raises(tmp_path: Path) -> None:
     assert "no error" not in report, report
     assert "recordings are kept" in report
     assert "LOST" not in report, report
-    (full,) = [line for line in report.splitlines() if line.startswith("| a run on a full card")]
-    assert full.endswith("| ok |"), full
