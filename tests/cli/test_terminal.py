@@ -216,6 +216,10 @@ def test_networks_no_better_than_the_majority_are_marked(tmp_path: Path) -> None
     record.constant_error, record.metric = 0.1, "f1"
     text = finish(PlainView(screen(width=140)), record, EVALUATIONS, tmp_path)
     assert "* no better than the best constant answer (validation f1 0.9000): this is every network here, so" in text
+    assert "--budget" not in text
+    record.shortened_trainings = {"super-network": 9}
+    text = finish(PlainView(screen(width=200)), record, EVALUATIONS, tmp_path)
+    assert "the run has found nothing; its training was shortened, so give it a larger --budget" in text
 
 
 def test_picture_has_a_line_at_the_error_of_the_majority() -> None:
@@ -256,8 +260,8 @@ def test_plain_lines_follow_phases_and_budget(tmp_path: Path) -> None:
         view.evaluated(dataclasses.replace(DOMINATED, index=index, elapsed_s=51.0 + index))
         view.phase("search", 51.0 + index)
     lines = [line for line in printed(view).splitlines() if line.startswith("[")]
-    assert lines[0] == "[1 s of 16:40] training: step 2 of 100, 49 s left; 0 evaluations"
-    assert lines[1] == "[21 s of 16:40] training: step 42 of 100, 29 s left; 0 evaluations"
+    assert lines[0] == "[1 s of 16:40 min] training: step 2 of 100, 49 s left; 0 evaluations"
+    assert lines[1] == "[21 s of 16:40 min] training: step 42 of 100, 29 s left; 0 evaluations"
     # Each new phase prints one line; the next line follows after 20 seconds of the budget.
     assert [line.split("] ")[1].split(":")[0] for line in lines[3:]] == ["validation", "search"]
     assert "loading data and model" in printed(view)
@@ -268,12 +272,13 @@ def test_plain_lines_follow_phases_and_budget(tmp_path: Path) -> None:
     [
         (
             "ws-nas", 1200.0, None,
-            "time: 20:00 (training at most 16:00, evaluations the rest); loading, test errors and records are extra",
+            "time: 20:00 min (training at most 16:00 min, evaluations the rest); "
+            "loading, test errors and records are extra",
         ),
-        ("s-nas", 300.0, None, "time: 5:00; loading, test errors and records are extra"),
+        ("s-nas", 300.0, None, "time: 5:00 min; loading, test errors and records are extra"),
         (
             "rfp", 300.0, 7,
-            "time: 5:00 (or 7 evaluations if these are made sooner); loading, test errors and records are extra",
+            "time: 5:00 min (or 7 evaluations if these are made sooner); loading, test errors and records are extra",
         ),
         ("rfp", math.inf, 7, "time: until 7 evaluations are made"),
     ],
@@ -288,7 +293,7 @@ def test_first_view_says_what_the_run_will_do_and_how_long_it_takes(
     lines = printed(view).splitlines()
     assert lines[1] == f"plan: {registry.methods()[method].summary}"
     assert lines[2:4] == [expected, "Ctrl-C is safe: the same command resumes the run"]
-    assert plan(make_record("of-a-plugin"), 60.0) == ["time: 1:00; loading, test errors and records are extra"]
+    assert plan(make_record("of-a-plugin"), 60.0) == ["time: 1:00 min; loading, test errors and records are extra"]
 
 
 def test_live_view_fits_a_narrow_terminal(tmp_path: Path) -> None:
@@ -299,7 +304,7 @@ def test_live_view_fits_a_narrow_terminal(tmp_path: Path) -> None:
         view.evaluated(HALF)
         shown = rendered(view)
     assert all(len(line) <= WIDTH for line in shown.splitlines())
-    assert "50 s of 3:20" in shown
+    assert "50 s of 3:20 min" in shown
     assert "step 50 of 100, 50 s left" in shown
     assert "best error 0.2800" in shown
 
@@ -335,8 +340,32 @@ def test_observer_is_plain_without_a_terminal() -> None:
     assert isinstance(observer(quiet=True), PlainView)
 
 
+REMARK = " ".join(f"word{i}" for i in range(60))
+
+
+def test_remarks_are_whole_lines_in_a_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    record = make_record()
+    record.notes.append(REMARK)
+    view = observer(quiet=True)
+    view.notice(REMARK)
+    view.run_started(record, tmp_path, 0, 200.0)
+    view.run_finished(record, EVALUATIONS)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == REMARK
+    assert f"note: {REMARK}" in lines
+    assert next(line for line in lines if line.startswith("layers")).endswith("test accuracy")
+
+
+def test_remarks_break_between_words_on_a_terminal() -> None:
+    view = LiveView(screen())
+    view.notice(REMARK)
+    lines = printed(view).splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert " ".join(line.strip() for line in lines) == REMARK
+
+
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (187, "3:07"), (3765, "1:02:45")]
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (187, "3:07 min"), (3765, "1:02:45 h")]
 )
 def test_duration_formats_seconds(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -123,8 +123,8 @@ def test_record_has_the_conditions_and_a_disturbed_run_is_unofficial(
     assert not any("other work" in text for text in [*record.unofficial, *notices.texts])
     monkeypatch.setattr(Watch, "conditions", lambda _: dict(BUSY))
     record, notices, folder = _run(tmp_path / "busy")
-    assert record.unofficial[-1] == "other work on the machine took 40% of its time"
-    assert notices.texts[-1].startswith("this run was disturbed: other work on the machine took 40% of its time")
+    assert record.unofficial[-1] == "other work on the machine took 40 % of its time"
+    assert notices.texts[-1].startswith("this run was disturbed: other work on the machine took 40 % of its time")
     assert folder.read_run().unofficial == record.unofficial
     record, notices, _ = _run(tmp_path / "counted", max_evaluations=2)
     assert not any("other work" in text for text in [*record.unofficial, *notices.texts])

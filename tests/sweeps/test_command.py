@@ -58,7 +58,7 @@ def test_dry_run_shows_plan_and_total_time(nasbench: Command, scene: Scene, made
     *_, last = spoken.out.splitlines()
     assert (spoken.code, last) == (
         0,
-        "# 3 runs: 3 to make in 4:30 of budget: 4:30 with 1 at once, loading and tests apart",
+        "# 3 runs: 3 to make in 4:30 min of budget: 4:30 min with 1 at once, loading and tests apart",
     )
     lines = nasbench(*arguments(scene, "--dry-run")).out.splitlines()
     assert [line.partition("  # ")[2] for line in lines[:3]] == ["complete", "failed: no more ideas", ""]
@@ -155,5 +155,5 @@ def test_live_table_shows_the_runs_at_work_first() -> None:
     assert "running: training, step 3 of 9" in text
     assert "44 s" in text
     assert "run 3 " in text
-    assert "40 runs: 19 complete, 1 running, 19 waiting, 1 failed; about 9:52 left" in text
+    assert "40 runs: 19 complete, 1 running, 19 waiting, 1 failed; about 9:52 min left" in text
     assert "and 32 more" in text

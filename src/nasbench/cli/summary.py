@@ -18,7 +18,7 @@ MAX_ROWS = 20
 
 
 def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Evaluation], folder: Path) -> None:
-    """Print the whole summary."""
+    """Print the whole summary. A console with ``soft_wrap`` gets every remark in one line."""
     front, full = front_of(evaluations), full_network(record, evaluations)
     identity = record.identity
     console.print()
@@ -30,14 +30,14 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
             f"{len(front)} of {len(evaluations)} sub-networks{some}"
         )
         console.print(Text(heading, style="bold"))
-        console.print(front_table(record, shown, full))
+        console.print(front_table(record, shown, full), soft_wrap=False)
         if full is not None:
             console.print(Text("percentages after a metric are relative to the full network", style="dim"))
         print_constant(console, record, front, full)
         console.print()
     else:
         console.print(Text("no sub-network was evaluated, so there is no front"))
-    console.print(budget_table(record.charged_s, identity.budget_s))
+    console.print(budget_table(record.charged_s, identity.budget_s), soft_wrap=False)
     console.print()
     off_clock = ", ".join(f"{phase} {s:.1f} s" for phase, s in record.uncharged_s.items())
     if off_clock:
@@ -59,6 +59,7 @@ def print_constant(console: Console, record: RunRecord, front: Sequence[Evaluati
     text = f"* no better than {what} (validation {record.metric} {1 - record.constant_error:.4f})"
     if len(marked) == len(shown):
         text += ": this is every network here, so the run has found nothing"
+        text += "; its training was shortened, so give it a larger --budget" if record.shortened_trainings else ""
     console.print(Text(text, style="yellow"))
 
 
@@ -102,13 +103,13 @@ def budget_table(charged_s: Mapping[str, float], budget_s: float | None) -> Tabl
 
 
 def duration(seconds: float) -> str:
-    """``42 s``, ``3:07``, ``1:02:45``."""
+    """``42 s``, ``3:07 min``, ``1:02:45 h``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
 
 
 def _cells(record: RunRecord, evaluation: Evaluation, full: Evaluation | None) -> list[str]:

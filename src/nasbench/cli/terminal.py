@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nasbench.data.summary import DataSummary
 
 PLAIN_WIDTH = 120
-"""Width of the summary where no terminal limits it, characters."""
+"""Width of the tables where no terminal limits it, characters."""
 REFRESHES_PER_S = 4
 
 
@@ -79,7 +79,7 @@ class View(Progress, AbstractContextManager["View"]):
             self.console.print(Text(f"note: {note}", style="yellow"))
 
     def notice(self, text: str) -> None:
-        self.console.print(Text(text, style="yellow"), soft_wrap=True)
+        self.console.print(Text(text, style="yellow"))
 
     def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
         print_summary(self.console, record, evaluations, self.folder)
@@ -109,7 +109,7 @@ class View(Progress, AbstractContextManager["View"]):
             return ""
         done, total = self.steps
         left = "" if self.eta_s is None else f", {duration(self.eta_s)} left"
-        return f"step {done} of {total}{left}"
+        return f"step {done:,} of {total:,}{left}"
 
 
 class PlainView(View):
@@ -185,5 +185,5 @@ class LiveView(View):
 def observer(quiet: bool) -> View:
     """A live view if stdout is a terminal and ``quiet`` is false, else plain lines."""
     if quiet or not sys.stdout.isatty():
-        return PlainView(Console(width=PLAIN_WIDTH, highlight=False))
+        return PlainView(Console(width=PLAIN_WIDTH, highlight=False, soft_wrap=True))
     return LiveView(Console(highlight=False))

@@ -252,7 +252,7 @@ class _Run:
         record.conditions.append(conditions)
         share = machine.disturbance(record.conditions)
         if self._is_timed and share is not None and share > machine.DISTURBED:
-            reason = f"other work on the machine took {share:.0%} of its time"
+            reason = f"other work on the machine took {100 * share:.0f} % of its time"
             record.unofficial.append(reason)
             self.observer.notice(f"this run was disturbed: {reason}, so it is unofficial; run it on a quiet machine")
 
