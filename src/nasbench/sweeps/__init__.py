@@ -4,5 +4,6 @@ Each run has a process of its own and is an ordinary run: its record says nothin
 plans, ``driver`` keeps the queue, ``local`` and ``cluster`` start processes and Ray tasks, ``worker`` is what runs
 inside them, ``mirror`` keeps a run's files at a URL. Ray is optional: only a sweep that uses it imports it.
 
-May import: ``runs``, ``plugins``, ``records``, ``networks``, ``search``, ``declarations`` and ``errors``.
+May import: ``isolation``, ``runs``, ``plugins``, ``records``, ``networks``, ``search``, ``declarations`` and
+``errors``.
 """
