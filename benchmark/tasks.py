@@ -200,6 +200,40 @@ WIKITEXT2 = Task(
     default_space="medium",
 )
 
+
+def _zero_shot(name: str, title: str, summary: str, n_choices: int, n_rows: int) -> Task:
+    """A choice by likelihood on a data set with a single split: one half for the search, the other for the test."""
+    return Task(
+        name=name,
+        title=title,
+        summary=summary,
+        kind="zero_shot_choice",
+        n_labels=n_choices,
+        metric="accuracy",
+        data=DataSource(
+            text_columns=("query", *(f"choices.{i}" for i in range(n_choices))),
+            folder=name,
+            train_split="validation",
+            test_split=None,
+            n_rows=(n_rows - n_rows // 2, n_rows // 2),
+        ),
+        budgets={("decoder", "gpu"): 900.0, ("decoder", "cpu"): 3_600.0},
+        default_models={"gpu": "smollm2-135m-q4_1", "cpu": "smollm2-135m-q4_1"},
+        # Nothing has to be trained: most rows of the search half are for validation, the others for calibration.
+        validation_fraction=0.8,
+        validation_limit=150,
+        test_limit=300,
+        max_length=512,
+        default_space="medium",
+    )
+
+
+PIQA = _zero_shot("piqa", "PIQA", "Which of two ways reaches a physical goal, by likelihood", 2, 1_838)
+ARC_EASY = _zero_shot("arc_easy", "ARC-easy", "Questions of science with four answers, by likelihood", 4, 2_376)
+BOOLQ = _zero_shot("boolq", "BoolQ", "Yes or no to a question on a passage, by likelihood", 2, 3_270)
+OPENBOOKQA = _zero_shot("openbookqa", "OpenBookQA", "Which of four endings fits a fact, by likelihood", 4, 500)
+ZERO_SHOT_TASKS = (PIQA, ARC_EASY, BOOLQ, OPENBOOKQA)
+
 DEMO = Task(
     name="demo",
     summary="Entailment between sentences of a small grammar; embedded, needs neither a network nor files",
@@ -220,5 +254,5 @@ DEMO = Task(
 PAPER_TASKS = (RTE, MRPC, STSB, COLA, IMDB, SST2, SWAG, QNLI)
 """The paper's tasks by size of the training set. Experiments and figures use this order."""
 
-TASKS = (DEMO, *PAPER_TASKS, WIKITEXT2)
+TASKS = (DEMO, *PAPER_TASKS, WIKITEXT2, *ZERO_SHOT_TASKS)
 """All tasks of the suite, in the order of the figures."""

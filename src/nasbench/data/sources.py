@@ -33,6 +33,8 @@ SplitName = Literal["train", "validation", "test"]
 DATA_DIR_VARIABLE = "NASBENCH_DATA_DIR"
 _OWN_TEST_FRACTION = 0.2
 """Fraction of a user's only file that becomes the test, if the user names no test file."""
+_HALF = 0.5
+"""Fraction of the rows that becomes the test, if a declared task has a single public split."""
 _OWN_TEST_SEED = 20_240_502
 """Fixed, so that the same rows become the test for every data seed."""
 
@@ -100,7 +102,8 @@ def read_rows(task: Task, data_dir: Path | None) -> tuple[Rows, Rows]:
     train = _rows(task, "train", data_dir)
     if _own_test_is_missing(task.data):
         rng = np.random.default_rng(_OWN_TEST_SEED)
-        test, rest = divide(len(train), 1 - _OWN_TEST_FRACTION, rng, train.strata(task), train.groups)
+        fraction = _OWN_TEST_FRACTION if task.data.local_files else _HALF
+        test, rest = divide(len(train), 1 - fraction, rng, train.strata(task), train.groups)
         return dataclasses.replace(train.take(rest), notes=train.notes), train.take(test)
     return train, _rows(task, "test", data_dir)
 
@@ -161,6 +164,7 @@ def read_columns(
     else:
         place = f"{data.repository} ({_public_split(data, split)})"
         table = plain(_from_hub(data, name, split), columns, place)
+    table = _with_items(table, columns)
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         raise UserError(f"{place}: no column {missing[0]!r}; its columns are {', '.join(table.column_names)}")
@@ -176,6 +180,19 @@ def read_columns(
         table, dropped = _without_empty(table, data, place)
         notes += dropped
     return Columns(table, place, notes)
+
+
+def _with_items(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The table with a column ``choices.1`` for item 1 of a column ``choices`` of lists, if such a name is wanted."""
+    for name in columns:
+        whole, _, item = name.rpartition(".")
+        if name not in table.column_names and whole in table.column_names and item.isdigit():
+            column = table.column(whole)
+            if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+                rows, place = column.to_pylist(), int(item)
+                items = [row[place] if row is not None and place < len(row) else None for row in rows]
+                table = table.append_column(name, pa.array(items))
+    return table
 
 
 def _without_empty(table: pa.Table, data: DataSource, place: str) -> tuple[pa.Table, tuple[str, ...]]:
@@ -271,7 +288,7 @@ def _public_split(data: DataSource, split: SplitName) -> str:
 
 
 def _own_test_is_missing(data: DataSource) -> bool:
-    return bool(data.local_files) and "test" not in data.local_files
+    return "test" not in data.local_files if data.local_files else data.test_split is None
 
 
 def _generate(generator: str, split: SplitName) -> pa.Table:

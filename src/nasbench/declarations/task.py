@@ -72,11 +72,12 @@ class DataSource:
         revision: the pinned commit on the hub.
         folder: folder below ``--data-dir`` with the files ``<split>.parquet``.
         text_columns: one column for single sentences, two for pairs. For multiple choice, the first column holds the
-            shared start and the others hold the endings.
+            shared start and the others hold the endings. ``choices.1`` is item 1 of a column ``choices`` of lists.
         label_column: column of integer classes, or of floats for a regression.
         train_folder: folder below ``--data-dir`` with the train split, if that is another one.
         train_split: name of the public split that is divided into train and validation.
-        test_split: name of the public split that is the test.
+        test_split: name of the public split that is the test. None: half of the rows of ``train_split``, which are
+            the same for every data seed.
         validation_split: name of the public split that is the validation split. None: a part of the train split.
         generator: a function that replaces files, as ``module:function``. It takes ``train`` or ``test`` and returns a
             dict of columns, each a list.
@@ -104,7 +105,7 @@ class DataSource:
     folder: str | None = None
     train_folder: str | None = None
     train_split: str = "train"
-    test_split: str = "validation"
+    test_split: str | None = "validation"
     validation_split: str | None = None
     generator: str | None = None
     local_files: Mapping[str, str] = field(default_factory=dict)
