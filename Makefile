@@ -72,7 +72,7 @@ MOCK_TORCH ?= 2.14.1
 MOCK_VENV ?= .venv-mock-cuda
 mock-cuda: $(MOCK_VENV)/installed-$(MOCK_TORCH)
 	tests/mock_cuda/build.sh $(MOCK_VENV)/bin/python $(MOCK_VENV)
-	LD_PRELOAD=$(abspath $(MOCK_VENV))/libmockcuda.so PYTHONPATH=.dev $(TEST_ENV) $(MOCK_VENV)/bin/python -m pytest tests/mock_cuda
+	LD_PRELOAD=$(abspath $(MOCK_VENV))/libmockcuda.so PYTHONPATH=$(abspath .dev) $(TEST_ENV) $(MOCK_VENV)/bin/python -m pytest tests/mock_cuda
 
 $(MOCK_VENV)/installed-$(MOCK_TORCH): pyproject.toml constraints.txt tests/mock_cuda/requirements.py
 	@echo 'installing a CUDA build of torch into $(MOCK_VENV); this takes minutes and about 6 GB'

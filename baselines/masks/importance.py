@@ -51,14 +51,18 @@ def head_gradients(
         ``(n_examples, n_layers, n_heads)``; 0 for pruned heads.
     """
     dims = network.dims
-    found = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_heads, device=network.device)
 
-    def note(layer: int, context: Tensor, gradient: Tensor) -> None:
-        per_head = (context * gradient).view(*context.shape[:2], -1, dims.head_width).sum(-1)
-        found[:, layer, _kept(subnetwork.heads[layer])] = (per_head.abs() if per_token else per_head).sum(1)
+    def run(part: Batch) -> tuple[Tensor, ...]:
+        found = torch.zeros(len(part.input_ids), dims.n_layers, dims.n_heads, device=network.device)
 
-    _backward(network, batch, kind, subnetwork, on_heads=note)
-    return _by_example(found, network)
+        def note(layer: int, context: Tensor, gradient: Tensor) -> None:
+            per_head = (context * gradient).view(*context.shape[:2], -1, dims.head_width).sum(-1)
+            found[:, layer, _kept(subnetwork.heads[layer])] = (per_head.abs() if per_token else per_head).sum(1)
+
+        _backward(network, part, kind, subnetwork, on_heads=note)
+        return (_by_example(found, network),)
+
+    return _within_memory(run, batch)[0]
 
 
 def mask_gradients(network: SuperNetwork, batch: Batch, kind: Kind, subnetwork: SubNetwork) -> tuple[Tensor, Tensor]:
@@ -68,18 +72,40 @@ def mask_gradients(network: SuperNetwork, batch: Batch, kind: Kind, subnetwork: 
         ``(n_examples, n_layers, n_heads)`` and ``(n_examples, n_layers, n_units)``; 0 for pruned heads and units.
     """
     dims = network.dims
-    heads = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_heads, device=network.device)
-    units = torch.zeros(len(batch.input_ids), dims.n_layers, dims.n_units, device=network.device)
 
-    def note_heads(layer: int, context: Tensor, gradient: Tensor) -> None:
-        products = (context * gradient).sum(1)
-        heads[:, layer, _kept(subnetwork.heads[layer])] = products.view(len(heads), -1, dims.head_width).sum(-1)
+    def run(part: Batch) -> tuple[Tensor, ...]:
+        heads = torch.zeros(len(part.input_ids), dims.n_layers, dims.n_heads, device=network.device)
+        units = torch.zeros(len(part.input_ids), dims.n_layers, dims.n_units, device=network.device)
 
-    def note_units(layer: int, inner: Tensor, gradient: Tensor) -> None:
-        units[:, layer, _kept(subnetwork.units[layer])] = (inner * gradient).sum(1)
+        def note_heads(layer: int, context: Tensor, gradient: Tensor) -> None:
+            products = (context * gradient).sum(1)
+            heads[:, layer, _kept(subnetwork.heads[layer])] = products.view(len(heads), -1, dims.head_width).sum(-1)
 
-    _backward(network, batch, kind, subnetwork, note_heads, note_units)
-    return _by_example(heads, network), _by_example(units, network)
+        def note_units(layer: int, inner: Tensor, gradient: Tensor) -> None:
+            units[:, layer, _kept(subnetwork.units[layer])] = (inner * gradient).sum(1)
+
+        _backward(network, part, kind, subnetwork, note_heads, note_units)
+        return _by_example(heads, network), _by_example(units, network)
+
+    of_heads, of_units = _within_memory(run, batch)
+    return of_heads, of_units
+
+
+def _within_memory(run: Callable[[Batch], tuple[Tensor, ...]], batch: Batch) -> tuple[Tensor, ...]:
+    """Tensors by example. A batch that does not fit the memory is computed in halves, and so on.
+
+    Raises:
+        torch.OutOfMemoryError: if one example does not fit either.
+    """
+    try:
+        return run(batch)
+    except torch.OutOfMemoryError:
+        if len(batch.index) == 1:
+            raise
+    if batch.input_ids.device.type == "cuda":
+        torch.cuda.empty_cache()
+    parts = [_within_memory(run, half) for half in batch.halves()]
+    return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
 
 _Note = Callable[[int, Tensor, Tensor], None]

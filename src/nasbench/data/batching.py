@@ -40,6 +40,19 @@ class Batch:
         """Number of tokens, padding included."""
         return self.input_ids.numel()
 
+    def halves(self) -> tuple[Batch, Batch]:
+        """The first and the other examples, as two batches of the same length. There must be two examples or more."""
+        n, n_sequences = len(self.index), len(self.input_ids)
+        middle = n // 2
+        cut = middle * n_sequences // n
+
+        def part(examples: slice, sequences: slice) -> Batch:
+            mask = None if self.attention_mask is None else self.attention_mask[sequences]
+            ids, types = self.input_ids[sequences], self.token_type_ids[sequences]
+            return Batch(ids, types, mask, self.labels[examples], self.index[examples])
+
+        return part(slice(middle), slice(cut)), part(slice(middle, None), slice(cut, None))
+
     def to(self, device: torch.device) -> Batch:
         """The batch on a device. The copy to a GPU is asynchronous."""
         if device.type == "cpu":

@@ -8,6 +8,7 @@ from nasbench.baselines.masks.importance import head_gradients, mask_gradients
 from nasbench.data.batching import collate
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import SubNetwork
+from nasbench.networks.supernet import SuperNetwork
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
@@ -99,3 +100,27 @@ def test_gradients_in_bf16_are_close_to_fp32():
         *(mask_gradients(t.network, t.batch(N), "classification", full) for t in (fp32, bf16)), strict=True
     ):
         assert (a - b).norm() < 0.1 * a.norm()
+
+
+@pytest.mark.parametrize("n_fit", [1, 2, 5])
+def test_batch_that_does_not_fit_the_memory_is_computed_in_parts(tiny, monkeypatch, n_fit):
+    embed, sizes = SuperNetwork.embed, []
+
+    def limited(network, batch, *others):
+        if len(batch.index) > n_fit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(batch.index))
+        return embed(network, batch, *others)
+
+    full = SubNetwork.full(tiny.network.dims)
+    expected = mask_gradients(tiny.network, tiny.batch(N), tiny.task.kind, full)
+    with monkeypatch.context() as patch:
+        patch.setattr(SuperNetwork, "embed", limited)
+        found = mask_gradients(tiny.network, tiny.batch(N), tiny.task.kind, full)
+        of_heads = head_gradients(tiny.network, tiny.batch(N), tiny.task.kind, full)
+        n_fit = 0
+        with pytest.raises(torch.OutOfMemoryError):
+            head_gradients(tiny.network, tiny.batch(N), tiny.task.kind, full)
+    assert sum(sizes) == 2 * N
+    for one, other in zip((*found, of_heads), (*expected, expected[0]), strict=True):
+        _close(one, other)
