@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import torch
 
+from nasbench import devices
 from nasbench.arrays import FloatArray
 from nasbench.data.files import read_file
 from nasbench.declarations.task import FileFormat
@@ -121,7 +122,7 @@ def _logits(network: Any, tokenizer: Any, texts: list[list[str]], max_length: in
     encoded = tokenizer(first, pairs, truncation=True, max_length=max_length, padding=False)
     rows = [{name: values[i] for name, values in encoded.items()} for i in range(len(first))]
     lengths = np.array([len(row["input_ids"]) for row in rows]).reshape(-1, n_choices).max(axis=1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(devices.resolve_device("auto"))
     network = network.to(device)
     found: list[FloatArray | None] = [None] * len(lengths)
     order = np.argsort(lengths, kind="stable")[::-1]

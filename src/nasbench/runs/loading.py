@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import nasbench
+from nasbench import devices
 from nasbench.data.batching import collate
 from nasbench.data.splits import TaskData, load_task_data
 from nasbench.declarations.task import Task
@@ -70,7 +71,7 @@ def load(request: RunRequest) -> Loaded:
     """Load what a request names.
 
     Raises:
-        UserError: if weights or data are missing, or do not fit together.
+        UserError: if weights or data are missing or do not fit together, or the GPU cannot take the network.
     """
     device = torch.device(request.device)
     pretrained = load_pretrained(request.model, request.task, request.seed)
@@ -81,7 +82,8 @@ def load(request: RunRequest) -> Loaded:
             "epochs = 0 keeps the weights as they are, but the output layer is new, so it must be trained: "
             + (pretrained.notes[0] if pretrained.notes else f"{request.model.name!r} is no trained classifier")
         )
-    stock = pretrained.network.to(device).eval()
+    with devices.loading(device):
+        stock = pretrained.network.to(device).eval()
     avoid_plans(device)
     precision = request.precision or default_precision(device)
     network = SuperNetwork(stock, precision)
