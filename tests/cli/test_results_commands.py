@@ -215,6 +215,35 @@ def run_folder(nasbench, tmp_path: Path) -> Path:
     return folder
 
 
+def test_report_of_own_runs_asks_for_no_figure_of_the_paper(nasbench, run_folder: Path, tmp_path: Path) -> None:
+    spoken = nasbench("report")
+    assert spoken.code == 0
+    assert [line.partition(": ")[2] for line in spoken.err.splitlines()] == [
+        f"{run_folder.parts[-3].rpartition('-')[0]}/my-model/cpu: no frozen quantiles; normalised by the runs at hand, so "
+        "a new run may change the scores"
+    ]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "nasbench experiment" not in page
+
+
+@pytest.mark.parametrize("contents", [None, b"", b"{}\n"])
+def test_complete_run_says_that_its_evaluations_are_lost(
+    contents: bytes | None, nasbench, run_folder: Path, tmp_path: Path
+) -> None:
+    path = run_folder / "evaluations.jsonl"
+    record = (run_folder / "run.json").read_bytes()
+    path.unlink()
+    if contents is not None:
+        path.write_bytes(contents)
+    command = ("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu", "--max-evaluations", "4")
+    spoken = nasbench(*command, "--set", "epochs=1")
+    assert (spoken.code, spoken.err.count("\n")) == (2, 1)
+    assert "evaluations.jsonl" in spoken.err
+    assert "this run is complete" not in spoken.err
+    assert (run_folder / "run.json").read_bytes() == record
+    assert path.exists() == (contents is not None)
+
+
 def test_edited_task_is_a_new_run_and_the_difference_is_said(nasbench, run_folder: Path, tmp_path: Path) -> None:
     command = ("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu", "--max-evaluations", "4")
     command = (*command, "--set", "epochs=1")

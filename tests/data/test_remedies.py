@@ -85,6 +85,12 @@ def test_folder_of_other_files_is_named_by_a_pattern(folder: Path) -> None:
     assert _message(folder, train="empty").endswith("or a folder of .txt files for each class")
 
 
+def test_damaged_line_of_json_lines_has_its_number(folder: Path) -> None:
+    lines = ['{"review": "ba", "sentiment": "good"}', "", '{"review": "bi", "sentiment": }', '{"review": "bo"}']
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    assert "(line 3, column 31: Expecting value)" in _message(folder, train="rows.jsonl")
+
+
 @pytest.mark.filterwarnings("ignore:Feather V1")
 def test_old_feather_is_named(folder: Path) -> None:
     table = pa.table({"review": [a for a, _ in ROWS], "sentiment": [b for _, b in ROWS]})

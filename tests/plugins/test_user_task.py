@@ -174,9 +174,13 @@ def test_load_rejects_scores_as_classes(folder: Path) -> None:
         (
             "review,sentiment\n" + "a,good\n" * 20,
             {"data": {"labels": ["good", "bad"]}},
-            r"all 16 rows for training have the same label$",
+            r"all 16 rows for training have the same label; add others$",
         ),
-        ("review,sentiment\n" + "a,3.5\n" * 20, {"kind": "regression"}, r"all 16 rows .* have the same label$"),
+        (
+            "review,sentiment\n" + "a,3.5\n" * 20,
+            {"kind": "regression"},
+            r"all 16 rows .* have the same label; add others$",
+        ),
         (
             "review,sentiment\n" + "a,2\nb,1e300\n" * 9,
             {"kind": "regression"},
@@ -312,7 +316,7 @@ def test_data_set_and_network_come_from_the_hub(folder: Path, monkeypatch: pytes
     [
         ("{", "not the configuration"),
         ("[]", "not the configuration"),
-        ('{"model_type": "gpt2"}', "the network is a gpt2"),
+        ('{"model_type": "xlnet"}', "the network is a xlnet"),
     ],
 )
 def test_load_rejects_model_that_cannot_be_pruned(contents: str, message: str, folder: Path) -> None:

@@ -158,6 +158,14 @@ def test_training_leaves_time_for_an_evaluation(tmp_path, real_time, method, bud
     ]
     assert len(observer.texts) == 1
     assert observer.texts[0].startswith(f"the training of {name!r} is shortened from {n_declared} to about ")
+    assert observer.texts[0].endswith(", with time left to evaluate")
+
+
+def test_notice_says_that_an_evaluation_may_not_fit(tmp_path, real_time, monkeypatch):
+    monkeypatch.setattr("nasbench.training.pace.PASS_SHARE", 100.0)
+    subject, observer = MethodSubject(FineTunes, tmp_path, None, n_evaluations=None), Notices()
+    subject.run(observer=observer, clock=real_time, budget_s=8.0)
+    assert observer.texts[0].endswith("what is left may be too short for an evaluation; give a larger --budget")
 
 
 def test_training_that_fits_is_not_shortened(tmp_path, real_time):

@@ -48,12 +48,14 @@ def test_time_for_an_evaluation_is_kept():
     pace = Pace(0, 0.0, 100.0, 100.0, rows_per_step=8, n_rows=480)
     assert judged(pace, lambda _: 1.0, 1000) == (10, 10 + 66)
     assert pace.end_s == pytest.approx(80.0)
+    assert pace.evaluation_fits
 
 
 def test_at_most_half_of_the_time_is_kept_for_an_evaluation():
     pace = Pace(0, 0.0, 100.0, 100.0, rows_per_step=8, n_rows=10**6)
     assert judged(pace, lambda _: 1.0, 1000) == (10, 10 + 38)
     assert pace.end_s == 50.0
+    assert not pace.evaluation_fits
 
 
 def test_resumed_training_is_judged_by_its_own_steps():

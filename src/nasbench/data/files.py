@@ -317,7 +317,7 @@ def _read_json(text: str, columns: Sequence[str]) -> pa.Table:
     text = text.strip()
     first = text.partition("\n")[0].strip()
     if first.startswith("{") and first.endswith("}"):
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        rows = [_parsed(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     else:
         rows = json.loads(text)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -337,6 +337,13 @@ def _read_json(text: str, columns: Sequence[str]) -> pa.Table:
         except (pa.ArrowException, OverflowError) as error:
             raise ValueError(f"column {name!r}: {first_line(error)}") from error
     return pa.table(arrays)
+
+
+def _parsed(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
 
 
 def _read_arrow(contents: bytes) -> pa.Table:

@@ -156,7 +156,7 @@ def load_task_data(
             f"test; {'add groups, or leave out group' if train_rows.groups else 'add rows'}"
         )
     if task.kind in ("classification", "regression") and len(np.unique(train_rows.labels)) < 2:
-        raise UserError(f"task {task.name!r}: all {len(train_rows)} rows for training have the same label")
+        raise UserError(f"task {task.name!r}: all {len(train_rows)} rows for training have the same label; add others")
     whole_tokens, test_tokens = (tokenise(rows, task, tokenizer, cache_dir) for rows in (train_rows, test_rows))
     whole, test = _split(train_rows, task, whole_tokens), _split(test_rows, task, test_tokens)
     train = whole.take(train_indices)

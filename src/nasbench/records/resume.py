@@ -47,7 +47,7 @@ def earlier_attempt(folder: RunFolder) -> RunRecord | None:
 
     Raises:
         UserError: if the run is complete, or if its folder has other files of a run but no ``run.json``.
-        RecordError: if ``run.json`` cannot be read.
+        RecordError: if ``run.json`` cannot be read, or evaluations of a complete run are lost or changed.
     """
     if not folder.exists():
         remains = [name for name in (RunFolder.EVALUATIONS, "weights", "checkpoints") if (folder.path / name).exists()]
@@ -56,6 +56,7 @@ def earlier_attempt(folder: RunFolder) -> RunRecord | None:
         return None
     record = folder.read_run()
     if record.status == "complete":
+        folder.read_evaluations(record)  # a complete run that has lost evaluations since then is not complete
         raise UserError(
             f"this run is complete: {folder.path} (remove the folder to run it again, or choose another --seed)"
         )

@@ -244,10 +244,13 @@ class TrainingSession:
             self._share_s = pace.end_s
         elif n_steps < trainer.n_steps:
             if trainer.n_steps == trainer.n_declared:
+                rest = "with time left to evaluate"
+                if not pace.evaluation_fits:
+                    rest = "and what is left may be too short for an evaluation; give a larger --budget"
                 self._context.observer.notice(
                     f"the training of {self._network.name!r} is shortened from {trainer.n_steps:,} to about "
                     f"{n_steps:,} steps: at {pace.seconds_per_step:.3g} s a step the budget of "
-                    f"{self._budget.seconds:g} s holds no more, with time left to evaluate"
+                    f"{self._budget.seconds:g} s holds no more, {rest}"
                 )
             trainer.shorten(n_steps)
             self._share_s = pace.end_s

@@ -34,6 +34,7 @@ class Pace:
         self._watched_s = WATCHED * (end_s - elapsed_s)
         self.seconds_per_step = 0.0
         self.end_s = end_s
+        self.evaluation_fits = True
 
     def again(self, step: int, elapsed_s: float) -> Pace:
         """Watch the next steps, to notice when the speed changes."""
@@ -42,7 +43,8 @@ class Pace:
     def judge(self, step: int, elapsed_s: float, n_steps: int) -> int | None:
         """The number of steps to plan, at most ``n_steps``; None as long as the speed is not known.
 
-        Sets :attr:`seconds_per_step` and :attr:`end_s`, the end that leaves time for an evaluation.
+        Sets :attr:`seconds_per_step`, :attr:`end_s`, the end that leaves time for an evaluation, and
+        :attr:`evaluation_fits`: whether that time is as long as an evaluation probably takes.
         """
         first_s = self._first[1]
         if self._mark == self._first and elapsed_s - first_s >= self._watched_s / 2:
@@ -51,9 +53,10 @@ class Pace:
             return None
         since_step, since_s = self._mark if self._mark[0] < step else self._first
         self.seconds_per_step = (elapsed_s - since_s) / (step - since_step)
-        reserve_s = PASS_SHARE * self._n_rows / self._rows_per_step * self.seconds_per_step
+        evaluation_s = PASS_SHARE * self._n_rows / self._rows_per_step * self.seconds_per_step
         smallest_s, largest_s = (share * (self._budget_s - first_s) for share in RESERVE)
-        reserve_s = min(max(reserve_s, smallest_s), largest_s)
+        reserve_s = min(max(evaluation_s, smallest_s), largest_s)
+        self.evaluation_fits = evaluation_s <= reserve_s
         self.end_s = min(self._end_s, self._budget_s - reserve_s)
         left_s = max(0.0, self.end_s - elapsed_s)
         if (n_steps - step) * self.seconds_per_step <= left_s:
