@@ -244,6 +244,7 @@ def sweep(
     results: Path | str = "runs",
     budget_s: float | None = None,
     max_evaluations: int | None = None,
+    objectives: str | Sequence[str] | None = None,
     plugins: Sequence[Path | str] = (),
     isolate: bool | None = None,
     backend: Literal["local", "ray"] = "local",
@@ -270,6 +271,7 @@ def sweep(
         results: the folder below which the records are written.
         budget_s: charged seconds of each run; None for the official budgets.
         max_evaluations: the largest number of evaluations of each run; None for no limit.
+        objectives: what is minimised, as for :func:`run`.
         plugins: Python files with more methods or searchers.
         isolate: as for :func:`run`.
         backend: ``local`` for processes on this machine, ``ray`` for a Ray cluster.
@@ -304,6 +306,7 @@ def sweep(
         data_dir=data_dir,
         budget_s=budget_s,
         max_evaluations=max_evaluations,
+        objectives=objectives if objectives is None or isinstance(objectives, str) else ",".join(objectives),
         plugins=plugins,
         isolate=isolate,
     )

@@ -41,6 +41,19 @@ def test_names() -> None:
     assert names([]) == ()
 
 
+def test_a_job_with_other_objectives_is_a_run_of_its_own() -> None:
+    (usual,), (job,) = (
+        grid(["ws-nas"], ["rte"], [0], "cuda", models=["bert-base-cased"], **common)
+        for common in ({}, {"objectives": "macs,error"})
+    )
+    assert job.folder != usual.folder
+    assert "_error+macs_seed0" in job.folder
+    assert job.name == f"{usual.name} error,macs"
+    assert "--objectives macs,error" in job.command("runs")
+    assert "--objectives" not in usual.command("runs")
+    assert from_json(job.to_json()) == job
+
+
 def test_grid_has_every_combination_the_seeds_slowest() -> None:
     jobs = grid(["ws-nas", "rfp"], ["rte", "mrpc"], [0, 1], "cuda", models=["bert-base-cased"])
     assert [job.name for job in jobs] == [

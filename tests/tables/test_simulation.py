@@ -11,6 +11,7 @@ import pytest
 from tables.conftest import SEED, MakeRequest
 
 from nasbench.errors import UserError
+from nasbench.objectives.costs import counted_costs
 from nasbench.records.record import RunFolder, RunRecord
 from nasbench.runs.request import RunRequest
 from nasbench.tables.simulation import make_simulation, simulate
@@ -44,6 +45,18 @@ def test_table_and_real_run_record_the_same_values(table: Table, real_run: Outco
     for ours, theirs in zip(simulated.evaluations, real_run.evaluations, strict=True):
         for name in measured:
             assert getattr(ours, name) == pytest.approx(getattr(theirs, name), abs=1e-6)
+
+
+def test_a_table_answers_for_other_counted_objectives(table: Table, tmp_path: Path) -> None:
+    names = ("error", "params", "macs")
+    record, found = run_on(table, tmp_path, searcher="ehvi-exact", max_evaluations=12, objectives=",".join(names))
+    assert record.status == "complete", record.reason
+    costs = counted_costs(names)
+    for evaluation in found.evaluations:
+        config = table.space.from_json(evaluation.config)
+        assert evaluation.cost_values == tuple(costs.of(table.space, config)[0])
+    assert record.costs is not None
+    assert [*record.costs] == ["params", "macs"]
 
 
 @pytest.mark.parametrize("searcher", ["local", "nsga2", "ehvi-exact"])

@@ -31,7 +31,7 @@ Made = Literal["nothing", "started", "complete", "failed"]
 _FLAGS = {
     "task": "--task", "model": "--model", "method": "--method", "space": "--space", "searcher": "--searcher",
     "seed": "--seed", "device": "--device", "budget_s": "--budget", "max_evaluations": "--max-evaluations",
-    "precision": "--precision", "data_dir": "--data-dir",
+    "objectives": "--objectives", "precision": "--precision", "data_dir": "--data-dir",
 }  # fmt: skip
 
 
@@ -152,6 +152,8 @@ def make_job(
         )
     identity = request.identity
     name = f"{identity.task} {identity.model} {identity.algorithm} {identity.space} seed {identity.seed}"
+    if identity.objectives is not None:
+        name += f" {','.join(identity.objectives)}"
     return Job(texts, device, name, str(request.folder), limit_s, request.max_evaluations, super_network, isolate)
 
 

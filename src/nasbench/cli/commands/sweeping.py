@@ -35,6 +35,7 @@ def _list(name: str, text: str) -> Callable[[Decorated], Decorated]:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As for nasbench run (repeatable).")
 @click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="As for nasbench run.")
 @click.option("--max-evaluations", type=int, help="As for nasbench run.")
+@click.option("--objectives", metavar="NAME,NAME[,NAME]", help="As for nasbench run.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="As for nasbench run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:NUMBER for one GPU.")
 @click.option("--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="The folder of local data.")
@@ -62,6 +63,7 @@ def sweep(
     settings: tuple[str, ...],
     budget_s: float | None,
     max_evaluations: int | None,
+    objectives: str | None,
     precision: str | None,
     device: str,
     data_dir: Path | None,
@@ -103,6 +105,7 @@ def sweep(
             "budget_s": budget_s,
             "max_evaluations": max_evaluations,
             "data_dir": data_dir,
+            "objectives": objectives,
             "precision": precision,
             "plugins": plugins,
         }
@@ -111,7 +114,7 @@ def sweep(
         the_jobs = grid(seeds=the_seeds or range(10), device=kind, isolate=isolate, **{**chosen, **some, **common})
     else:
         given = (("--set", settings), ("--budget", budget_s), ("--max-evaluations", max_evaluations),
-                 ("--precision", precision), ("--plugin", plugins))  # fmt: skip
+                 ("--objectives", objectives), ("--precision", precision), ("--plugin", plugins))  # fmt: skip
         for flag, value in given:
             if value:
                 raise UserError(f"an experiment fixes its runs; leave out {flag}")
