@@ -89,7 +89,7 @@ def test_evaluation(model: str, task: str, precision: str) -> None:
         space = make_space(name, network.dims)
         for config in (space.largest, space.smallest, space.sample(rng), space.sample(rng)):
             logits = evaluator.logits(network, space.to_subnetwork(config))
-            assert logits.shape == (len(tiny.data.validation) * tiny.data.validation.n_choices, tiny.task.n_logits)
+            assert logits.shape == (len(tiny.data.validation), tiny.task.n_labels)
     depths = evaluator.logits_of_depths(network, network.subnetwork, network.dims.n_layers)
     assert len(depths) == network.dims.n_layers + 1
 
