@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.sweeping import Scene, one_after_the_other
 
+from nasbench.cli.commands.budgets import seconds_of
 from nasbench.cli.main import run as run_command
 from nasbench.errors import UserError
 from nasbench.records.record import RunFolder
@@ -111,6 +112,8 @@ def test_the_command_makes_the_same_run(scene: Scene, monkeypatch: pytest.Monkey
     monkeypatch.chdir("/")  # a worker has another working folder
     for job in jobs:
         arguments = parsed(job.command("my runs"))
+        place = (arguments["task"], arguments["model"], arguments["device"])
+        arguments["budget_s"] = seconds_of(arguments.pop("budget"), *place)
         for name in ("quiet", "table", "isolate"):
             arguments.pop(name)
         for name in [name for name in arguments if name not in make_request.__kwdefaults__ | {"method": 0, "task": 0}]:
