@@ -292,12 +292,12 @@ def load_full(tmp_path: Path):
 
 def test_model_of_unknown_architecture_prints_one_line(nasbench, tmp_path: Path) -> None:
     (tmp_path / "my-model").mkdir()
-    (tmp_path / "my-model" / "config.json").write_text('{"model_type": "gpt2"}')
+    (tmp_path / "my-model" / "config.json").write_text('{"model_type": "xlnet"}')
     (tmp_path / "films.csv").write_text("review,sentiment\na,yes\nb,no\n")
     (tmp_path / "films.toml").write_text(TASK)
     spoken = nasbench("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu")
     assert (spoken.code, spoken.err.count("\n")) == (2, 1)
-    assert "gpt2" in spoken.err
+    assert "xlnet" in spoken.err
     assert not (tmp_path / "runs").exists()
 
 
