@@ -42,6 +42,7 @@ def test_isolated_run_makes_the_evaluations_of_a_run_in_process(
     assert found.comparable() == usual.comparable()
     assert found.record.identity == usual.record.identity
     assert found.record.changed_options == usual.record.changed_options
+    assert found.record.unofficial == usual.record.unofficial
     assert found.record.provenance.pop("isolation")["network"] in ("no network", "no TCP", "open")
     assert {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()} == {
         path.relative_to(tmp_path / "b") for path in (tmp_path / "b").rglob("*") if path.is_file()

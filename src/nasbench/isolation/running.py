@@ -16,7 +16,7 @@ from nasbench.isolation import transfer
 from nasbench.isolation.process import Child, MethodEnded, in_plain_text
 from nasbench.isolation.protocol import Ended, Header, ProtocolError
 from nasbench.isolation.server import Service
-from nasbench.isolation.stand_in import stand_in
+from nasbench.isolation.stand_in import MODULE, stand_in
 from nasbench.plugins import registry
 from nasbench.plugins.registry import PluginError
 from nasbench.records.record import RunRecord, RunStatus
@@ -136,8 +136,11 @@ def isolated(
     child = Child(plugins, [results, *([data_dir] if data_dir else [])], memory_bytes)
     try:
         described = _described(child, method, searcher, settings, plugins)
-        chosen, chosen_options = stand_in(described["method"])
-        found, found_options = (None, None) if described["searcher"] is None else stand_in(described["searcher"])
+        module = MODULE if is_foreign(method, searcher, plugins) else __name__
+        chosen, chosen_options = stand_in(described["method"], module)
+        found, found_options = None, None
+        if described["searcher"] is not None:
+            found, found_options = stand_in(described["searcher"], module)
         request = make_request(chosen, task, searcher=found, data_dir=data_dir, results=results, **arguments)
         request = dataclasses.replace(
             request,

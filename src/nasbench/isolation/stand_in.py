@@ -45,8 +45,11 @@ def describe(cls: type[Any], chosen: Any) -> dict[str, Any]:
     }
 
 
-def stand_in(description: Mapping[str, Any]) -> tuple[type[Any], Any]:
+def stand_in(description: Mapping[str, Any], module: str = MODULE) -> tuple[type[Any], Any]:
     """A class that stands for the described one, and an instance of its ``Options``.
+
+    Args:
+        module: the module that the class names as its own: one of the suite's if it stands for a class of the suite.
 
     Raises:
         UserError: if the description is not one of a method or searcher.
@@ -71,7 +74,7 @@ def stand_in(description: Mapping[str, Any]) -> tuple[type[Any], Any]:
     base = Method if not is_searcher else MultiFidelitySearcher if description.get("stops_early") is True else Searcher
     searcher = description.get("default_searcher")
     attributes = {
-        "__module__": MODULE,
+        "__module__": module,
         "name": name,
         "summary": str(description.get("summary")),
         "spaces": tuple(spaces),
