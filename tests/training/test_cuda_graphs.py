@@ -22,7 +22,7 @@ from nasbench.training.strategies import FINE_TUNING_STEP, STRATEGIES, Pass, Ste
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_gradients_of_batched_passes_equal_those_of_sliced_passes(task, strategy):
     tiny, strategy = tiny_of(task=task), TrainingStrategy(strategy, temperature=2.0)
-    for space in ("small", "large"):
+    for space in SPACES:
         step = strategy.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(1))
         expected = gradients_of(tiny, step, strategy, graphed=False)
         assert_close(gradients_of(tiny, step, strategy, n_replays=2), expected)

@@ -292,8 +292,7 @@ def architecture_of(model_type: object) -> Architecture | None:
 
 def pruned_configurations() -> dict[str, Any]:
     """The configuration class of pruned networks for each ``model_type``."""
-    from nasbench.networks import modeling_pruned
-    from nasbench.networks.architectures import modeling_decoders
+    from nasbench.networks.architectures import modeling_decoders, modeling_pruned
 
     classes = [*vars(modeling_pruned).items(), *vars(modeling_decoders).items()]
     return {

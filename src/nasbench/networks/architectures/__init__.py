@@ -3,7 +3,7 @@
 A file says where the blocks, projections and embeddings of a stock model are, which tokens its
 head reads, and how positions enter attention. Code outside uses :func:`adapt` only.
 
-May import: ``networks.adapter``, ``networks.blocks``, ``networks.modeling_pruned``,
+May import: ``networks.adapter``, ``networks.blocks``, ``networks.architectures.modeling_pruned``,
 ``networks.subnetwork``.
 """
 
@@ -35,7 +35,7 @@ _HEADS = ("SequenceClassification", "MultipleChoice", "CausalLM")
 
 
 def adapt(model: nn.Module) -> Adapter:
-    """The adapter of a stock model, or of a model that :mod:`nasbench.networks.modeling_pruned` built.
+    """The adapter of a stock model, or of a model that :mod:`nasbench.networks.architectures.modeling_pruned` built.
 
     Raises:
         UserError: for a model of another class.
