@@ -110,22 +110,27 @@ def test_gradients_of_an_extracted_network():
     assert_close(gradients_of(tiny, FINE_TUNING_STEP, network=network.copy()), expected)
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_gradients_in_bf16_are_as_exact_as_those_of_slices(space):
-    """Against fp32, the error of batched passes is at most that of sliced passes and a little more."""
-    exact, rounded = tiny_of(), tiny_of(precision="bf16")
-    step = TrainingStrategy("full", temperature=2.0).step(
-        5, 10, make_space(space, exact.network.dims), np.random.default_rng(1)
-    )
-    reference = gradients_of(exact, step, graphed=False)
-    sliced, batched = gradients_of(rounded, step, graphed=False), gradients_of(rounded, step)
+@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_gradients_in_bf16_are_as_exact_as_those_of_slices(task, strategy):
+    """Against fp32, over three steps in each space: a single gradient may be near 0, or its error small by chance."""
+    exact, rounded = tiny_of(task=task), tiny_of(task=task, precision="bf16")
+    strategy = TrainingStrategy(strategy, temperature=2.0)
+    steps = [
+        strategy.step(5, 10, make_space(space, exact.network.dims), np.random.default_rng(seed))
+        for space in SPACES
+        for seed in (1, 2, 3)
+    ]
+    reference = np.stack([_flat(gradients_of(exact, step, strategy, graphed=False)) for step in steps])
+    sliced = np.stack([_flat(gradients_of(rounded, step, strategy, graphed=False)) for step in steps])
+    batched = np.stack([_flat(gradients_of(rounded, step, strategy)) for step in steps])
+    error = np.linalg.norm(batched - reference)
+    assert 0 < error <= 1.25 * np.linalg.norm(sliced - reference)
+    assert error <= 0.1 * np.linalg.norm(reference)
 
-    def error(found):
-        return torch.cat([(found[name] - value).flatten() for name, value in reference.items()]).norm()
 
-    size = torch.cat([value.flatten() for value in reference.values()]).norm()
-    assert error(batched) <= 1.25 * error(sliced)
-    assert error(batched) <= 0.12 * size
+def _flat(gradients):
+    return torch.cat([gradients[name].flatten() for name in sorted(gradients)]).double().numpy()
 
 
 def test_a_position_bias_is_laid_out_for_fused_attention():
