@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from nasbench.arrays import BoolArray, FloatArray
-from nasbench.baselines.masks.importance import batches, head_gradients
 from nasbench.declarations.task import Kind
+from nasbench.masks.importance import batches, head_gradients
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.networks.supernet import SuperNetwork

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nasbench.arrays import BoolArray, FloatArray
-from nasbench.baselines.masks.importance import batches
+from nasbench.masks.importance import batches
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.plugins.method import Method
 from nasbench.runs.problem import Problem

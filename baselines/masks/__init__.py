@@ -1,4 +1,4 @@
-"""Masks for pruning baselines: importance of heads and units, search for masks, and tuning of mask values.
+"""Calibration of pruning baselines: what only they share. The masks themselves are in :mod:`nasbench.masks`.
 
 May import: the engine.
 """

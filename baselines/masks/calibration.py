@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nasbench.baselines.masks.importance import batches
 from nasbench.data.batching import Batch
+from nasbench.masks.importance import batches
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.runs.problem import Problem
 from nasbench.training.configuration import TrainingOptions

@@ -5,10 +5,11 @@ import pytest
 import torch
 from support import published_rfp
 
-from nasbench.baselines.masks.search import MacCosts, MaskSearch
-from nasbench.baselines.masks.tuning import tune_masks
-from nasbench.baselines.retraining_free import ALPHAS, RetrainingFreePruning, Sample, rearranged
+from nasbench.baselines.retraining_free import ALPHAS, RetrainingFreePruning
 from nasbench.data.batching import collate
+from nasbench.masks.sample import Sample
+from nasbench.masks.search import MacCosts, MaskSearch, rearranged
+from nasbench.masks.tuning import tune_masks
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network

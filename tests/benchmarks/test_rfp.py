@@ -14,10 +14,11 @@ import pytest
 import torch
 from support import published_rfp
 
-from nasbench.baselines.masks.search import MacCosts, MaskSearch
-from nasbench.baselines.masks.tuning import tune_masks
-from nasbench.baselines.retraining_free import ALPHAS, Sample, rearranged
+from nasbench.baselines.retraining_free import ALPHAS
 from nasbench.data.splits import Split
+from nasbench.masks.sample import Sample
+from nasbench.masks.search import MacCosts, MaskSearch, rearranged
+from nasbench.masks.tuning import tune_masks
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import Precision, SuperNetwork
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from mock_cuda.card import counted
 
-from nasbench.baselines.masks import importance
 from nasbench.declarations.model import TrainingConfiguration
+from nasbench.masks import importance
 from nasbench.networks.space import SPACES, make_space
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.testing.models import TINY_ENCODERS

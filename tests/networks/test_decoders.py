@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
-from nasbench.baselines.masks.search import MacCosts
 from nasbench.data.batching import Batch
 from nasbench.data.endings import end_texts
 from nasbench.errors import UserError
+from nasbench.masks.search import MacCosts
 from nasbench.networks.architectures import adapt
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import Large

@@ -16,9 +16,9 @@ from scipy.sparse.linalg import lsmr
 from torch import Tensor
 
 from nasbench.arrays import BoolArray, FloatArray, IntArray
-from nasbench.baselines.masks.search import MacCosts
 from nasbench.data.batching import Batch, collate
 from nasbench.data.splits import Split
+from nasbench.masks.search import MacCosts
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.losses import Kind, label_loss
@@ -104,7 +104,7 @@ class _Network:
 def tune(
     network: SuperNetwork, student: SubNetwork, teacher: SubNetwork, batches: list[Batch]
 ) -> tuple[FloatArray, FloatArray]:
-    """Least squares over the mask values, block by block; see :func:`nasbench.baselines.masks.tuning.tune_masks`."""
+    """Least squares over the mask values, block by block; see :func:`nasbench.masks.tuning.tune_masks`."""
     with torch.inference_mode():
         embedded = [network.model.base_model.embeddings(b.input_ids, b.token_type_ids) for b in batches]
         tokens = [b.input_ids >= 0 if b.attention_mask is None else b.attention_mask for b in batches]

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench.baselines.retraining_free import Sample
 from nasbench.data.batching import collate
 from nasbench.data.splits import Split
 from nasbench.declarations.model import TrainingConfiguration
+from nasbench.masks.sample import Sample
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import Small
 from nasbench.networks.subnetwork import SubNetwork

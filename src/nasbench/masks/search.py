@@ -8,6 +8,7 @@ units) then decide which.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +111,26 @@ def rearrange(gradients: FloatArray, n_kept: list[int]) -> list[BoolArray]:
     single = products.diagonal().copy()
     order = np.argsort(single, kind="stable")
     return [_rearranged(products, single, order, len(order) - n) for n in n_kept]
+
+
+def rearranged(
+    subnetworks: list[SubNetwork], heads: FloatArray, units: FloatArray, after_layer: Callable[[], None] = lambda: None
+) -> list[SubNetwork]:
+    """Sub-networks with the same numbers of heads and units in each layer, but a cheaper choice of which to remove.
+
+    Args:
+        heads: gradients ``(n_batches, n_layers, n_heads)``.
+        units: gradients ``(n_batches, n_layers, n_units)``.
+    """
+    head_masks, unit_masks = [], []
+    for layer in range(heads.shape[1]):
+        head_masks.append(rearrange(heads[:, layer], [int(s.head_counts[layer]) for s in subnetworks]))
+        unit_masks.append(rearrange(units[:, layer], [int(s.unit_counts[layer]) for s in subnetworks]))
+        after_layer()
+    return [
+        SubNetwork(np.stack([masks[i] for masks in head_masks]), np.stack([masks[i] for masks in unit_masks]))
+        for i in range(len(subnetworks))
+    ]
 
 
 def _rearranged(products: FloatArray, single: FloatArray, order: IntArray, n_pruned: int) -> BoolArray:

@@ -5,10 +5,10 @@ import pytest
 import torch
 from support import published_rfp
 
-from nasbench.baselines.masks import tuning
-from nasbench.baselines.masks.tuning import NormalEquations, tune_masks
-from nasbench.baselines.retraining_free import Sample
 from nasbench.data.batching import collate
+from nasbench.masks import tuning
+from nasbench.masks.sample import Sample
+from nasbench.masks.tuning import NormalEquations, tune_masks
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network

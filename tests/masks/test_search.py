@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import published_rfp
 
-from nasbench.baselines.masks.search import MacCosts, MaskSearch, rearrange
+from nasbench.masks.search import MacCosts, MaskSearch, rearrange
 from nasbench.networks.subnetwork import Dimensions
 
 BERT_BASE = Dimensions(12, 12, 3072, 768, 64, 0)

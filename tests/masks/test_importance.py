@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench.baselines.masks.importance import head_gradients, mask_gradients
 from nasbench.data.batching import collate
+from nasbench.masks.importance import head_gradients, mask_gradients
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
