@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from support.activations import seen
 from torch.nn import functional
 
 from nasbench.baselines.masks.calibration import CalibrationOptions
@@ -18,7 +18,7 @@ from nasbench.records.record import RunFolder
 from nasbench.runs import runner
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
 from nasbench.testing.models import TINY_BERT
-from nasbench.testing.networks import TinyNetwork, tiny_network
+from nasbench.testing.networks import tiny_network
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT
 
@@ -27,26 +27,6 @@ SCENES = pytest.mark.parametrize(
     [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_PAIR), (TINY_BERT, TINY_PAIR)],
     ids=["llama text", "gpt2 pair", "bert pair"],
 )
-
-
-def seen(tiny: TinyNetwork, modules: list[Any], is_input: bool) -> list[torch.Tensor]:
-    """What goes into (or comes out of) modules of the stock model, for all tokens without padding."""
-    found: dict[int, torch.Tensor] = {}
-    hooks = [
-        module.register_forward_hook(
-            lambda _module, inputs, output, i=i: found.update(
-                {i: inputs[0] if is_input else output[0] if isinstance(output, tuple) else output}
-            )
-        )
-        for i, module in enumerate(modules)
-    ]
-    batch = tiny.batch()
-    with torch.no_grad():
-        tiny.network.stock_logits(batch)
-    for hook in hooks:
-        hook.remove()
-    mask = torch.ones_like(batch.input_ids).bool() if batch.attention_mask is None else batch.attention_mask
-    return [found[i][mask].double() for i in range(len(modules))]
 
 
 @SCENES

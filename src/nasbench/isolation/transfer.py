@@ -16,6 +16,8 @@ from nasbench.declarations.model import Model, TrainingConfiguration
 from nasbench.declarations.task import DataSource, FileFormat, Task
 from nasbench.errors import MethodError
 from nasbench.isolation.protocol import Array, flatten, restore
+from nasbench.networks.adapter import restore_output_biases
+from nasbench.networks.architectures import adapt
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 
@@ -71,6 +73,7 @@ def make_network(header: Mapping[str, Any], weights: Sequence[Array], device: to
     config = cls.config_class.from_dict(header["config"])
     with torch.random.fork_rng(devices=[]):
         model = cls._from_config(config, attn_implementation=header["attention"]).float()
+        restore_output_biases(adapt(model))
     network = SuperNetwork(model.to(device).eval(), header["precision"])
     network.n_choices = header["n_choices"]
     load_weights(network, weights)

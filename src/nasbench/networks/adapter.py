@@ -27,6 +27,8 @@ from nasbench.networks.subnetwork import Dimensions, SubNetwork
 WIDTHS = "nasbench_widths"
 """Key in the configuration of a network that was pruned before and filled up with zeros, see
 :func:`nasbench.networks.pretrained.load_pretrained`: ``heads_by_layer`` and ``units_by_layer``."""
+OUTPUT_BIASES = "output_biases"
+"""Key in the configuration of a network that was given biases by :func:`add_output_biases`."""
 
 
 class Adapter(ABC):
@@ -257,6 +259,24 @@ class Adapter(ABC):
             n_unit_biases=_n_biases(*feed_forward.inputs) // n_units,
             **others,
         )
+
+
+def add_output_biases(adapter: Adapter) -> None:
+    """Give the output projections of all blocks biases of 0 where they have none. They count as parameters.
+
+    The configuration says so, and :func:`restore_output_biases` makes them again. Also works on the meta device.
+    """
+    for i in range(len(adapter.layers)):
+        for block in (adapter.attention(i), adapter.feed_forward(i)):
+            if block is not None and block.output.bias is None:
+                block.output.module.bias = nn.Parameter(torch.zeros_like(block.output.weight[:, 0]))
+                setattr(adapter.model.config, OUTPUT_BIASES, True)
+
+
+def restore_output_biases(adapter: Adapter) -> None:
+    """Give a stock model that was built from its configuration the biases that the configuration speaks of."""
+    if getattr(adapter.model.config, OUTPUT_BIASES, False):
+        add_output_biases(adapter)
 
 
 def _n_biases(*projections: Projection) -> int:

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasbench.data.endings import end_texts, set_padding
 from nasbench.data.hub import quiet
@@ -307,9 +307,10 @@ def _filled_up(pruned: Any, task: Task) -> Any:
     """
     import torch
 
-    from nasbench.networks.adapter import WIDTHS
+    from nasbench.networks.adapter import WIDTHS, restore_output_biases
 
-    config, stock = pruned.config, cast(Any, type(pruned.config).__mro__[1])
+    config = pruned.config
+    stock: Any = next(cls for cls in type(config).__mro__ if not cls.__name__.startswith("Pruned"))
     values = stock.to_dict(config)
     widths = {"heads_by_layer": list(config.layer_heads), "units_by_layer": list(config.layer_units)}
     for name in ("layer_heads", "layer_units", "head_size", "model_type", "architectures", "auto_map"):
@@ -317,6 +318,7 @@ def _filled_up(pruned: Any, task: Task) -> Any:
     stock_config = stock(**values, **{WIDTHS: widths})
     with torch.random.fork_rng(devices=[]):
         network = _loader(task, stock_config).from_config(stock_config)
+    restore_output_biases(adapt(network))
     kept = pruned.state_dict()
     with torch.no_grad():
         for name, value in network.state_dict().items():

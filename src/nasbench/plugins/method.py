@@ -30,6 +30,8 @@ class Method(ABC):
             searcher.
         multi_fidelity: whether the method can drive a :class:`~nasbench.search.searcher.MultiFidelitySearcher`.
         evaluates_depths: whether the method reports every depth that a pass goes through.
+        adds_output_biases: whether the network gets biases of 0 at the outputs of its blocks where it has none, for the
+            method to set. They count as parameters, also of the full network.
         Options: a frozen dataclass. ``--set`` changes its fields.
     """
 
@@ -39,6 +41,7 @@ class Method(ABC):
     default_searcher: ClassVar[str | None] = None
     multi_fidelity: ClassVar[bool] = False
     evaluates_depths: ClassVar[bool] = False
+    adds_output_biases: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, options: Any = None) -> None:

@@ -19,6 +19,8 @@ from nasbench.data.batching import collate
 from nasbench.data.splits import TaskData, load_task_data
 from nasbench.declarations.task import Task
 from nasbench.errors import CannotResume, UserError
+from nasbench.networks.adapter import add_output_biases
+from nasbench.networks.architectures import adapt
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions
@@ -86,6 +88,8 @@ def load(request: RunRequest) -> Loaded:
         stock = pretrained.network.to(device).eval()
     avoid_plans(device)
     precision = request.precision or default_precision(device)
+    if request.method.adds_output_biases:
+        add_output_biases(adapt(stock))
     network = SuperNetwork(stock, precision)
     network.n_choices = data.train.n_choices
     if request.task.kind == "regression" and pretrained.output_is_new:

@@ -47,7 +47,7 @@ class Loader:
 
     def __init__(self, data_dir: Path | None = None) -> None:
         self._data_dir = data_dir
-        self._loaded: dict[tuple[str, str, int], Loaded] = {}
+        self._loaded: dict[tuple[str, str, int, bool], Loaded] = {}
 
     def expected(self, record: RunRecord) -> Expected:
         """What the record must say.
@@ -57,7 +57,7 @@ class Loader:
             UserError: if a name or an option is unknown.
         """
         request = request_of(record, self._data_dir)
-        key = (request.task.name, request.model.name, request.seed)
+        key = (request.task.name, request.model.name, request.seed, request.method.adds_output_biases)
         if key not in self._loaded:
             self._loaded.clear()  # only the last stays: the data of all tasks may not fit into memory
             try:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.errors import UserError
-from nasbench.networks.adapter import WIDTHS, Adapter
+from nasbench.networks.adapter import OUTPUT_BIASES, WIDTHS, Adapter, restore_output_biases
 from nasbench.networks.architectures import adapt
 from nasbench.networks.pretrained import pruned_configurations
 from nasbench.networks.subnetwork import SubNetwork
@@ -84,6 +84,8 @@ def empty(config: Any, class_name: str) -> nn.Module:
         constructor.register_for_auto_class(f"AutoModelFor{head_of(class_name)}")
     with torch.device("meta"):
         model = constructor(config)
+        if not is_pruned:
+            restore_output_biases(adapt(model))
     _make_buffers(model)
     module: nn.Module = model.eval()
     return module
@@ -92,7 +94,7 @@ def empty(config: Any, class_name: str) -> nn.Module:
 def _config(adapter: Adapter, subnetwork: SubNetwork, kept: list[int]) -> Any:
     stock = adapter.model.config
     values = {name: value for name, value in stock.to_dict().items() if name not in _NOT_COPIED}
-    options = adapter.stock_options(subnetwork, kept)
+    options = None if getattr(stock, OUTPUT_BIASES, False) else adapter.stock_options(subnetwork, kept)
     if options is not None:
         return type(stock)(**values | options)
     family = _SAME_CODE.get(stock.model_type, stock.model_type)

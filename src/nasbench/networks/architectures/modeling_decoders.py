@@ -9,7 +9,7 @@ number for each layer: its groups of query heads with their key and value (for G
 units. All other sizes are those of the full network. A layer without heads or units adds nothing in their place.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -60,49 +60,45 @@ class EmptyFeedForward(nn.Module):
         return torch.zeros_like(hidden_states)
 
 
-class PrunedLlamaConfig(LlamaConfig):
-    """Configuration of a pruned Llama.
+@dataclass(kw_only=True)
+class PrunedConfig:
+    """What the configuration of a pruned decoder says beside that of the full network.
+
+    Configurations of transformers are data classes, so these fields become theirs.
 
     Attributes:
-        layer_heads: number of key-value groups of each layer.
+        layer_heads: number of key-value groups of each layer; of heads for GPT-2.
         layer_units: number of feed-forward units of each layer.
+        output_biases: whether both blocks of a layer add a bias to their outputs that the full network lacks.
     """
+
+    layer_heads: list[int] = field(default_factory=list)
+    layer_units: list[int] = field(default_factory=list)
+    output_biases: bool = False
+
+
+class PrunedLlamaConfig(PrunedConfig, LlamaConfig):
+    """Configuration of a pruned Llama."""
 
     model_type = "pruned-llama"
 
-    def __init__(self, layer_heads: Sequence[int] = (), layer_units: Sequence[int] = (), **options: Any) -> None:
-        super().__init__(**options)
-        self.layer_heads, self.layer_units = list(layer_heads), list(layer_units)
 
-
-class PrunedMistralConfig(MistralConfig):
-    """Configuration of a pruned Mistral. Attributes as for Llama."""
+class PrunedMistralConfig(PrunedConfig, MistralConfig):
+    """Configuration of a pruned Mistral."""
 
     model_type = "pruned-mistral"
 
-    def __init__(self, layer_heads: Sequence[int] = (), layer_units: Sequence[int] = (), **options: Any) -> None:
-        super().__init__(**options)
-        self.layer_heads, self.layer_units = list(layer_heads), list(layer_units)
 
-
-class PrunedQwen2Config(Qwen2Config):
-    """Configuration of a pruned Qwen2. Attributes as for Llama."""
+class PrunedQwen2Config(PrunedConfig, Qwen2Config):
+    """Configuration of a pruned Qwen2."""
 
     model_type = "pruned-qwen2"
 
-    def __init__(self, layer_heads: Sequence[int] = (), layer_units: Sequence[int] = (), **options: Any) -> None:
-        super().__init__(**options)
-        self.layer_heads, self.layer_units = list(layer_heads), list(layer_units)
 
-
-class PrunedGPT2Config(GPT2Config):
-    """Configuration of a pruned GPT-2. Attributes as for Llama; a group is a head."""
+class PrunedGPT2Config(PrunedConfig, GPT2Config):
+    """Configuration of a pruned GPT-2."""
 
     model_type = "pruned-gpt2"
-
-    def __init__(self, layer_heads: Sequence[int] = (), layer_units: Sequence[int] = (), **options: Any) -> None:
-        super().__init__(**options)
-        self.layer_heads, self.layer_units = list(layer_heads), list(layer_units)
 
 
 class Narrowed:
@@ -135,10 +131,13 @@ def _narrow(model: Any, config: Any) -> None:
     base = getattr(model, model.base_model_prefix)
     is_gpt2 = hasattr(base, "h")
     for i, layer in enumerate(base.h if is_gpt2 else base.layers):
-        (_narrow_gpt2 if is_gpt2 else _narrow_llama)(layer, i, config.layer_heads[i], config.layer_units[i])
+        if is_gpt2:
+            _narrow_gpt2(layer, i, config.layer_heads[i], config.layer_units[i])
+        else:
+            _narrow_llama(layer, i, config.layer_heads[i], config.layer_units[i], config.output_biases)
 
 
-def _narrow_llama(layer: Any, i: int, n_heads: int, n_units: int) -> None:
+def _narrow_llama(layer: Any, i: int, n_heads: int, n_units: int, biases: bool) -> None:
     attention, mlp = layer.self_attn, layer.mlp
     if n_heads == 0:
         layer.self_attn, layer.input_layernorm = EmptyAttention(i), nn.Identity()
@@ -146,12 +145,12 @@ def _narrow_llama(layer: Any, i: int, n_heads: int, n_units: int) -> None:
         width = n_heads * attention.head_dim
         attention.q_proj = _with_outputs(attention.q_proj, width * attention.num_key_value_groups)
         attention.k_proj, attention.v_proj = (_with_outputs(p, width) for p in (attention.k_proj, attention.v_proj))
-        attention.o_proj = _with_inputs(attention.o_proj, width * attention.num_key_value_groups)
+        attention.o_proj = _with_inputs(attention.o_proj, width * attention.num_key_value_groups, biases)
     if n_units == 0:
         layer.mlp, layer.post_attention_layernorm = EmptyFeedForward(), nn.Identity()
     else:
         mlp.gate_proj, mlp.up_proj = (_with_outputs(p, n_units) for p in (mlp.gate_proj, mlp.up_proj))
-        mlp.down_proj = _with_inputs(mlp.down_proj, n_units)
+        mlp.down_proj = _with_inputs(mlp.down_proj, n_units, biases)
 
 
 def _narrow_gpt2(layer: Any, i: int, n_heads: int, n_units: int) -> None:
@@ -172,8 +171,8 @@ def _with_outputs(layer: nn.Linear, n: int) -> nn.Linear:
     return nn.Linear(layer.in_features, n, bias=layer.bias is not None)
 
 
-def _with_inputs(layer: nn.Linear, n: int) -> nn.Linear:
-    return nn.Linear(n, layer.out_features, bias=layer.bias is not None)
+def _with_inputs(layer: nn.Linear, n: int, bias: bool) -> nn.Linear:
+    return nn.Linear(n, layer.out_features, bias=bias or layer.bias is not None)
 
 
 class PrunedLlamaForCausalLM(Narrowed, LlamaForCausalLM):
