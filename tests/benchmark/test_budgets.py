@@ -75,3 +75,14 @@ def test_named_budget_is_seconds_for_the_run(monkeypatch: pytest.MonkeyPatch) ->
     assert seconds_of("paper", "cola", "roberta-base", "cuda") == 7_200
     assert seconds_of("12.5", "cola", None, "auto") == 12.5
     assert seconds_of(None, "cola", None, "auto") is None
+
+
+def test_a_sweep_takes_the_named_budget_of_each_task(
+    nasbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    sweep = ("sweep", "--method", "rfp", "--task", "rte,imdb", "--seed", "0", "--model", "roberta-base", "--dry-run")
+    commands = [line for line in nasbench(*sweep, "--budget", "card-estimate").out.splitlines() if "--task" in line]
+    assert [line.split("--budget ")[1].split()[0] for line in commands] == ["300", "600"]
+    assert "unknown budget 'cards'; did you mean" in nasbench(*sweep, "--budget", "cards").err

@@ -84,6 +84,7 @@ def assert_user_error(spoken: Any, *words: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--task", "tasks/mine.json"], ["tasks/mine.json is not a task", "a TOML file: --task NAME.toml"]),
         (["--task", "tiny-pear"], ["unknown task 'tiny-pear'", "did you mean 'tiny-pair'?"]),
         (["--model", "tiny-bart"], ["unknown model 'tiny-bart'", "did you mean 'tiny-bert'?"]),
         (["--method", "ws-nass"], ["unknown method 'ws-nass'", "did you mean 'ws-nas'?"]),

@@ -291,7 +291,10 @@ def _task(name: str | Task) -> tuple[Task, Model | None]:
         from nasbench.plugins.user_task import load_user_task
 
         return load_user_task(Path(name))
-    return registry.find("task", name, registry.tasks()), None
+    known = registry.tasks()
+    if name not in known and (Path(name).exists() or len(Path(name).parts) > 1):
+        raise UserError(f"{name} is not a task; a task of your own is a TOML file: --task NAME.toml")
+    return registry.find("task", name, known), None
 
 
 def _model(task: Task, own_model: Model | None, name: str | Model | None, device_class: DeviceClass) -> Model:

@@ -172,6 +172,7 @@ def grid(
     spaces: Sequence[str | None] = (None,),
     searchers: Sequence[str | None] = (None,),
     isolate: bool | None = None,
+    budget_of: Callable[[str, str | None], float | None] | None = None,
     **common: Any,
 ) -> list[Job]:
     """Every combination, the seeds slowest: the first seed alone has a run of each method on each task.
@@ -188,6 +189,7 @@ def grid(
         spaces: names; None for the default.
         searchers: names; None for the method's default.
         isolate: as for :class:`Job`.
+        budget_of: seconds of a run on a task with a model, where a budget has a name.
         common: further arguments of :func:`nasbench.runs.request.make_request`, the same for all runs.
 
     Raises:
@@ -201,7 +203,15 @@ def grid(
     jobs: dict[str, Job] = {}
     for seed, task, model, method, space, searcher in product(seeds, tasks, models, classes, spaces, searchers):
         chosen = None if method.default_searcher is None else searcher
-        arguments = {"method": method.name, "task": task, "model": model, "space": space, "searcher": chosen}
+        arguments: dict[str, Any] = {
+            "method": method.name,
+            "task": task,
+            "model": model,
+            "space": space,
+            "searcher": chosen,
+        }
+        if budget_of is not None:
+            arguments["budget_s"] = budget_of(task, model)
         job = make_job({**arguments, "seed": seed, **common}, device, isolate=isolate)
         jobs.setdefault(job.folder, job)
     return list(jobs.values())

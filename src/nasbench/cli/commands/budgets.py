@@ -1,4 +1,4 @@
-"""``--budget SECONDS|NAME`` of ``nasbench run``."""
+"""``--budget SECONDS|NAME`` of ``nasbench run`` and ``nasbench sweep``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ def seconds_of(budget: str | None, task: str, model: str | None, device: str) ->
     from nasbench.benchmark.budgets import budget_by_name
     from nasbench.runs.request import make_request
 
-    request = make_request(
-        "rfp", task, model=model, device=device
-    )  # any method: what is asked is the task and the model
+    # Any method: what is asked is the task and the model.
+    request = make_request("rfp", task, model=model, device=device, check_device=device == "auto")
     return budget_by_name(budget, request.task, request.model, request.device_class)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nasbench.cli.commands.budgets import budget_option, seconds_of
 from nasbench.errors import Interrupted, NasbenchError, UserError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _list(name: str, text: str) -> Callable[[Decorated], Decorated]:
 @_list("searcher", "Searchers, for the methods that use one; default: the method's.")
 @click.option("--experiment", metavar="NAME", help="The runs of a figure, fig5 to fig12; names above select from them.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As for nasbench run (repeatable).")
-@click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="As for nasbench run.")
+@budget_option
 @click.option("--max-evaluations", type=int, help="As for nasbench run.")
 @click.option("--objectives", metavar="NAME,NAME[,NAME]", help="As for nasbench run.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="As for nasbench run.")
@@ -61,7 +62,7 @@ def sweep(
     searchers: tuple[str, ...],
     experiment: str | None,
     settings: tuple[str, ...],
-    budget_s: float | None,
+    budget: str | None,
     max_evaluations: int | None,
     objectives: str | None,
     precision: str | None,
@@ -102,7 +103,6 @@ def sweep(
         place.connect()
         common: dict[str, Any] = {
             "settings": settings,
-            "budget_s": budget_s,
             "max_evaluations": max_evaluations,
             "data_dir": data_dir,
             "objectives": objectives,
@@ -111,9 +111,15 @@ def sweep(
         }
         kind = place.kind_of_device()
         some: dict[str, Any] = {key: found or (None,) for key, found in others.items()}
-        the_jobs = grid(seeds=the_seeds or range(10), device=kind, isolate=isolate, **{**chosen, **some, **common})
+        the_jobs = grid(
+            seeds=the_seeds or range(10),
+            device=kind,
+            isolate=isolate,
+            budget_of=lambda task, model: seconds_of(budget, task, model, kind),
+            **{**chosen, **some, **common},
+        )
     else:
-        given = (("--set", settings), ("--budget", budget_s), ("--max-evaluations", max_evaluations),
+        given = (("--set", settings), ("--budget", budget), ("--max-evaluations", max_evaluations),
                  ("--objectives", objectives), ("--precision", precision), ("--plugin", plugins))  # fmt: skip
         for flag, value in given:
             if value:
