@@ -214,3 +214,26 @@ class Writes(Method):
         evaluate_one(problem)
         problem._parent._channel.send({"do": "record", "error": 0.0, "params": 0.01})
         problem._parent._channel.receive()
+
+
+class Hooked(Method):
+    name, summary = "hooked", "reports a factored network with a hook"
+    spaces = ("ranks",)
+
+    def run(self, problem):
+        model = problem.pretrained().extract(problem.space.to_subnetwork(problem.space.midpoint)).model
+        problem.evaluate_module(model, problem.space.midpoint, "honest")
+        model.bert.register_forward_hook(lambda _module, _inputs, output: output)
+        problem.evaluate_module(model, problem.space.midpoint, "hooked")
+
+
+class Forges(Method):
+    name, summary = "forges", "leaves out its own checks and sends factors of larger ranks than it declares"
+    spaces = ("ranks",)
+
+    def run(self, problem):
+        space = problem.space
+        larger = problem.pretrained().extract(space.to_subnetwork(space.midpoint), "larger")
+        problem.evaluate_module(larger.model, space.midpoint, "honest")
+        problem._rebuilt = lambda *_: larger
+        problem.evaluate_module(larger.model, space.midpoint - 1, "larger")

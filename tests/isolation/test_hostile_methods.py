@@ -81,6 +81,16 @@ def test_method_that_snoops_and_lies_gets_nothing(run_isolated, results, listene
     assert [e.metrics for e in outcome.evaluations] == [e.metrics for e in honest.evaluations]
 
 
+@pytest.mark.parametrize(("method", "reason"), [("hooked", r"'bert' with a hook"), ("forges", r"is due$")])
+def test_module_that_is_not_what_it_says_is_refused(run_isolated, method, reason):
+    outcome = run_isolated(method, budget_s=60.0)
+    assert outcome.record.status == "failed"
+    assert re.search(
+        f"^evaluate_module\\(\\) got something else than its configuration declares: .*{reason}", outcome.record.reason
+    )
+    assert [e.weights for e in outcome.evaluations] == ["honest"]
+
+
 class Honest(Method):
     """Makes the evaluations of ``Snoops``."""
 

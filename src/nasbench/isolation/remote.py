@@ -10,6 +10,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 import nasbench.errors as errors
 from nasbench.isolation import transfer
@@ -239,6 +240,14 @@ class IsolatedProblem(Problem):
         answer = self._parent.ask_about(
             "evaluate", network, config=config.tolist(), epochs=None if epochs is None else float(epochs)
         )
+        return Evaluation(**answer["evaluations"][0])
+
+    def evaluate_module(self, module: nn.Module, config: Config, name: str, epochs: float | None = None) -> Evaluation:
+        config = np.asarray(config)
+        answer = self._parent.ask_about(
+            "evaluate_module", self._rebuilt(module, config, name), config=config.tolist(),
+            epochs=None if epochs is None else float(epochs),
+        )  # fmt: skip
         return Evaluation(**answer["evaluations"][0])
 
     def evaluate_depths(self, network: SuperNetwork, config: Config) -> list[Evaluation]:

@@ -42,6 +42,8 @@ MAX_NETWORKS = 1000
 _NAME = re.compile(r"[\w.-]{1,120}")
 _ONE_WAY = ("leave", "phase", "training", "notice", "note")
 """Messages that get no answer."""
+_LAST = ("check", "elapsed", "evaluate", "evaluate_module", "evaluate_depths", "duplicate")
+"""Messages whose answer ends an interrupted method."""
 
 
 class Service:
@@ -132,7 +134,7 @@ class Service:
         handler: Callable[[Header, list[Array]], Any] | None = getattr(self, f"_do_{what}", None)
         if not isinstance(what, str) or handler is None or not self._has_begun:
             raise ProtocolError(f"an unknown message {in_plain_text(what, 40)!r}")
-        if self._interrupted_s is not None and what in ("check", "elapsed", "evaluate", "evaluate_depths", "duplicate"):
+        if self._interrupted_s is not None and what in _LAST:
             self._answer({"error": "KeyboardInterrupt", "message": ""})
             return None
         try:
@@ -245,8 +247,8 @@ class Service:
         self._network = None  # frees the memory of the last one
         network = self._template
         if header["extracted"] is True:
-            network = self._extracted(arrays[:2], name)
-            arrays = arrays[2:]
+            network = self._extracted(arrays[: transfer.N_MASKS], name)
+            arrays = arrays[transfer.N_MASKS :]
         network.name = name
         transfer.load_weights(network, arrays)
         self._network = network
@@ -269,10 +271,11 @@ class Service:
 
     def _do_evaluate(self, header: Header, arrays: list[Array]) -> tuple[Header, list[Array]]:
         network, config = self._asked(header, arrays)
-        epochs = header["epochs"]
-        if not (epochs is None or (isinstance(epochs, int | float) and math.isfinite(epochs) and epochs >= 0)):
-            raise MethodError(f"evaluate() got {in_plain_text(epochs, 40)} epochs")
-        return _evaluated([self._problem.evaluate(network, config, epochs)])
+        return _evaluated([self._problem.evaluate(network, config, _epochs(header))])
+
+    def _do_evaluate_module(self, header: Header, arrays: list[Array]) -> tuple[Header, list[Array]]:
+        network, config = self._asked(header, arrays)
+        return _evaluated([self._problem.evaluate_module(network.model, config, network.name, _epochs(header))])
 
     def _do_evaluate_depths(self, header: Header, arrays: list[Array]) -> tuple[Header, list[Array]]:
         return _evaluated(self._problem.evaluate_depths(*self._asked(header, arrays)))
@@ -372,6 +375,13 @@ def _deferred_interrupts(interrupt: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, before in handled.items():
             signal.signal(number, before)
+
+
+def _epochs(header: Header) -> float | None:
+    epochs: float | None = header["epochs"]
+    if not (epochs is None or (isinstance(epochs, int | float) and math.isfinite(epochs) and epochs >= 0)):
+        raise MethodError(f"evaluate() got {in_plain_text(epochs, 40)} epochs")
+    return epochs
 
 
 def _evaluated(evaluations: list[Evaluation]) -> tuple[Header, list[Array]]:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from nasbench.errors import UserError
-from nasbench.networks.space import SPACES
+from nasbench.networks.space import EVERY_SPACE
 from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.plugins import options
 from nasbench.plugins.method import Method
@@ -60,8 +60,8 @@ def stand_in(description: Mapping[str, Any], module: str = MODULE) -> tuple[type
             f"a method's or searcher's name has 1 to {MAX_NAME} letters, digits, '.', '_', '-', not "
             f"{str(name)[:MAX_NAME]!r}"
         )
-    if not (isinstance(spaces, list) and spaces and set(map(str, spaces)) <= set(SPACES)):
-        raise UserError(f"{name!r} has spaces {str(spaces)[:MAX_NAME]}; give some of {', '.join(SPACES)}")
+    if not (isinstance(spaces, list) and spaces and set(map(str, spaces)) <= set(EVERY_SPACE)):
+        raise UserError(f"{name!r} has spaces {str(spaces)[:MAX_NAME]}; give some of {', '.join(EVERY_SPACE)}")
     defaults, chosen = description.get("defaults"), description.get("options")
     if not (isinstance(defaults, dict) and isinstance(chosen, dict) and defaults.keys() == chosen.keys()):
         raise UserError(f"{name!r} describes no options")

@@ -18,8 +18,12 @@ from nasbench.errors import MethodError
 from nasbench.isolation.protocol import Array, flatten, restore
 from nasbench.networks.adapter import restore_output_biases
 from nasbench.networks.architectures import adapt
+from nasbench.networks.factored.structure import FactoredNetwork
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
+
+N_MASKS = 3
+"""Arrays of :func:`masks`."""
 
 
 def to_array(value: Any) -> Array | None:
@@ -108,14 +112,19 @@ def load_weights(network: SuperNetwork, weights: Sequence[Array]) -> None:
 
 
 def masks(network: SuperNetwork) -> list[Array]:
-    """What an extracted network holds: the masks of heads and units; nothing for another network."""
+    """What an extracted network holds: the masks of heads and units, and ranks; nothing for another network."""
     held = network.subnetwork
-    return [np.array(held.heads), np.array(held.units)] if network.is_extracted else []
+    ranks = np.array(held.ranks) if isinstance(held, FactoredNetwork) else np.empty((0, 0), dtype=np.int64)
+    return [np.array(held.heads), np.array(held.units), ranks] if network.is_extracted else []
 
 
 def restore_masks(arrays: Sequence[Array]) -> SubNetwork:
-    """The inverse of :func:`masks`, for an extracted network."""
-    heads, units = arrays
+    """The inverse of :func:`masks`, for an extracted network.
+
+    Raises:
+        ValueError: if the arrays describe no network.
+    """
+    heads, units, ranks = arrays
     if heads.dtype != np.bool_ or units.dtype != np.bool_:
         raise MethodError("the masks of an extracted network are arrays of bool")
-    return SubNetwork(heads, units)
+    return FactoredNetwork(heads, units, ranks) if ranks.size else SubNetwork(heads, units)

@@ -22,6 +22,8 @@ from nasbench.networks.blocks import (
     keep_inputs,
     keep_outputs,
 )
+from nasbench.networks.factored.modules import split_projections
+from nasbench.networks.factored.structure import FactoredNetwork
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 WIDTHS = "nasbench_widths"
@@ -290,8 +292,13 @@ def _n_params(module: nn.Module) -> int:
 def shrink(adapter: Adapter, subnetwork: SubNetwork, dims: Dimensions) -> None:
     """Reduce the stock model to a sub-network, in place. Also works on the meta device.
 
+    Projections that the sub-network has as factors become factors of zeros, for the caller to fill.
+
     Args:
         dims: sizes of the full network.
+
+    Raises:
+        UserError: if a projection that is to be factored is part of a layer that computes several.
     """
     for i in range(len(adapter.layers)):
         attention, feed_forward = adapter.attention(i), adapter.feed_forward(i)
@@ -309,3 +316,5 @@ def shrink(adapter: Adapter, subnetwork: SubNetwork, dims: Dimensions) -> None:
         elif feed_forward is not None:
             keep_outputs([(projection, units) for projection in feed_forward.inputs])
             keep_inputs(feed_forward.output, units)
+    if isinstance(subnetwork, FactoredNetwork):
+        split_projections(adapter, subnetwork, dims)

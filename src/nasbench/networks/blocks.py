@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from nasbench.arrays import FloatArray
 
@@ -33,7 +34,7 @@ class Projection:
     @property
     def is_transposed(self) -> bool:
         """Whether the layer stores W^T."""
-        return not isinstance(self.module, nn.Linear)
+        return isinstance(self.module, Conv1D)
 
     @property
     def weight(self) -> Tensor:

@@ -107,8 +107,7 @@ class _SlicedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, active = ctx.saved_tensors
-        gradient = gradients[0].reshape(-1, active.shape[0])
-        rows = x.reshape(-1, active.shape[1])
+        gradient, rows = gradients[0].flatten(0, -2), x.flatten(0, -2)  # also without columns, at a rank of 0
         _accumulate(ctx.projection, gradient.t(), rows, ctx.kept, 0 if ctx.by_rows else 1)
         _accumulate_bias(ctx.projection, gradient.sum(0), ctx.kept if ctx.by_rows else None)
         return (gradient @ active).view(x.shape), None, None, None, None, None, None, None

@@ -1,4 +1,4 @@
-"""The four search spaces (section 3.3 and appendix B of the paper), and the grid of the tabular benchmark.
+"""The four search spaces (section 3.3 and appendix B of the paper), the grid of the tabular benchmark, and ranks.
 
 A configuration is a vector of integers: dimension i takes all values in ``[0, upper[i]]``. Searchers mutate, encode and
 compare configurations. :meth:`SearchSpace.to_subnetwork` is the paper's CREATEMASK. Several configurations may give the
@@ -16,6 +16,14 @@ import numpy.typing as npt
 
 from nasbench.arrays import IntArray
 from nasbench.errors import UnknownName
+from nasbench.networks.factored.structure import (
+    WHOLE,
+    FactoredNetwork,
+    projection_names,
+    projection_shapes,
+    spared,
+    whole_ranks,
+)
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 Config = npt.NDArray[np.int64]
@@ -84,7 +92,12 @@ class SearchSpace(ABC):
 
     def n_params(self, configs: IntArray) -> IntArray:
         """Numbers of parameters ``(n,)`` of configurations ``(n, n_dims)``, without building masks or networks."""
-        return self.dims.count_params(*self.counts(np.atleast_2d(configs)))
+        configs = np.atleast_2d(configs)
+        return np.asarray(self.dims.count_params(*self.counts(configs)) - self.n_spared(configs), dtype=np.int64)
+
+    def n_spared(self, configs: IntArray) -> IntArray:
+        """Weights that factors of projections spare, ``(n,)``; 0 in spaces of sub-networks."""
+        return np.zeros(len(configs), dtype=np.int64)
 
     @property
     def smallest(self) -> Config:
@@ -301,24 +314,64 @@ class Large(_Binary):
         return np.concatenate(bits).astype(np.int64)
 
 
+class Ranks(SearchSpace):
+    """One rank for each projection: networks that are no sub-networks, because W is replaced by a product B A.
+
+    All heads and units stay. The largest value of a dimension is the rank at which B and A would hold no fewer weights
+    than W; it stands for W itself.
+    """
+
+    name = "ranks"
+
+    def __init__(self, dims: Dimensions) -> None:
+        super().__init__(dims)
+        self._shapes = projection_shapes(dims, dims.most_heads, dims.most_units)
+        self._limits = whole_ranks(self._shapes)
+        self.names = tuple(f"{name}_{i}" for i in range(dims.n_layers) for name in projection_names(dims))
+        self.upper = np.maximum(self._limits.ravel(), 1)  # a layer that was removed before has no projections
+
+    def ranks(self, configs: IntArray) -> IntArray:
+        """Ranks of the projections, ``(n, n_layers, n_projections)``; those of whole ones are too large."""
+        return np.asarray(configs.reshape(len(configs), *self._limits.shape), dtype=np.int64)
+
+    def from_ranks(self, ranks: IntArray) -> Config:
+        """The configuration of ranks ``(n_layers, n_projections)``; too large ones stand for whole projections."""
+        return np.asarray(np.minimum(ranks.ravel(), self.upper), dtype=np.int64)
+
+    def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
+        shape = len(configs), self.dims.n_layers
+        return np.broadcast_to(self.dims.most_heads, shape), np.broadcast_to(self.dims.most_units, shape)
+
+    def n_spared(self, configs: IntArray) -> IntArray:
+        ranks = self.ranks(configs)
+        by_projection = spared(self._shapes, np.where(ranks < self._limits, ranks, WHOLE))
+        return np.asarray(by_projection.sum(axis=(1, 2)), dtype=np.int64)
+
+    def to_subnetwork(self, config: Config) -> FactoredNetwork:
+        return FactoredNetwork.at_most(SubNetwork.full(self.dims), self.ranks(config[None])[0], self.dims)
+
+
 PAPER_SPACES = ("small", "medium", "layer", "large")
 """The spaces that the paper compares."""
 SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (Small, Medium, Layer, Large, SmallGrid)}
+"""The spaces of sub-networks."""
+EVERY_SPACE: dict[str, type[SearchSpace]] = {**SPACES, Ranks.name: Ranks}
+"""All spaces: also those whose networks are no sub-networks."""
 
 
 def works_in(spaces: tuple[str, ...], name: str) -> bool:
     """Whether a method or searcher with these ``spaces`` works in the space of that name."""
-    return name in spaces or SPACES[name].part_of in spaces
+    return name in spaces or EVERY_SPACE[name].part_of in spaces
 
 
 def make_space(name: str, dims: Dimensions) -> SearchSpace:
     """The search space of that name for a network with these dimensions.
 
     Raises:
-        UnknownName: for a name that is not in :data:`SPACES`.
+        UnknownName: for a name that is not in :data:`EVERY_SPACE`.
     """
-    if name not in SPACES:
-        raise UnknownName("search space", name, SPACES)
-    space = SPACES[name](dims)
+    if name not in EVERY_SPACE:
+        raise UnknownName("search space", name, EVERY_SPACE)
+    space = EVERY_SPACE[name](dims)
     space.upper.setflags(write=False)
     return space

@@ -3,14 +3,14 @@
 A sub-network can run in three ways, which give the same logits. *Sliced* passes use views of the shared weights: their
 cost falls with the size of the sub-network, and gradients flow back to the shared weights. Training and search use
 them. *Masked* passes run the full-size stock model with masks, as published code does. They are slow; the tests compare
-sliced passes with this independent implementation. *Extracted* networks are smaller stock models with weights of their
-own, for fine-tuning one sub-network, saving it and using it.
+sliced passes with this independent implementation. *Extracted* networks are smaller stock models with own weights.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
 from nasbench.networks.attention import Noise, attend, last_place, rotate, visible
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection, heads_of
+from nasbench.networks.factored.modules import Factors
 from nasbench.networks.masked import masked_logits, stock_logits
 from nasbench.networks.passes.likelihood import log_likelihood
 from nasbench.networks.sliced import LayerSlice, LowPrecisionCopies, Slice, layer_slices, sliced_linear
@@ -236,8 +237,7 @@ class SuperNetwork:
     def _visible(self, i: int, mask: Tensor | None, at: Tensor | None, length: int) -> tuple[Tensor | None, bool]:
         """The mask of layer i for queries at places ``at`` (None for all places), and whether it is causal."""
         causal, window = self.adapter.is_causal, self.adapter.window(i)
-        if window is not None and window >= length:
-            window = None
+        window = None if window is not None and window >= length else window
         if window is None and (at is not None or not causal):  # no token comes after the last one
             return mask, False
         if window is None and mask is None:
@@ -295,6 +295,8 @@ class SuperNetwork:
 
     def _linear(self, x: Tensor, projection: Projection, kept: Slice, by_rows: bool) -> Tensor:
         layer = projection.module
+        if isinstance(layer, Factors):  # always whole
+            return reduce(lambda hidden, part: self._linear(hidden, part, slice(None), by_rows=True), layer.parts, x)
         values, shift = (layer.weight, layer.bias) if self.copies is None else self.copies[layer]
         values, shift = projection.part_of(values), None if shift is None else projection.part_of(shift)
         return sliced_linear(x, projection, kept, by_rows, values, shift)
@@ -336,7 +338,7 @@ class SuperNetwork:
     # -- the extracted network ---------------------------------------------------------------------------------------
 
     def extract(self, subnetwork: SubNetwork, name: str | None = None) -> SuperNetwork:
-        """A smaller stock model that holds only this sub-network.
+        """A smaller stock model that holds only this sub-network. Factors, if it has any, are zero.
 
         Its parameters are copies. Their number, ``sum(p.numel())``, equals ``subnetwork.n_params(dims)``.
 

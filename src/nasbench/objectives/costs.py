@@ -22,8 +22,12 @@ class CostModel(Protocol):
     def name(self) -> str:
         """The name of the objective."""
 
-    def of(self, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
-        """Fractions of the full network's cost ``(n,)``, from heads and units of each layer, ``(n, n_layers)`` each."""
+    def of(self, dims: Dimensions, heads: IntArray, units: IntArray, n_spared: IntArray | int = 0) -> FloatArray:
+        """Fractions of the full network's cost ``(n,)``, from heads and units of each layer, ``(n, n_layers)`` each.
+
+        Args:
+            n_spared: weights that factors of projections spare, ``(n,)``.
+        """
 
     def describe(self, dims: Dimensions) -> dict[str, Any]:
         """JSON values for the record."""
@@ -35,8 +39,8 @@ class Counted:
 
     name: str
 
-    def of(self, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
-        return fractions(self.name, dims, heads, units)
+    def of(self, dims: Dimensions, heads: IntArray, units: IntArray, n_spared: IntArray | int = 0) -> FloatArray:
+        return fractions(self.name, dims, heads, units, n_spared)
 
     def describe(self, dims: Dimensions) -> dict[str, Any]:
         return {"unit": DECLARED[self.name].unit, "source": "counted", "full": full_amount(self.name, dims)}
@@ -55,16 +59,18 @@ class Costs:
 
     def of(self, space: SearchSpace, configs: IntArray) -> FloatArray:
         """Costs of configurations ``(n, n_dims)`` as fractions of the full network's, ``(n, n_costs)``."""
-        return self.of_counts(space.dims, *space.counts(np.atleast_2d(configs)))
+        configs = np.atleast_2d(configs)
+        return self.of_counts(space.dims, *space.counts(configs), space.n_spared(configs))
 
-    def of_counts(self, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
-        """As :meth:`of`, from the heads and units that each layer keeps, ``(n, n_layers)`` each."""
-        return np.column_stack([model.of(dims, heads, units) for model in self.models])
+    def of_counts(self, dims: Dimensions, heads: IntArray, units: IntArray, n_spared: IntArray | int = 0) -> FloatArray:
+        """As :meth:`of`, from the heads and units that each layer keeps, ``(n, n_layers)`` each, and spared weights."""
+        return np.column_stack([model.of(dims, heads, units, n_spared) for model in self.models])
 
     def of_subnetwork(self, dims: Dimensions, subnetwork: SubNetwork) -> dict[str, float]:
         """Costs of one sub-network by name."""
         heads, units = subnetwork.head_counts[None], subnetwork.unit_counts[None]
-        return {model.name: float(model.of(dims, heads, units)[0]) for model in self.models}
+        costs = self.of_counts(dims, heads, units, subnetwork.n_spared(dims))[0]
+        return dict(zip(self.names, costs.tolist(), strict=True))
 
     def describe(self, dims: Dimensions) -> dict[str, Any]:
         """JSON values for the record, by name."""

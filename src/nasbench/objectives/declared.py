@@ -37,6 +37,7 @@ class Objective:
         source: where its values come from.
         summary: one line for lists.
         count: gives the amounts of a counted objective.
+        per_weight: the amount of one weight of a projection, which a factored projection spares.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Objective:
     source: Source
     summary: str
     count: Count | None = None
+    per_weight: int = 0
 
 
 def _params(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:
@@ -71,7 +73,7 @@ DECLARED: dict[str, Objective] = {
     objective.name: objective
     for objective in (
         Objective("error", "1 - metric", "validation error", "evaluated", "1 - the task's metric"),
-        Objective("params", "parameters", "parameters", "counted", "number of parameters", _params),
+        Objective("params", "parameters", "parameters", "counted", "number of parameters", _params, 1),
         Objective(
             "macs",
             "multiply-accumulates",
@@ -79,8 +81,17 @@ DECLARED: dict[str, Objective] = {
             "counted",
             f"multiply-accumulates of the layers for a text of {MAC_LENGTH} tokens",
             _macs,
+            MAC_LENGTH,
         ),
-        Objective("weight_bytes", "bytes", "bytes of the weights", "counted", "bytes of the weights", _weight_bytes),
+        Objective(
+            "weight_bytes",
+            "bytes",
+            "bytes of the weights",
+            "counted",
+            "bytes of the weights",
+            _weight_bytes,
+            BYTES_PER_PARAMETER,
+        ),
         Objective(
             "latency",
             "ratio to the full network's time",
@@ -134,17 +145,21 @@ def full_amount(name: str, dims: Dimensions) -> int:
     return int(_amounts(name, dims, dims.most_heads[None], dims.most_units[None])[0])
 
 
-def fractions(name: str, dims: Dimensions, heads: IntArray, units: IntArray) -> FloatArray:
+def fractions(
+    name: str, dims: Dimensions, heads: IntArray, units: IntArray, n_spared: IntArray | int = 0
+) -> FloatArray:
     """The amounts of a counted objective as fractions of the full network's.
 
     Args:
         heads: heads that each layer keeps, ``(n, n_layers)``.
         units: units that each layer keeps, ``(n, n_layers)``.
+        n_spared: weights that factors of projections spare, ``(n,)``.
 
     Returns:
         ``(n,)``.
     """
-    return _amounts(name, dims, heads, units) / full_amount(name, dims)
+    amounts = _amounts(name, dims, heads, units) - DECLARED[name].per_weight * np.asarray(n_spared)
+    return np.asarray(amounts / full_amount(name, dims))
 
 
 def _amounts(name: str, dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:

@@ -29,7 +29,7 @@ from nasbench.declarations.model import Model
 from nasbench.declarations.section import Section
 from nasbench.declarations.task import Task
 from nasbench.errors import NasbenchError, UnknownName, UserError
-from nasbench.networks.space import SPACES
+from nasbench.networks.space import EVERY_SPACE
 from nasbench.plugins.method import Method
 from nasbench.search.searcher import Searcher
 
@@ -248,8 +248,8 @@ def checked_class(cls: type[T], place: str) -> type[T]:
     summary, spaces, options = (getattr(cls, name, None) for name in ("summary", "spaces", "Options"))
     if not isinstance(summary, str):
         raise PluginError(f"{what} has no summary; describe it in one line")
-    if not isinstance(spaces, tuple) or not spaces or not set(spaces) <= set(SPACES):
-        raise PluginError(f"{what} has spaces = {spaces!r}; give a tuple of some of {', '.join(SPACES)}")
+    if not isinstance(spaces, tuple) or not spaces or not set(spaces) <= set(EVERY_SPACE):
+        raise PluginError(f"{what} has spaces = {spaces!r}; give a tuple of some of {', '.join(EVERY_SPACE)}")
     if not (inspect.isclass(options) and dataclasses.is_dataclass(options)):
         raise PluginError(f"{what} has Options that are not a dataclass")
     try:

@@ -18,16 +18,19 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from nasbench.arrays import IntArray
 from nasbench.data.batching import Batch, collate
 from nasbench.declarations.model import Model, TrainingConfiguration
 from nasbench.declarations.task import Task
 from nasbench.errors import MethodError
+from nasbench.networks.factored.rebuilding import rebuilt
 from nasbench.networks.space import Config, SearchSpace, Small, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.networks.supernet import SuperNetwork
@@ -198,6 +201,33 @@ class Problem:
             network, [config], lambda evaluator: evaluator.logits(network, subnetwork)[None], epochs=epochs
         )[0]
 
+    def evaluate_module(self, module: nn.Module, config: Config, name: str, epochs: float | None = None) -> Evaluation:
+        """Measure a module that need not be a sub-network, and record it.
+
+        The module itself is not run. The suite builds a network from the structure that the configuration declares, and
+        copies the module's tensors into it. This network is counted, run and saved.
+
+        Args:
+            module: built as ``pretrained().extract(space.to_subnetwork(config)).model``, with any values: the same
+                classes and tensors, and nothing else. Its tensors are copied.
+            config: a configuration of the space, which declares the structure.
+            name: names the file of the weights. Changed weights need a new name.
+            epochs: as for :meth:`evaluate`.
+
+        Returns:
+            As :meth:`evaluate`.
+
+        Raises:
+            BudgetExhausted: as for :meth:`evaluate`.
+            MethodError: if ``config`` is not in the space, the module is not what it declares, or the weights have
+                changed since they were saved under the name.
+        """
+        config = np.asarray(config)
+        network = self._rebuilt(module, config, name)
+        return self._harness.evaluate(
+            network, [config], lambda evaluator: evaluator.logits(network)[None], epochs=epochs
+        )[0]
+
     def evaluate_depths(self, network: SuperNetwork, config: Config) -> list[Evaluation]:
         """Measure (h, u, l) of SMALL for every depth l = 0, 1, ..., L in one pass.
 
@@ -270,10 +300,29 @@ class Problem:
             "fine_tuning": dataclasses.asdict(fine_tuning),
         }
 
+    @cached_property
+    def _full(self) -> SuperNetwork:
+        """A copy of the full network, from which declared networks are built; a method cannot change it."""
+        return self._pretrained()
+
+    def _rebuilt(self, module: nn.Module, config: Config, name: str) -> SuperNetwork:
+        """The network that a configuration declares, with the tensors of a module."""
+        _check_name(name)
+        try:
+            self.space.check(config)
+            with self._budget.uncharged("loading"):
+                return rebuilt(self._full, self.space.to_subnetwork(config), module, name)
+        except (ValueError, TypeError) as error:
+            raise MethodError(
+                f"evaluate_module() got something else than its configuration declares: {error}"
+            ) from error
+
     def _checked(self, network: SuperNetwork, config: Config) -> SubNetwork:
         try:
             self.space.check(config)
             subnetwork = self.space.to_subnetwork(config)
+            if subnetwork.is_factored:
+                raise ValueError(f"space {self.space.name!r} has no sub-networks; report with evaluate_module()")
             network.slices(subnetwork)
             n_params, found = network.subnetwork.n_params(self.dims), network.count_params()
             if found != n_params:

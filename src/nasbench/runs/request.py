@@ -14,7 +14,7 @@ from nasbench.declarations.model import DeviceClass, Model
 from nasbench.declarations.task import Task
 from nasbench.devices import fallback_notice, resolve_device
 from nasbench.errors import UserError
-from nasbench.networks.space import SPACES, works_in
+from nasbench.networks.space import EVERY_SPACE, Ranks, works_in
 from nasbench.networks.weights import package_folder
 from nasbench.objectives.declared import USUAL, choose_objectives, is_usual
 from nasbench.plugins import options, registry
@@ -190,6 +190,8 @@ def make_request(
             f"searcher {searcher_class.name!r} handles {searcher_class.most_objectives} objectives, not "
             f"{','.join(chosen_objectives)}; name fewer, or another --searcher"
         )
+    if space == Ranks.name and "latency" in chosen_objectives:
+        raise UserError("--objectives latency is modelled from heads and units; it has no use for space 'ranks'")
     method_options, searcher_options = parse_settings(method_class, searcher_class, settings)
     asked_for, device = device, resolve_device(device) if check_device else device
     the_model = _model(the_task, own_model, model, _device_class(device))
@@ -315,7 +317,7 @@ def choose_space(method: type[Method], task: Task, name: str | None = None) -> s
     """
     if name is None:
         return task.default_space if task.default_space in method.spaces else method.spaces[0]
-    registry.find("search space", name, SPACES)
+    registry.find("search space", name, EVERY_SPACE)
     if not works_in(method.spaces, name):
         raise UserError(f"method {method.name!r} works in {', '.join(method.spaces)}; it has no use for --space {name}")
     return name

@@ -78,7 +78,7 @@ def inside_the_space(subject: MethodSubject) -> str:
     """Each reported configuration is in the space and describes the network that was measured."""
     outcome = subject.usual[0]
     reason = outcome.record.reason or ""
-    require("evaluate()" not in reason and "proposed" not in reason, reason)
+    require(not any(sign in reason for sign in ("evaluate()", "evaluate_module()", "proposed")), reason)
     space = make_space(outcome.record.identity.space, Dimensions.from_json(outcome.record.dimensions))
     for evaluation in outcome.evaluations:
         config = space.from_json(evaluation.config)

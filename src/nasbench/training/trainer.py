@@ -92,7 +92,8 @@ class Trainer:
         self._order: tuple[int, list[IntArray]] = (-1, [])
         self._lengths = example_lengths(split)
         self._graphed: GraphedPasses | None = None
-        if network.device.type == "cuda" and network.adapter.readout != "every":
+        is_recordable = network.adapter.readout != "every" and not network.subnetwork.is_factored
+        if network.device.type == "cuda" and is_recordable:
             self._graphed = GraphedPasses(network, kind, strategy, fine_tuning.batch_size, int(self._lengths.max()))
 
     def run(self, until: int | None = None, after_step: Callable[[], None] = lambda: None) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nasbench.arrays import IntArray
 from nasbench.networks.space import SearchSpace
 from nasbench.objectives.costs import restored_costs
 from nasbench.records.record import Evaluation, RunRecord
@@ -164,18 +165,19 @@ def _parameters(record: RunRecord, evaluations: Sequence[Evaluation], space: Sea
         raise Wrong(f"n_params_full {record.n_params_full:,} where {full:,} are due")
     for e in evaluations:
         try:
-            n_params = int(space.dims.count_params(np.array(e.head_counts), np.array(e.unit_counts)))
-        except (ValueError, IndexError, OverflowError) as error:
+            spared = space.n_spared(space.from_json(e.config)[None])
+            n_params = int(space.dims.count_params(np.array(e.head_counts), np.array(e.unit_counts)) - spared[0])
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise Wrong(f"line {e.index + 1}: {type(error).__name__} {shown(str(error))}") from None
         if e.n_params != n_params or differs(e.params, n_params / full, 1e-12):
             raise Wrong(
                 f"line {e.index + 1}: {e.n_params:,} ({e.params}) where {n_params:,} ({n_params / full}) are due"
             )
-        _costs(record, e, space)
+        _costs(record, e, space, spared)
     return f"full network {full:,}"
 
 
-def _costs(record: RunRecord, e: Evaluation, space: SearchSpace) -> None:
+def _costs(record: RunRecord, e: Evaluation, space: SearchSpace, spared: IntArray) -> None:
     """Check that an evaluation has the costs of the run's objectives, as they are counted or modelled."""
     due = None if record.identity.objectives is None else [n for n in record.identity.objectives if n != "error"]
     if (None if e.costs is None else [*e.costs]) != due:
@@ -186,7 +188,7 @@ def _costs(record: RunRecord, e: Evaluation, space: SearchSpace) -> None:
         costs = restored_costs(record.costs or {}, due or [])
     except (KeyError, TypeError, ValueError) as error:
         raise Wrong(f"run.json: costs {shown(record.costs)} ({type(error).__name__})") from None
-    wanted = costs.of_counts(space.dims, np.array([e.head_counts]), np.array([e.unit_counts]))[0].tolist()
+    wanted = costs.of_counts(space.dims, np.array([e.head_counts]), np.array([e.unit_counts]), spared)[0].tolist()
     for name, value, right in zip(costs.names, e.costs.values(), wanted, strict=True):
         if differs(value, right, 1e-12):
             raise Wrong(f"line {e.index + 1}: {name} {value} where {right} is due")

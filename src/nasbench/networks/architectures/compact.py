@@ -37,8 +37,13 @@ def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -
         labels: names of the outputs; empty to keep the names that the model has.
 
     Raises:
-        UserError: if there are more or fewer names than outputs.
+        UserError: if there are more or fewer names than outputs, or for a network that transformers has no class for.
     """
+    if subnetwork.is_factored:
+        raise UserError(
+            "transformers has no class for a network whose projections are factored, so it is not exported; its "
+            "weights are in the run's folder, weights/NAME.safetensors"
+        )
     kept = kept_layers(subnetwork)
     adapter = adapt(model)
     config = _config(adapter, subnetwork, kept)

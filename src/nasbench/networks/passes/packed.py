@@ -28,8 +28,8 @@ from nasbench.networks.supernet import SuperNetwork
 
 
 def can_pack(network: SuperNetwork) -> bool:
-    """Whether packed passes exist for a network's architecture."""
-    return network.adapter.can_pack and network.adapter.readout != "every"
+    """Whether packed passes exist for a network: for its architecture, and unless its projections are factored."""
+    return network.adapter.can_pack and network.adapter.readout != "every" and not network.subnetwork.is_factored
 
 
 class PackedNetwork:
