@@ -28,7 +28,7 @@ from nasbench.networks.supernet import SuperNetwork
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA, TINY_QWEN2
-from nasbench.testing.models import TINY_BERT
+from nasbench.testing.models import TINY_BERT, TINY_MODERNBERT
 from nasbench.testing.networks import TinyNetwork, tiny_network
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT
@@ -132,9 +132,9 @@ def test_best_keeps_the_largest_scores_of_all_layers_within_the_share() -> None:
         before = kept
 
 
-@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_QWEN2, TINY_GPT2], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_QWEN2, TINY_GPT2, TINY_MODERNBERT], ids=lambda model: model.name)
 def test_biases_of_zero_are_counted_and_change_no_logits(model: Any) -> None:
-    tiny = tiny_network(model, TINY_TEXT)
+    tiny = tiny_network(model, TINY_PAIR if model is TINY_MODERNBERT else TINY_TEXT)
     network, n_before = tiny.network, tiny.network.dims.n_params
     with torch.no_grad():
         logits = network.forward(tiny.batch())
@@ -192,6 +192,16 @@ def test_run_counts_and_exports_the_biases_of_a_language_model(tmp_path: Path) -
         counted = shares.gather(1, batch.input_ids[0, 1:, None])[batch.token_type_ids[0, 1:] == 1]
         bits -= float(counted.sum()) / np.log(2)
     assert bits / validation.validation.labels.sum() / 8 == pytest.approx(chosen.error, abs=1e-4)
+
+
+def test_exported_encoder_has_the_biases(tmp_path: Path) -> None:
+    _, _, folder = run(tmp_path, TINY_MODERNBERT, TINY_PAIR, epochs=1)
+    chosen = export(folder, tmp_path / "out", 0.999)
+    auto: Any = transformers.AutoModelForSequenceClassification
+    loaded, report = auto.from_pretrained(tmp_path / "out", trust_remote_code=True, output_loading_info=True)
+    assert not any(report.values())
+    assert sum(p.numel() for p in loaded.parameters()) == chosen.n_params
+    assert any(name.endswith("Wo.bias") and value.abs().max() > 0 for name, value in loaded.named_parameters())
 
 
 def test_exported_network_with_biases_is_a_start(tmp_path: Path) -> None:

@@ -20,10 +20,20 @@ import nasbench
 from nasbench.errors import UserError
 from nasbench.export.folder import export
 from nasbench.records.record import RunFolder
-from nasbench.testing.models import TINY_BERT, TINY_DISTILBERT, TINY_ELECTRA, TINY_MPNET, TINY_ROBERTA
+from nasbench.testing.models import (
+    TINY_BERT,
+    TINY_DEBERTA_V2,
+    TINY_DISTILBERT,
+    TINY_ELECTRA,
+    TINY_MODERNBERT,
+    TINY_MPNET,
+    TINY_ROBERTA,
+)
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 
-ARCHITECTURES = [TINY_BERT, TINY_ROBERTA, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET]
+ARCHITECTURES = [
+    TINY_BERT, TINY_ROBERTA, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET, TINY_MODERNBERT, TINY_DEBERTA_V2
+]  # fmt: skip
 RunOf = Callable[..., Path]
 
 WIDTHS = {
@@ -32,11 +42,21 @@ WIDTHS = {
     "a layer without heads": masks([4, 0, 4], [48, 48, 48]),
     "equal but fewer heads": masks([2, 2, 2], [48, 48, 48]),
     "whole layers": masks([4, 0, 4], [48, 0, 48]),
+    "without the first layer": masks([0, 4, 4], [0, 48, 48]),
     "equal but fewer units": masks([4, 4, 4], [11, 11, 11]),
     "no layer": masks([0, 0, 0], [0, 0, 0]),
     "full": masks([4, 4, 4], [48, 48, 48]),
 }
-STOCK = ("whole layers", "equal but fewer units", "no layer", "full")
+STOCK = ("whole layers", "without the first layer", "equal but fewer units", "no layer", "full")
+NOT_STOCK = {"modernbert": ("without the first layer", "no layer"), "deberta-v2": ("no layer",)}
+"""What the stock classes of some families cannot be."""
+
+
+NAMES = {
+    "bert": "Bert", "roberta": "Roberta", "electra": "Electra", "distilbert": "DistilBert", "mpnet": "MPNet",
+    "modernbert": "ModernBert", "deberta-v2": "DebertaV2",
+}  # fmt: skip
+"""How transformers spells each family."""
 
 
 def inputs(task: Any, model: Any) -> dict[str, torch.Tensor]:
@@ -46,7 +66,8 @@ def inputs(task: Any, model: Any) -> dict[str, torch.Tensor]:
     mask = torch.ones_like(ids)
     mask[1:, ..., 6:] = 0
     ids[mask == 0] = 1 if model.architecture in ("roberta", "mpnet") else 0
-    types = {} if model.architecture in ("distilbert", "mpnet") else {"token_type_ids": torch.zeros_like(ids)}
+    has_types = model.architecture not in ("distilbert", "mpnet", "modernbert")
+    types = {"token_type_ids": torch.zeros_like(ids)} if has_types else {}
     return {"input_ids": ids, "attention_mask": mask, **types}
 
 
@@ -77,14 +98,14 @@ def test_transformers_builds_the_measured_network(kind: str, model: Any, run_of:
     expected = measured(run, batch)
     assert_equal(logits(loaded, batch), expected)
     assert_equal(logits(nasbench.load(out), batch), expected)
-    assert (out / "modeling_pruned.py").exists() == (kind not in STOCK)
-    names = {"bert": "Bert", "roberta": "Roberta", "electra": "Electra", "distilbert": "DistilBert", "mpnet": "MPNet"}
-    stock = getattr(transformers, f"{names[model.architecture]}ForSequenceClassification")
-    if kind in STOCK:
+    is_stock = kind in STOCK and kind not in NOT_STOCK.get(model.architecture, ())
+    assert (out / "modeling_pruned.py").exists() != is_stock
+    stock = getattr(transformers, f"{NAMES[model.architecture]}ForSequenceClassification")
+    if is_stock:
         assert type(loaded) is stock
         assert type(nasbench.load(out)) is stock
     else:
-        with pytest.raises(Exception, match=r"num_attention_heads|unsupported operand|n_heads"):
+        with pytest.raises(Exception, match=r"num_attention_heads|intermediate_size|unsupported operand|n_heads"):
             stock.from_pretrained(out)
 
 

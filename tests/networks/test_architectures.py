@@ -14,9 +14,11 @@ from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA, TINY
 from nasbench.testing.models import (
     TINY_BERT,
     TINY_CAMEMBERT,
+    TINY_DEBERTA_V2,
     TINY_DISTILBERT,
     TINY_ELECTRA,
     TINY_ENCODERS,
+    TINY_MODERNBERT,
     TINY_MPNET,
     TINY_ROBERTA,
     TINY_XLM_ROBERTA,
@@ -49,6 +51,14 @@ class TestDistilBert(ArchitectureContract):
 
 class TestMPNet(ArchitectureContract):
     model = TINY_MPNET
+
+
+class TestModernBert(ArchitectureContract):
+    model = TINY_MODERNBERT
+
+
+class TestDebertaV2(ArchitectureContract):
+    model = TINY_DEBERTA_V2
 
 
 class TestLlama(ArchitectureContract):

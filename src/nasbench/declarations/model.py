@@ -9,7 +9,19 @@ from typing import Literal
 DeviceClass = Literal["gpu", "cpu"]
 Track = Literal["paper", "base", "compact", "decoder", "demo", "user"]
 Architecture = Literal[
-    "bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet", "llama", "mistral", "qwen2", "gpt2"
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "electra",
+    "distilbert",
+    "mpnet",
+    "modernbert",
+    "deberta-v2",
+    "llama",
+    "mistral",
+    "qwen2",
+    "gpt2",
 ]
 """``model_type`` of the networks that can be pruned."""
 ARCHITECTURES: Mapping[Architecture, str] = {
@@ -20,6 +32,8 @@ ARCHITECTURES: Mapping[Architecture, str] = {
     "electra": "ELECTRA",
     "distilbert": "DistilBERT",
     "mpnet": "MPNet",
+    "modernbert": "ModernBERT",
+    "deberta-v2": "DeBERTa-v2",
     "llama": "Llama",
     "mistral": "Mistral",
     "qwen2": "Qwen2",

@@ -18,6 +18,7 @@ from nasbench.networks.blocks import (
     AttentionBlock,
     FeedForwardBlock,
     Projection,
+    RelativePositions,
     head_rows,
     keep_inputs,
     keep_outputs,
@@ -48,6 +49,8 @@ class Adapter(ABC):
     """Name of the number of feed-forward units in the configuration."""
     is_causal: ClassVar[bool] = False
     """Whether tokens attend to earlier tokens only."""
+    needs_a_layer: ClassVar[bool] = False
+    """Whether the stock class cannot run without layers. A network without any is then saved with an empty one."""
     can_pack: ClassVar[bool] = False
     """Whether :meth:`embed` takes ``places``."""
 
@@ -78,6 +81,10 @@ class Adapter(ABC):
     def readout(self) -> Literal["first", "last", "every"]:
         """Which tokens the head reads."""
         return "first"
+
+    def prepare(self, output_is_new: bool) -> str | None:  # noqa: ARG002
+        """Change a loaded network so that it can be pruned; says why it cannot be. Most networks need nothing."""
+        return None
 
     # -- blocks ------------------------------------------------------------------------------------------------------
 
@@ -114,6 +121,10 @@ class Adapter(ABC):
 
     def position_bias(self, layer: int, length: int) -> Tensor | None:  # noqa: ARG002
         """What a layer adds to the attention scores of its heads, ``(n_heads, length, length)``; None for nothing."""
+        return None
+
+    def relative_positions(self, layer: int, length: int) -> RelativePositions | None:  # noqa: ARG002
+        """Relative positions that queries and keys of a layer are compared with; None for nothing."""
         return None
 
     def rotary(self, layer: int, length: int) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002
@@ -235,22 +246,26 @@ class Adapter(ABC):
 
     def dimensions(self) -> Dimensions:
         """Dimensions of a network from which nothing has been pruned. Also works on the meta device."""
-        config = self.model.config
+        config, n_layers = self.model.config, len(self.layers)
         attention, feed_forward = self.attention(0), self.feed_forward(0)
         assert attention is not None
         assert feed_forward is not None
         n_heads, n_units = self.n_heads, len(feed_forward.intermediate.weight)
         head_size = len(attention.key.weight) // n_heads
+        blocks = [block for block in map(self.attention, range(n_layers)) if block is not None]
+        rest = [_n_biases(block.output) + _n_params(block.norm) for block in blocks]
         counted = {
             "n_head_biases": _n_biases(attention.query, attention.key, attention.value) // n_heads,
-            "n_attention_rest": _n_biases(attention.output) + _n_params(attention.norm),
+            "n_attention_rest": rest[-1],
             "n_feed_forward_rest": _n_biases(feed_forward.output) + _n_params(feed_forward.norm),
         }
         as_bert = {"n_head_biases": 3 * head_size} | dict.fromkeys(list(counted)[1:], 3 * config.hidden_size)
         others: dict[str, Any] = {} if counted == as_bert else dict(counted)
+        if rest[0] != rest[-1]:
+            others["n_first_attention_rest"] = rest[0]
         others |= getattr(config, WIDTHS, {})
         return Dimensions(
-            n_layers=len(self.layers),
+            n_layers=n_layers,
             n_heads=n_heads,
             n_units=n_units,
             hidden_size=config.hidden_size,

@@ -98,6 +98,44 @@ def visible(mask: Tensor | None, at: Tensor, length: int, causal: bool, window: 
     return allowed | (distance == 0)
 
 
+def seen_by(
+    mask: Tensor | None, at: Tensor | None, length: int, causal: bool, window: int | None, device: torch.device
+) -> tuple[Tensor | None, bool]:
+    """The mask that :func:`attend` needs for queries at places ``at`` (None for all places), and whether it is causal.
+
+    Args:
+        at: ``(n, n_queries)`` or ``(1, n_queries)``; of a causal network the last place of each sequence.
+        mask, length, causal, window: as for :func:`visible`.
+    """
+    if window is not None and window >= length:
+        window = None
+    if window is None and (at is not None or not causal):  # no token comes after the last one
+        return mask, False
+    if window is None and mask is None:
+        return None, True
+    queries = torch.arange(length, device=device)[None] if at is None else at
+    return visible(mask, queries, length, causal, window), False
+
+
+def relative_scores(query: Tensor, key: Tensor, at_query: Tensor, at_key: Tensor, places: Tensor) -> Tensor:
+    """Scores of content against position and of position against content (He et al. 2021), before scaling.
+
+    Args:
+        query: ``(n, heads, n_queries, size)``: of the first ``n_queries`` tokens.
+        key: ``(n, heads, length, size)``.
+        at_query: queries of relative positions, ``(heads, n_positions, size)``.
+        at_key: keys of relative positions, likewise.
+        places: which relative position each pair of tokens has, ``(length, length)``.
+
+    Returns:
+        ``(n, heads, n_queries, length)``: ``query_i . at_key_p + key_j . at_query_p`` with p the position of (i, j).
+    """
+    index = places[: query.shape[2]].expand(*query.shape[:3], -1)
+    by_content = (query @ at_key.transpose(-1, -2)).gather(-1, index)
+    by_position = (key @ at_query.transpose(-1, -2)).gather(-1, index.transpose(-1, -2))
+    return by_content + by_position.transpose(-1, -2)
+
+
 def last_place(mask: Tensor) -> Tensor:
     """Place of the last token of each sequence, ``(n, 1)``, from a mask ``(n, length)``, True = a token."""
     return (mask * torch.arange(mask.shape[1], device=mask.device)).amax(dim=1, keepdim=True)

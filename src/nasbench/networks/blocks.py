@@ -111,6 +111,21 @@ class FeedForwardBlock:
         return (self.intermediate,) if self.gate is None else (self.intermediate, self.gate)
 
 
+@dataclass(frozen=True)
+class RelativePositions:
+    """Vectors that stand for relative positions in the attention scores of a layer (DeBERTa).
+
+    The projections of query and key are applied to them, too; see :func:`nasbench.networks.attention.relative_scores`.
+
+    Attributes:
+        table: ``(n_positions, d)``.
+        places: row of the table for each pair of tokens, ``(length, length)``.
+    """
+
+    table: Tensor
+    places: Tensor
+
+
 def head_rows(heads: Tensor, head_size: int) -> Tensor:
     """Row indices ``(n * head_size,)`` of the heads ``(n,)`` in a projection."""
     return (heads[:, None] * head_size + torch.arange(head_size, device=heads.device)).reshape(-1)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _GENERATED_WEIGHTS_SEED = 0
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
 """At least one is needed. Without any, transformers silently makes a tokenizer without words."""
-_NEW_MODULES = ("classifier.", "pooler.", "sequence_summary.", "score.")
+_NEW_MODULES = ("classifier.", "pooler.", "sequence_summary.", "score.", "head.dense.", "head.norm.")
 """Only parameters with these in their names may be missing from a checkpoint."""
 _UNUSUAL = ("add_cross_attention", "scale_attn_by_inverse_layer_idx")
 """Options of GPT-2 that make a layer depend on its number or on other inputs."""
@@ -42,16 +42,18 @@ _OUTPUTS = {"classifier.bias", "classifier.out_proj.bias", "score.weight"}
 
 
 _CROSS_ATTENTION = "a {} has an encoder and a decoder with cross-attention, and only one stack of layers can be pruned"
+_PRUNED_AND_FUSED = "was pruned before, and its layers hold the heads that each has left in one matrix"
 _REASONS = {
     "albert": "the layers of an ALBERT share one set of weights, so no layer can be pruned alone",
     "t5": _CROSS_ATTENTION.format("T5"),
     "mt5": _CROSS_ATTENTION.format("mT5"),
     "bart": _CROSS_ATTENTION.format("BART"),
     "pruned-mpnet": "this MPNet was pruned before, and its layers share a bias for the heads that each has left",
-    "pruned-gpt2": "this GPT-2 was pruned before, and its layers hold the heads that each has left in one matrix",
+    "pruned-modernbert": f"this ModernBERT {_PRUNED_AND_FUSED}",
+    "pruned-gpt2": f"this GPT-2 {_PRUNED_AND_FUSED}",
 }
 """Why networks of known families cannot be pruned."""
-_PRUNED_FOR_GOOD = ("pruned-mpnet", "pruned-gpt2")
+_PRUNED_FOR_GOOD = ("pruned-mpnet", "pruned-modernbert", "pruned-gpt2")
 """Networks that cannot be pruned again: their heads may not be the first ones of their layers."""
 
 
@@ -90,7 +92,7 @@ class Pretrained(NamedTuple):
         # A network without embeddings of segments ignores them.
         for what, values, n_known in (
             ("token", [split.tokens for split in splits], config.vocab_size),
-            ("segment", [split.segments for split in splits], getattr(config, "type_vocab_size", 2)),
+            ("segment", [split.segments for split in splits], getattr(config, "type_vocab_size", 0) or 2),
         ):
             highest = max(int(array.max()) for array in values)
             if highest >= n_known:
@@ -212,6 +214,8 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
     notes: tuple[str, ...] = ()
     if task.kind == "classification" and new & _OUTPUTS <= mismatched:
         is_new, notes = _place_outputs(network, outputs, task, is_new)
+    if (reason := adapt(network).prepare(is_new)) is not None:
+        raise UserError(f"{folder}: {reason}; start from another network")
     _initialise(network, new | (_output_names(network) if is_new else set()), seed)
     return network.eval(), tokenizer, is_new, notes
 
@@ -292,7 +296,7 @@ def architecture_of(model_type: object) -> Architecture | None:
 
 def pruned_configurations() -> dict[str, Any]:
     """The configuration class of pruned networks for each ``model_type``."""
-    from nasbench.networks.architectures import modeling_decoders, modeling_pruned
+    from nasbench.networks.architectures.modeling import modeling_decoders, modeling_pruned
 
     classes = [*vars(modeling_pruned).items(), *vars(modeling_decoders).items()]
     return {
@@ -383,5 +387,7 @@ def _initialise(network: Any, names: set[str], seed: int) -> None:
         for name in sorted(names):
             if name.endswith(".bias"):
                 parameters[name].zero_()
+            elif name.endswith("norm.weight"):
+                parameters[name].fill_(1.0)
             else:
                 parameters[name].normal_(0.0, network.config.initializer_range, generator=generator)

@@ -39,6 +39,7 @@ class Dimensions:
         n_unit_biases: biases of a unit.
         n_attention_rest: parameters of a non-empty attention block beside its heads; None for 3 d: an output bias and a
             LayerNorm.
+        n_first_attention_rest: the same for the first layer, where it differs: ModernBERT has no norm there.
         n_feed_forward_rest: parameters of a non-empty feed-forward block beside its units; None for 3 d.
         heads_by_layer: heads that each layer has, the first of ``n_heads``, if a network that was pruned before is
             pruned again; None if every layer has all.
@@ -62,6 +63,7 @@ class Dimensions:
     n_feed_forward_rest: int | None = None
     heads_by_layer: tuple[int, ...] | None = None
     units_by_layer: tuple[int, ...] | None = None
+    n_first_attention_rest: int | None = None
 
     def __post_init__(self) -> None:
         for name, most in (("heads_by_layer", self.n_heads), ("units_by_layer", self.n_units)):
@@ -120,6 +122,14 @@ class Dimensions:
         return 3 * self.hidden_size if self.n_attention_rest is None else self.n_attention_rest
 
     @property
+    def _attention_rest(self) -> IntArray:
+        """:attr:`n_params_per_attention` of each layer, ``(n_layers,)``."""
+        rest = np.full(self.n_layers, self.n_params_per_attention, dtype=np.int64)
+        if self.n_first_attention_rest is not None:
+            rest[0] = self.n_first_attention_rest
+        return rest
+
+    @property
     def n_params_per_feed_forward(self) -> int:
         """Parameters of a non-empty feed-forward block beside its units: an output bias and a norm."""
         return 3 * self.hidden_size if self.n_feed_forward_rest is None else self.n_feed_forward_rest
@@ -156,7 +166,7 @@ class Dimensions:
         per_layer = (
             heads * self.n_params_per_head
             + units * self.n_params_per_unit
-            + (heads > 0) * self.n_params_per_attention
+            + (heads > 0) * self._attention_rest
             + (units > 0) * self.n_params_per_feed_forward
         )
         return np.asarray(self.n_fixed_params + per_layer.sum(axis=-1), dtype=np.int64)

@@ -22,7 +22,7 @@ from nasbench.arrays import FloatArray
 from nasbench.data.batching import Batch
 from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
-from nasbench.networks.attention import Noise, attend, last_place, rotate, visible
+from nasbench.networks.attention import Noise, attend, last_place, relative_scores, rotate, seen_by
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection, heads_of
 from nasbench.networks.factored.modules import Factors
 from nasbench.networks.masked import masked_logits, stock_logits
@@ -221,8 +221,9 @@ class SuperNetwork:
             query = rotate(query, *((cosines, sines) if at is None else (cosines[at][:, None], sines[at][:, None])))
         if self.dims.n_queries > 1:
             key, value = (x.repeat_interleave(self.dims.n_queries, dim=1) for x in (key, value))
-        bias = self._position_bias(i, layer_slice, length, queried.shape[1], hidden.dtype)
-        allowed, is_causal = self._visible(i, mask, at, length)
+        bias = self._added_scores(i, layer_slice, block, query, key)
+        causal, window = self.adapter.is_causal, self.adapter.window(i)
+        allowed, is_causal = seen_by(mask, at, length, causal, window, self.device)
         context = attend(
             query, key, value, allowed, self.noise, self.adapter.attention_dropout, bias, is_causal, block.scale
         )
@@ -234,28 +235,23 @@ class SuperNetwork:
             return torch.zeros(1, 1, dtype=torch.int64, device=self.device)
         return torch.full((1, 1), length - 1, device=self.device) if mask is None else last_place(mask)
 
-    def _visible(self, i: int, mask: Tensor | None, at: Tensor | None, length: int) -> tuple[Tensor | None, bool]:
-        """The mask of layer i for queries at places ``at`` (None for all places), and whether it is causal."""
-        causal, window = self.adapter.is_causal, self.adapter.window(i)
-        window = None if window is not None and window >= length else window
-        if window is None and (at is not None or not causal):  # no token comes after the last one
-            return mask, False
-        if window is None and mask is None:
-            return None, True
-        queries = torch.arange(length, device=self.device)[None] if at is None else at
-        return visible(mask, queries, length, causal, window), False
-
-    def _position_bias(
-        self, i: int, layer_slice: LayerSlice, length: int, n_queries: int, dtype: torch.dtype
+    def _added_scores(
+        self, i: int, layer_slice: LayerSlice, block: AttentionBlock, query: Tensor, key: Tensor
     ) -> Tensor | None:
-        """What layer i adds to the scores of its active heads, ``(heads, n_queries, length)``; None for nothing."""
+        """What layer i adds to the scores of its active heads by position, as :func:`attend` takes it."""
+        rows, length = layer_slice.head_rows, key.shape[2]
+        assert rows is not None
+        relative = self.adapter.relative_positions(i, length)
+        if relative is not None:
+            table = self.dropout(relative.table.to(key.dtype))[None]
+            vectors = (self._linear(table, each, rows, by_rows=True) for each in (block.query, block.key))
+            at_query, at_key = (self._heads(each, layer_slice.n_heads)[0] for each in vectors)
+            return relative_scores(query, key, at_query, at_key, relative.places) * (block.scale or 1)
         bias = self.adapter.position_bias(i, length)
         if bias is None:
             return None
-        rows = layer_slice.head_rows
-        assert rows is not None
         active = bias[: layer_slice.n_heads] if isinstance(rows, slice) else bias[heads_of(rows, self.dims.head_size)]
-        return active[:, :n_queries].to(dtype)
+        return active[:, : query.shape[2]].to(key.dtype)
 
     def attention_output(self, i: int, layer_slice: LayerSlice, context: Tensor, residual: Tensor) -> Tensor:
         """Hidden states ``(n, length, d)`` after the attention block of layer i, from the result of :meth:`context`."""

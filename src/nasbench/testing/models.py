@@ -62,7 +62,15 @@ TINY_DISTILBERT = dataclasses.replace(
 TINY_MPNET = dataclasses.replace(
     TINY_BERT, name="tiny-mpnet", architecture="mpnet", generator="nasbench.testing.models:tiny_mpnet"
 )
-TINY_ENCODERS = (*TINY_MODELS, *TINY_RELATIVES, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET)
+TINY_MODERNBERT = dataclasses.replace(
+    TINY_BERT, name="tiny-modernbert", architecture="modernbert", generator="nasbench.testing.models:tiny_modernbert"
+)
+TINY_DEBERTA_V2 = dataclasses.replace(
+    TINY_BERT, name="tiny-deberta-v2", architecture="deberta-v2", generator="nasbench.testing.models:tiny_deberta_v2"
+)
+TINY_ENCODERS = (
+    *TINY_MODELS, *TINY_RELATIVES, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET, TINY_MODERNBERT, TINY_DEBERTA_V2,
+)  # fmt: skip
 """A network of each architecture that can be pruned."""
 
 
@@ -140,6 +148,33 @@ def tiny_mpnet() -> tuple[Any, Any]:
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>", *WORDS]
     tokenizer = MPNetTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=64)
     return MPNetConfig(**_SIZES, vocab_size=len(vocabulary), max_position_embeddings=66), tokenizer
+
+
+def tiny_modernbert() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_MODERNBERT`. In two layers, tokens see two tokens on either side."""
+    from transformers import BertTokenizer, ModernBertConfig
+
+    words = tiny_bert()[1].get_vocab()
+    tokenizer = BertTokenizer(vocab=words, model_max_length=64, model_input_names=["input_ids", "attention_mask"])
+    marks = {"pad_token_id": 0, "cls_token_id": 2, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3}
+    sizes: dict[str, Any] = {**_SIZES, **marks, "vocab_size": len(words), "max_position_embeddings": 64}
+    return ModernBertConfig(**sizes, local_attention=4), tokenizer
+
+
+def tiny_deberta_v2() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_DEBERTA_V2`, with the options of the published networks.
+
+    Places more than 8 tokens apart share their relative position with others.
+    """
+    from transformers import DebertaV2Config, DebertaV2Tokenizer
+
+    pieces = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "▁", *(f"▁{word}" for word in WORDS), "[MASK]"]
+    tokenizer = DebertaV2Tokenizer(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], model_max_length=64)
+    positions: dict[str, Any] = {
+        "relative_attention": True, "position_buckets": 16, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "max_position_embeddings": 64,
+    }  # fmt: skip
+    return DebertaV2Config(**_SIZES, **positions, vocab_size=len(tokenizer), pad_token_id=0), tokenizer
 
 
 def _roberta_sizes(n_words: int) -> dict[str, Any]:

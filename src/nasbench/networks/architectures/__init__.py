@@ -3,7 +3,7 @@
 A file says where the blocks, projections and embeddings of a stock model are, which tokens its
 head reads, and how positions enter attention. Code outside uses :func:`adapt` only.
 
-May import: ``networks.adapter``, ``networks.blocks``, ``networks.architectures.modeling_pruned``,
+May import: ``networks.adapter``, ``networks.blocks``, ``networks.architectures.modeling.modeling_pruned``,
 ``networks.subnetwork``.
 """
 
@@ -25,6 +25,8 @@ _ADAPTERS = {
     "Electra": "electra:Electra",
     "DistilBert": "distilbert:DistilBert",
     "MPNet": "mpnet:MPNet",
+    "ModernBert": "modernbert:ModernBert",
+    "DebertaV2": "deberta_v2:DebertaV2",
     "Llama": "llama:Llama",
     "Mistral": "llama:Llama",
     "Qwen2": "llama:Llama",
@@ -35,7 +37,7 @@ _HEADS = ("SequenceClassification", "MultipleChoice", "CausalLM")
 
 
 def adapt(model: nn.Module) -> Adapter:
-    """The adapter of a stock model, or of a model that :mod:`nasbench.networks.architectures.modeling_pruned` built.
+    """The adapter of a stock model, or of a pruned one of :mod:`nasbench.networks.architectures.modeling`.
 
     Raises:
         UserError: for a model of another class.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from nasbench.networks.adapter import Adapter
-from nasbench.networks.architectures.modeling_pruned import SkippedAttention, SkippedFeedForward
+from nasbench.networks.architectures.modeling.modeling_pruned import SkippedAttention, SkippedFeedForward
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
 
 

@@ -44,8 +44,8 @@ def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -
             "transformers has no class for a network whose projections are factored, so it is not exported; its "
             "weights are in the run's folder, weights/NAME.safetensors"
         )
-    kept = kept_layers(subnetwork)
     adapter = adapt(model)
+    kept = kept_layers(subnetwork) or ([0] if adapter.needs_a_layer else [])
     config = _config(adapter, subnetwork, kept)
     if labels:
         if len(labels) != adapter.output_layer.out_features:
@@ -124,7 +124,7 @@ def _make_buffers(model: nn.Module) -> None:
     values = {"position_ids": lambda n: torch.arange(n)[None], "token_type_ids": lambda n: torch.zeros(1, n).long()}
     for module in model.modules():
         buffers = dict(module.named_buffers(recurse=False))
-        if "inv_freq" in buffers:
+        if any(name.endswith("inv_freq") for name in buffers):
             made: Any = type(module)(config=module.config)
             for name in buffers:
                 setattr(module, name, getattr(made, name))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nasbench.networks.adapter import Adapter
-from nasbench.networks.architectures.modeling_pruned import NoAttention, NoFeedForward
+from nasbench.networks.architectures.modeling.modeling_pruned import NoAttention, NoFeedForward
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
 
 

@@ -67,16 +67,11 @@ class Llama(PreNormDecoder):
             return None
         config = self.model.config
         head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        options = {self.layers_key: len(kept), "head_dim": head_size, **self._layer_types(kept)}
+        options = {self.layers_key: len(kept), "head_dim": head_size, **self.layer_types(kept)}
         for n_heads, n_units in zip(heads, units, strict=True):
             options |= {"num_key_value_heads": n_heads, "num_attention_heads": n_heads * self.n_queries}
             options |= {self.units_key: n_units}
         return options
 
     def pruned_options(self, subnetwork: SubNetwork, kept: list[int]) -> dict[str, Any]:
-        return super().pruned_options(subnetwork, kept) | self._layer_types(kept)
-
-    def _layer_types(self, kept: list[int]) -> dict[str, Any]:
-        """The kinds of the layers that are left, for architectures that have several."""
-        kinds = getattr(self.model.config, "layer_types", None)
-        return {} if kinds is None else {"layer_types": [kinds[i] for i in kept]}
+        return super().pruned_options(subnetwork, kept) | self.layer_types(kept)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasbench.networks.architectures.modeling_pruned import NarrowSelfAttention, SkippedAttention
+from nasbench.networks.architectures.modeling.modeling_pruned import NarrowSelfAttention, SkippedAttention
 from nasbench.networks.architectures.roberta import Roberta
 from nasbench.networks.blocks import AttentionBlock, Projection
 from nasbench.networks.subnetwork import SubNetwork

@@ -1,4 +1,4 @@
-"""Decoders with the norm before each block: what Llama, GPT-2 and their relatives have in common."""
+"""Networks with the norm before each block: decoders such as Llama and GPT-2, and ModernBERT."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.networks.adapter import Adapter
-from nasbench.networks.architectures.modeling_decoders import EmptyAttention, EmptyFeedForward
+from nasbench.networks.architectures.modeling.modeling_decoders import EmptyAttention, EmptyFeedForward
+from nasbench.networks.architectures.modeling.modeling_pruned import NoAttention, NoFeedForward
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock
 from nasbench.networks.subnetwork import SubNetwork
 
 
-class PreNormDecoder(Adapter):
-    """A decoder whose layers add the output of each block to its input. A removed block returns zeros."""
+class PreNorm(Adapter):
+    """A network whose layers add the output of each block to its input. A removed block returns zeros."""
 
-    is_causal: ClassVar[bool] = True
     can_pack: ClassVar[bool] = True
     attention_names: ClassVar[tuple[str, str]] = ("self_attn", "input_layernorm")
     """Names of the attention block of a layer and of its norm."""
@@ -26,10 +26,6 @@ class PreNormDecoder(Adapter):
     """Names of the feed-forward block of a layer and of its norm."""
     last_norm_name: ClassVar[str] = "norm"
     """Name of the norm after the last layer."""
-
-    @property
-    def readout(self) -> Literal["first", "last", "every"]:
-        return "last" if hasattr(self.model, "score") else "every"
 
     @property
     def layers_name(self) -> str:
@@ -45,11 +41,11 @@ class PreNormDecoder(Adapter):
 
     def attention(self, layer: int) -> AttentionBlock | None:
         inner, norm = self._parts(layer, self.attention_names)
-        return None if isinstance(inner, EmptyAttention) else self.attention_block(inner, norm)
+        return None if isinstance(inner, EmptyAttention | NoAttention) else self.attention_block(inner, norm)
 
     def feed_forward(self, layer: int) -> FeedForwardBlock | None:
         inner, norm = self._parts(layer, self.feed_forward_names)
-        return None if isinstance(inner, EmptyFeedForward) else self.feed_forward_block(inner, norm)
+        return None if isinstance(inner, EmptyFeedForward | NoFeedForward) else self.feed_forward_block(inner, norm)
 
     def skip_attention(self, layer: int) -> None:
         self._replace(layer, self.attention_names, EmptyAttention(layer))
@@ -75,6 +71,33 @@ class PreNormDecoder(Adapter):
     def has_token_types(self) -> bool:
         return False
 
+    def last_norm(self, states: Tensor) -> Tensor:
+        """Hidden states after the norm that follows the last layer."""
+        return cast(Tensor, getattr(self.base, self.last_norm_name)(states))
+
+    def layer_types(self, kept: list[int]) -> dict[str, Any]:
+        """The kinds of the layers that are left, for architectures that have several."""
+        kinds = getattr(self.model.config, "layer_types", None)
+        return {} if kinds is None else {"layer_types": [kinds[i] for i in kept]}
+
+    def _parts(self, layer: int, names: tuple[str, str]) -> tuple[Any, nn.Module]:
+        inner, norm = (getattr(self.layers[layer], name) for name in names)
+        return inner, norm
+
+    def _replace(self, layer: int, names: tuple[str, str], empty: nn.Module) -> None:
+        for name, module in zip(names, (empty, nn.Identity()), strict=True):
+            setattr(self.layers[layer], name, module)
+
+
+class PreNormDecoder(PreNorm):
+    """A decoder with a language model head, or with a classifier that reads the last token."""
+
+    is_causal: ClassVar[bool] = True
+
+    @property
+    def readout(self) -> Literal["first", "last", "every"]:
+        return "last" if hasattr(self.model, "score") else "every"
+
     def embed(
         self, words: Tensor, token_type_ids: Tensor, mask: Tensor | None,  # noqa: ARG002
         places: Tensor | None = None,  # noqa: ARG002
@@ -91,23 +114,12 @@ class PreNormDecoder(Adapter):
         assert states is not None
         weight = self.output_layer.weight
         with torch.no_grad():
-            typical = self._last_norm(states.float()).mean(0)
+            typical = self.last_norm(states.float()).mean(0)
             weight += (mean - weight @ typical) * typical / typical.square().sum()
 
     def classify(self, states: Tensor) -> Tensor:
-        return cast(Tensor, self.output_layer(self._last_norm(states)))
-
-    def _last_norm(self, states: Tensor) -> Tensor:
-        return cast(Tensor, getattr(self.base, self.last_norm_name)(states))
+        return cast(Tensor, self.output_layer(self.last_norm(states)))
 
     def pruned_options(self, subnetwork: SubNetwork, kept: list[int]) -> dict[str, Any]:
         heads, units = subnetwork.head_counts[kept].tolist(), subnetwork.unit_counts[kept].tolist()
         return {self.layers_key: len(kept), "layer_heads": heads, "layer_units": units}
-
-    def _parts(self, layer: int, names: tuple[str, str]) -> tuple[Any, nn.Module]:
-        inner, norm = (getattr(self.layers[layer], name) for name in names)
-        return inner, norm
-
-    def _replace(self, layer: int, names: tuple[str, str], empty: nn.Module) -> None:
-        for name, module in zip(names, (empty, nn.Identity()), strict=True):
-            setattr(self.layers[layer], name, module)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nasbench.networks.attention import attend, rotate
+from nasbench.networks.attention import attend, relative_scores, rotate
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock
 from nasbench.networks.passes.leaves import Leaves
 from nasbench.networks.passes.scores import AddedScores
@@ -117,6 +117,12 @@ class BatchedEncoder:
         bias = network.adapter.position_bias(i, hidden.shape[1])
         if bias is not None:
             added = added + bias[:, :n_queries].to(added.dtype)
+        relative = network.adapter.relative_positions(i, hidden.shape[1])
+        if relative is not None:  # without grouped queries
+            vectors = weights.inner(network.dropout(relative.table.to(hidden.dtype))).chunk(3, dim=1)[:2]
+            at_query, at_key = (each.unflatten(1, (-1, size)).transpose(0, 1) for each in vectors)  # type: ignore[no-untyped-call]
+            scale = block.scale or 1.0
+            added = added + relative_scores(query, key, at_query, at_key, relative.places) * scale
         rate = network.adapter.attention_dropout
         context = attend(query, key, value, None, network.noise, rate, added, scale=block.scale)
         return context.transpose(1, 2).reshape(*context.shape[::2], n_heads, n_shared * size)

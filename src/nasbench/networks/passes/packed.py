@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nasbench.arrays import BoolArray
 from nasbench.data.batching import PackedBatch
-from nasbench.networks.attention import attend, rotate
+from nasbench.networks.attention import attend, relative_scores, rotate
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
 from nasbench.networks.passes.scores import AddedScores
 from nasbench.networks.passes.variable_length import VariableLengthAttention
@@ -180,13 +180,19 @@ class PackedSubNetwork:
         if n_shared > 1:
             key, value = (x.repeat_interleave(n_shared, dim=1) for x in (key, value))
         bias = network.adapter.position_bias(i, batch.longest)
-        is_plain = bias is None and block.scale is None and not scores.depends_on_query(i)
+        relative = network.adapter.relative_positions(i, batch.longest)
+        is_plain = bias is None and relative is None and block.scale is None and not scores.depends_on_query(i)
         if attention is not None and is_plain:
             return attention(query, key, value, batch.starts, batch.longest).flatten(1)
         added = scores.of(i)
         if bias is not None:
             added = added + weights.heads.of(bias).to(added.dtype)
         query, key, value = (_rows(x, batch) for x in (query, key, value))
+        if relative is not None:  # without grouped queries
+            vectors = weights.inner(relative.table.to(hidden.dtype)).view(len(relative.table), -1, 3, size)
+            at_query, at_key = (vectors[:, :, part].transpose(0, 1) for part in range(2))
+            scores_by_place = relative_scores(query, key, at_query, at_key, relative.places)
+            added = added + scores_by_place * (block.scale or 1.0)
         context = attend(query, key, value, None, bias=added, scale=block.scale)
         return context.transpose(1, 2).flatten(0, 1).index_select(0, batch.from_rows).flatten(1)
 

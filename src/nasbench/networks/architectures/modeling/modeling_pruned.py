@@ -19,12 +19,18 @@ from transformers import (
     BertConfig,
     BertForMultipleChoice,
     BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForMultipleChoice,
+    DebertaV2ForSequenceClassification,
     DistilBertConfig,
     DistilBertForMultipleChoice,
     DistilBertForSequenceClassification,
     ElectraConfig,
     ElectraForMultipleChoice,
     ElectraForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForMultipleChoice,
+    ModernBertForSequenceClassification,
     MPNetConfig,
     MPNetForMultipleChoice,
     MPNetForSequenceClassification,
@@ -50,14 +56,14 @@ class SkippedFeedForward(nn.Module):
 
 
 class NoAttention(nn.Module):
-    """Replaces the attention of a DistilBERT layer without heads: the layer adds zeros to the hidden states."""
+    """Replaces the attention of a layer without heads that adds zeros in its place: of DistilBERT and ModernBERT."""
 
     def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
         return torch.zeros_like(hidden_states), None
 
 
 class NoFeedForward(nn.Module):
-    """Replaces the feed-forward block of a DistilBERT layer without units: the layer adds zeros."""
+    """Replaces the feed-forward block of such a layer without units."""
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         return torch.zeros_like(hidden_states)
@@ -177,6 +183,18 @@ class PrunedMPNetConfig(MPNetConfig):
         return _by_layer(super().to_dict(), *_BERT[1:3])
 
 
+class PrunedDebertaV2Config(DebertaV2Config):
+    """Configuration of a pruned DeBERTa-v2. Attributes as for BERT."""
+
+    model_type = "pruned-deberta-v2"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_uniform(options, *_BERT))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _by_layer(super().to_dict(), *_BERT[1:3])
+
+
 class PrunedDistilBertConfig(DistilBertConfig):
     """Configuration of a pruned DistilBERT. ``n_heads`` and ``hidden_dim`` are lists in ``config.json``."""
 
@@ -189,11 +207,34 @@ class PrunedDistilBertConfig(DistilBertConfig):
         return _by_layer(super().to_dict(), *_DISTILBERT[1:3])
 
 
+class PrunedModernBertConfig(ModernBertConfig):
+    """Configuration of a pruned ModernBERT. Attributes as for BERT, and
+
+    Attributes:
+        has_first_layer: whether the first layer is that of the full network, whose attention block has no norm.
+        output_biases: whether both blocks of a layer add a bias to their outputs that the full network lacks.
+    """
+
+    model_type = "pruned-modernbert"
+
+    def __init__(self, has_first_layer: bool = True, output_biases: bool = False, **options: Any) -> None:
+        own: dict[str, Any] = {"has_first_layer": has_first_layer, "output_biases": output_biases}
+        super().__init__(**_uniform(options, *_BERT), **own)
+
+    def to_dict(self) -> dict[str, Any]:
+        return _by_layer(super().to_dict(), *_BERT[1:3])
+
+
 def _narrow(model: Any, config: Any) -> None:
     """Give the layers of a model their widths, after it has been built and before its weights are loaded."""
     base = getattr(model, model.base_model_prefix)
-    layers = base.transformer.layer if hasattr(base, "transformer") else base.encoder.layer
-    narrow: Callable[..., None] = _narrow_distilbert if hasattr(base, "transformer") else _narrow_bert
+    narrow: Callable[..., None] = _narrow_bert
+    if hasattr(base, "layers"):
+        layers, narrow = base.layers, _narrow_modernbert
+    elif hasattr(base, "transformer"):
+        layers, narrow = base.transformer.layer, _narrow_distilbert
+    else:
+        layers = base.encoder.layer
     for i, (layer, n_heads, n_units) in enumerate(zip(layers, config.layer_heads, config.layer_units, strict=True)):
         narrow(layer, config, n_heads, n_units)
         if hasattr(config, "kept_heads") and n_heads > 0:
@@ -209,7 +250,8 @@ def _narrow_bert(layer: Any, config: Any, n_heads: int, n_units: int) -> None:
     else:
         attention = layer.attention.self
         attention.num_attention_heads, attention.all_head_size = n_heads, width
-        _narrow_projections(attention, ("query", "key", "value"), "", size, width)
+        names = ("query", "key", "value") if hasattr(attention, "query") else ("query_proj", "key_proj", "value_proj")
+        _narrow_projections(attention, names, "", size, width)
         layer.attention.output.dense = nn.Linear(width, size)
     if n_units == 0:
         layer.intermediate, layer.output = nn.Identity(), SkippedFeedForward()
@@ -231,6 +273,22 @@ def _narrow_distilbert(layer: Any, config: Any, n_heads: int, n_units: int) -> N
         layer.ffn.lin1, layer.ffn.lin2 = nn.Linear(size, n_units), nn.Linear(n_units, size)
 
 
+def _narrow_modernbert(layer: Any, config: Any, n_heads: int, n_units: int) -> None:
+    size, width = config.hidden_size, n_heads * layer.attn.head_dim
+    if n_heads == 0:
+        layer.attn, layer.attn_norm = NoAttention(), nn.Identity()
+    else:
+        layer.attn.Wqkv = nn.Linear(size, 3 * width, bias=config.attention_bias)
+        layer.attn.Wo = nn.Linear(width, size, bias=config.attention_bias or config.output_biases)
+        if layer.attn.layer_idx == 0 and not config.has_first_layer:
+            layer.attn_norm = nn.LayerNorm(size, eps=config.norm_eps, bias=config.norm_bias)
+    if n_units == 0:
+        layer.mlp, layer.mlp_norm = NoFeedForward(), nn.Identity()
+    else:
+        layer.mlp.Wi = nn.Linear(size, 2 * n_units, bias=config.mlp_bias)
+        layer.mlp.Wo = nn.Linear(n_units, size, bias=config.mlp_bias or config.output_biases)
+
+
 def _narrow_projections(attention: Any, inputs: tuple[str, ...], output: str, size: int, width: int) -> None:
     for name in inputs:
         setattr(attention, name, nn.Linear(size, width))
@@ -238,101 +296,93 @@ def _narrow_projections(attention: Any, inputs: tuple[str, ...], output: str, si
         setattr(attention, output, nn.Linear(width, size))
 
 
-class PrunedBertForSequenceClassification(BertForSequenceClassification):
+class Narrowed:
+    """Gives the layers of a network their widths, after it has been built and before its weights are loaded."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)  # type: ignore[call-arg]
+        _narrow(self, config)
+
+
+class PrunedBertForSequenceClassification(Narrowed, BertForSequenceClassification):
     """A pruned BERT for classification and regression."""
 
     config_class = PrunedBertConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedBertForMultipleChoice(BertForMultipleChoice):
+class PrunedBertForMultipleChoice(Narrowed, BertForMultipleChoice):
     """A pruned BERT for multiple choice."""
 
     config_class = PrunedBertConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedRobertaForSequenceClassification(RobertaForSequenceClassification):
+class PrunedRobertaForSequenceClassification(Narrowed, RobertaForSequenceClassification):
     """A pruned RoBERTa for classification and regression."""
 
     config_class = PrunedRobertaConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedRobertaForMultipleChoice(RobertaForMultipleChoice):
+class PrunedRobertaForMultipleChoice(Narrowed, RobertaForMultipleChoice):
     """A pruned RoBERTa for multiple choice."""
 
     config_class = PrunedRobertaConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedElectraForSequenceClassification(ElectraForSequenceClassification):
+class PrunedElectraForSequenceClassification(Narrowed, ElectraForSequenceClassification):
     """A pruned ELECTRA for classification and regression."""
 
     config_class = PrunedElectraConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedElectraForMultipleChoice(ElectraForMultipleChoice):
+class PrunedElectraForMultipleChoice(Narrowed, ElectraForMultipleChoice):
     """A pruned ELECTRA for multiple choice."""
 
     config_class = PrunedElectraConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedMPNetForSequenceClassification(MPNetForSequenceClassification):
+class PrunedMPNetForSequenceClassification(Narrowed, MPNetForSequenceClassification):
     """A pruned MPNet for classification and regression."""
 
     config_class = PrunedMPNetConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedMPNetForMultipleChoice(MPNetForMultipleChoice):
+class PrunedMPNetForMultipleChoice(Narrowed, MPNetForMultipleChoice):
     """A pruned MPNet for multiple choice."""
 
     config_class = PrunedMPNetConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedDistilBertForSequenceClassification(DistilBertForSequenceClassification):
+class PrunedDistilBertForSequenceClassification(Narrowed, DistilBertForSequenceClassification):
     """A pruned DistilBERT for classification and regression."""
 
     config_class = PrunedDistilBertConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
 
-
-class PrunedDistilBertForMultipleChoice(DistilBertForMultipleChoice):
+class PrunedDistilBertForMultipleChoice(Narrowed, DistilBertForMultipleChoice):
     """A pruned DistilBERT for multiple choice."""
 
     config_class = PrunedDistilBertConfig
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        _narrow(self, config)
+
+class PrunedDebertaV2ForSequenceClassification(Narrowed, DebertaV2ForSequenceClassification):
+    """A pruned DeBERTa-v2 for classification and regression."""
+
+    config_class = PrunedDebertaV2Config
+
+
+class PrunedDebertaV2ForMultipleChoice(Narrowed, DebertaV2ForMultipleChoice):
+    """A pruned DeBERTa-v2 for multiple choice."""
+
+    config_class = PrunedDebertaV2Config
+
+
+class PrunedModernBertForSequenceClassification(Narrowed, ModernBertForSequenceClassification):
+    """A pruned ModernBERT for classification and regression."""
+
+    config_class = PrunedModernBertConfig
+
+
+class PrunedModernBertForMultipleChoice(Narrowed, ModernBertForMultipleChoice):
+    """A pruned ModernBERT for multiple choice."""
+
+    config_class = PrunedModernBertConfig
