@@ -13,11 +13,13 @@ from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.objectives.costs import counted_costs
 from nasbench.objectives.declared import MAC_LENGTH
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
-from nasbench.testing.models import TINY_BERT, TINY_ENCODERS
+from nasbench.testing.models import TINY_BERT, TINY_ENCODERS, TINY_MODERNBERT
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
 from nasbench.training.losses import label_loss
 
+APART = [model for model in TINY_ENCODERS if model is not TINY_MODERNBERT]
+"""Encoders whose projections are layers of their own."""
 MINILM = Dimensions(n_layers=6, n_heads=12, n_units=1536, hidden_size=384, head_size=32, n_fixed_params=12_065_666)
 LAYER_DROPPED = Dimensions(**{**MINILM.to_json(), "heads_by_layer": [12, 0] * 3, "units_by_layer": [1536, 0] * 3})
 
@@ -41,7 +43,7 @@ def random_network(model, task=TINY_PAIR, masked=False, seed=0):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("model", [*TINY_ENCODERS, TINY_LLAMA], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [*APART, TINY_LLAMA], ids=lambda model: model.name)
 def test_passes_and_counts_equal_those_of_the_stock_model(model, masked):
     tiny, small = random_network(model, masked=masked)
     assert small.subnetwork.is_factored
@@ -189,10 +191,11 @@ def test_ranks_that_do_not_fit_are_refused(ranks, message):
         FactoredNetwork(full.heads, full.units, ranks).check(MINILM)
 
 
-def test_model_whose_layers_compute_several_projections_is_refused():
-    tiny = tiny_network(TINY_GPT2, TINY_PAIR)
+@pytest.mark.parametrize(("model", "layer"), [(TINY_GPT2, "Conv1D"), (TINY_MODERNBERT, "Linear")])
+def test_model_whose_layers_compute_several_projections_is_refused(model, layer):
+    tiny = tiny_network(model, TINY_PAIR)
     space = make_space("ranks", tiny.network.dims)
-    with pytest.raises(UserError, match="no projections of their own that could be factored: a Conv1D"):
+    with pytest.raises(UserError, match="no projections of their own that could be factored: a " + layer):
         tiny.network.extract(space.to_subnetwork(space.smallest))
 
 
