@@ -56,8 +56,6 @@ def claims(results: Path | Sequence[Path], quantiles: Quantiles | None = None) -
 def _table(title: str, results: Sequence[ClaimResult]) -> str:
     rows = []
     for result in results:
-        experiment = result.claim.experiment
-        needed = f"needs: nasbench experiment {experiment}" if experiment else "not in the suite"
         rows.append(
             {
                 "claim": result.claim.text,
@@ -65,7 +63,7 @@ def _table(title: str, results: Sequence[ClaimResult]) -> str:
                 "difference": number(result.difference, 3),
                 "on these tasks": bounds(result.low, result.high, 3),
                 "on tasks like these": bounds(result.task_low, result.task_high, 3),
-                "measure": result.claim.measure if result.n else needed,
+                "measure": result.claim.measure if result.n else f"needs: {result.claim.command}",
                 "blocks": number(result.n, 0),
                 "tasks": number(result.n_tasks, 0),
             }

@@ -97,10 +97,9 @@ def _claims(results: list[ClaimResult]) -> Iterator[str]:
     needed = defaultdict(list)
     for result in results:
         if result.verdict == "not run":
-            needed[result.claim.experiment].append(result.claim.text)
-    for experiment, texts in needed.items():
-        how = f"not run; `nasbench experiment {experiment}` makes the runs" if experiment else "not in the suite"
-        yield f"{how[0].upper()}{how[1:]}: {'; '.join(texts)}."
+            needed[result.claim.command].append(result.claim.text)
+    for command, texts in needed.items():
+        yield f"Not run; `{command}` makes the records: {'; '.join(texts)}."
 
 
 _ORDER = ("confirmed", "refuted", "undecided", "not run")

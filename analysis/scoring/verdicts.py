@@ -35,7 +35,7 @@ class Claim:
     Attributes:
         text: the claim, as printed.
         measure: the quantity that is compared.
-        experiment: the experiment that makes its runs; empty if the suite has none.
+        experiment: the experiment that makes its runs; empty if quantising any runs is enough.
         task: the one task that the claim is about; None for a claim about tasks in general.
     """
 
@@ -44,6 +44,11 @@ class Claim:
     measure: Measure
     experiment: str
     task: str | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that makes what the claim needs."""
+        return f"nasbench experiment {self.experiment}" if self.experiment else "nasbench quantize RUN"
 
 
 @dataclass(frozen=True)

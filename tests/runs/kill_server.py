@@ -113,12 +113,14 @@ def _forked(order):
             pipe.write(json.dumps(answer) + "\n")
         os._exit(0)
     os.close(send)
+    timer = threading.Timer(order.get("after_s", 0.0), lambda: _send(process, order["signal"]))
     if "signal" in order:
-        threading.Timer(order["after_s"], lambda: _send(process, order["signal"])).start()
+        timer.start()
     started = time.monotonic()
     with os.fdopen(receive) as pipe:
         lines = pipe.read().split("\n")[:-1]
     seconds = time.monotonic() - started
+    timer.cancel()  # before another process can get this one's number
     status = os.waitpid(process, 0)[1]
     answer = json.loads(lines.pop()) if lines and lines[-1].startswith("{") else {}
     return {"killed": os.WIFSIGNALED(status), "acknowledged": lines, "seconds": seconds, **answer}

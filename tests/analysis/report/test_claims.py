@@ -245,6 +245,7 @@ def test_text_has_tables_for_each_track_and_device_class_and_warnings(tmp_path: 
     assert "on these tasks" in text
     assert "on tasks like these" in text
     assert text.count("quantisation saves memory") == 2
+    assert text.count("needs: nasbench quantize RUN") == 2
     assert "the run failed: simulated failure" in text
 
 

@@ -18,7 +18,7 @@ def test_page_says_what_was_run_what_is_missing_and_what_is_decided(tmp_path: Pa
     average = next(line for line in text.splitlines() if "moasha beats random search on average" in line)
     assert average.startswith("**standard NAS: moasha beats random search on average: confirmed.**")
     assert "over 9 blocks of 3 tasks" in average
-    assert "Not run; `nasbench experiment fig7` makes the runs: training" in text
+    assert "Not run; `nasbench experiment fig7` makes the records: training" in text
     assert text == page(tmp_path, Quantiles())
 
 
