@@ -33,7 +33,8 @@ def page(folder: Path, quantiles: Quantiles | None = None) -> str:
     """
     found = read_results(folder).finished()
     parts = ["# Results", "Written by `nasbench claims --out`; do not edit. `nasbench report` draws the figures."]
-    parts += ["## How the runs were made", _made(found), "## What the figures have", *_figures(found)]
+    parts += ["## How the runs were made", _made(found), *_commands(found)]
+    parts += ["## What the figures have", *_figures(found)]
     for track, track_title in EVERY_TRACK.items():
         for device, device_title in DEVICE_CLASSES.items():
             keep = ((found.runs["track"] == track) & (found.runs["device_class"] == device)).to_numpy()
@@ -67,6 +68,24 @@ def _made(results: Results) -> str:
     ]
     headers = ["section", "device", "runs", "tasks", "seeds", "hours", "hardware", "versions"]
     return tabulate([[escape(str(cell)) for cell in row] for row in rows], headers, "pipe", disable_numparse=True)
+
+
+def _commands(results: Results) -> Iterator[str]:
+    """The command of each entry's first run."""
+    yield (
+        "The first run of each entry; the others have another task or seed. Add `--data-dir` where the data are not "
+        "from the hub. `nasbench sweep` makes many."
+    )
+    runs = results.runs.assign(task=results.runs["task"].astype(str), entry=results.runs["entry"].astype(str))
+    rows = [
+        (
+            escape(str(part["entry"].iloc[0])),
+            ", ".join(f"{task} ({', '.join(map(str, sorted(own['seed'])))})" for task, own in part.groupby("task")),
+            f"`{part['command'].iloc[0]}`",
+        )
+        for _, part in runs.groupby(["track", "device_class", "entry"], observed=True)
+    ]
+    yield tabulate(rows, ["entry", "tasks (seeds)", "command"], "pipe", disable_numparse=True)
 
 
 def _hardware(provenance: dict[str, object]) -> str:

@@ -14,6 +14,8 @@ def test_page_says_what_was_run_what_is_missing_and_what_is_decided(tmp_path: Pa
     text = page(tmp_path, Quantiles())
     assert "| Paper models | gpu" in text
     assert "| 18 " in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| s-nas/moasha@small ")]
+    assert "| cola (0, 1, 2), mrpc (0, 1, 2), rte (0, 1, 2) | `nasbench run --method s-nas --searcher moasha " in row
     assert "`nasbench experiment fig11 --task rte --task mrpc --task cola" in text
     average = next(line for line in text.splitlines() if "moasha beats random search on average" in line)
     assert average.startswith("**standard NAS: moasha beats random search on average: confirmed.**")
