@@ -13,7 +13,8 @@ from nasbench.networks.space import SPACES
 from nasbench.plugins import registry
 
 # By size of the training set: rows of train and test, budget in seconds, primary metric, texts per example, title.
-ZERO_SHOT = {"piqa": 2, "arc_easy": 4, "boolq": 2, "openbookqa": 4}
+ZERO_SHOT = {"piqa": 2, "arc_easy": 4, "boolq": 2, "openbookqa": 4, "winogrande": 2}
+TEXT = ("wikitext2", "imdb-lm", "lambada")
 PAPER = {
     "rte": (2_490, 277, 7_200, "accuracy", 2, "RTE"),
     "mrpc": (3_668, 408, 7_200, "f1", 2, "MRPC"),
@@ -42,7 +43,7 @@ def test_paper_task_is_declared_as_in_the_paper(name: str) -> None:
 
 
 def test_suite_has_the_paper_tasks_and_the_demonstration() -> None:
-    assert set(registry.tasks()) == {*PAPER, "demo", "wikitext2", *ZERO_SHOT}
+    assert set(registry.tasks()) == {*PAPER, "demo", *TEXT, *ZERO_SHOT}
     assert set(registry.models()) == {
         "bert-base-cased", "roberta-base", "mpnet-base", "minilm-l6", "demo-bert",
         "smollm2-135m", "smollm2-135m-q4_1", "gpt2",
@@ -70,7 +71,14 @@ def test_tasks_are_ordered_by_size_of_the_training_set() -> None:
     sizes = [task.data.n_rows[0] for task in tasks if task.data.n_rows is not None]
     assert sizes == sorted(sizes)
     assert len(sizes) == 8
-    assert [task.name for task in registry.suite_tasks()] == ["demo", *PAPER, "wikitext2", *ZERO_SHOT]
+    assert [task.name for task in registry.suite_tasks()] == [
+        "demo",
+        *PAPER,
+        "wikitext2",
+        "imdb-lm",
+        *ZERO_SHOT,
+        "lambada",
+    ]
 
 
 def test_demonstration_has_a_track_of_its_own_with_every_model() -> None:
@@ -116,7 +124,7 @@ def test_classes_have_the_names_of_the_data_sets_cards() -> None:
         "imdb": ("negative", "positive"),
         "swag": ("0", "1", "2", "3"),
         "stsb": (),
-        "wikitext2": (),
+        **dict.fromkeys(TEXT, ()),
         **{name: tuple("0123"[:n]) for name, n in ZERO_SHOT.items()},
     }
     assert {name: task.classes for name, task in registry.tasks().items()} == names

@@ -230,8 +230,10 @@ def _rows(task: Task, split: SplitName, data_dir: Path | None) -> Rows:
     )
     texts = tuple(_texts(task, table.column(name), place, name) for name in task.data.text_columns)
     if is_text:
-        whole = passages(texts[0], task.max_length - 1)
-        return Rows.in_canonical_order((whole,), n_bytes(whole), notes)
+        if len(texts) == 1:
+            texts = (passages(texts[0], task.max_length - 1),)
+            return Rows.in_canonical_order(texts, n_bytes(texts[0]), notes)
+        return Rows.in_canonical_order(texts, n_bytes([" " + ending for ending in texts[1]]), notes)
     if task.data.local_files:
         _refuse_blank(task, texts, place)
     labels = read_labels(task, table.column(task.data.label_column), place)

@@ -110,10 +110,13 @@ def _encode(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
 
 def _encode_marked(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
     """Sequences whose tokens count from the end of the context: segment 1 marks them. They are cut on the left."""
-    if task.kind == "language_modelling":
-        context, continuation = [""] * len(rows), rows.texts[0]
+    context, continuation = _sequences(rows, task)
+    if continuation is None:  # passages
+        context, continuation = [""] * len(rows), context
     else:
-        context, continuation = _sequences(rows, task)[0], [" " + text for text in _sequences(rows, task)[1] or ()]
+        if task.choices_first:
+            context, continuation = continuation, context
+        continuation = [" " + text for text in continuation]
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     ids, segments, is_cut = [], [], []
@@ -149,6 +152,8 @@ def _cache_key(rows: Rows, task: Task, tokenizer: Any) -> str:
     # Earlier calls leave these two settings behind, and the next call overwrites them.
     backend["truncation"] = backend["padding"] = None
     identity = [_FORMAT, rows.sha256, task.kind, task.max_length, tokenizer.model_input_names, backend]
+    if task.choices_first:
+        identity.append("choices first")
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

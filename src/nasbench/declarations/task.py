@@ -36,8 +36,10 @@ Kind = Literal["classification", "regression", "multiple_choice", "language_mode
 """Kind of a task. The last two need a decoder with its language model head, and no new output layer.
 
 - ``multiple_choice``: the network gives one logit for each ending.
-- ``language_modelling``: the rows are passages of running text, and the network gives the likelihood of each.
-- ``zero_shot_choice``: the answer is the ending with the largest likelihood after the start.
+- ``language_modelling``: the rows are passages of running text, and the network gives the likelihood of each. With two
+  text columns, the rows are a start and an ending, and only the ending counts.
+- ``zero_shot_choice``: the answer is the ending with the largest likelihood after the start, or the start after which
+  the ending has the largest likelihood (``choices_first``).
 """
 OBJECTIVES = ("error", "params")
 REFERENCE_POINT = (2.0, 2.0)
@@ -138,6 +140,8 @@ class Task:
             tokenizer of bytes makes more tokens of them.
         title: name in figures and tables (``STS-B``). Empty if it is the same as ``name``.
         class_names: names of the classes for readers, where the source holds integers.
+        choices_first: whether the choices of a zero-shot choice are starts, before an ending that they share. The first
+            text column still holds what they share.
     """
 
     name: str
@@ -158,6 +162,7 @@ class Task:
     track: Track | None = None
     title: str = ""
     class_names: tuple[str, ...] = ()
+    choices_first: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
