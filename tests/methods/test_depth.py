@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nasbench.errors import UserError
-from nasbench.methods.depth import DepthOptions, DepthSearcher
 from nasbench.methods.ehvi_exact import ExactEhvi
+from nasbench.methods.ws_nas_depth import DepthOptions, DepthSearcher
 from nasbench.networks.space import make_space
 from nasbench.search.pareto import hypervolume
 from nasbench.testing.analytic import BERT_BASE, PROBLEMS, REFERENCE

@@ -14,6 +14,7 @@ from nasbench.runs import session
 from nasbench.runs.observer import Observer
 from nasbench.testing.subject import Killed, KillingObserver, MethodSubject, SteppingClock
 from nasbench.training.evaluation import Evaluator
+from nasbench.training.strategies import FINE_TUNING_STEP, TrainingStrategy
 from nasbench.training.trainer import Trainer
 
 
@@ -104,6 +105,31 @@ def test_different_training_is_not_shared(tmp_path, steps, options, changes):
     _subject(tmp_path, LocalSearch, options).run(shared, **SHARED, **changes)
     assert len(steps) == 2 * n_steps
     assert len(_super_networks(shared)) == 2
+
+
+@pytest.mark.parametrize("changed", ["step", "sample"])
+def test_training_with_a_strategy_of_a_methods_own_is_not_shared(tmp_path, steps, changed):
+    """Its values say the same as those of the suite's strategy, but it trains other sub-networks."""
+
+    class Own(TrainingStrategy):
+        def sample(self, space, rng):
+            return space.smallest if changed == "sample" else super().sample(space, rng)
+
+        def step(self, step, n_steps, space, rng):
+            return FINE_TUNING_STEP if changed == "step" else super().step(step, n_steps, space, rng)
+
+    class OwnStrategy(WeightSharingNAS):
+        def run(self, problem):
+            network = problem.pretrained("super-network")
+            problem.training(network, Own(), self.options.of(problem.model.super_network)).run()
+            problem.evaluate(network, problem.space.largest)
+
+    shared = tmp_path / "shared"
+    _subject(tmp_path).run(shared, **SHARED)
+    n_steps = len(steps)
+    MethodSubject(OwnStrategy, tmp_path, QUICK, RandomSearch).run(shared, **SHARED)
+    assert len(steps) == 2 * n_steps
+    assert len(_super_networks(shared)) == 1
 
 
 def test_changed_engine_trains_again(tmp_path, steps, monkeypatch):

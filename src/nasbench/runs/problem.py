@@ -288,8 +288,13 @@ class Problem:
     def _training_key(
         self, network: SuperNetwork, strategy: TrainingStrategy | None, fine_tuning: TrainingConfiguration
     ) -> dict[str, Any] | None:
-        """JSON values that tell a super-network's training from others on the same data; None for other trainings."""
-        if strategy is None:
+        """JSON values that tell a super-network's training from others on the same data; None for other trainings.
+
+        A strategy of a method's own, which draws or weighs sub-networks in another way, is not told by its values.
+        """
+        if strategy is None or (type(strategy).step, type(strategy).sample) != (
+            TrainingStrategy.step, TrainingStrategy.sample
+        ):  # fmt: skip
             return None
         # The strategy may be a method's options, whose training configuration is in ``fine_tuning`` already.
         names = {field.name for field in dataclasses.fields(TrainingStrategy)} - {"training_space"}

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from nasbench.networks.space import SearchSpace
+from nasbench.networks.space import Config, SearchSpace
 from nasbench.networks.subnetwork import SubNetwork
 
 StrategyName = Literal["standard", "random", "random-linear", "sandwich", "kd", "full"]
@@ -83,7 +83,7 @@ class TrainingStrategy:
         """The passes of optimizer step number ``step`` of ``n_steps``, counted from 0."""
 
         def random(n: int, distilled: bool = False) -> tuple[Pass, ...]:
-            return tuple(Pass(space.to_subnetwork(space.sample(rng)), distilled) for _ in range(n))
+            return tuple(Pass(space.to_subnetwork(self.sample(space, rng)), distilled) for _ in range(n))
 
         full = Pass(space.to_subnetwork(space.largest))
         if self.strategy == "standard":
@@ -98,3 +98,7 @@ class TrainingStrategy:
         distilled = self.strategy == "full"
         smallest = Pass(space.to_subnetwork(space.smallest), distilled)
         return Step((full, *random(self.n_random, distilled), smallest))
+
+    def sample(self, space: SearchSpace, rng: np.random.Generator) -> Config:
+        """The configuration of a random sub-network: uniform in the space, unless a subclass draws another."""
+        return space.sample(rng)
