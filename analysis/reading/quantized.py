@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
-from nasbench.records.quantization import OnDevice, read_quantization
-from nasbench.records.schema import RecordError
 
 COLUMNS = {
     **dict.fromkeys(("run", "scenario", "task", "model", "device_class", "device"), "str"),
@@ -20,14 +16,6 @@ COLUMNS = {
     **dict.fromkeys(("error", "test_error", "megabytes", "latency", "low", "high"), "float64"),
     "reason": "object",
 }
-
-
-def devices_beside(run_folder: Path) -> tuple[list[OnDevice], str]:
-    """What was measured on each device, and a remark on a file that cannot be read; empty without one."""
-    try:
-        return read_quantization(run_folder).devices, ""
-    except RecordError as error:
-        return [], f"{error}; the quantised networks are left out".removeprefix(f"{run_folder}/")
 
 
 def variants(runs: pd.DataFrame) -> pd.DataFrame:

@@ -19,14 +19,14 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from nasbench.analysis.reading.beside import COLUMNS as BESIDE
+from nasbench.analysis.reading.beside import read_beside
 from nasbench.analysis.reading.entries import name_entries, set_options
 from nasbench.analysis.reading.evaluation_file import empty_table, read_evaluation_file
 from nasbench.analysis.reading.objectives import label
-from nasbench.analysis.reading.quantized import devices_beside
 from nasbench.arrays import BoolArray
 from nasbench.declarations.task import OBJECTIVES
 from nasbench.errors import UserError
-from nasbench.records.quantization import OnDevice
 from nasbench.records.record import Identity, RunFolder, RunRecord, find_runs
 from nasbench.records.schema import RecordError
 from nasbench.trust.commands import command_of
@@ -79,7 +79,7 @@ _RUN_TYPES = {
     "author": "str",
     "link": "str",
     "command": "str",
-    "quantized": "object",
+    **dict.fromkeys(BESIDE, "object"),
 }
 """Columns of the runs, in order. A frame without runs has them too."""
 
@@ -119,8 +119,8 @@ class Results:
             ``options`` (JSON text, without options that are None) and ``options_digest``; ``official`` (bool);
             ``elapsed_s`` (charged seconds at the last evaluation), ``n_evaluations``, ``n_failed``;
             ``level`` (self-reported, re-scored or re-run), ``reproduced`` (whether a repeated run agreed, None without
-            one), ``author, link`` (None unless somebody submitted the run), ``command``; ``quantized``, see
-            :func:`nasbench.analysis.reading.quantized.variants`;
+            one), ``author, link`` (None unless somebody submitted the run), ``command``; ``quantized, zero_shot``, see
+            :mod:`nasbench.analysis.reading.beside`;
             and as Python objects ``unofficial`` (list), ``changed_options`` (dict or None) and ``dimensions,
             provenance, charged_s, uncharged_s`` (dicts).
         evaluations: one row per evaluation, in the order of the runs and of their evaluations. Columns:
@@ -191,7 +191,7 @@ def read_results(folders: Path | Sequence[Path]) -> Results:
     findings: list[Finding] = []
     records: list[tuple[str, RunRecord, pa.Table]] = []
     marks: dict[str, Mark] = {}
-    quantized: dict[str, list[OnDevice]] = {}
+    beside: dict[str, dict[str, list[Any]]] = {}
     seen: dict[str, tuple[Path, str]] = {}
     for folder, path, name in _named_runs([folders] if isinstance(folders, Path) else folders):
         try:
@@ -216,15 +216,15 @@ def read_results(folders: Path | Sequence[Path]) -> Results:
         findings += _run_findings(name, record, len(table))
         records.append((name, record, table))
         marks[name] = mark_of(path)
-        quantized[name], remark = devices_beside(path)
-        if remark:
-            findings.append(Finding(name, _encodable(remark), damage=False))
+        beside[name], remarks = read_beside(path)
+        findings += [Finding(name, _encodable(remark), damage=False) for remark in remarks]
         if marks[name].note:
             findings.append(Finding(name, f"{marks[name].note}; it counts as self-reported", damage=False))
     records.sort(key=lambda found: Path(found[0]))
     tables = [table for _, _, table in records]
     runs = _runs_frame([(name, record) for name, record, _ in records], tables, marks)
-    runs["quantized"] = pd.Series([quantized[name] for name, _, _ in records], dtype=object)
+    for column in BESIDE:
+        runs[column] = pd.Series([beside[name][column] for name, _, _ in records], dtype=object)
     records.clear()
     results = Results(runs, _evaluations_frame(runs, tables), tuple(findings))
     return _without_collisions(results)

@@ -11,6 +11,7 @@ from tabulate import tabulate
 from nasbench.analysis.experiments import prediction
 from nasbench.analysis.experiments.selection import subset, unchanged
 from nasbench.analysis.reading.results import Results
+from nasbench.analysis.reading.zero_shot import measured
 from nasbench.analysis.report.formatting import csv_cell, escape
 from nasbench.analysis.report.sections import Ranking
 from nasbench.analysis.scoring.comparison import compare_all
@@ -27,7 +28,8 @@ def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict
         with default options and the usual budget, within a track and device class, by test hypervolume. ``relative``:
         test metric relative to the full network for each entry, scenario and limit on the parameters.
         ``weight_sharing``: how well a super-network predicts, if there are runs of that study, see
-        :func:`nasbench.analysis.experiments.prediction.table`.
+        :func:`nasbench.analysis.experiments.prediction.table`. ``zero_shot``: what ``nasbench zero-shot`` has measured
+        of any runs.
     """
     runs = scores.runs
     columns = ["run", "entry", "task", "model", "track", "device_class", "seed", "official", "status"]
@@ -48,6 +50,8 @@ def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict
     leaderboard = [board.table.assign(section=board.title) for board in boards]
     pairs = prediction.pairs(results)
     study = {} if pairs.empty else {"weight_sharing": prediction.table(pairs)}
+    zero_shot = measured(results.runs)
+    study |= {} if zero_shot.empty else {"zero_shot": zero_shot}
     return study | {
         "leaderboard": pd.concat(leaderboard, ignore_index=True) if leaderboard else pd.DataFrame({"section": []}),
         "runs": listed,

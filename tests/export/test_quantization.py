@@ -12,7 +12,7 @@ from nasbench.errors import UserError
 from nasbench.export import quantization
 from nasbench.export.folder import rebuilt
 from nasbench.networks.architectures import adapt
-from nasbench.records.front import full_network
+from nasbench.records.front import full_network, spread
 from nasbench.records.quantization import (
     FILE,
     Quantization,
@@ -72,7 +72,7 @@ def loaded(run):
 
 
 class _Unused:
-    default_searcher, spaces = None, ("small",)
+    default_searcher, spaces, adds_output_biases = None, ("small",), False
 
     @dataclasses.dataclass(frozen=True)
     class Options:
@@ -182,6 +182,6 @@ def test_a_run_without_the_full_network_is_refused(run_of, loaded, tmp_path):
 
 def test_a_long_front_is_thinned_with_both_ends():
     front = [type("E", (), {"index": i}) for i in range(9)]
-    assert [e.index for e in quantization._spread(front)] == [0, 3, 5, 8]
-    assert quantization._spread([]) == []
-    assert np.all([e.index for e in quantization._spread(front[:2])] == [0, 1])
+    assert [e.index for e in spread(front, 4)] == [0, 3, 5, 8]
+    assert spread([], 4) == []
+    assert np.all([e.index for e in spread(front[:2], 4)] == [0, 1])

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 import click
 
 from nasbench import __version__
-from nasbench.cli.commands import comparing, exporting, sweeping, tables, trusting
+from nasbench.cli.commands import comparing, exporting, measuring, sweeping, tables, trusting
 from nasbench.cli.commands.budgets import budget_option, seconds_of
 from nasbench.errors import NasbenchError, UserError, printable
 
@@ -90,7 +90,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for module in (comparing, exporting, sweeping, tables, trusting):
+for module in (comparing, exporting, measuring, sweeping, tables, trusting):
     for command in module.COMMANDS:
         cli.add_command(command)
 

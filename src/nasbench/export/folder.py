@@ -31,6 +31,7 @@ from nasbench.networks.architectures.compact import FORMAT_VERSION, compact, hea
 from nasbench.networks.pretrained import REGRESSION_OUTPUT, n_positions
 from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
+from nasbench.networks.supernet import Precision, SuperNetwork
 from nasbench.records.checkpoints import Checkpoints
 from nasbench.records.record import Evaluation, RunFolder, RunRecord, write_atomically
 from nasbench.records.schema import RecordError
@@ -189,6 +190,18 @@ def rebuilt(run_folder: Path, record: RunRecord, evaluation: Evaluation) -> nn.M
     subnetwork = subnetwork_of(record, evaluation, run_folder)
     model = _rebuild(Checkpoints(run_folder), evaluation, subnetwork)
     return compact(model, subnetwork, _output_names(record)).eval()
+
+
+def held(run_folder: Path, record: RunRecord, evaluation: Evaluation) -> SuperNetwork:
+    """The network of an evaluation as the engine runs it, from the weights that its run saved, in the run's precision.
+
+    Raises:
+        UserError: as for :func:`rebuilt`.
+    """
+    subnetwork = subnetwork_of(record, evaluation, run_folder)
+    model = _rebuild(Checkpoints(run_folder), evaluation, subnetwork)
+    precision: Precision = "bf16" if record.provenance.get("precision") == "bf16" else "fp32"
+    return SuperNetwork(model.eval(), precision, "held", subnetwork, Dimensions.from_json(record.dimensions))
 
 
 def longest_text(checkpoints: Checkpoints, record: RunRecord) -> int:

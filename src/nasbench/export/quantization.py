@@ -28,9 +28,9 @@ from nasbench.networks.architectures import adapt
 from nasbench.objectives.latency import ratio_with_interval
 from nasbench.objectives.measuring import Pair, shapes_for
 from nasbench.records import provenance
-from nasbench.records.front import front_of, full_network
+from nasbench.records.front import front_of, full_network, spread
 from nasbench.records.quantization import OnDevice, QuantizedNetwork, Ratio, Variant
-from nasbench.records.record import Evaluation, RunFolder
+from nasbench.records.record import RunFolder
 from nasbench.training import metrics
 from nasbench.training.evaluation import Logits
 
@@ -173,18 +173,12 @@ def quantize(run_folder: Path, task: Task, data: TaskData, pad_id: int, n_rounds
         return Variant(scheme, error, test_error, n_bytes(changed), Ratio(**ratio_with_interval(times)))
 
     networks = []
-    for evaluation in (full, *_spread([each for each in front if each.index != full.index])):
+    for evaluation in (full, *spread([each for each in front if each.index != full.index], MOST_NETWORKS)):
         network = whole if evaluation is full else rebuilt(run_folder, record, evaluation)
         variants = [variant(scheme, network) for scheme in SCHEMES]
         networks.append(QuantizedNetwork(evaluation.index, evaluation is full, evaluation.params, variants))
     here = provenance.describe(torch.device("cpu"))
     return OnDevice(here["hardware"], here["packages"], [list(shape) for shape in shapes], networks)
-
-
-def _spread(front: list[Evaluation]) -> list[Evaluation]:
-    """At most :data:`MOST_NETWORKS` members of a front, with both ends."""
-    n = min(len(front), MOST_NETWORKS)
-    return [front[i] for i in np.unique(np.linspace(0, len(front) - 1, n).round().astype(np.int64))] if n else []
 
 
 def _error(network: Any, task: Task, split: Split, pad_id: int) -> float:

@@ -28,6 +28,12 @@ def full_network(record: RunRecord, evaluations: Sequence[Evaluation]) -> Evalua
     return next((e for e in evaluations if e.n_params == record.n_params_full and e.error is not None), None)
 
 
+def spread(front: Sequence[Evaluation], most: int) -> list[Evaluation]:
+    """At most ``most`` members of a front, evenly, with both ends."""
+    n = min(len(front), most)
+    return [front[i] for i in np.unique(np.linspace(0, len(front) - 1, n).round().astype(np.int64))] if n else []
+
+
 def is_no_better_than_constant(record: RunRecord, evaluation: Evaluation) -> bool:
     """Whether a network that gives every example the same answer has no larger validation error than this one."""
     limit = record.constant_error

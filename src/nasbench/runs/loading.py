@@ -30,7 +30,7 @@ from nasbench.objectives.latency import LatencyModel
 from nasbench.objectives.measuring import SubNetworkTimer, fitted_latency
 from nasbench.plugins import options
 from nasbench.records import provenance
-from nasbench.records.front import front_of
+from nasbench.records.front import front_of, spread
 from nasbench.records.interface import Interface
 from nasbench.records.record import RunFolder, RunRecord, write_atomically
 from nasbench.runs.budget import Budget
@@ -238,9 +238,8 @@ def _latency_model(request: RunRequest, loaded: Loaded) -> LatencyModel:
 def measured_front(request: RunRequest, loaded: Loaded, folder: RunFolder) -> list[dict[str, Any]]:
     """Measured latencies of the networks on a run's front, with 95 % intervals: ``index, ratio, low, high`` each."""
     front, space = front_of(folder.read_evaluations()), make_space(request.space, loaded.dims)
-    shown = np.unique(np.linspace(0, len(front) - 1, min(len(front), MOST_MEASURED)).round().astype(int))
     timer = SubNetworkTimer(loaded.network.model, loaded.dims)
     return [
         {"index": each.index, **timer.measured(space.to_subnetwork(space.from_json(each.config)))}
-        for each in (front[i] for i in shown)
+        for each in spread(front, MOST_MEASURED)
     ]

@@ -44,6 +44,7 @@ class Evaluator:
         self.task = task
         self.device = device
         self.labels: npt.NDArray[Any] = split.labels
+        self.n_choices = split.n_choices
         self._split, self._pad_id = split, pad_id
         self._max_tokens = MAX_TOKENS[device.type]
         self._packs = device.type == "cuda"

@@ -224,40 +224,4 @@ def predict(folder: Path, file: Path, columns: tuple[str, ...], out: Path | None
     click.echo(f"wrote {target}: {predictions.table.num_rows} rows" + (f" ({shares})" if shares else ""))
 
 
-@click.command()
-@click.argument("run", type=PATH)
-@click.option(
-    "--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="The folder of local data; default: $NASBENCH_DATA_DIR."
-)
-def quantize(run: Path, data_dir: Path | None) -> None:
-    """Quantise networks of a run, and measure error, bytes and latency on this CPU.
-
-    RUN is the run's folder. The full network and networks of the front are measured in fp32, with int8 weights and
-    activations, and with int8 and int4 weights only. RUN/quantization.json keeps the values of each device.
-    """
-    from nasbench.export import quantization
-    from nasbench.records.quantization import FILE, read_quantization, write_quantization
-    from nasbench.records.record import RunFolder
-    from nasbench.runs.loading import load
-    from nasbench.trust.expected import request_of
-
-    earlier = read_quantization(run)
-    request = request_of(RunFolder(run).read_run(), data_dir)
-    loaded = load(request)
-    found = quantization.quantize(run, request.task, loaded.data, loaded.pad_id)
-    write_quantization(run, earlier.with_device(found))
-    for network in found.networks:
-        click.echo(f"{'full network' if network.is_full else f'{100 * network.params:.1f} % of the parameters'}:")
-        for each in network.variants:
-            if each.error is None or each.n_bytes is None or each.latency is None:
-                click.echo(f"  {each.scheme:12}  does not run here: {each.reason}")
-                continue
-            time = f"{each.latency.ratio:.3f} [{each.latency.low:.3f}, {each.latency.high:.3f}]"
-            click.echo(
-                f"  {each.scheme:12}  validation error {each.error:.4f}, {each.n_bytes / 1e6:.1f} MB, "
-                f"{time} of the full network's time"
-            )
-    click.echo(f"wrote {run / FILE}")
-
-
-COMMANDS = (export, recommend, predict, quantize)
+COMMANDS = (export, recommend, predict)
