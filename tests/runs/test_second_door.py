@@ -174,6 +174,12 @@ def _bad_name(problem, model, config):
     problem.evaluate_module(model, config, "../up")
 
 
+def _name_of_a_training(problem, _model, _config):
+    network = problem.pretrained("trained")
+    problem.training(network).run()
+    problem.evaluate_module(network.model, problem.space.largest, "trained")
+
+
 def _first_door(problem, _model, config):
     problem.evaluate(problem.pretrained(), config)
 
@@ -191,6 +197,7 @@ def _super_network(problem, _model, config):
         (_changed_weights, "the weights of 'first' have changed"),
         (_outside, r"is outside \[0, 16\] in space 'ranks'"),
         (_bad_name, "has other characters than letters"),
+        (_name_of_a_training, "the name 'trained' of a network that was trained"),
         (_first_door, "space 'ranks' has no sub-networks; report with evaluate_module"),
         (_super_network, "declares: a SuperNetwork, which is no module"),
     ],
@@ -223,7 +230,7 @@ def test_export_says_that_it_does_not_work(run_function, tmp_path):
     assert outcome.record.status == "complete"
     folder = next((tmp_path / "runs").rglob("run.json")).parent
     with pytest.raises(UserError, match="transformers has no class for a network whose projections are factored"):
-        export(folder, tmp_path / "out", 0.9)
+        export(folder, tmp_path / "out", 0.99)
     assert not (tmp_path / "out").exists()
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tables.conftest import SEED, MakeRequest
 
 from nasbench.errors import UserError
+from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.objectives.costs import counted_costs
 from nasbench.records.record import RunFolder, RunRecord
+from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
 from nasbench.tables.simulation import make_simulation, simulate
 from nasbench.tables.table import Table, write_table
@@ -126,6 +129,17 @@ def test_complete_simulated_run_is_not_repeated_and_a_killed_one_starts_afresh(t
     path.write_text(path.read_text().replace('"complete"', '"running"'))
     assert simulate(request, table).status == "complete"
     assert len(RunFolder(request.folder).read_evaluations()) == 5
+
+
+def test_table_has_no_values_of_modules(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report(_: object, problem: Problem) -> None:
+        problem.evaluate_module(torch.nn.Linear(2, 2), problem.space.largest, "module")
+
+    monkeypatch.setattr(WeightSharingNAS, "run", report)
+    record, _ = run_on(table, tmp_path, max_evaluations=10)
+    assert record.reason == (
+        "on a table there are no weights and no examples, so the problem has no 'evaluate_module'; run without --table"
+    )
 
 
 def test_networks_without_finite_outputs_fail_as_on_the_network(table: Table, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nasbench.networks.space import Ranks
 from nasbench.records.front import front_of, full_network, is_no_better_than_constant
 from nasbench.records.record import Evaluation, RunRecord
 
@@ -27,7 +28,7 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
         some = f", {len(shown)} shown" if len(shown) < len(front) else ""
         heading = (
             f"Pareto front of {identity.algorithm} on {identity.task} ({identity.model}): "
-            f"{len(front)} of {len(evaluations)} sub-networks{some}"
+            f"{len(front)} of {len(evaluations)} {'networks' if _has_ranks(record) else 'sub-networks'}{some}"
         )
         console.print(Text(heading, style="bold"))
         console.print(front_table(record, shown, full), soft_wrap=False)
@@ -75,7 +76,8 @@ def front_table(record: RunRecord, front: Sequence[Evaluation], full: Evaluation
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     costs = [name for name in record.identity.objectives or () if name not in ("error", "params")]
     metrics = f"validation {record.metric}", f"test {record.metric}"
-    for heading in ("layers", "heads", "units", "params", "M", *costs, *metrics):
+    ranks = ["ranks"] if _has_ranks(record) else []
+    for heading in ("layers", "heads", "units", *ranks, "params", "M", *costs, *metrics):
         table.add_column(heading, justify="right", no_wrap=not heading.endswith(record.metric))
     for evaluation in front:
         table.add_row(*_cells(record, evaluation, full), style="bold" if evaluation is full else None)
@@ -121,12 +123,18 @@ def _cells(record: RunRecord, evaluation: Evaluation, full: Evaluation | None) -
         f"* {n_layers}" if is_no_better_than_constant(record, evaluation) else str(n_layers),
         _range(heads),
         _range(units),
+        *([_range([int(str(rank)) for rank in evaluation.config.values()])] if _has_ranks(record) else []),
         f"{100 * evaluation.params:.1f} %",
         f"{evaluation.n_params / 1e6:.1f}",
         *(f"{100 * value:.1f} %" for name, value in (evaluation.costs or {}).items() if name != "params"),
         _metric(evaluation.error, None if full is None else full.error),
         _metric(evaluation.test_error, test_of_full),
     ]
+
+
+def _has_ranks(record: RunRecord) -> bool:
+    """Whether networks differ in the ranks of their projections, not in heads and units."""
+    return record.identity.space == Ranks.name
 
 
 def _range(counts: Sequence[int]) -> str:

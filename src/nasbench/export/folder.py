@@ -41,6 +41,8 @@ CARD = "README.md"
 _LATENCY_LENGTH = 128
 """Tokens of the timed examples if the record does not say where texts were cut."""
 
+NO_CLASS = "transformers has no class for a network whose projections are factored"
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -215,6 +217,7 @@ def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -
 
     Raises:
         RecordError: if the configuration is not valid, or is of another network than the recorded key.
+        UserError: for a network that is no sub-network, for which transformers has no class.
     """
     try:
         space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
@@ -225,6 +228,11 @@ def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -
         raise RecordError(
             f"{run_folder}: evaluation {evaluation.index} has no valid configuration ({first_line(error)})"
         ) from error
+    if subnetwork.is_factored:
+        raise UserError(
+            f"evaluation {evaluation.index} of {run_folder} is not exported, timed or quantised: {NO_CLASS}; its "
+            f"factors are in weights/{evaluation.weights}.safetensors"
+        )
     if subnetwork.key != evaluation.key:
         raise RecordError(f"{run_folder}: configuration and key of evaluation {evaluation.index} do not agree")
     return subnetwork

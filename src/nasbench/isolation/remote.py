@@ -231,7 +231,7 @@ class IsolatedProblem(Problem):
             shortened=shortened,
         )
         self._budget = self._context.budget
-        self._trained: set[str] = set()
+        self._trained = {}
         self._harness = cast(Harness, _RemoteHarness(parent))
 
     def evaluate(self, network: SuperNetwork, config: Config, epochs: float | None = None) -> Evaluation:

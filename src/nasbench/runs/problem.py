@@ -85,7 +85,7 @@ class Problem:
         self._pretrained = pretrained
         self._context = context
         self._budget = context.budget
-        self._trained: set[str] = set()
+        self._trained: dict[str, bool] = {}  # whether the network of each training holds shared weights
         # Made before the method can change the data.
         validator = Evaluator(validation, task, pad_id, context.test.device)
         self._harness = Harness(space, validator, context)
@@ -169,7 +169,7 @@ class Problem:
                 f"two trainings are called {network.name!r}; give the second network a name of its own, with "
                 "pretrained(name), extract(subnetwork, name) or renamed(name)"
             )
-        self._trained.add(network.name)
+        self._trained[network.name] = not network.is_extracted
         fine_tuning = fine_tuning or self.fine_tuning
         return TrainingSession(
             self._context, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning),
@@ -313,6 +313,10 @@ class Problem:
     def _rebuilt(self, module: nn.Module, config: Config, name: str) -> SuperNetwork:
         """The network that a configuration declares, with the tensors of a module."""
         _check_name(name)
+        if self._trained.get(name):  # its file is needed for resuming, and this one goes when it leaves the front
+            raise MethodError(
+                f"evaluate_module() got the name {name!r} of a network that was trained; use another name"
+            )
         try:
             self.space.check(config)
             with self._budget.uncharged("loading"):

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from nasbench.declarations.model import Model, TrainingConfiguration
 from nasbench.declarations.task import Task
@@ -145,7 +146,7 @@ class TableProblem(Problem):
         self.rng = method_rng(seed)
         self._table, self._clock = table, clock
         self._context, self._budget = context, context.budget
-        self._trained: set[str] = set()
+        self._trained = {}
         validator = cast(Evaluator, TableEvaluator(table, task, clock))
         self._harness = Harness(self.space, validator, context)
 
@@ -163,7 +164,7 @@ class TableProblem(Problem):
     ) -> TrainingSession:
         if strategy is None or self._trained:
             raise MethodError("a table holds one super-network, which is trained once; run without --table")
-        self._trained.add(network.name)
+        self._trained[network.name] = True
         return cast(TrainingSession, TableTraining(self._context, self._clock, self._table.info.training_s))
 
     def _checked(self, network: SuperNetwork, config: Config) -> SubNetwork:
@@ -174,6 +175,9 @@ class TableProblem(Problem):
         if network.name not in self._trained:
             raise MethodError("a table holds the values of a trained super-network; train before evaluate()")
         return self.space.to_subnetwork(config)
+
+    def _rebuilt(self, module: nn.Module, config: Config, name: str) -> NoReturn:  # noqa: ARG002
+        _refuse("the problem", "evaluate_module")
 
 
 def _refuse(what: str, name: str) -> NoReturn:

@@ -37,13 +37,8 @@ def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -
         labels: names of the outputs; empty to keep the names that the model has.
 
     Raises:
-        UserError: if there are more or fewer names than outputs, or for a network that transformers has no class for.
+        UserError: if there are more or fewer names than outputs.
     """
-    if subnetwork.is_factored:
-        raise UserError(
-            "transformers has no class for a network whose projections are factored, so it is not exported; its "
-            "weights are in the run's folder, weights/NAME.safetensors"
-        )
     adapter = adapt(model)
     kept = kept_layers(subnetwork) or ([0] if adapter.needs_a_layer else [])
     config = _config(adapter, subnetwork, kept)

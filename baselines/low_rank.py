@@ -1,0 +1,152 @@
+"""Low rank: replace every projection by a product of two matrices, from a truncated SVD of the fine-tuned network.
+
+Plain SVD minimises ||W - B A||_F, weighted SVD a sum over inputs j of I_j ||W_:j - (B A)_:j||^2 (FWSVD: Hsu et al.,
+"Language model compression with weighted low-rank factorization", ICLR 2022, arXiv:2207.00112). Their projection is
+x W, so their row of W belongs to an input, as a column does here. I_j sums the Fisher information of the weights of
+input j: the squared gradients of the loss of single examples (their equations 5 to 8). With D = diag(sqrt(I)) and the
+SVD W D = U S V^T, the best factors of rank r are B = U_r S_r and A = V_r^T D^-1.
+
+A projection of m rows and n columns has r (m + n) weights instead of m n. Embeddings, biases, norms and the classifier
+stay whole, as published. Every projection keeps the same share of its weights. The published tables fine-tune once more
+after the factorisation (``tuning_epochs``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasbench.baselines.masks.calibration import CalibrationOptions, calibration_batches, ready_network
+from nasbench.data.batching import Batch
+from nasbench.declarations.task import Kind
+from nasbench.networks.factored.modules import Place, factored, projections, ranks_by_place
+from nasbench.networks.space import Ranks
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.plugins.method import Method
+from nasbench.runs.problem import Problem
+from nasbench.training.losses import label_loss
+
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+"""Shares of its weights that every projection keeps; one evaluation for each."""
+SMALLEST_WEIGHT = 1e-6
+"""Smallest weight sqrt(I_j) of an input beside the largest one: inputs without a gradient have no inverse."""
+
+
+@dataclass(frozen=True)
+class LowRankOptions(CalibrationOptions):
+    """Options of the factorisation.
+
+    Attributes:
+        weighting: ``fisher`` for FWSVD, ``none`` for plain SVD.
+        tuning_epochs: epochs of fine-tuning of each factored network; 0 for none.
+        n_calibration: number of train examples on which the Fisher information is measured.
+    """
+
+    n_calibration: int = 512
+    weighting: Literal["fisher", "none"] = "fisher"
+    tuning_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tuning_epochs < 0:
+            raise ValueError(f"tuning_epochs must be 0 or more, not {self.tuning_epochs}")
+
+
+class LowRank(Method):
+    """Fine-tunes the network and factors all its projections at nine ranks. One decomposition serves them all."""
+
+    name = "low-rank"
+    summary = "fine-tune, then replace every projection by two matrices of low rank (FWSVD or SVD)"
+    spaces = ("ranks",)
+    Options = LowRankOptions
+
+    def run(self, problem: Problem) -> None:
+        space = problem.space
+        assert isinstance(space, Ranks)
+        network = ready_network(problem, self.options)
+        problem.evaluate_module(network.model, space.largest, "full")
+        with problem.phase("search"):
+            weights: dict[Place, Tensor] = {}
+            if self.options.weighting == "fisher":
+                examples = calibration_batches(problem, network, self.options.n_calibration)
+                weights = input_weights(network, examples, problem.task.kind)
+            decomposed = {}
+            for place, projection in projections(network.adapter):
+                decomposed[place] = decompose(projection.weight.detach(), weights.get(place))
+                problem.check_budget()
+        for share in SHARES:
+            config = np.floor(share * space.upper).astype(np.int64)
+            structure = space.to_subnetwork(config)
+            ranks = ranks_by_place(structure, problem.dims)
+            truncated = {place: (b[:, : ranks[place]], a[: ranks[place]]) for place, (b, a) in decomposed.items()}
+            small = factored(network, structure, truncated, f"share-{share}")
+            if self.options.tuning_epochs > 0:
+                declared = self.options.of(problem.fine_tuning)
+                problem.training(
+                    small, fine_tuning=dataclasses.replace(declared, epochs=self.options.tuning_epochs)
+                ).run()
+            problem.evaluate_module(small.model, config, small.name)
+
+
+def input_weights(network: SuperNetwork, batches: Iterable[Batch], kind: Kind) -> dict[Place, Tensor]:
+    """sqrt(I_j) of the inputs of every projection, ``(n_in,)``, up to a common factor.
+
+    The gradient of an example's loss with respect to W is the sum over tokens of g_t x_t^T, where x_t is the input and
+    g_t the gradient of the output. Summed over the outputs, its squares are those of x_:j^T G G^T x_:j, so no gradient
+    of the size of W is made.
+
+    Args:
+        network: the full network, in eval mode; its parameters get no gradient.
+    """
+    totals: dict[Place, Tensor] = {}
+
+    def watch(place: Place, inputs: Tensor, output: Tensor) -> None:
+        if not output.requires_grad:
+            output.requires_grad_()  # nothing before the first projections requires a gradient
+        x = _by_example(inputs.detach(), network)
+        cast(Any, output).register_hook(lambda gradient: add(place, x, _by_example(gradient, network)))
+
+    def add(place: Place, x: Tensor, gradient: Tensor) -> None:
+        products = gradient @ gradient.transpose(1, 2)
+        found = ((products @ x) * x).sum((0, 1)).double()
+        totals[place] = totals[place] + found if place in totals else found
+
+    with ExitStack() as stack:
+        for parameter in network.parameters():
+            stack.callback(parameter.requires_grad_, parameter.requires_grad)
+            parameter.requires_grad_(False)
+        for place, projection in projections(network.adapter):
+            hook = projection.module.register_forward_hook(
+                lambda _module, inputs, output, place=place: watch(place, inputs[0], output)
+            )
+            stack.callback(hook.remove)
+        for batch in batches:
+            loss = label_loss(kind, network.stock_logits(batch), batch.labels)
+            cast(Any, loss * len(batch.labels)).backward()
+    return {place: total.clamp(min=0).sqrt() for place, total in totals.items()}
+
+
+def _by_example(values: Tensor, network: SuperNetwork) -> Tensor:
+    """``(n_sequences, length, width)`` to ``(n_examples, tokens, width)``: the choices of an example share its loss."""
+    return values.float().reshape(-1, network.n_choices * values.shape[1], values.shape[2])
+
+
+def decompose(weight: Tensor, input_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """B ``(n_out, k)`` and A ``(k, n_in)`` with W = B A, whose first r columns and rows are the best of rank r.
+
+    Args:
+        weight: W, ``(n_out, n_in)``.
+        input_weight: weight of each input's column, ``(n_in,)``; None for equal weights.
+    """
+    scale = torch.ones(weight.shape[1], dtype=torch.float64, device=weight.device)
+    if input_weight is not None and input_weight.max() > 0:
+        scale = input_weight.double().clamp(min=SMALLEST_WEIGHT * float(input_weight.max()))
+    u, s, v = torch.linalg.svd(weight.double() * scale, full_matrices=False)
+    return (u * s).float(), (v / scale).float()

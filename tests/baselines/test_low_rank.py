@@ -1,0 +1,143 @@
+"""Low rank: truncation against numpy, Fisher information against gradients of single examples, and the contract."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from nasbench.baselines.low_rank import SHARES, LowRank, LowRankOptions, decompose, input_weights
+from nasbench.errors import UserError
+from nasbench.networks.factored.modules import projections
+from nasbench.networks.space import make_space
+from nasbench.runs.request import make_request
+from nasbench.testing import MethodContract
+from nasbench.testing.contract import stopped_anywhere
+from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
+from nasbench.testing.models import TINY_BERT, TINY_MPNET
+from nasbench.testing.networks import tiny_network
+from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_TEXT
+from nasbench.training.losses import label_loss
+
+
+class TestLowRank(MethodContract):
+    method = LowRank
+
+
+def test_plain_svd_tuned_afterwards_can_be_stopped_anywhere(tmp_path):
+    options = LowRankOptions(weighting="none", tuning_epochs=1, epochs=1)
+    stopped_anywhere(MethodSubject(LowRank, tmp_path, options, n_evaluations=3))
+
+
+@pytest.mark.parametrize(("shape", "rank"), [((32, 48), 7), ((48, 32), 31), ((9, 9), 0)])
+def test_error_of_the_truncation_is_the_tail_of_the_singular_values(shape, rank):
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    b, a = decompose(weight, None)
+    found = weight.double().numpy() - b[:, :rank].double().numpy() @ a[:rank].double().numpy()
+    tail = np.linalg.svd(weight.double().numpy(), compute_uv=False)[rank:]
+    assert np.sum(found**2) == pytest.approx(np.sum(tail**2), rel=1e-5)
+
+
+@pytest.mark.parametrize("rank", [3, 20])
+def test_weighted_error_is_the_tail_and_no_other_truncation_is_better(rank):
+    """Against numpy: the tail of the weighted matrix, plain SVD, and a descent that starts at the solution."""
+    rng = np.random.default_rng(2)
+    weight, scale = rng.normal(size=(24, 40)), rng.uniform(0.1, 3, size=40)
+    b, a = decompose(torch.from_numpy(weight).float(), torch.from_numpy(scale))
+    b, a = b[:, :rank].double().numpy(), a[:rank].double().numpy()
+
+    def error(product):
+        return np.sum(((weight - product) * scale) ** 2)
+
+    tail = np.linalg.svd(weight * scale, compute_uv=False)[rank:]
+    assert error(b @ a) == pytest.approx(np.sum(tail**2), rel=1e-5)
+    u, s, v = np.linalg.svd(weight)
+    assert error(b @ a) < error((u[:, :rank] * s[:rank]) @ v[:rank])
+    nearby = [error((b + 0.01 * rng.normal(size=b.shape)) @ (a + 0.01 * rng.normal(size=a.shape))) for _ in range(20)]
+    assert min(nearby) > error(b @ a)
+
+
+def test_inputs_without_gradient_do_not_spoil_the_factors():
+    weight = torch.randn(6, 5)
+    scale = torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0])
+    for weights in (scale, torch.zeros(5)):
+        b, a = decompose(weight, weights)
+        torch.testing.assert_close(b @ a, weight, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [(TINY_BERT, TINY_PAIR), (TINY_MPNET, TINY_REGRESSION), (TINY_BERT, TINY_CHOICE), (TINY_LLAMA, TINY_TEXT)],
+    ids=lambda part: part.name,
+)
+def test_fisher_information_is_that_of_the_gradients_of_single_examples(model, task):
+    tiny = tiny_network(model, task)
+    network, batch, n = tiny.network, tiny.batch(5), 5
+    if task is TINY_TEXT:  # the mean loss of a text is that by its bytes, so examples do not add up
+        batch, n = tiny.batch(1), 1
+    found = input_weights(network, [batch], task.kind)
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+    wanted = {place: torch.zeros(projection.weight.shape[1]) for place, projection in projections(network.adapter)}
+    for i in range(n):
+        example = tiny.batch(1, tiny.data.validation.take(np.array([i])))
+        network.model.zero_grad()
+        label_loss(task.kind, network.forward(example), example.labels).backward()
+        for place, projection in projections(network.adapter):
+            gradient = projection.part_of(projection.module.weight.grad)
+            wanted[place] += gradient.square().sum(0)
+    assert found.keys() == wanted.keys()
+    for place, squares in wanted.items():
+        torch.testing.assert_close(found[place].float(), squares.sqrt(), rtol=2e-3, atol=1e-5)
+        assert squares.max() > 0
+
+
+def test_networks_have_the_shares_and_the_counts_of_plain_modules(tmp_path):
+    outcome = MethodSubject(LowRank, tmp_path, LowRankOptions(epochs=1), n_evaluations=None).run(budget_s=1e6)
+    assert (outcome.record.status, len(outcome.evaluations)) == ("complete", 1 + len(SHARES))
+    for share, evaluation in zip((1.0, *SHARES), outcome.evaluations, strict=True):
+        ranks = list(evaluation.config.values())
+        # 32 x 32 and 48 x 32: whole from rank 16 and 20 on.
+        assert ranks == ([16] * 4 + [20] * 2) * 3 if share == 1 else ([int(16 * share)] * 4 + [int(20 * share)] * 2) * 3
+        modules = []
+        for i, rank in enumerate(ranks):
+            n_in, n_out = (32, 32) if i % 6 < 4 else ((32, 48) if i % 6 == 4 else (48, 32))
+            if share == 1:
+                modules.append(torch.nn.Linear(n_in, n_out))
+            else:
+                modules += [torch.nn.Linear(n_in, rank, bias=False), torch.nn.Linear(rank, n_out)]
+        linear = sum(p.numel() for module in modules for p in module.parameters())
+        norms = 3 * 2 * 2 * 32
+        assert evaluation.n_params == outcome.record.dimensions["n_fixed_params"] + linear + norms
+
+
+def test_full_rank_gives_the_full_network():
+    tiny = tiny_network(TINY_BERT, TINY_PAIR)
+    for _, projection in projections(tiny.network.adapter):
+        b, a = decompose(projection.weight.detach(), torch.rand(projection.weight.shape[1]) + 0.1)
+        torch.testing.assert_close(b @ a, projection.weight.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_language_model_is_factored_as_it_is(tmp_path):
+    outcome = MethodSubject(LowRank, tmp_path, task=TINY_TEXT, model=TINY_LLAMA, n_evaluations=3).run()
+    assert outcome.record.reason is None
+    assert outcome.record.charged_s["training"] == 0
+    space = make_space("ranks", tiny_network(TINY_LLAMA, TINY_TEXT).network.dims)
+    assert "gate_0" in space.names
+    assert outcome.evaluations[0].config == space.to_json(space.largest)
+
+
+def test_model_with_joint_projections_is_refused_in_one_line(tmp_path):
+    record = MethodSubject(LowRank, tmp_path, task=TINY_TEXT, model=TINY_GPT2).run().record
+    assert record.status == "failed"
+    assert record.reason.startswith("a GPT2LMHeadModel has no projections of their own that could be factored")
+
+
+def test_negative_epochs_are_refused():
+    with pytest.raises(ValueError, match="tuning_epochs must be 0 or more, not -1"):
+        dataclasses.replace(LowRankOptions(), tuning_epochs=-1)
+
+
+def test_latency_is_refused_as_an_objective(tmp_path):
+    with pytest.raises(UserError, match="it has no use for space 'ranks'"):
+        make_request("low-rank", "demo", results=tmp_path, objectives="error,latency", device="cpu")
