@@ -1,6 +1,6 @@
 """The whole report at full size: 10 entries x 16 scenarios x 10 seeds, 1,000 evaluations per run.
 
-The runs of figures 5 and 7 come on top: 9 ways to draw 100 random sub-networks, for each scenario and seed. The same
+The runs of figures 5 and 7 come on top: 11 ways to draw 100 random sub-networks, for each scenario and seed. The same
 report at a small size is tested in tests/analysis/report/test_whole_report.py.
 """
 
@@ -34,9 +34,10 @@ def test_whole_report(benchmark: Any, results: Path, tmp_path: Path) -> None:
     command += ["--results", str(results), "--out", str(tmp_path / "report")]
     spoken = benchmark.pedantic(lambda: subprocess.run(command, check=True, capture_output=True, text=True), rounds=1)
     n_runs = len(find_runs(results))
-    assert n_runs == len(TASKS) * len(MODELS) * len(SEEDS) * (len(ENTRIES) + len(SAMPLED)) == 3040
+    assert n_runs == len(TASKS) * len(MODELS) * len(SEEDS) * (len(ENTRIES) + len(SAMPLED)) == 3360
     drawn = {path.stem for path in (tmp_path / "report" / "figures").iterdir()}
-    assert drawn == {f"figure_{number}" for number in range(2, 13)} | {"front", "ranks"}
+    numbers = [*range(2, 13), "6-window", "11-window", "12-window", "10-roberta"]
+    assert drawn == {f"figure_{number}" for number in numbers} | {"front", "ranks"}
     page = Path(spoken.stdout.strip())
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     benchmark.extra_info.update(
