@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import BERT_BASE, ROBERTA
 from nasbench.analysis.experiments.windows import in_window
-from nasbench.analysis.figures import critical_difference, method_fronts, weight_sharing
+from nasbench.analysis.figures import critical_difference, families, method_fronts, weight_sharing
 from nasbench.analysis.figures.paper import (
     figure_2,
     figure_3,
@@ -111,6 +111,9 @@ FIGURES: dict[str, FigureEntry] = {
     "12-window": _in_window("Figure 12", figure_12.TITLE, figure_12.data, figure_12.draw),
     "13": FigureEntry(
         "Figure 13", figure_13.TITLE, lambda results, _: figure_13.data(results), figure_13.draw, extra=True
+    ),
+    "families": FigureEntry(
+        "Families", families.TITLE, lambda results, _: families.data(results), families.draw, extra=True
     ),
     "weight-sharing": FigureEntry(
         "Weight sharing",
