@@ -16,6 +16,7 @@ CASES = [
     ("ws-nas-depth", TINY_CHOICE, "small", QUICK, None),
     ("s-nas", TINY_REGRESSION, "medium", ("batch_size=8",), "moasha"),
     ("rfp", TINY_PAIR, "large", ("batch_size=8", "epochs=1"), None),
+    ("distillation", TINY_REGRESSION, "large", ("batch_size=8", "epochs=1"), None),
     ("low-rank", TINY_CHOICE, "ranks", ("batch_size=8", "epochs=1", "tuning_epochs=1"), None),
     ("layer-dropping", TINY_PAIR, "layer", ("batch_size=8", "epochs=1"), None),
 ]

@@ -39,6 +39,7 @@ from nasbench.runs.context import RunContext
 from nasbench.runs.harness import Harness
 from nasbench.runs.session import TrainingSession
 from nasbench.search.searcher import Searcher
+from nasbench.training.distillation import Distillation
 from nasbench.training.evaluation import Evaluator
 from nasbench.training.strategies import FINE_TUNING_STEP, Step, TrainingStrategy
 from nasbench.training.trainer import Trainer
@@ -151,6 +152,7 @@ class Problem:
         network: SuperNetwork,
         strategy: TrainingStrategy | None = None,
         fine_tuning: TrainingConfiguration | None = None,
+        distillation: Distillation | None = None,
     ) -> TrainingSession:
         """A training of a network on the train split. Its ``run`` can train in several parts.
 
@@ -158,11 +160,15 @@ class Problem:
             network: trained in place. Its name names the training and its checkpoint.
             strategy: how to train a super-network; None fine-tunes the whole network on the labels.
             fine_tuning: learning rate, epochs and so on; None takes :attr:`fine_tuning`.
+            distillation: another network from which this one learns beside the labels; not together with ``strategy``.
 
         Raises:
+            ValueError: with both ``strategy`` and ``distillation``.
             MethodError: if the run has had a training of this name. The two would share their files.
         """
         self._budget.check_caller()
+        if strategy is not None and distillation is not None:
+            raise ValueError("a training has a strategy or a distillation, not both")
         _check_name(network.name)
         if network.name in self._trained:
             raise MethodError(
@@ -172,7 +178,7 @@ class Problem:
         self._trained[network.name] = not network.is_extracted
         fine_tuning = fine_tuning or self.fine_tuning
         return TrainingSession(
-            self._context, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning),
+            self._context, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning, distillation),
             lambda: self.is_repeating, self._training_key(network, strategy, fine_tuning),
             lambda: self.n_evaluations == 0, len(self.validation),
         )  # fmt: skip
@@ -268,8 +274,9 @@ class Problem:
         return self._context.test.device
 
     def _trainer(
-        self, network: SuperNetwork, strategy: TrainingStrategy | None, fine_tuning: TrainingConfiguration
-    ) -> Trainer:
+        self, network: SuperNetwork, strategy: TrainingStrategy | None, fine_tuning: TrainingConfiguration,
+        distillation: Distillation | None,
+    ) -> Trainer:  # fmt: skip
         space = self._training_space(strategy)
 
         def schedule(step: int, n_steps: int, rng: np.random.Generator) -> Step:
@@ -278,7 +285,7 @@ class Problem:
         seed = np.random.SeedSequence((self.seed, _stream(network.name)))
         return Trainer(
             network, self.train, self.task.kind, fine_tuning, schedule, strategy or TrainingStrategy(), self.pad_id,
-            int(seed.generate_state(1)[0]),
+            int(seed.generate_state(1)[0]), distillation,
         )  # fmt: skip
 
     def _training_space(self, strategy: TrainingStrategy | None) -> SearchSpace:

@@ -26,6 +26,7 @@ from nasbench.networks.attention import Noise
 from nasbench.networks.passes.likelihood import divergence
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.cuda_graphs import GraphedPasses
+from nasbench.training.distillation import Distillation
 from nasbench.training.losses import distillation_loss, label_loss
 from nasbench.training.strategies import Step, TrainingStrategy
 from nasbench.training.vocabulary import ActiveVocabulary, WholeVocabulary
@@ -49,6 +50,7 @@ class Trainer:
         schedule: the passes of each step.
         strategy: temperature and T^2 factor of distilled passes; its other fields are not used.
         seed: for batch order, sub-networks and dropout.
+        distillation: another network from which this one learns; the schedule is then not used.
 
     Attributes:
         n_declared: number of steps that the training configuration asks for.
@@ -68,8 +70,10 @@ class Trainer:
         strategy: TrainingStrategy,
         pad_id: int,
         seed: int,
+        distillation: Distillation | None = None,
     ) -> None:
         self.network = network
+        self._distillation = distillation
         self._split, self._kind, self._schedule, self._strategy = split, kind, schedule, strategy
         self._fine_tuning, self._pad_id, self._seed = fine_tuning, pad_id, seed
         self.steps_per_epoch = n_batches(split, fine_tuning.batch_size)
@@ -93,6 +97,7 @@ class Trainer:
         self._lengths = example_lengths(split)
         self._graphed: GraphedPasses | None = None
         is_recordable = network.adapter.readout != "every" and not network.subnetwork.is_factored
+        is_recordable = is_recordable and distillation is None
         if network.device.type == "cuda" and is_recordable:
             self._graphed = GraphedPasses(network, kind, strategy, fine_tuning.batch_size, int(self._lengths.max()))
 
@@ -271,6 +276,11 @@ class Trainer:
 
     def _run_passes(self, batch: Batch, embedded: Tensor, step: Step, weight: float) -> Tensor:
         """Run each pass sliced. Returns the gradient of the embeddings, a leaf that all passes share."""
+        if self._distillation is not None:
+            loss = weight * self._distillation.loss(self.network, self._kind, batch, embedded)
+            loss.backward()  # type: ignore[no-untyped-call]
+            assert embedded.grad is not None
+            return embedded.grad
         network, is_language_model = self.network, self.network.adapter.readout == "every"
         teacher: Tensor | None = None  # logits; for a language model, the hidden states
         if step.frozen_teacher:

@@ -44,8 +44,9 @@ def log_likelihood(head: Head, states: Tensor, batch: Batch) -> Tensor:
 
 
 def divergence(
-    head: Head, student: Tensor, teacher: Tensor, batch: Batch, temperature: float, t_squared: bool
-) -> Tensor:
+    head: Head, student: Tensor, teacher: Tensor, batch: Batch, temperature: float, t_squared: bool,
+    teacher_head: Head | None = None,
+) -> Tensor:  # fmt: skip
     """Mean KL divergence of the teacher's and the student's next marked token, as :func:`log_likelihood` counts them.
 
     Equation (2) of the paper for every token; see :func:`nasbench.training.losses.distillation_loss`.
@@ -53,12 +54,13 @@ def divergence(
     Args:
         student: hidden states ``(n, length, d)``.
         teacher: the same shape, without gradient.
+        teacher_head: the teacher's head if it is not the student's.
     """
     rows, places = _marked(batch)
 
     def chunk(student_states: Tensor, teacher_states: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = functional.log_softmax(head(teacher_states.float()) / temperature, dim=-1)
+            wanted = functional.log_softmax((teacher_head or head)(teacher_states.float()) / temperature, dim=-1)
         given = functional.log_softmax(head(student_states.float()) / temperature, dim=-1)
         return functional.kl_div(given, wanted, reduction="none", log_target=True).sum(-1)
 

@@ -1,0 +1,70 @@
+"""Distillation from another network: its logits, and its hidden states at layers that are mapped to the student's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nasbench.data.batching import Batch
+from nasbench.declarations.task import Kind
+from nasbench.networks.passes.likelihood import divergence
+from nasbench.networks.supernet import SuperNetwork
+from nasbench.training.losses import distillation_loss, label_loss
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a student learns beside the labels.
+
+    The loss is that on the labels, plus T^2 times the divergence from the teacher's logits at temperature T, plus
+    ``hidden_weight`` times 1 - the cosine of the hidden states, as in DistilBERT (Sanh et al. 2019). The hidden states
+    are compared at several depths and at the tokens that the head reads, as in patient distillation (Sun et al. 2019,
+    equation 7, which is twice 1 - cosine).
+
+    Attributes:
+        teacher: runs without gradient and without dropout.
+        depths: pairs of a depth of the student and one of the teacher. Depth l is the state after the first l layers of
+            the original network, also in a student that has dropped some of them.
+        temperature: T.
+        hidden_weight: 0 leaves the hidden states out.
+    """
+
+    teacher: SuperNetwork
+    depths: tuple[tuple[int, int], ...]
+    temperature: float
+    hidden_weight: float
+
+    def loss(self, student: SuperNetwork, kind: Kind, batch: Batch, embedded: Tensor) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            embedded: the student's embeddings, ``(n_sequences, length, d)``.
+        """
+        with torch.no_grad():
+            wanted = _states(self.teacher, batch, self.teacher.embed(batch))
+        found = _states(student, batch, embedded)
+        logits = student.classify(found[-1], batch)
+        loss = label_loss(kind, logits, batch.labels) + self._divergence(student, kind, batch, found[-1], wanted[-1])
+        if self.hidden_weight == 0 or not self.depths:
+            return loss
+        ours, theirs = (list(depths) for depths in zip(*self.depths, strict=True))
+        cosines = functional.cosine_similarity(found[ours].float(), wanted[theirs].float(), dim=-1)
+        if student.adapter.readout == "every" and batch.attention_mask is not None:
+            cosines = cosines[:, batch.attention_mask]
+        return loss + self.hidden_weight * (1 - cosines.mean())
+
+    def _divergence(self, student: SuperNetwork, kind: Kind, batch: Batch, found: Tensor, wanted: Tensor) -> Tensor:
+        """The divergence from the teacher's logits, from hidden states after the last layer."""
+        if student.adapter.readout == "every":
+            heads = student.adapter.classify, self.teacher.adapter.classify
+            return divergence(heads[0], found, wanted, batch, self.temperature, t_squared=True, teacher_head=heads[1])
+        with torch.no_grad():
+            logits = self.teacher.classify(wanted, batch)
+        return distillation_loss(kind, student.classify(found, batch), logits, self.temperature, t_squared=True)
+
+
+def _states(network: SuperNetwork, batch: Batch, embedded: Tensor) -> Tensor:
+    return network.encode_depths(embedded, batch.attention_mask, network.slices())
