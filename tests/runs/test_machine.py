@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder, RunRecord
 from nasbench.runs import machine, runner
-from nasbench.runs.machine import Watch, better_threads, disturbance, work_s
+from nasbench.runs.machine import Watch, better_threads, disturbance, slowness, work_s
 from nasbench.runs.observer import Observer
 from nasbench.runs.request import RunRequest
 from nasbench.testing.models import TINY_BERT
@@ -42,6 +44,29 @@ def test_disturbance_is_the_share_of_the_time_that_others_took(
     conditions: list[dict[str, Any]], expected: float | None
 ) -> None:
     assert disturbance(conditions) == (None if expected is None else pytest.approx(expected))
+
+
+def test_slowness_is_the_share_of_speed_that_a_run_lacked_on_average() -> None:
+    """A machine at full speed for half of the samples and at half speed for the others did 75 % of its work."""
+    first = {"work_s": [0.01, None], "work_during_s": [0.02, 0.01]}
+    assert slowness([first, {"work_s": [0.02], "work_during_s": []}]) is None  # four samples
+    assert slowness([first, {"work_s": [0.02, 0.01], "work_during_s": [0.02]}]) == pytest.approx(0.25)
+    assert slowness([{"work_s": [0.01] * 5}]) == 0.0
+    assert slowness([]) is None
+
+
+def test_speed_is_sampled_off_the_clock_and_told_if_it_varies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "SAMPLE_S", 0.0)
+    monkeypatch.setattr(machine, "SHORTEST_S", 0.0)
+    monkeypatch.setattr(machine, "DISTURBED", 1.0)
+    seconds = itertools.cycle([0.01, 0.03])
+    monkeypatch.setattr(machine, "work_s", lambda: next(seconds))
+    record, notices, _ = _run(tmp_path)
+    (conditions,) = record.conditions
+    samples = conditions["work_during_s"]
+    assert len(samples) >= record.n_evaluations > 0
+    assert set(samples) == {0.01, 0.03}
+    assert re.fullmatch(r"on average, the machine was 3[0-9] % slower than at its best in this run", notices.texts[-1])
 
 
 def test_waiting_for_a_core_is_counted() -> None:

@@ -20,6 +20,11 @@ DISTURBED = 0.1
 """A run is disturbed if other work took more than this share of its time."""
 SHORTEST_S = 30.0
 """A shorter run is not judged: starting and loading weigh too much in it."""
+SAMPLE_S = 60.0
+"""Least seconds between two samples of the machine's speed during a run."""
+SLOW = 0.2
+"""A run is told if the machine computed this much more slowly, on average, than at its best."""
+FEWEST_SAMPLES = 5
 _WORK_SHAPE = (512, 384, 1536)
 _N_WORK_REPEATS = 5
 _TASKS = Path("/proc/self/task")
@@ -51,6 +56,17 @@ class Watch:
     def __init__(self) -> None:
         self._start = _Reading.now()
         self._load = _load()
+        self._sampled_s = self._start.wall_s
+        self._samples: list[float | None] = []
+
+    def sample(self) -> None:
+        """Measure the machine's speed, if the last time is :data:`SAMPLE_S` ago. It takes 40 ms; call it off the clock.
+
+        Other work can slow a run without taking its core: it shares caches, memory and the units of one physical core.
+        """
+        if time.monotonic() - self._sampled_s >= SAMPLE_S:
+            self._samples.append(work_s())
+            self._sampled_s = time.monotonic()
 
     def conditions(self) -> dict[str, Any]:
         """JSON values for the record.
@@ -58,7 +74,8 @@ class Watch:
         Returns:
             ``wall_s`` and ``cpu_s`` (of all threads together), ``waited_s`` (threads ready to run but without a core,
             None if the operating system does not tell), ``stolen`` (share of the machine's time that its host gave to
-            others), ``load`` (average of one minute, at the start and now), ``threads``.
+            others), ``load`` (average of one minute, at the start and now), ``threads``, ``work_during_s`` (seconds of
+            the fixed piece of work, about once a minute).
         """
         start, now = self._start, _Reading.now()
         waited = [value - start.waited_s.get(thread, 0.0) for thread, value in now.waited_s.items()]
@@ -70,6 +87,7 @@ class Watch:
             "cpu_s": round(now.cpu_s - start.cpu_s, 3),
             "waited_s": round(sum(waited), 3) if now.waited_s else None,
             "stolen": round(stolen / total, 4) if total > 0 else None,
+            "work_during_s": list(self._samples),
         }
 
 
@@ -87,6 +105,21 @@ def disturbance(conditions: Sequence[Mapping[str, Any]]) -> float | None:
     busy_s = waited_s + cpu_s
     stolen = sum(_number(each, "stolen") * _number(each, "wall_s") for each in conditions) / wall_s
     return float(1 - (1 - (waited_s / busy_s if busy_s > 0 else 0.0)) * (1 - stolen))
+
+
+def slowness(conditions: Sequence[Mapping[str, Any]]) -> float | None:
+    """Share by which the machine computed more slowly during a run, on average, than at its best in the same run.
+
+    Work that shares the run's core, caches or memory all the time is not noticed. None with fewer than
+    :data:`FEWEST_SAMPLES` samples: a single one can be slow by chance.
+    """
+    times = [float(t) for each in conditions for t in (*_times(each, "work_s"), *_times(each, "work_during_s"))]
+    return 1 - sum(min(times) / each for each in times) / len(times) if len(times) >= FEWEST_SAMPLES else None
+
+
+def _times(conditions: Mapping[str, Any], name: str) -> list[float]:
+    found = conditions.get(name)
+    return [value for value in found if isinstance(value, float) and value > 0] if isinstance(found, list) else []
 
 
 def _number(conditions: Mapping[str, Any], name: str) -> float:

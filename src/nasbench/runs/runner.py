@@ -176,7 +176,7 @@ class _Run:
             self.recorded = folder.read_evaluations(earlier)
             self.checkpoints.check_weights({each.weights for each in self.recorded if each.weights is not None})
             folder.drop_cut_line()
-        self.budget = self._remaining_budget(clock)
+        self.budget, self.watch = self._remaining_budget(clock), machine.Watch()
 
     def carry_out(self) -> RunRecord:
         self.observer.phase("loading", self.budget.elapsed_s)
@@ -239,14 +239,14 @@ class _Run:
     def _watched(self, record: RunRecord) -> Iterator[None]:
         """Record what else the machine does inside. A run that was disturbed is unofficial."""
         before = machine.work_s() if self._is_timed else None
-        watch = machine.Watch()
+        self.watch = machine.Watch()
         try:
             yield
         except KeyboardInterrupt:
-            record.conditions.append(watch.conditions())
+            record.conditions.append(self.watch.conditions())
             self.folder.write_run(record)
             raise
-        conditions = watch.conditions()
+        conditions = self.watch.conditions()
         if before is not None:
             conditions["work_s"] = [before, machine.work_s()]
         record.conditions.append(conditions)
@@ -255,6 +255,8 @@ class _Run:
             reason = f"other work on the machine took {100 * share:.0f} % of its time"
             record.unofficial.append(reason)
             self.observer.notice(f"this run was disturbed: {reason}, so it is unofficial; run it on a quiet machine")
+        elif (slow := machine.slowness(record.conditions)) is not None and slow > machine.SLOW:
+            self.observer.notice(f"on average, the machine was {100 * slow:.0f} % slower than at its best in this run")
 
     def _remaining_budget(self, clock: Callable[[], float]) -> Budget:
         """The budget, with the time that an earlier attempt has spent: up to its last evaluation or checkpoint."""
@@ -289,6 +291,7 @@ class _Run:
             shared=self._shared_super_networks(loaded.origin),
             predictions=self.predictions,
             costs=costs,
+            sample=lambda: self.watch.sample() if self._is_timed else None,
         )
         problem = Problem(
             task=request.task,
