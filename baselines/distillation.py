@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nasbench.arrays import BoolArray, FloatArray, IntArray
+from nasbench.arrays import FloatArray, IntArray
+from nasbench.baselines.masks.shares import without_smallest
 from nasbench.masks.sample import Sample
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import SubNetwork
@@ -109,14 +110,8 @@ def thinned(full: SubNetwork, layers: IntArray, width: float, heads: FloatArray,
         heads: importance ``(n_layers, n_heads)``.
         units: importance ``(n_layers, n_units)``.
     """
-    kept = [np.zeros_like(mask) for mask in (full.heads, full.units)]
-    for mask, whole, importance in zip(kept, (full.heads, full.units), (heads, units), strict=True):
-        for layer in layers:
-            mask[layer] = _most_important(whole[layer], importance[layer], width)
-    return SubNetwork(*kept)
-
-
-def _most_important(present: BoolArray, importance: FloatArray, share: float) -> BoolArray:
-    order = np.argsort(np.where(present, -importance, np.inf), kind="stable")
-    n = min(int(present.sum()), max(1, round(share * int(present.sum()))))
-    return np.isin(np.arange(len(present)), order[:n])
+    is_kept = np.isin(np.arange(len(full.heads)), layers)[:, None]
+    return SubNetwork(
+        without_smallest(heads, full.heads & is_kept, 1 - width),
+        without_smallest(units, full.units & is_kept, 1 - width),
+    )

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nasbench.arrays import BoolArray, FloatArray
+from nasbench.arrays import FloatArray
 from nasbench.baselines.masks.calibration import CalibrationOptions, Note, calibration_batches, ready_network, walk
+from nasbench.baselines.masks.shares import without_smallest
 from nasbench.data.batching import Batch
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import SubNetwork
@@ -41,7 +42,7 @@ class WandaSp(Method):
             heads, units = scores(network, calibration_batches(problem, network, self.options.n_calibration))
         full = SubNetwork.full(problem.dims)
         for ratio in RATIOS:
-            kept = SubNetwork(_largest(heads, full.heads, ratio), _largest(units, full.units, ratio))
+            kept = SubNetwork(without_smallest(heads, full.heads, ratio), without_smallest(units, full.units, ratio))
             problem.evaluate(network, problem.space.from_subnetwork(kept))
 
 
@@ -78,13 +79,3 @@ def scores(network: SuperNetwork, batches: Iterable[Batch]) -> tuple[FloatArray,
 def _columns(weight: Tensor, squares: Tensor) -> FloatArray:
     used = weight[:, : len(squares)].double()
     return np.asarray((used.abs().sum(0) * squares.sqrt()).cpu().numpy())
-
-
-def _largest(values: FloatArray, present: BoolArray, ratio: float) -> BoolArray:
-    """Mask of the heads or units that stay: all but the ``ratio`` with the smallest scores, rounded down."""
-    kept = np.zeros_like(present)
-    for row, (scored, there) in enumerate(zip(values, present, strict=True)):
-        places = np.flatnonzero(there)
-        order = places[np.argsort(scored[places], kind="stable")]
-        kept[row, order[int(ratio * len(places)) :]] = True
-    return kept

@@ -37,7 +37,7 @@ class CalibrationOptions(TrainingOptions):
             raise ValueError(f"n_calibration must be 1 or more, not {self.n_calibration}")
 
 
-def ready_network(problem: Problem, options: CalibrationOptions) -> SuperNetwork:
+def ready_network(problem: Problem, options: TrainingOptions) -> SuperNetwork:
     """The network to prune: fine-tuned, or a language model as it is."""
     if problem.task.needs_language_model and options.epochs is None:
         return problem.pretrained()

@@ -50,10 +50,10 @@ def test_depths_cover_the_teacher_in_order():
 
 def test_narrow_student_keeps_the_most_important_heads_and_units():
     heads = np.array([[1.0, 4.0, 2.0, 3.0]] * 3)
-    units = np.array([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0]])
+    units = np.array([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [1, 2, 3, 4, 5, 6], [0, 0, 0, 2, 1, 3]])
     found = thinned(SubNetwork.full(TINY), np.array([0, 2]), 0.5, heads, units)
     assert found.heads.astype(int).tolist() == [[0, 1, 0, 1], [0] * 4, [0, 1, 0, 1]]
-    assert found.units.astype(int).tolist() == [[1, 1, 1, 0, 0, 0], [0] * 6, [1, 1, 1, 0, 0, 0]]
+    assert found.units.astype(int).tolist() == [[1, 1, 1, 0, 0, 0], [0] * 6, [0, 0, 0, 1, 1, 1]]
     whole = thinned(SubNetwork.full(TINY), np.array([1]), 1.0, heads, units)
     assert (whole.head_counts.tolist(), whole.unit_counts.tolist()) == ([0, 4, 0], [0, 6, 0])
     least = thinned(SubNetwork.full(TINY), np.array([1]), 0.01, heads, units)
