@@ -1,9 +1,10 @@
 """Attention and dropout against their definitions."""
 
+import numpy as np
 import pytest
 import torch
 
-from nasbench.networks.attention import Noise, attend
+from nasbench.networks.attention import Noise, attend, relative_scores
 
 
 def _tensors():
@@ -64,3 +65,16 @@ def test_gradients_pass_kept_elements_only():
     dropped = Noise(5).dropout(x, 0.4)
     dropped.sum().backward()
     torch.testing.assert_close(x.grad, dropped.detach())
+
+
+@pytest.mark.parametrize("n_queries", [1, 5])
+def test_relative_scores_compare_every_pair_with_its_position(n_queries):
+    draw = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 3, n_queries, 4, generator=draw), torch.randn(2, 3, 5, 4, generator=draw)
+    at_query, at_key = torch.randn(3, 7, 4, generator=draw), torch.randn(3, 7, 4, generator=draw)
+    places = torch.randint(7, (5, 5), generator=draw)
+    found = relative_scores(query, key, at_query, at_key, places)
+    for n, h, i, j in np.ndindex(2, 3, n_queries, 5):
+        place = places[i, j]
+        expected = query[n, h, i] @ at_key[h, place] + key[n, h, j] @ at_query[h, place]
+        torch.testing.assert_close(found[n, h, i, j], expected)

@@ -131,8 +131,9 @@ def relative_scores(query: Tensor, key: Tensor, at_query: Tensor, at_key: Tensor
         ``(n, heads, n_queries, length)``: ``query_i . at_key_p + key_j . at_query_p`` with p the position of (i, j).
     """
     index = places[: query.shape[2]].expand(*query.shape[:3], -1)
-    by_content = (query @ at_key.transpose(-1, -2)).gather(-1, index)
-    by_position = (key @ at_query.transpose(-1, -2)).gather(-1, index.transpose(-1, -2))
+    # Sequences share the vectors of positions, so a head's product is one for all sequences.
+    by_content = torch.einsum("nhis,hps->nhip", query, at_key).gather(-1, index)
+    by_position = torch.einsum("nhjs,hps->nhjp", key, at_query).gather(-1, index.transpose(-1, -2))
     return by_content + by_position.transpose(-1, -2)
 
 
