@@ -70,7 +70,7 @@ def draw_front(record: RunRecord, evaluations: Sequence[Evaluation]) -> Figure:
     )
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(framealpha=0.9, edgecolor="none", fontsize=9)
     return figure
 
 
