@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.errors import NasbenchError, UserError
+from nasbench.networks.architectures import adapt
 from nasbench.records.record import write_atomically
 
 FILE = "model.onnx"
@@ -50,13 +51,16 @@ def write_onnx(network: Any, input_names: Sequence[str], folder: Path) -> Path:
 
     Args:
         network: in fp32, eval mode.
-        input_names: inputs in order, as the tokenizer names them.
+        input_names: inputs in order, as the tokenizer names them. Types of tokens are none of the file if the network
+            ignores them.
 
     Raises:
         UserError: if the libraries are not installed.
         NasbenchError: if the file cannot be written, or its outputs differ.
     """
     check_installed()
+    if not adapt(network).has_token_types:
+        input_names = [name for name in input_names if name != "token_type_ids"]
     axes = {0: "examples", 1: "choices", 2: "tokens"} if _is_choice(network) else {0: "examples", 1: "tokens"}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
