@@ -165,6 +165,7 @@ def test_run_counts_and_exports_the_biases_of_a_language_model(tmp_path: Path) -
     assert len(evaluations) == 1 + len(RATIOS)
     plain = load_pretrained(TINY_LLAMA, TINY_TEXT, 0).network
     assert record.n_params_full == sum(p.numel() for p in plain.parameters()) + 3 * 2 * 32
+    assert "the network has 192 more parameters than tiny-llama: biases of its blocks' outputs" in record.notes
     assert record.changed_options["method"]["n_calibration"] == 9
     smaller = [e for e in evaluations[1:] if e.weights is not None]
     assert smaller, "a pruned network should be on the front"
@@ -234,4 +235,5 @@ def test_classifier_with_biases_of_its_own_gets_none(tmp_path: Path) -> None:
     record, evaluations, _ = run(tmp_path, TINY_BERT, TINY_PAIR, epochs=1)
     plain = load_pretrained(TINY_BERT, TINY_PAIR, 0).network
     assert record.n_params_full == sum(p.numel() for p in plain.parameters())
+    assert not any("biases" in note for note in record.notes)
     assert evaluations[0].weights == "fine-tuned"

@@ -278,16 +278,22 @@ class Adapter(ABC):
         )
 
 
-def add_output_biases(adapter: Adapter) -> None:
+def add_output_biases(adapter: Adapter) -> int:
     """Give the output projections of all blocks biases of 0 where they have none. They count as parameters.
 
     The configuration says so, and :func:`restore_output_biases` makes them again. Also works on the meta device.
+
+    Returns:
+        Number of added parameters.
     """
+    n_added = 0
     for i in range(len(adapter.layers)):
         for block in (adapter.attention(i), adapter.feed_forward(i)):
             if block is not None and block.output.bias is None:
                 block.output.module.bias = nn.Parameter(torch.zeros_like(block.output.weight[:, 0]))
                 setattr(adapter.model.config, OUTPUT_BIASES, True)
+                n_added += len(block.output.weight)
+    return n_added
 
 
 def restore_output_biases(adapter: Adapter) -> None:

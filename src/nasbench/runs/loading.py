@@ -88,8 +88,11 @@ def load(request: RunRequest) -> Loaded:
         stock = pretrained.network.to(device).eval()
     avoid_plans(device)
     precision = request.precision or default_precision(device)
-    if request.method.adds_output_biases:
-        add_output_biases(adapt(stock))
+    notes = pretrained.notes
+    if request.method.adds_output_biases and (n_added := add_output_biases(adapt(stock))):
+        notes += (
+            f"the network has {n_added:,} more parameters than {request.model.name}: biases of its blocks' outputs",
+        )
     network = SuperNetwork(stock, precision)
     network.n_choices = data.train.n_choices
     if request.task.kind == "regression" and pretrained.output_is_new:
@@ -102,7 +105,7 @@ def load(request: RunRequest) -> Loaded:
         "fine_tuning": dataclasses.asdict(request.model.fine_tuning),
         "super_network": dataclasses.asdict(request.model.super_network),
     }
-    return Loaded(network, pretrained.tokenizer, data, network.dims, origin, pretrained.notes)
+    return Loaded(network, pretrained.tokenizer, data, network.dims, origin, notes)
 
 
 def _center_output(network: SuperNetwork, data: TaskData, pad_id: int) -> None:
