@@ -22,7 +22,7 @@ from nasbench.search.searcher import MultiFidelitySearcher, Searcher
 MODULE = "nasbench_isolated"
 """The module of the stand-ins; it is not one of the suite's."""
 MAX_NAME = 80
-_FLAGS = ("multi_fidelity", "evaluates_depths", "expects_depths")
+_FLAGS = ("multi_fidelity", "evaluates_depths", "adds_output_biases", "expects_depths")
 
 
 def describe(cls: type[Any], chosen: Any) -> dict[str, Any]:
