@@ -48,8 +48,10 @@ def test_closed_pipe_prints_no_error(arguments: list[str]) -> None:
 
 
 SLOW = """
-import pathlib, time
+import pathlib, signal, time
 from nasbench.plugins.method import Method
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without it
 
 class Slow(Method):
     name = "slow"
