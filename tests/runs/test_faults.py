@@ -193,7 +193,8 @@ def _trainer(folder):
             for module in network.model.modules():
                 if isinstance(module, torch.nn.Dropout):
                     module.p = 0.0
-            found.append(problem._trainer(network, None, dataclasses.replace(problem.fine_tuning, batch_size=4)))
+            fine_tuning = dataclasses.replace(problem.fine_tuning, batch_size=4)
+            found.append(problem._trainer(network, None, fine_tuning, None))
             super().run(problem)
 
     run(MethodSubject(Takes, folder), folder / "runs")
