@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,9 +64,13 @@ def data(results: Results) -> pd.DataFrame:
     networks = networks[networks.groupby("scenario")["family"].transform("nunique") > 1]
     if networks.empty:
         raise MissingRuns("the figure of families, which needs runs of two", "fig8")
-    best = pd.concat([_best(networks[networks["bytes"] <= limit + 1e-9], limit) for limit in LIMITS], ignore_index=True)
+    networks = networks.sort_values(["error", "bytes", "index"])
     facts = runs.drop_duplicates("scenario").set_index("scenario")[["task", "model", "device_class", "metric"]]
-    rows = [row for key, part in best.groupby(["scenario", "limit"], observed=True) for row in _compared(key, part)]
+    rows = []
+    for limit in LIMITS:
+        within = networks[networks["bytes"] <= limit + 1e-9].drop_duplicates(["scenario", "seed", "family"])
+        for scenario, best in within.groupby("scenario", observed=True):
+            rows += [{"scenario": scenario, "limit": limit} | row for row in _compared(best)]
     return pd.DataFrame(rows).join(facts, on="scenario")
 
 
@@ -87,29 +92,26 @@ def _quantised(runs: pd.DataFrame) -> pd.DataFrame:
     return table.dropna(subset="bytes")[["scenario", "seed", "family", "index", "bytes", "error", "test_error"]]
 
 
-def _best(within: pd.DataFrame, limit: float) -> pd.DataFrame:
-    """Of each scenario, seed and family the network with the lowest validation error; of equal ones the smaller."""
-    ordered = within.sort_values(["error", "bytes", "index"])
-    return ordered.drop_duplicates(["scenario", "seed", "family"]).assign(limit=limit)
+def _compared(best: pd.DataFrame) -> list[dict[str, Any]]:
+    """The families of one scenario under one limit, the best first. Two are compared over the seeds that both have.
 
-
-def _compared(key: object, best: pd.DataFrame) -> list[dict[str, object]]:
-    """Rows of one scenario and limit. Families are compared over the seeds that both have."""
+    Args:
+        best: the network that each family chooses with each seed.
+    """
     metrics = best.assign(test_metric=1 - best["test_error"]).pivot_table("test_metric", "seed", "family")
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for family in metrics:
         values = metrics[family].dropna().to_numpy(dtype=np.float64)
         mean, low, high = interval_on_these_tasks(values, np.zeros(len(values)))
-        names = dict(zip(("scenario", "limit"), key, strict=True))  # type: ignore[call-overload]
-        rows.append(names | {"family": family, "test_metric": mean, "low": low, "high": high, "n": len(values)})
-    rows.sort(key=lambda row: (-float(str(row["test_metric"])), str(row["family"])))
+        rows.append({"family": family, "test_metric": mean, "low": low, "high": high, "n": len(values)})
+    rows.sort(key=lambda row: (-row["test_metric"], row["family"]))
     for row in rows:
         row["leads"] = row is rows[0]
         row["separated"] = row is rows[0] and (len(rows) == 1 or _is_above(metrics, *(r["family"] for r in rows[:2])))
     return rows
 
 
-def _is_above(metrics: pd.DataFrame, first: object, second: object) -> bool:
+def _is_above(metrics: pd.DataFrame, first: str, second: str) -> bool:
     differences = (metrics[first] - metrics[second]).dropna().to_numpy(dtype=np.float64)
     return bool(interval_on_these_tasks(differences, np.zeros(len(differences))).low > 0)
 

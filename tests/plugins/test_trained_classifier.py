@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from support.user_tasks import changed, load, toml
+from support.user_tasks import BASE, changed, load, toml, write_labels
 
 from nasbench.cli.main import cli
 from nasbench.data.splits import load_task_data
+from nasbench.declarations.model import Model
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.plugins.method import Method
 from nasbench.records.record import RunFolder
 from nasbench.runs.problem import Problem
 from nasbench.testing.models import TINY_BERT, TINY_MODELS, TINY_ROBERTA, save_tiny
 from nasbench.testing.subject import MethodSubject
-from nasbench.testing.tasks import TINY_SINGLE
+from nasbench.testing.tasks import TINY_REGRESSION, TINY_SINGLE
 
 
 class Measures(Method):
@@ -143,3 +144,41 @@ def test_mapping_is_printed_before_the_run(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     assert json.loads((folder / "out" / "config.json").read_text())["id2label"] == {"0": "spam", "1": "ham"}
     assert json.loads((folder / "out" / "config.json").read_text())["label2id"] == {"spam": 0, "ham": 1}
+
+
+class Looks(Method):
+    """Records the bias of the output layer that a method gets."""
+
+    name, summary = "looks", "for tests"
+    biases: ClassVar[list[float]] = []
+
+    def run(self, problem: Problem) -> None:
+        network = problem.pretrained()
+        output = network.adapter.model.classifier
+        self.biases.append(getattr(output, "out_proj", output).bias.item())
+        problem.evaluate(network, problem.space.largest)
+
+
+@pytest.mark.parametrize("model", TINY_MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize("trained", [True, False])
+def test_trained_regression_keeps_its_bias(model: Model, trained: bool, folder: Path) -> None:
+    """The bias of a new output layer is the mean label, here 2.5. A saved output layer stays as it is."""
+    write_labels(folder, ["2", "3"] * 10)
+    network, tokenizer, *_ = load_pretrained(model, TINY_REGRESSION if trained else TINY_SINGLE, 0)
+    torch.nn.init.constant_(getattr(network.classifier, "out_proj", network.classifier).bias, -7.0)
+    network.save_pretrained(folder / "trained")
+    tokenizer.save_pretrained(folder / "trained")
+    own_task, own_model = load(folder, changed(kind="regression", model={"folder": "trained"}))
+    subject = MethodSubject(Looks, folder, task=own_task, model=own_model)
+    Looks.biases.clear()
+    record = subject.run().record
+    assert record.status == "complete", record.reason
+    assert Looks.biases == [-7.0] if trained else 2.3 < Looks.biases[0] < 2.7
+
+
+def test_trained_model_keeps_the_order_of_its_labels(folder: Path) -> None:
+    path = folder / "my model" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "id2label": {"0": "good", "1": "bad"}}))
+    assert load(folder, BASE)[0].data.label_names == ("good", "bad")
+    assert load(folder, changed(data={"labels": ["bad", "good"]}))[0].data.label_names == ("bad", "good")

@@ -5,23 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-import torch
 from support.user_tasks import BASE, ROWS, changed, load, load_all, toml, write_labels
 
 from nasbench.data.labels import label_name
 from nasbench.data.splits import load_task_data
-from nasbench.declarations.model import Model, TrainingConfiguration
+from nasbench.declarations.model import TrainingConfiguration
 from nasbench.errors import UserError
 from nasbench.networks.pretrained import load_pretrained
-from nasbench.plugins.method import Method
 from nasbench.plugins.user_task import load_user_task
-from nasbench.runs.problem import Problem
-from nasbench.testing.models import TINY_BERT, TINY_MODELS, TINY_ROBERTA, save_tiny
-from nasbench.testing.subject import MethodSubject
-from nasbench.testing.tasks import TINY_PAIR, TINY_REGRESSION, TINY_SINGLE
+from nasbench.testing.models import TINY_BERT, TINY_ROBERTA, save_tiny
+from nasbench.testing.tasks import TINY_PAIR, TINY_SINGLE
 
 
 def test_load_needs_only_a_csv_and_a_model_folder(folder: Path) -> None:
@@ -241,47 +237,9 @@ def test_max_length_is_limited_by_the_model(folder: Path) -> None:
             load_all(folder, {**tables, "max_length": 2})
 
 
-class Looks(Method):
-    """Records the bias of the output layer that a method gets."""
-
-    name, summary = "looks", "for tests"
-    biases: ClassVar[list[float]] = []
-
-    def run(self, problem: Problem) -> None:
-        network = problem.pretrained()
-        output = network.adapter.model.classifier
-        self.biases.append(getattr(output, "out_proj", output).bias.item())
-        problem.evaluate(network, problem.space.largest)
-
-
-@pytest.mark.parametrize("model", TINY_MODELS, ids=lambda model: model.name)
-@pytest.mark.parametrize("trained", [True, False])
-def test_trained_regression_keeps_its_bias(model: Model, trained: bool, folder: Path) -> None:
-    """The bias of a new output layer is the mean label, here 2.5. A saved output layer stays as it is."""
-    write_labels(folder, ["2", "3"] * 10)
-    network, tokenizer, *_ = load_pretrained(model, TINY_REGRESSION if trained else TINY_SINGLE, 0)
-    torch.nn.init.constant_(getattr(network.classifier, "out_proj", network.classifier).bias, -7.0)
-    network.save_pretrained(folder / "trained")
-    tokenizer.save_pretrained(folder / "trained")
-    own_task, own_model = load(folder, changed(kind="regression", model={"folder": "trained"}))
-    subject = MethodSubject(Looks, folder, task=own_task, model=own_model)
-    Looks.biases.clear()
-    record = subject.run().record
-    assert record.status == "complete", record.reason
-    assert Looks.biases == [-7.0] if trained else 2.3 < Looks.biases[0] < 2.7
-
-
 def test_byte_order_mark_is_ignored(folder: Path) -> None:
     (folder / "own-task.toml").write_text("\ufeff" + toml(BASE))
     assert load_user_task(folder / "own-task.toml")[0].n_labels == 2
-
-
-def test_trained_model_keeps_the_order_of_its_labels(folder: Path) -> None:
-    path = folder / "my model" / "config.json"
-    config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "id2label": {"0": "good", "1": "bad"}}))
-    assert load(folder, BASE)[0].data.label_names == ("good", "bad")
-    assert load(folder, changed(data={"labels": ["bad", "good"]}))[0].data.label_names == ("bad", "good")
 
 
 def test_data_set_and_network_come_from_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from nasbench.records import schema
-from nasbench.records.record import write_atomically
+from nasbench.records.record import read_if_there, write_json
 
 FILE = "quantization.json"
 
@@ -99,14 +98,8 @@ def read_quantization(folder: Path) -> Quantization:
     Raises:
         RecordError: one line, if the file cannot be read or holds something else.
     """
-    path = folder / FILE
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return Quantization()
-    except OSError as error:
-        raise schema.RecordError(f"{path}: cannot be read ({error.strerror})") from error
-    return schema.parse(Quantization, text, str(path))
+    data = read_if_there(folder / FILE)
+    return Quantization() if data is None else schema.parse(Quantization, data, str(folder / FILE))
 
 
 def write_quantization(folder: Path, found: Quantization) -> None:
@@ -115,4 +108,4 @@ def write_quantization(folder: Path, found: Quantization) -> None:
     Raises:
         NasbenchError: if it cannot be written.
     """
-    write_atomically(folder / FILE, (json.dumps(dataclasses.asdict(found), indent=1, allow_nan=False) + "\n").encode())
+    write_json(folder / FILE, dataclasses.asdict(found))

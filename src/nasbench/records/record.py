@@ -287,13 +287,7 @@ class RunFolder:
         return evaluations
 
     def _data(self) -> bytes:
-        path = self.path / self.EVALUATIONS
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+        return read_if_there(self.path / self.EVALUATIONS) or b""
 
     def remove_leftovers(self) -> None:
         """Delete the temporary files of writes that a kill interrupted."""
@@ -343,6 +337,29 @@ def parse_evaluations(data: bytes, place: str) -> Iterator[Evaluation]:
             raise RecordError(f"{where}: costs {own} where the first line has {names}")
         elapsed_s, names = evaluation.elapsed_s, own
         yield evaluation
+
+
+def read_if_there(path: Path) -> bytes | None:
+    """The contents of a file; None without the file.
+
+    Raises:
+        RecordError: one line, if the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write JSON values that people can read, atomically.
+
+    Raises:
+        NasbenchError: if the file cannot be written.
+    """
+    write_atomically(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:

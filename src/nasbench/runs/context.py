@@ -30,7 +30,7 @@ class RunContext:
         note: appends a remark for readers to the record.
         shortened: the record's field of trainings that the budget shortened; written with the next note.
         costs: gives the costs of sub-networks.
-        sample: measures the machine's speed if the last time is long ago; called off the clock.
+        sample_speed: measures the machine's speed if the last time is long ago; called off the clock.
         process: the process of the run; a copy that the method forks must not report.
         shared: super-networks that the runs of an experiment share, None if the run trains its own.
         broken: by network name, why its training failed; its evaluations fail for the same reason.
@@ -50,5 +50,5 @@ class RunContext:
     predictions: Predictions | None = None
     broken: dict[str, str] = field(default_factory=dict)
     costs: Costs = PARAMETERS
-    sample: Callable[[], None] = lambda: None
+    sample_speed: Callable[[], None] = lambda: None
     process: int = field(default_factory=os.getpid)

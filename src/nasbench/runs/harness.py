@@ -241,7 +241,7 @@ class Harness:
             self._context.folder.append(evaluation)
             self._note(evaluation)
             self._context.observer.evaluated(evaluation)
-            self._context.sample()
+            self._context.sample_speed()
         self._check_limit()
 
     def _check_limit(self) -> None:

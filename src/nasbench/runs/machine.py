@@ -59,7 +59,7 @@ class Watch:
         self._sampled_s = self._start.wall_s
         self._samples: list[float | None] = []
 
-    def sample(self) -> None:
+    def sample_speed(self) -> None:
         """Measure the machine's speed, if the last time is :data:`SAMPLE_S` ago. It takes 40 ms; call it off the clock.
 
         Other work can slow a run without taking its core: it shares caches, memory and the units of one physical core.

@@ -176,7 +176,8 @@ class _Run:
             self.recorded = folder.read_evaluations(earlier)
             self.checkpoints.check_weights({each.weights for each in self.recorded if each.weights is not None})
             folder.drop_cut_line()
-        self.budget, self.watch = self._remaining_budget(clock), machine.Watch()
+        self.budget = self._remaining_budget(clock)
+        self._watch: machine.Watch  # while the method runs
 
     def carry_out(self) -> RunRecord:
         self.observer.phase("loading", self.budget.elapsed_s)
@@ -239,14 +240,14 @@ class _Run:
     def _watched(self, record: RunRecord) -> Iterator[None]:
         """Record what else the machine does inside. A run that was disturbed is unofficial."""
         before = machine.work_s() if self._is_timed else None
-        self.watch = machine.Watch()
+        self._watch = machine.Watch()
         try:
             yield
         except KeyboardInterrupt:
-            record.conditions.append(self.watch.conditions())
+            record.conditions.append(self._watch.conditions())
             self.folder.write_run(record)
             raise
-        conditions = self.watch.conditions()
+        conditions = self._watch.conditions()
         if before is not None:
             conditions["work_s"] = [before, machine.work_s()]
         record.conditions.append(conditions)
@@ -291,7 +292,7 @@ class _Run:
             shared=self._shared_super_networks(loaded.origin),
             predictions=self.predictions,
             costs=costs,
-            sample=lambda: self.watch.sample() if self._is_timed else None,
+            sample_speed=lambda: self._watch.sample_speed() if self._is_timed else None,
         )
         problem = Problem(
             task=request.task,

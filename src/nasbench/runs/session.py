@@ -289,5 +289,5 @@ class TrainingSession:
             }
             self._checkpoints.save_training(state)
             self._context.observer.saved(self._budget.elapsed_s)
-            self._context.sample()
+            self._context.sample_speed()
         self._last_saved_s = self._budget.elapsed_s
