@@ -153,15 +153,20 @@ def example_lengths(split: Split) -> IntArray:
     return np.asarray(split.lengths.reshape(-1, split.n_choices).max(axis=1))
 
 
-def evaluation_batches(split: Split, pad_id: int, max_tokens: int, max_padding: int | None = None) -> Iterator[Batch]:
+def evaluation_batches(
+    split: Split, pad_id: int, max_tokens: int, max_padding: int | None = None, length_grid: int = 1
+) -> Iterator[Batch]:
     """All examples once, in order of length, in batches as large as the limits allow. A batch has at least one example.
 
     Args:
         max_tokens: limit of the tokens of a batch, padding included.
         max_padding: limit of the padding of a batch in tokens (default: no limit). An example counts with the length of
             its longest sequence.
+        length_grid: pad to a multiple of so many tokens, or to the longest sequence of the split.
     """
-    lengths = example_lengths(split) * split.n_choices
+    longest = example_lengths(split)
+    padded = np.minimum(-(-longest // length_grid) * length_grid, longest.max())
+    lengths = padded * split.n_choices
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):
@@ -174,7 +179,8 @@ def evaluation_batches(split: Split, pad_id: int, max_tokens: int, max_padding: 
         if max_padding is not None:
             n = min(n, int(np.searchsorted(cost - np.cumsum(candidates), max_padding, side="right")))
         n = max(1, n)
-        yield collate(split, order[start : start + n], pad_id)
+        index = order[start : start + n]
+        yield collate(split, index, pad_id, int(padded[index[-1]]))
         start += n
 
 

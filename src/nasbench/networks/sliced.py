@@ -22,6 +22,8 @@ from nasbench.arrays import BoolArray
 from nasbench.networks.blocks import Projection, head_rows
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
+_WIDTH_GRID, _LENGTH_GRID = 128, 8
+
 Slice = slice | Tensor
 """Active rows or columns of a matrix: a ``slice`` for a prefix, which gives a view; else indices, which give a copy."""
 
@@ -65,6 +67,20 @@ def on_device(tensors: list[Tensor], device: torch.device) -> list[Tensor]:
     return list(torch.split(joined.to(device, non_blocking=True), [len(tensor) for tensor in tensors]))
 
 
+def length_grid(dtype: torch.dtype, device: torch.device) -> int:
+    """Padded sequences run fastest with multiples of so many tokens; see :func:`width_grid`."""
+    return 1 if width_grid(dtype, device) == 1 else _LENGTH_GRID
+
+
+def width_grid(dtype: torch.dtype, device: torch.device) -> int:
+    """Matrix products run fastest with multiples of so many active rows or columns.
+
+    In bf16 on a CPU, the library (oneDNN) compiles a kernel for each new shape of a product, which takes several times
+    as long as the product. So shapes come from a grid. What is computed in addition is cut off or multiplied by zeros.
+    """
+    return _WIDTH_GRID if dtype == torch.bfloat16 and device.type == "cpu" else 1
+
+
 def _slice(mask: BoolArray, width: int) -> Slice | None:
     n = int(mask.sum())
     if n == 0:
@@ -100,17 +116,22 @@ class _SlicedLinear(torch.autograd.Function):
         shift: Tensor | None, kept: Slice, by_rows: bool,
     ) -> Tensor:  # fmt: skip
         active = _select(values, kept, 0 if by_rows else 1)
+        shift = _active_shift(shift, kept, by_rows)
+        if not by_rows:
+            x = _padded(x, active.shape[1])
         ctx.save_for_backward(x, active)
         ctx.projection, ctx.kept, ctx.by_rows = projection, kept, by_rows
-        return nn.functional.linear(x, active, _active_shift(shift, kept, by_rows))
+        return _cut(nn.functional.linear(x, active, shift), kept) if by_rows else nn.functional.linear(x, active, shift)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, active = ctx.saved_tensors
-        gradient, rows = gradients[0].flatten(0, -2), x.flatten(0, -2)  # also without columns, at a rank of 0
+        gradient = _padded(gradients[0], len(active)).flatten(0, -2)
+        rows = x.flatten(0, -2)  # also without columns, at a rank of 0
         _accumulate(ctx.projection, gradient.t(), rows, ctx.kept, 0 if ctx.by_rows else 1)
         _accumulate_bias(ctx.projection, gradient.sum(0), ctx.kept if ctx.by_rows else None)
-        return (gradient @ active).view(x.shape), None, None, None, None, None, None, None
+        before = (gradient @ active).view(x.shape)
+        return before if ctx.by_rows else _cut(before, ctx.kept), None, None, None, None, None, None, None
 
 
 def sliced_linear(
@@ -136,17 +157,50 @@ def sliced_linear(
     active = _select_once((projection, "weight"), values, kept, 0 if by_rows else 1)
     if by_rows and shift is not None:
         shift = _select_once((projection, "bias"), shift, kept, 0)
-    return nn.functional.linear(x, active, shift)
+    if by_rows:
+        return _cut(nn.functional.linear(x, active, shift), kept)
+    return nn.functional.linear(_padded(x, active.shape[1]), active, shift)
 
 
 def _active_shift(shift: Tensor | None, kept: Slice, by_rows: bool) -> Tensor | None:
     return _select(shift, kept, 0) if by_rows and shift is not None else shift
 
 
+def _count(kept: Slice, size: int) -> int:
+    """Number of active rows or columns, of ``size``."""
+    return len(range(size)[kept]) if isinstance(kept, slice) else len(kept)
+
+
+def _width(n: int, size: int, values: Tensor) -> int:
+    """With how many rows or columns, of ``size``, the n active ones are computed."""
+    grid = width_grid(values.dtype, values.device)
+    return min(size, -(-n // grid) * grid)
+
+
 def _select(tensor: Tensor, kept: Slice, dim: int) -> Tensor:
+    """The active rows or columns, then those up to the grid: any that follow a prefix, zeros after indices."""
+    size = tensor.shape[dim]
+    n = _count(kept, size)
+    width = _width(n, size, tensor)
     if isinstance(kept, slice):
-        return tensor[kept] if dim == 0 else tensor[:, kept]
-    return tensor.index_select(dim, kept)
+        return tensor.narrow(dim, 0, width)
+    active = tensor.index_select(dim, kept)
+    if width == n:
+        return active
+    wide = tensor.new_zeros(*tensor.shape[:dim], width, *tensor.shape[dim + 1 :])
+    wide.narrow(dim, 0, n).copy_(active)
+    return wide
+
+
+def _padded(x: Tensor, n_columns: int) -> Tensor:
+    """With zeros in the last columns."""
+    return nn.functional.pad(x, (0, n_columns - x.shape[-1])) if x.shape[-1] < n_columns else x
+
+
+def _cut(x: Tensor, kept: Slice) -> Tensor:
+    """Without the columns that are not active."""
+    n = _count(kept, x.shape[-1])
+    return x if n == x.shape[-1] else x[..., :n]
 
 
 def _select_once(key: tuple[Projection, str], tensor: Tensor, kept: Slice, dim: int) -> Tensor:
@@ -167,19 +221,19 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 def _accumulate(projection: Projection, left: Tensor, right: Tensor, kept: Slice, dim: int) -> None:
-    """Add ``left @ right`` to the active slice of the weight's gradient."""
+    """Add ``left @ right`` to the active slice of the weight's gradient. Beyond that slice, the product is zero."""
     weight = projection.module.weight
     if not weight.requires_grad:
         return
     total = projection.part_of(_gradient(weight))
     if isinstance(kept, slice):
-        target = total[kept] if dim == 0 else total[:, kept]
+        target = total.narrow(dim, 0, len(left) if dim == 0 else right.shape[1])
         if left.dtype == target.dtype:
             target.addmm_(left, right)
         else:
             target.add_(left @ right)
     else:  # no index occurs twice, so a GPU adds in the same order every time
-        total.index_add_(dim, kept, (left @ right).to(total.dtype))
+        total.index_add_(dim, kept, (left @ right).narrow(dim, 0, len(kept)).to(total.dtype))
 
 
 def _accumulate_bias(projection: Projection, gradient: Tensor, kept: Slice | None) -> None:
@@ -190,9 +244,9 @@ def _accumulate_bias(projection: Projection, gradient: Tensor, kept: Slice | Non
     if kept is None:
         total.add_(gradient)
     elif isinstance(kept, slice):
-        total[kept].add_(gradient)
+        total[: len(gradient)].add_(gradient)
     else:
-        total.index_add_(0, kept, gradient.to(total.dtype))
+        total.index_add_(0, kept, gradient[: len(kept)].to(total.dtype))
 
 
 _Copy = tuple[Tensor, Tensor | None]

@@ -95,6 +95,7 @@ class RayBackend:
 
     def __init__(self, results: str, cpus_per_run: int, gpus_per_run: int, jobs: int | None = None) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._ray = ray
         needs = {"CPU": cpus_per_run, "GPU": gpus_per_run}
@@ -111,7 +112,10 @@ class RayBackend:
         self.n_at_once = max(1, sum(rooms) if jobs is None else min(jobs, sum(rooms)))
         self._results, self._threads, self._limit = results, cpus_per_run, jobs
         self._tasks: dict[Any, int] = {}
-        self._board = ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote()
+        # Beside the sweep: on another machine, the board would be lost with it, and reports on their way, too.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        self._board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board).remote()
+        ray.get(self._board.take.remote())  # until it is there, reports wait on the machines of the runs
         # max_calls: a process for each run, so that no run finds what another has left in memory.
         self._run = ray.remote(num_cpus=cpus_per_run, num_gpus=gpus_per_run, max_retries=MAX_LOSSES, max_calls=1)(_run)
 

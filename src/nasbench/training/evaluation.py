@@ -16,7 +16,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import first_line
 from nasbench.networks.passes.packed import PackedNetwork, can_pack
 from nasbench.networks.passes.variable_length import fused_attention
-from nasbench.networks.sliced import gathering
+from nasbench.networks.sliced import gathering, length_grid
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training import metrics
@@ -50,6 +50,7 @@ class Evaluator:
         self._packs = device.type == "cuda"
         self._packed: PackedNetwork | None = None
         self._fuses = True
+        self._length_grid = 1
         self._make_batches()
 
     def _make_batches(self) -> None:
@@ -57,7 +58,8 @@ class Evaluator:
         if self._packs:
             self._batches = [batch.to(self.device) for batch in packed_batches(self._split, self._max_tokens)]
         else:
-            padded = evaluation_batches(self._split, self._pad_id, self._max_tokens, MAX_PADDING[self.device.type])
+            max_padding = MAX_PADDING[self.device.type]
+            padded = evaluation_batches(self._split, self._pad_id, self._max_tokens, max_padding, self._length_grid)
             self._batches = [batch.to(self.device) for batch in padded]
         self._order = np.concatenate([batch.index for batch in self._batches])
 
@@ -87,6 +89,10 @@ class Evaluator:
         """Logits ``(k, n_examples, n_logits)`` at all depths up to ``n_layers``; after all layers if that is None."""
         if self._packs and not can_pack(network):
             self._packs = False
+            self._make_batches()
+        grid = length_grid(network.dtype, self.device)
+        if grid != self._length_grid:
+            self._length_grid = grid
             self._make_batches()
         if self._packs:
             logits = self._over_batches(self._packed_pass(network, subnetwork, n_layers))

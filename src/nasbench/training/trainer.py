@@ -24,6 +24,7 @@ from nasbench.declarations.task import Kind
 from nasbench.errors import first_error, first_line
 from nasbench.networks.attention import Noise
 from nasbench.networks.passes.likelihood import divergence
+from nasbench.networks.sliced import length_grid
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.cuda_graphs import GraphedPasses
 from nasbench.training.distillation import Distillation
@@ -206,7 +207,8 @@ class Trainer:
         """Add the gradients of the next step to ``grad``. Returns whether the step has a recording."""
         index = self._batch_index()
         graphed = self._graphed if self._graphed is not None and self._graphed.covers(len(index)) else None
-        length = None if graphed is None else graphed.padded_length(int(self._lengths[index].max()))
+        longest = int(self._lengths[index].max())
+        length = self._padded_length(longest) if graphed is None else graphed.padded_length(longest)
         batch = collate(self._split, index, self._pad_id, length).to(self.network.device)
         rng = np.random.default_rng((self._seed, 1, self.step))
         step = self._schedule(self.step, self.n_steps, rng)
@@ -215,6 +217,10 @@ class Trainer:
         noise_seed = int(rng.integers(2**63))
         self._accumulate_within_memory(index, batch, step, graphed, noise_seed)
         return graphed is not None
+
+    def _padded_length(self, longest: int) -> int:
+        grid = length_grid(self.network.dtype, self.network.device)
+        return min(-(-longest // grid) * grid, int(self._lengths.max()))
 
     @staticmethod
     def _can_record(graphed: GraphedPasses, batch: Batch, step: Step) -> bool:
