@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
@@ -48,3 +50,19 @@ def test_every_dependency_is_locked() -> None:
         wanted = Requirement(text)
         assert canonicalize_name(wanted.name) in locked(), f"{wanted.name}: {REMEDY}"
         assert wanted.specifier.contains(locked()[canonicalize_name(wanted.name)][0]), f"{wanted.name}: {REMEDY}"
+
+
+def test_pins_work_with_the_oldest_python() -> None:
+    """A Python of Debian stable can be older than the newest 3.11; pip would then search for minutes and give up."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=") + ".0"
+    installed = {canonicalize_name(each.name): each for each in distributions()}
+    checked = {
+        name: requirement
+        for name, (version, _) in locked().items()
+        if name in installed
+        and installed[name].version == version
+        and (requirement := installed[name].metadata["Requires-Python"])
+    }
+    assert len(checked) > 50
+    assert [name for name, requirement in checked.items() if not SpecifierSet(requirement).contains(oldest)] == []
