@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,24 @@ def test_a_cut_archive_gives_way_to_the_one_before(local: Path, tmp_path: Path) 
         assert set(contents(back)) == {"run.json", "evaluations.jsonl", "weights/a.bin"}
         seen.add((back / "evaluations.jsonl").read_text())
     assert seen == {"1\n", "1\n2\n"}
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "weights/../../outside", "link"])
+def test_an_archive_with_anything_but_files_of_the_run_is_not_unpacked(local: Path, tmp_path: Path, name: str) -> None:
+    url = f"file://{tmp_path}/remote"
+    Mirror(url, "a/b").push(local, 0.0)
+    with tarfile.open(tmp_path / "remote" / "a" / "b" / "moment-000001.tar", "w") as tar:
+        tar.add(local / "run.json", "run.json")
+        member = tarfile.TarInfo(name)
+        if name == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, str(tmp_path)
+        tar.addfile(member)
+    before = set(tmp_path.rglob("*"))
+    Mirror(url, "a/b").fetch(tmp_path / "back")
+    assert set(contents(tmp_path / "back")) == {"run.json", "evaluations.jsonl", "weights/a.bin"}  # of the one before
+    assert {
+        path for path in set(tmp_path.rglob("*")) - before if tmp_path / "back" not in [path, *path.parents]
+    } == set()
 
 
 def test_a_mirror_that_cannot_be_written_is_one_line(local: Path, tmp_path: Path) -> None:
