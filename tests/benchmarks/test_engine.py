@@ -45,8 +45,8 @@ class EveryEighthBatch:
         n_examples: number of examples that the batches stand for.
     """
 
-    def __init__(self, workload: Any, repetition: int) -> None:
-        self.evaluator = Evaluator(workload.validation, workload.task, workload.pad_id, CPU)
+    def __init__(self, workload: Any, repetition: int, dtype: torch.dtype) -> None:
+        self.evaluator = Evaluator(workload.validation, workload.task, workload.pad_id, CPU, dtype)
         n = len(self.evaluator._batches)
         batches = self.evaluator._batches[(2, 3, 4)[repetition] :: 8]
         self.n_examples = len(workload.validation) * len(batches) / n
@@ -76,7 +76,7 @@ def assert_parity(workload: Any, precision: Precision) -> None:
 @pytest.mark.parametrize(("precision", "aim"), [("fp32", 8), ("bf16", 20)])
 def test_evaluation(comparison: Any, workload: Any, precision: Precision, aim: float) -> None:
     network, n = workload.network(precision), len(workload.samples[0])
-    evaluations = [EveryEighthBatch(workload, i) for i in range(3)]
+    evaluations = [EveryEighthBatch(workload, i, network.dtype) for i in range(3)]
     n_examples = evaluations[0].n_examples
 
     def ours(repetition: int) -> None:
@@ -93,7 +93,7 @@ def test_evaluation(comparison: Any, workload: Any, precision: Precision, aim: f
 
 def test_all_depths(comparison: Any, workload: Any) -> None:
     n, n_layers = 3, workload.fp32.dims.n_layers
-    evaluations = [EveryEighthBatch(workload, i) for i in range(3)]
+    evaluations = [EveryEighthBatch(workload, i, workload.bf16.dtype) for i in range(3)]
     n_examples = evaluations[0].n_examples
     rng = np.random.default_rng(0)
     upper = workload.space.upper

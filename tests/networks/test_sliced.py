@@ -119,9 +119,9 @@ def test_the_grid_changes_no_logits_and_no_gradients(monkeypatch: pytest.MonkeyP
         padded = -(-longest // length) * length
         logits = network.forward(collate(tiny.data.validation, np.arange(6), tiny.pad_id, padded), subnetwork)
         logits.sum().backward()
-        evaluated = Evaluator(tiny.data.validation, tiny.task, tiny.pad_id, network.device).logits(network, subnetwork)
+        evaluator = Evaluator(tiny.data.validation, tiny.task, tiny.pad_id, network.device, network.dtype)
         gradient = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
-        found.append((gradient, logits.detach(), torch.from_numpy(evaluated)))
+        found.append((gradient, logits.detach(), torch.from_numpy(evaluator.logits(network, subnetwork))))
     for exact, rounded_up in zip(*found, strict=True):
         assert (exact - rounded_up).norm() < 0.02 * exact.norm()
 

@@ -53,7 +53,7 @@ def test_every_dependency_is_locked() -> None:
 
 
 def test_pins_work_with_the_oldest_python() -> None:
-    """A Python of Debian stable can be older than the newest 3.11; pip would then search for minutes and give up."""
+    """Debian 12 has 3.11.2. Where a pin needs a newer one, pip searches for minutes and gives up."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     oldest = project["requires-python"].removeprefix(">=") + ".0"
     installed = {canonicalize_name(each.name): each for each in distributions()}

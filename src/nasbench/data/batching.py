@@ -153,6 +153,12 @@ def example_lengths(split: Split) -> IntArray:
     return np.asarray(split.lengths.reshape(-1, split.n_choices).max(axis=1))
 
 
+def padded_lengths(split: Split, length_grid: int) -> IntArray:
+    """:func:`example_lengths`, rounded up to multiples of ``length_grid`` tokens, at most to the longest of them."""
+    lengths = example_lengths(split)
+    return np.asarray(np.minimum(-(-lengths // length_grid) * length_grid, lengths.max()))
+
+
 def evaluation_batches(
     split: Split, pad_id: int, max_tokens: int, max_padding: int | None = None, length_grid: int = 1
 ) -> Iterator[Batch]:
@@ -162,10 +168,9 @@ def evaluation_batches(
         max_tokens: limit of the tokens of a batch, padding included.
         max_padding: limit of the padding of a batch in tokens (default: no limit). An example counts with the length of
             its longest sequence.
-        length_grid: pad to a multiple of so many tokens, or to the longest sequence of the split.
+        length_grid: see :func:`padded_lengths`.
     """
-    longest = example_lengths(split)
-    padded = np.minimum(-(-longest // length_grid) * length_grid, longest.max())
+    padded = padded_lengths(split, length_grid)
     lengths = padded * split.n_choices
     order = np.argsort(lengths, kind="stable")
     start = 0

@@ -23,6 +23,7 @@ from nasbench.networks.blocks import Projection, head_rows
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 _WIDTH_GRID, _LENGTH_GRID = 128, 8
+"""Rows or columns, and tokens; see :func:`width_grid`."""
 
 Slice = slice | Tensor
 """Active rows or columns of a matrix: a ``slice`` for a prefix, which gives a view; else indices, which give a copy."""
@@ -116,12 +117,11 @@ class _SlicedLinear(torch.autograd.Function):
         shift: Tensor | None, kept: Slice, by_rows: bool,
     ) -> Tensor:  # fmt: skip
         active = _select(values, kept, 0 if by_rows else 1)
-        shift = _active_shift(shift, kept, by_rows)
-        if not by_rows:
-            x = _padded(x, active.shape[1])
+        x = _padded(x, active.shape[1])
         ctx.save_for_backward(x, active)
         ctx.projection, ctx.kept, ctx.by_rows = projection, kept, by_rows
-        return _cut(nn.functional.linear(x, active, shift), kept) if by_rows else nn.functional.linear(x, active, shift)
+        y = nn.functional.linear(x, active, _active_shift(shift, kept, by_rows))
+        return _cut(y, kept) if by_rows else y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -157,9 +157,8 @@ def sliced_linear(
     active = _select_once((projection, "weight"), values, kept, 0 if by_rows else 1)
     if by_rows and shift is not None:
         shift = _select_once((projection, "bias"), shift, kept, 0)
-    if by_rows:
-        return _cut(nn.functional.linear(x, active, shift), kept)
-    return nn.functional.linear(_padded(x, active.shape[1]), active, shift)
+    y = nn.functional.linear(_padded(x, active.shape[1]), active, shift)
+    return _cut(y, kept) if by_rows else y
 
 
 def _active_shift(shift: Tensor | None, kept: Slice, by_rows: bool) -> Tensor | None:
@@ -198,7 +197,7 @@ def _padded(x: Tensor, n_columns: int) -> Tensor:
 
 
 def _cut(x: Tensor, kept: Slice) -> Tensor:
-    """Without the columns that are not active."""
+    """Without the columns after the active ones."""
     n = _count(kept, x.shape[-1])
     return x if n == x.shape[-1] else x[..., :n]
 

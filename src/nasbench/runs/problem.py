@@ -88,7 +88,7 @@ class Problem:
         self._budget = context.budget
         self._trained: dict[str, bool] = {}  # whether the network of each training holds shared weights
         # Made before the method can change the data.
-        validator = Evaluator(validation, task, pad_id, context.test.device)
+        validator = Evaluator(validation, task, pad_id, context.test.device, context.test.dtype)
         self._harness = Harness(space, validator, context)
 
     @property

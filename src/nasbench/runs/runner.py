@@ -284,7 +284,7 @@ class _Run:
             checkpoints=self.checkpoints,
             budget=self.budget,
             observer=self.observer,
-            test=Evaluator(data.test, request.task, pad_id, torch.device(request.device)),
+            test=Evaluator(data.test, request.task, pad_id, torch.device(request.device), loaded.network.dtype),
             limit=request.max_evaluations,
             recorded=self.recorded,
             note=note,

@@ -195,7 +195,7 @@ class _Grid:
         self._network, self._space, self._metrics = network, space, metrics
         device = torch.device(request.device)
         self._validation, self._test = (
-            Evaluator(split, request.task, loaded.pad_id, device)
+            Evaluator(split, request.task, loaded.pad_id, device, network.dtype)
             for split in (loaded.data.validation, loaded.data.test)
         )
         wait = partial(torch.cuda.synchronize, request.device) if request.device_class == "gpu" else (lambda: None)

@@ -38,11 +38,16 @@ class Evaluator:
     """Runs sub-networks over one split. The batches are made once and stay on the device.
 
     On a GPU, batches are packed without padding if the architecture allows it.
+
+    Args:
+        dtype: data type of the networks' hidden states. Batches fit any network, and are padded for the speed of these.
     """
 
-    def __init__(self, split: Split, task: Task, pad_id: int, device: torch.device) -> None:
+    def __init__(
+        self, split: Split, task: Task, pad_id: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         self.task = task
-        self.device = device
+        self.device, self.dtype = device, dtype
         self.labels: npt.NDArray[Any] = split.labels
         self.n_choices = split.n_choices
         self._split, self._pad_id = split, pad_id
@@ -50,7 +55,7 @@ class Evaluator:
         self._packs = device.type == "cuda"
         self._packed: PackedNetwork | None = None
         self._fuses = True
-        self._length_grid = 1
+        self._length_grid = length_grid(dtype, device)
         self._make_batches()
 
     def _make_batches(self) -> None:
@@ -89,10 +94,6 @@ class Evaluator:
         """Logits ``(k, n_examples, n_logits)`` at all depths up to ``n_layers``; after all layers if that is None."""
         if self._packs and not can_pack(network):
             self._packs = False
-            self._make_batches()
-        grid = length_grid(network.dtype, self.device)
-        if grid != self._length_grid:
-            self._length_grid = grid
             self._make_batches()
         if self._packs:
             logits = self._over_batches(self._packed_pass(network, subnetwork, n_layers))

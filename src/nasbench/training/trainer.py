@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nasbench.arrays import IntArray
-from nasbench.data.batching import Batch, collate, example_lengths, n_batches, training_order
+from nasbench.data.batching import Batch, collate, example_lengths, n_batches, padded_lengths, training_order
 from nasbench.declarations.model import TrainingConfiguration
 from nasbench.declarations.task import Kind
 from nasbench.errors import first_error, first_line
@@ -96,6 +96,7 @@ class Trainer:
         )
         self._order: tuple[int, list[IntArray]] = (-1, [])
         self._lengths = example_lengths(split)
+        self._padded_lengths = padded_lengths(split, length_grid(network.dtype, network.device))
         self._graphed: GraphedPasses | None = None
         is_recordable = network.adapter.readout != "every" and not network.subnetwork.is_factored
         is_recordable = is_recordable and distillation is None
@@ -207,8 +208,10 @@ class Trainer:
         """Add the gradients of the next step to ``grad``. Returns whether the step has a recording."""
         index = self._batch_index()
         graphed = self._graphed if self._graphed is not None and self._graphed.covers(len(index)) else None
-        longest = int(self._lengths[index].max())
-        length = self._padded_length(longest) if graphed is None else graphed.padded_length(longest)
+        if graphed is None:
+            length = int(self._padded_lengths[index].max())
+        else:
+            length = graphed.padded_length(int(self._lengths[index].max()))
         batch = collate(self._split, index, self._pad_id, length).to(self.network.device)
         rng = np.random.default_rng((self._seed, 1, self.step))
         step = self._schedule(self.step, self.n_steps, rng)
@@ -217,10 +220,6 @@ class Trainer:
         noise_seed = int(rng.integers(2**63))
         self._accumulate_within_memory(index, batch, step, graphed, noise_seed)
         return graphed is not None
-
-    def _padded_length(self, longest: int) -> int:
-        grid = length_grid(self.network.dtype, self.network.device)
-        return min(-(-longest // grid) * grid, int(self._lengths.max()))
 
     @staticmethod
     def _can_record(graphed: GraphedPasses, batch: Batch, step: Step) -> bool:
