@@ -35,7 +35,7 @@ N_BATCHES, BATCH_SIZE = 64, 32
 """The Fisher information is measured on 64 batches of 32 training examples, drawn with replacement, as in ``rfp``."""
 ALPHAS = (0.9, 0.8, 0.7, 0.6, 0.5)
 """Fractions of the full network's operations at which masks are tuned. Below, tuned masks lose to trained networks."""
-PATH = np.arange(0.02, 1, 0.02)
+PATH = np.geomspace(0.005, 0.98, 50)
 """Fractions of the full network's operations at which the mask search predicts the front."""
 
 
@@ -105,7 +105,9 @@ class OrderedWeightSharingNAS(Method):
             _evaluate_tuned(problem, fine_tuned, sample, masks)
         space: SearchSpace
         if options.widths == "uneven":
-            space, front = Ordered(problem.dims, heads, units), [counts_of(masks.best(alpha)) for alpha in PATH]
+            space = nested = Ordered(problem.dims, heads, units)
+            predicted = [masks.best(alpha) for alpha in PATH]
+            front = [nested.nearest(s.heads.sum(), s.units.sum()) for s in predicted]
         else:
             space, front = OrderedByLayer(problem.dims, heads, units), []
         network = fine_tuned.copy("super-network")
@@ -157,11 +159,6 @@ class NestedStrategy(TrainingStrategy):
         start = self.near[int(rng.integers(len(self.near)))]
         steps = np.rint(self.deviation * space.upper * rng.standard_normal(space.n_dims)).astype(np.int64)
         return np.asarray(np.clip(space.upper - np.abs(space.upper - np.abs(start + steps)), 0, space.upper))
-
-
-def counts_of(subnetwork: SubNetwork) -> Config:
-    """(h, u) of :class:`~nasbench.masks.ordered.Ordered`."""
-    return np.array([subnetwork.heads.sum(), subnetwork.units.sum()], dtype=np.int64)
 
 
 def _evaluate_tuned(problem: Problem, network: SuperNetwork, sample: Sample, masks: MaskSearch) -> None:

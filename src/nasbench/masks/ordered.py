@@ -13,12 +13,18 @@ from nasbench.arrays import FloatArray, IntArray
 from nasbench.networks.space import Config, SearchSpace, Small
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
+MOST_VALUES = 96
+"""Values of each dimension of :class:`Ordered`, fewer if the network has fewer heads or units."""
+
 
 class Ordered(SearchSpace):
-    """(h, u): keeps the h most important heads and the u most important units of all layers together.
+    """(i, j): keeps the h_i most important heads and the u_j most important units of all layers together.
 
     So the layers get uneven widths, those of the mask search of retraining-free pruning (Kwon et al. 2022) at each
-    amount of computation: :meth:`nasbench.masks.search.MaskSearch.best`.
+    amount of computation: :meth:`nasbench.masks.search.MaskSearch.best`. Each of h_1, h_2, ... is larger than the one
+    before by about the same factor, because a small network loses as much with its next ten units as a large one with
+    its next thousand. A network without heads or without units is no better than a constant answer, so i = 0 and j = 0
+    both keep nothing.
 
     Args:
         heads: importance, ``(n_layers, n_heads)``.
@@ -38,16 +44,24 @@ class Ordered(SearchSpace):
             raise ValueError(f"importance {heads.shape} and {units.shape} does not fit the network")
         # A head or unit that the network does not have comes last and is never counted.
         self._ranks = [ranks(np.where(mask, x, -np.inf)) for x, mask in ((heads, full.heads), (units, full.units))]
-        self._counts = [_counts_of_first(rank) for rank in self._ranks]
-        self.upper = np.array([full.heads.sum(), full.units.sum()], dtype=np.int64)
+        self._kept = [_growing(int(mask.sum())) for mask in (full.heads, full.units)]
+        self._counts = [_counts_of_first(rank)[kept] for rank, kept in zip(self._ranks, self._kept, strict=True)]
+        self.upper = np.array([len(kept) - 1 for kept in self._kept], dtype=np.int64)
 
     def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
-        heads, units = (table[configs[:, i]] for i, table in enumerate(self._counts))
+        any_kept = configs.all(axis=1, keepdims=True)
+        heads, units = (table[configs[:, i]] * any_kept for i, table in enumerate(self._counts))
         return heads, units
 
     def to_subnetwork(self, config: Config) -> SubNetwork:
-        heads, units = (rank < n for rank, n in zip(self._ranks, config, strict=True))
+        n_kept = [kept[i] * config.all() for kept, i in zip(self._kept, config, strict=True)]
+        heads, units = (rank < n for rank, n in zip(self._ranks, n_kept, strict=True))
         return SubNetwork(heads, units)
+
+    def nearest(self, n_heads: int, n_units: int) -> Config:
+        """The configuration whose numbers of heads and units in all layers are nearest to the given ones."""
+        found = [np.abs(kept - n).argmin() for kept, n in zip(self._kept, (n_heads, n_units), strict=True)]
+        return np.array(found, dtype=np.int64)
 
 
 class OrderedByLayer(Small):
@@ -70,6 +84,11 @@ class OrderedByLayer(Small):
         counts = self.counts(config[None])
         heads, units = (rank < n[0][:, None] for rank, n in zip(self._ranks, counts, strict=True))
         return SubNetwork(heads, units)
+
+
+def _growing(n: int) -> IntArray:
+    """0 and at most :data:`MOST_VALUES` numbers up to ``n``, in a geometric sequence from n / 512 on."""
+    return np.unique([0, *np.rint(np.geomspace(max(1, n / 512), n, MOST_VALUES)).astype(np.int64)])
 
 
 def ranks(importance: FloatArray) -> IntArray:
