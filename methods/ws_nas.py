@@ -1,12 +1,17 @@
-"""WS-NAS: train one super-network, then search it on the shared weights (section 3.2 of the paper)."""
+"""WS-NAS: train one super-network, then search it on the shared weights (section 3.2 of the paper).
+
+In the space ``auto``, the super-network is trained in all four of the paper's spaces, and the search finds out which of
+them is best. The paper leaves this choice to the user.
+"""
 
 from __future__ import annotations
 
-from nasbench.networks.space import Config
+from nasbench.networks.space import PAPER_SPACES, Auto, Config
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.plugins.method import Method
 from nasbench.records.record import Evaluation
 from nasbench.runs.problem import Problem
+from nasbench.search.halving import search_parts
 from nasbench.search.loop import search
 from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 
@@ -20,6 +25,7 @@ class WeightSharingNAS(Method):
 
     name = "ws-nas"
     summary = "weight-sharing NAS: train a super-network once, then search it (the paper's has --searcher ehvi)"
+    spaces = (*PAPER_SPACES, Auto.name)
     default_searcher = "random"
     Options = SuperNetworkOptions
 
@@ -33,4 +39,7 @@ class WeightSharingNAS(Method):
 
         assert problem.searcher is not None
         with problem.phase("search"):
-            search(problem, problem.searcher, evaluate)
+            if isinstance(problem.space, Auto):
+                search_parts(problem, problem.space, problem.searcher, evaluate)
+            else:
+                search(problem, problem.searcher, evaluate)

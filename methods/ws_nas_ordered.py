@@ -8,7 +8,6 @@ pruning.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +25,7 @@ from nasbench.networks.supernet import SuperNetwork
 from nasbench.plugins.method import Method
 from nasbench.records.record import Evaluation
 from nasbench.runs.problem import Problem
-from nasbench.search.loop import search
-from nasbench.search.pareto import pareto_mask
+from nasbench.search.loop import Inside, SearchLoop
 from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 from nasbench.training.strategies import Step, TrainingStrategy
 
@@ -176,21 +174,6 @@ def _evaluate_tuned(problem: Problem, network: SuperNetwork, sample: Sample, mas
         problem.evaluate(tuned, large.from_subnetwork(student))
 
 
-class _Enough(Exception):
-    """A search has made its evaluations."""
-
-
-@dataclass(frozen=True)
-class _Inside:
-    """The problem with another space, for the search loop."""
-
-    problem: Problem
-    space: SearchSpace
-
-    def note_duplicate(self) -> None:
-        self.problem.note_duplicate()
-
-
 def _search(problem: Problem, space: SearchSpace, network: SuperNetwork, most: int | None = None) -> list[Config]:
     """Search a space of the method's own with the user's searcher.
 
@@ -205,17 +188,11 @@ def _search(problem: Problem, space: SearchSpace, network: SuperNetwork, most: i
     assert chosen is not None
     searcher = type(chosen)(space, problem.rng, chosen.options)
     searcher.costs = chosen.costs
-    found: list[tuple[Config, list[float]]] = []
 
-    def evaluate(config: Config, subnetwork: SubNetwork) -> Evaluation:
-        if most is not None and len(found) == most:
-            raise _Enough
-        evaluation = problem.evaluate(network, large.from_subnetwork(subnetwork))
-        error = np.nan if evaluation.error is None else evaluation.error
-        found.append((config, [error, *evaluation.cost_values]))
-        return evaluation
+    def evaluate(_: Config, subnetwork: SubNetwork) -> Evaluation:
+        return problem.evaluate(network, large.from_subnetwork(subnetwork))
 
-    with problem.phase("search"), contextlib.suppress(_Enough):
-        search(_Inside(problem, space), searcher, evaluate)
-    on_front = pareto_mask(np.array([values for _, values in found]))
-    return [found[i][0] for i in np.flatnonzero(on_front)]
+    loop = SearchLoop(Inside(problem, space), searcher, evaluate)
+    with problem.phase("search"):
+        loop.run(most)
+    return loop.front()

@@ -5,13 +5,26 @@ from itertools import count
 
 import pytest
 
+from nasbench.errors import UserError
+from nasbench.methods.ehvi_exact import ExactEhvi
+from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner
+from nasbench.runs.request import make_request
+from nasbench.testing import MethodContract
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.tasks import TINY_PAIR
+from nasbench.training.configuration import SuperNetworkOptions
 
 FAST = {"epochs": 1}
+
+
+class TestContractInTheUnionOfAllSpaces(MethodContract):
+    method = WeightSharingNAS
+    options = SuperNetworkOptions(**FAST)
+    searcher = ExactEhvi
+    space = "auto"
 
 
 def _run(
@@ -84,3 +97,24 @@ def test_errors_of_depths_equal_errors_of_single_networks(tmp_path):
     shared = [evaluation for evaluation in alone.read_evaluations() if evaluation.key in errors]
     assert len(shared) >= 2  # the largest and the smallest at least
     assert all(errors[evaluation.key] == pytest.approx(evaluation.error, abs=1e-9) for evaluation in shared)
+
+
+def test_super_network_of_the_union_is_trained_in_all_spaces(tmp_path):
+    """Trained in the union, the weights are others than those of each of its spaces."""
+    weights = {
+        (_run(tmp_path, space=space)[1].path / "weights/super-network.safetensors").read_bytes()
+        for space in ("small", "medium", "layer", "large", "auto")
+    }
+    assert len(weights) == 5
+
+
+@pytest.mark.parametrize(
+    ("method", "searcher", "reason"),
+    [
+        ("ws-nas", "exhaustive", "searcher 'exhaustive' works in layer; it has no use for space 'auto'"),
+        ("s-nas", "random", "method 's-nas' works in small, medium, layer, large; it has no use for --space auto"),
+    ],
+)
+def test_union_of_all_spaces_is_refused_where_nothing_would_choose(tmp_path, method, searcher, reason):
+    with pytest.raises(UserError, match=reason):
+        make_request(method, "demo", space="auto", searcher=searcher, results=tmp_path)

@@ -13,7 +13,18 @@ from transformers import BertConfig, BertForSequenceClassification
 from nasbench.errors import UnknownName
 from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
-from nasbench.networks.space import PAPER_SPACES, SPACES, Large, Layer, Medium, Small, SmallGrid, make_space, unit_step
+from nasbench.networks.space import (
+    PAPER_SPACES,
+    SPACES,
+    Auto,
+    Large,
+    Layer,
+    Medium,
+    Small,
+    SmallGrid,
+    make_space,
+    unit_step,
+)
 from nasbench.networks.subnetwork import Dimensions
 
 TINY = Dimensions(n_layers=3, n_heads=2, n_units=5, hidden_size=8, head_size=4, n_fixed_params=100)
@@ -69,6 +80,25 @@ def test_step_of_units_is_the_largest_divisor_up_to_a_96th(n_units, step):
 
 def test_the_spaces_of_the_paper_do_not_include_the_grid():
     assert set(SPACES) - set(PAPER_SPACES) == {"small-grid"}
+
+
+def test_samples_of_the_union_are_those_of_the_four_spaces_in_equal_parts():
+    """Numbers of parameters, heads and layers of 4,000 networks, against draws from the four spaces."""
+    rng = np.random.default_rng(0)
+    union = Auto(MINILM)
+    drawn = [union.to_subnetwork(union.sample(rng)) for _ in range(2000)]
+    parts = [make_space(name, MINILM) for name in PAPER_SPACES]
+    expected = [part.to_subnetwork(part.sample(rng)) for part in parts for _ in range(500)]
+    for measure in (
+        lambda s: s.n_params(MINILM),
+        lambda s: s.heads.sum(),
+        lambda s: (s.unit_counts > 0).sum(),
+        lambda s: s.units[0].argmin(),  # LARGE alone keeps other units than the first
+    ):
+        samples = [[measure(subnetwork) for subnetwork in subnetworks] for subnetworks in (drawn, expected)]
+        assert stats.ks_2samp(*samples).pvalue > SIGNIFICANCE
+    config = union.sample(rng)
+    np.testing.assert_array_equal(union.from_json(json.loads(json.dumps(union.to_json(config)))), config)
 
 
 def test_medium_keeps_the_first_heads_and_units_of_each_layer():

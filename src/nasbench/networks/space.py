@@ -351,12 +351,32 @@ class Ranks(SearchSpace):
         return FactoredNetwork.at_most(SubNetwork.full(self.dims), self.ranks(config[None])[0], self.dims)
 
 
+class Auto(Large):
+    """The union of the paper's four spaces, in the bits of LARGE; samples are uniform over the four, then in one.
+
+    For methods that find out by themselves which of the spaces is best.
+
+    Attributes:
+        parts: the four spaces.
+    """
+
+    name = "auto"
+
+    def __init__(self, dims: Dimensions) -> None:
+        super().__init__(dims)
+        self.parts = tuple(SPACES[name](dims) for name in PAPER_SPACES)
+
+    def sample(self, rng: np.random.Generator) -> Config:
+        part = self.parts[int(rng.integers(len(self.parts)))]
+        return self.from_subnetwork(part.to_subnetwork(part.sample(rng)))
+
+
 PAPER_SPACES = ("small", "medium", "layer", "large")
 """The spaces that the paper compares."""
 SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (Small, Medium, Layer, Large, SmallGrid)}
 """The spaces of sub-networks."""
-EVERY_SPACE: dict[str, type[SearchSpace]] = {**SPACES, Ranks.name: Ranks}
-"""All spaces: also those whose networks are no sub-networks."""
+EVERY_SPACE: dict[str, type[SearchSpace]] = {**SPACES, Auto.name: Auto, Ranks.name: Ranks}
+"""All spaces: also the union of the paper's, and those whose networks are no sub-networks."""
 
 
 def works_in(spaces: tuple[str, ...], name: str) -> bool:

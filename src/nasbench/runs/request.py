@@ -14,7 +14,7 @@ from nasbench.declarations.model import DeviceClass, Model
 from nasbench.declarations.task import Task
 from nasbench.devices import fallback_notice, resolve_device
 from nasbench.errors import UserError
-from nasbench.networks.space import EVERY_SPACE, Ranks, works_in
+from nasbench.networks.space import EVERY_SPACE, PAPER_SPACES, Auto, Ranks, works_in
 from nasbench.networks.weights import package_folder
 from nasbench.objectives.declared import USUAL, choose_objectives, is_usual
 from nasbench.plugins import options, registry
@@ -181,7 +181,8 @@ def make_request(
     searcher_class = choose_searcher(method_class, searcher, plugins)
     the_task, own_model = _task(task)
     space = choose_space(method_class, the_task, space)
-    if searcher_class is not None and not works_in(searcher_class.spaces, space):
+    searched = PAPER_SPACES if space == Auto.name else (space,)
+    if searcher_class is not None and not all(works_in(searcher_class.spaces, part) for part in searched):
         spaces = ", ".join(searcher_class.spaces)
         raise UserError(f"searcher {searcher_class.name!r} works in {spaces}; it has no use for space {space!r}")
     chosen_objectives = choose_objectives(objectives)

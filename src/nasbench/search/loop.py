@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from nasbench.arrays import FloatArray
 from nasbench.errors import MethodError
 from nasbench.networks.space import Config, SearchSpace
 from nasbench.networks.subnetwork import SubNetwork
+from nasbench.search.pareto import pareto_mask
 from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
 
 MAX_CONSECUTIVE_DUPLICATES = 1000
@@ -42,43 +44,87 @@ class SearchProblem(Protocol):
         """Count a proposal whose network was evaluated before."""
 
 
-def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Config, SubNetwork], Outcome]) -> None:
-    """Evaluate the largest, the smallest and the middle configuration, then the proposals of the searcher.
+@dataclass(frozen=True)
+class Inside:
+    """A problem with another search space, for the loop of a method that chooses its own."""
+
+    problem: SearchProblem
+    space: SearchSpace
+
+    def note_duplicate(self) -> None:
+        """Count a proposal whose network was evaluated before."""
+        self.problem.note_duplicate()
+
+
+class SearchLoop:
+    """Evaluates the largest, the smallest and the middle configuration, then the proposals of the searcher.
 
     Each network is evaluated once; two configurations with the same masks are the same network. If a network is
     proposed again, the searcher is told its old values, even if evaluations are noisy, and the problem counts a
     duplicate. Failed evaluations are never told.
 
-    The search ends when the searcher has proposed nothing new :data:`MAX_CONSECUTIVE_DUPLICATES` times in a row, or
-    when ``evaluate`` raises :class:`~nasbench.errors.BudgetExhausted`.
-
     Args:
         evaluate: trains or slices a network, calls ``problem.evaluate`` and returns its result.
+        known: values of networks that other loops have evaluated, by their masks; shared with those loops.
 
-    Raises:
-        MethodError: if a proposal is not a point of the space.
+    Attributes:
+        told: configurations and values that the searcher has been told, in order.
     """
-    known: dict[str, FloatArray | None] = {}
 
-    def visit(config: Config) -> bool:
+    def __init__(
+        self,
+        problem: SearchProblem,
+        searcher: Searcher,
+        evaluate: Callable[[Config, SubNetwork], Outcome],
+        known: dict[str, FloatArray | None] | None = None,
+    ) -> None:
+        self._problem, self._searcher, self._evaluate = problem, searcher, evaluate
+        self._known: dict[str, FloatArray | None] = {} if known is None else known
+        space = problem.space
+        self._first = [space.largest, space.smallest, space.midpoint]
+        self.told: list[tuple[Config, FloatArray]] = []
+
+    def run(self, most: int | None = None) -> None:
+        """Evaluate ``most`` more networks, or as many as there are.
+
+        It ends early when the searcher has proposed nothing new :data:`MAX_CONSECUTIVE_DUPLICATES` times in a row.
+        It is also left by what ``evaluate`` raises, such as :class:`~nasbench.errors.BudgetExhausted`.
+
+        Raises:
+            MethodError: if a proposal is not a point of the space.
+        """
+        n_new = n_duplicates = 0
+        while n_new != most and n_duplicates < MAX_CONSECUTIVE_DUPLICATES:
+            config = self._first.pop(0) if self._first else proposal_of(self._searcher, self._problem.space)
+            is_new = self._visit(config)
+            n_new += is_new
+            n_duplicates = 0 if is_new else n_duplicates + 1
+
+    def front(self) -> list[Config]:
+        """The configurations that no other one dominates, of those told."""
+        if not self.told:
+            return []
+        on_front = pareto_mask(np.array([values for _, values in self.told]))
+        return [self.told[i][0] for i in np.flatnonzero(on_front)]
+
+    def _visit(self, config: Config) -> bool:
         """Evaluate a configuration if it is new and tell the searcher; returns whether it was new."""
-        subnetwork = problem.space.to_subnetwork(config)
-        is_new = subnetwork.key not in known
+        subnetwork = self._problem.space.to_subnetwork(config)
+        is_new = subnetwork.key not in self._known
         if is_new:
-            evaluation = evaluate(config.copy(), subnetwork)
-            known[subnetwork.key] = values_of(evaluation)
+            self._known[subnetwork.key] = values_of(self._evaluate(config.copy(), subnetwork))
         else:
-            problem.note_duplicate()
-        values = known[subnetwork.key]
+            self._problem.note_duplicate()
+        values = self._known[subnetwork.key]
         if values is not None:
-            searcher.tell(config, values)
+            self.told.append((config.copy(), values))
+            self._searcher.tell(config, values)
         return is_new
 
-    for config in (problem.space.largest, problem.space.smallest, problem.space.midpoint):
-        visit(config)
-    n_duplicates = 0
-    while n_duplicates < MAX_CONSECUTIVE_DUPLICATES:
-        n_duplicates = 0 if visit(proposal_of(searcher, problem.space)) else n_duplicates + 1
+
+def search(problem: SearchProblem, searcher: Searcher, evaluate: Callable[[Config, SubNetwork], Outcome]) -> None:
+    """Run a :class:`SearchLoop` until ``evaluate`` raises or the searcher proposes nothing new."""
+    SearchLoop(problem, searcher, evaluate).run()
 
 
 def climb(searcher: MultiFidelitySearcher, trial: int, advance: Callable[[int], AnyOutcome]) -> AnyOutcome:

@@ -204,18 +204,20 @@ class MethodContract:
         method: the class under test.
         options: an instance of its ``Options``, None for the defaults.
         searcher: a searcher class, None for the method's default.
+        space: name of the search space, None for the space that ``nasbench run`` would choose.
     """
 
     method: ClassVar[type[Method]]
     options: ClassVar[Any] = None
     searcher: ClassVar[type[Searcher] | None] = None
+    space: ClassVar[str | None] = None
     _folder: ClassVar[tempfile.TemporaryDirectory[str]]
     _subject: ClassVar[MethodSubject]
 
     @classmethod
     def setup_class(cls) -> None:
         cls._folder = tempfile.TemporaryDirectory(prefix="nasbench-contract-")
-        cls._subject = MethodSubject(cls.method, Path(cls._folder.name), cls.options, cls.searcher)
+        cls._subject = MethodSubject(cls.method, Path(cls._folder.name), cls.options, cls.searcher, space=cls.space)
 
     @classmethod
     def teardown_class(cls) -> None:
