@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from nasbench.arrays import FloatArray
 from nasbench.masks.ordered import Ordered, OrderedByLayer
 from nasbench.masks.sample import Sample
 from nasbench.masks.search import MacCosts, MaskSearch
@@ -25,7 +26,8 @@ from nasbench.networks.supernet import SuperNetwork
 from nasbench.plugins.method import Method
 from nasbench.records.record import Evaluation
 from nasbench.runs.problem import Problem
-from nasbench.search.loop import Inside, SearchLoop
+from nasbench.search.loop import Inside, SearchLoop, values_of
+from nasbench.search.pareto import pareto_mask
 from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 from nasbench.training.strategies import Step, TrainingStrategy
 
@@ -189,10 +191,17 @@ def _search(problem: Problem, space: SearchSpace, network: SuperNetwork, most: i
     searcher = type(chosen)(space, problem.rng, chosen.options)
     searcher.costs = chosen.costs
 
-    def evaluate(_: Config, subnetwork: SubNetwork) -> Evaluation:
-        return problem.evaluate(network, large.from_subnetwork(subnetwork))
+    found: list[tuple[Config, FloatArray]] = []
 
-    loop = SearchLoop(Inside(problem, space), searcher, evaluate)
+    def evaluate(config: Config, subnetwork: SubNetwork) -> Evaluation:
+        evaluation = problem.evaluate(network, large.from_subnetwork(subnetwork))
+        values = values_of(evaluation)
+        if values is not None:
+            found.append((config, values))
+        return evaluation
+
     with problem.phase("search"):
-        loop.run(most)
-    return loop.front()
+        SearchLoop(Inside(problem, space), searcher, evaluate).run(most)
+    if not found:
+        return []
+    return [found[i][0] for i in np.flatnonzero(pareto_mask(np.array([values for _, values in found])))]

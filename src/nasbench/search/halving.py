@@ -44,8 +44,8 @@ def search_parts(
     while n_left > 1:
         for loop in loops[:n_left]:
             loop.run(n_more)
-        told = [[values for _, values in loop.told] for loop in loops[:n_left]]
-        volumes = hypervolumes([np.array(values).reshape(-1, 1 + len(chosen.costs.names)) for values in told])
+        shape = -1, 1 + len(chosen.costs.names)
+        volumes = hypervolumes([np.array(loop.told).reshape(shape) for loop in loops[:n_left]])
         loops[:n_left] = [loops[i] for i in np.argsort(-volumes, kind="stable")]
         n_left, n_more = n_left // 2, 2 * n_more
     for loop in loops:

@@ -12,7 +12,6 @@ from nasbench.arrays import FloatArray
 from nasbench.errors import MethodError
 from nasbench.networks.space import Config, SearchSpace
 from nasbench.networks.subnetwork import SubNetwork
-from nasbench.search.pareto import pareto_mask
 from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
 
 MAX_CONSECUTIVE_DUPLICATES = 1000
@@ -68,7 +67,7 @@ class SearchLoop:
         known: values of networks that other loops have evaluated, by their masks; shared with those loops.
 
     Attributes:
-        told: configurations and values that the searcher has been told, in order.
+        told: the values that the searcher has been told, in order.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class SearchLoop:
         self._known: dict[str, FloatArray | None] = {} if known is None else known
         space = problem.space
         self._first = [space.largest, space.smallest, space.midpoint]
-        self.told: list[tuple[Config, FloatArray]] = []
+        self.told: list[FloatArray] = []
 
     def run(self, most: int | None = None) -> None:
         """Evaluate ``most`` more networks, or as many as there are.
@@ -100,13 +99,6 @@ class SearchLoop:
             n_new += is_new
             n_duplicates = 0 if is_new else n_duplicates + 1
 
-    def front(self) -> list[Config]:
-        """The configurations that no other one dominates, of those told."""
-        if not self.told:
-            return []
-        on_front = pareto_mask(np.array([values for _, values in self.told]))
-        return [self.told[i][0] for i in np.flatnonzero(on_front)]
-
     def _visit(self, config: Config) -> bool:
         """Evaluate a configuration if it is new and tell the searcher; returns whether it was new."""
         subnetwork = self._problem.space.to_subnetwork(config)
@@ -117,7 +109,7 @@ class SearchLoop:
             self._problem.note_duplicate()
         values = self._known[subnetwork.key]
         if values is not None:
-            self.told.append((config.copy(), values))
+            self.told.append(values)
             self._searcher.tell(config, values)
         return is_new
 
