@@ -53,6 +53,7 @@ class OrderedOptions(SuperNetworkOptions):
             super-network's epochs, half of them near the front of ``n_front`` evaluations.
         n_front: evaluations after half of the super-network's epochs, with ``pareto``.
         repair: evaluate masks of the fine-tuned network, tuned by least squares, before the super-network is trained.
+            docs/contest.md has why it is off.
 
     Raises:
         ValueError: if a value is out of range.
@@ -62,7 +63,7 @@ class OrderedOptions(SuperNetworkOptions):
     widths: Literal["uneven", "uniform"] = "uneven"
     sampling: Literal["uniform", "predicted", "pareto"] = "predicted"
     n_front: int = 20
-    repair: bool = True
+    repair: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

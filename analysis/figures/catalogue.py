@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import BERT_BASE, ROBERTA
 from nasbench.analysis.experiments.windows import in_window
-from nasbench.analysis.figures import critical_difference, families, method_fronts, weight_sharing
+from nasbench.analysis.figures import contest, critical_difference, families, method_fronts, weight_sharing
 from nasbench.analysis.figures.paper import (
     figure_2,
     figure_3,
@@ -114,6 +114,9 @@ FIGURES: dict[str, FigureEntry] = {
     ),
     "families": FigureEntry(
         "Families", families.TITLE, lambda results, _: families.data(results), families.draw, extra=True
+    ),
+    "contest": FigureEntry(
+        "Contest", contest.TITLE, lambda results, _: contest.data(results), contest.draw, extra=True
     ),
     "weight-sharing": FigureEntry(
         "Weight sharing",

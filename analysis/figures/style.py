@@ -48,6 +48,7 @@ _METHODS = {
     "s-nas": ("S-NAS", "#0072B2", "o"),
     "ws-nas": ("WS-NAS", "#D55E00", "^"),
     "ws-nas-depth/depth": ("WS-NAS-depth", "#000000", "h"),
+    "ws-nas-ordered/ehvi-exact": ("WS-NAS-ordered", "#009E73", "P"),
 }
 _USUAL_SPACES = {
     "head-pruning": "large", "rfp": "large", "layer-dropping": "layer", "shortgpt": "layer", "wanda-sp": "large",

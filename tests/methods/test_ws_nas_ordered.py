@@ -22,12 +22,12 @@ DIMS = Dimensions(n_layers=3, n_heads=4, n_units=40, hidden_size=16, head_size=4
 
 class TestContract(MethodContract):
     method = OrderedWeightSharingNAS
-    options = OrderedOptions(**FAST, repair=False)
+    options = OrderedOptions(**FAST)
 
 
 class TestContractWithTwoTrainingsOfTheSuperNetwork(MethodContract):
     method = OrderedWeightSharingNAS
-    options = OrderedOptions(epochs=3, fine_tuning_epochs=1, sampling="pareto", n_front=4, repair=False)
+    options = OrderedOptions(epochs=3, fine_tuning_epochs=1, sampling="pareto", n_front=4)
 
 
 def _outcome(folder, n_evaluations=8, searcher=None, **options):
@@ -45,7 +45,7 @@ def _subnetworks(outcome):
 @pytest.mark.parametrize("searcher", [None, RandomSearch])
 def test_evaluated_networks_are_nested(tmp_path, searcher):
     """Of any two, the one with fewer heads in all keeps none that the other drops; the same for units."""
-    found = _subnetworks(_outcome(tmp_path, 14, searcher, repair=False))
+    found = _subnetworks(_outcome(tmp_path, 14, searcher))
     assert len(found) == 14
     for masks in ([s.heads for s in found], [s.units for s in found]):
         ordered = sorted(masks, key=lambda mask: mask.sum())
@@ -55,7 +55,7 @@ def test_evaluated_networks_are_nested(tmp_path, searcher):
 
 def test_first_evaluations_are_those_of_retraining_free_pruning_without_its_rearrangement(tmp_path):
     """The same Fisher information, budgets and tuning: the largest masks equal those of ``rfp`` in number."""
-    own = _outcome(tmp_path / "own", 6)
+    own = _outcome(tmp_path / "own", 6, repair=True)
     rfp = MethodSubject(RetrainingFreePruning, tmp_path / "rfp", TrainingOptions(epochs=1), n_evaluations=30).usual[0]
     for a, b in zip(own.evaluations[: 1 + len(ALPHAS)], rfp.evaluations, strict=False):
         assert (a.head_counts, a.unit_counts) == (b.head_counts, b.unit_counts)

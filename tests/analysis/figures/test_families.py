@@ -59,12 +59,12 @@ def expected(results, scenario, family, limit, seed):
 def test_every_point_equals_that_of_loops_over_the_evaluations(folder):
     results = read_results(folder)
     data = families.data(results)
-    assert set(data["family"]) == {"pruning", "NAS", "quantised"}
-    assert set(data.loc[data["task"] == "stsb", "family"]) == {"pruning", "NAS"}
+    assert set(data["name"]) == {"pruning", "NAS", "quantised"}
+    assert set(data.loc[data["task"] == "stsb", "name"]) == {"pruning", "NAS"}
     n = 0
     for scenario in set(data["scenario"]):
         for limit in families.LIMITS:
-            part = data[(data["scenario"] == scenario) & (data["limit"] == limit)].set_index("family")
+            part = data[(data["scenario"] == scenario) & (data["limit"] == limit)].set_index("name")
             for family in ("pruning", "NAS", "quantised"):
                 found = [expected(results, scenario, family, limit, seed) for seed in range(3)]
                 found = [value for value in found if value is not None]

@@ -36,6 +36,7 @@ FIGURES = {
     "five methods": ["head-pruning", "layer-dropping", "rfp", "s-nas/random", "ws-nas/ehvi"],
     "standard": [f"s-nas/{name}" for name in ("random", "local", "morea", "ehvi", "moasha")],
     "weight-sharing": [f"ws-nas/{name}" for name in ("random", "local", "morea", "ehvi", "nsga2")],
+    "contest": ["rfp", "ws-nas/ehvi", "ws-nas-ordered/ehvi-exact"],
     "own": ["ws-nas/random", "ws-nas/ehvi", "ws-nas/ehvi-exact", "ws-nas-depth/depth"],
 }
 

@@ -1,0 +1,62 @@
+"""The figure of the contest: recomputed with plain loops, and drawn."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from support.generated_results import Entry, Plan, write_results
+
+from nasbench.analysis.experiments.definitions import MissingRuns
+from nasbench.analysis.figures import contest
+from nasbench.analysis.reading.results import read_results
+
+PLAN = Plan(
+    [
+        Entry("ws-nas", "ehvi"),
+        Entry("rfp", space="large", shift=0.05),
+        Entry("ws-nas-ordered", "ehvi-exact", space="large", shift=-0.05),
+        Entry("s-nas", "random", shift=-0.1),
+    ],
+    tasks=["rte", "stsb"],
+    seeds=range(3),
+    n_evaluations=30,
+    noise=0.02,
+)
+
+
+def test_every_point_equals_that_of_loops_over_the_evaluations(tmp_path):
+    write_results(tmp_path, PLAN)
+    results = read_results(tmp_path)
+    data = contest.data(results)
+    assert set(data["name"]) == set(contest.ENTRIES)  # not standard NAS, which is the best here
+    for (scenario, name, limit), row in data.groupby(["scenario", "name", "limit"]):
+        metrics = []
+        for i, run in results.runs.iterrows():
+            if run["scenario"] == scenario and run["entry"] == name:
+                own = results.evaluations[(results.evaluations["run_row"] == i)]
+                own = own[own["test_error"].notna() & (own["params"] <= limit)]
+                metrics.append(1 - own.loc[own["error"].idxmin(), "test_error"])
+        assert len(metrics) == 3
+        assert row["test_metric"].item() == pytest.approx(np.mean(metrics))
+    first = data.groupby("scenario")["limit"].min()
+    for scenario, limit in first.items():
+        with_networks = data[(data["scenario"] == scenario) & (data["limit"] == limit)]
+        assert with_networks["n"].tolist() == [3, 3, 3]
+
+
+def test_changed_options_do_not_take_part(tmp_path):
+    usual, changed = (
+        Entry("ws-nas-ordered", "ehvi-exact", "large", options={"repair": repair}, changed_options=repair)
+        for repair in (False, True)
+    )
+    write_results(tmp_path, Plan([usual], tasks=["mrpc"], seeds=[0], n_evaluations=9))
+    write_results(tmp_path, Plan([Entry("ws-nas", "ehvi"), changed], tasks=["rte"], seeds=[0], n_evaluations=9))
+    with pytest.raises(MissingRuns, match="needs runs of two"):
+        contest.data(read_results(tmp_path))
+
+
+def test_contest_is_drawn_with_the_names_of_its_methods(tmp_path):
+    write_results(tmp_path, PLAN)
+    figure = contest.draw(contest.data(read_results(tmp_path)))
+    assert isinstance(figure, Figure)
+    labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert labels == {"RFP", "WS-NAS (EHVI)", "WS-NAS-ordered"}
