@@ -20,7 +20,7 @@ from nasbench.analysis.reading.results import Results
 
 TITLE = "Which family of compression is best at which size; the strip is pale where it is not separated from the next"
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "pruning": ("head-pruning", "rfp", "layer-dropping", "shortgpt", "wanda-sp", "flap", "magnitude"),
+    "pruning": ("head-pruning", "rfp", "layer-dropping", "shortgpt", "wanda-sp", "flap", "magnitude", "learned-gates"),
     "NAS": ("s-nas", "ws-nas", "ws-nas-depth", "ws-nas-ordered"),
     "distillation": ("distillation",),
     "low rank": ("low-rank",),

@@ -53,6 +53,7 @@ _METHODS = {
 _USUAL_SPACES = {
     "head-pruning": "large", "rfp": "large", "layer-dropping": "layer", "shortgpt": "layer", "wanda-sp": "large",
     "flap": "large", "distillation": "large", "ws-nas-ordered": "large", "low-rank": "ranks", "magnitude": "large",
+    "learned-gates": "large",
 }  # fmt: skip
 _SPARE_COLOURS = ("#117733", "#999933", "#661100", "#AA4499", "#004488", "#8C6BB1", "#BB5566", "#5B6770")
 _SPARE_MARKERS = ("p", "<", ">", "d", "8", "H")

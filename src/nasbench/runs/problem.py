@@ -41,6 +41,8 @@ from nasbench.runs.session import TrainingSession
 from nasbench.search.searcher import Searcher
 from nasbench.training.distillation import Distillation
 from nasbench.training.evaluation import Evaluator
+from nasbench.training.gates import Gates
+from nasbench.training.objective import Objective
 from nasbench.training.strategies import FINE_TUNING_STEP, Step, TrainingStrategy
 from nasbench.training.trainer import Trainer
 
@@ -153,6 +155,7 @@ class Problem:
         strategy: TrainingStrategy | None = None,
         fine_tuning: TrainingConfiguration | None = None,
         distillation: Distillation | None = None,
+        gates: Gates | None = None,
     ) -> TrainingSession:
         """A training of a network on the train split. Its ``run`` can train in several parts.
 
@@ -160,15 +163,16 @@ class Problem:
             network: trained in place. Its name names the training and its checkpoint.
             strategy: how to train a super-network; None fine-tunes the whole network on the labels.
             fine_tuning: learning rate, epochs and so on; None takes :attr:`fine_tuning`.
-            distillation: another network from which this one learns beside the labels; not together with ``strategy``.
+            distillation: another network from which this one learns beside the labels.
+            gates: gates over the network's heads and units, which are trained with it.
 
         Raises:
-            ValueError: with both ``strategy`` and ``distillation``.
+            ValueError: with more than one of ``strategy``, ``distillation`` and ``gates``.
             MethodError: if the run has had a training of this name. The two would share their files.
         """
         self._budget.check_caller()
-        if strategy is not None and distillation is not None:
-            raise ValueError("a training has a strategy or a distillation, not both")
+        if sum(each is not None for each in (strategy, distillation, gates)) > 1:
+            raise ValueError("a training has a strategy, a distillation or gates, not several")
         _check_name(network.name)
         if network.name in self._trained:
             raise MethodError(
@@ -176,9 +180,9 @@ class Problem:
                 "pretrained(name), extract(subnetwork, name) or renamed(name)"
             )
         self._trained[network.name] = not network.is_extracted
-        fine_tuning = fine_tuning or self.fine_tuning
+        fine_tuning, objective = fine_tuning or self.fine_tuning, distillation or gates
         return TrainingSession(
-            self._context, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning, distillation),
+            self._context, network, fine_tuning, lambda: self._trainer(network, strategy, fine_tuning, objective),
             lambda: self.is_repeating, self._training_key(network, strategy, fine_tuning),
             lambda: self.n_evaluations == 0, len(self.validation),
         )  # fmt: skip
@@ -275,7 +279,7 @@ class Problem:
 
     def _trainer(
         self, network: SuperNetwork, strategy: TrainingStrategy | None, fine_tuning: TrainingConfiguration,
-        distillation: Distillation | None,
+        objective: Objective | None,
     ) -> Trainer:  # fmt: skip
         space = self._training_space(strategy)
 
@@ -285,7 +289,7 @@ class Problem:
         seed = np.random.SeedSequence((self.seed, _stream(network.name)))
         return Trainer(
             network, self.train, self.task.kind, fine_tuning, schedule, strategy or TrainingStrategy(), self.pad_id,
-            int(seed.generate_state(1)[0]), distillation,
+            int(seed.generate_state(1)[0]), objective,
         )  # fmt: skip
 
     def _training_space(self, strategy: TrainingStrategy | None) -> SearchSpace:

@@ -23,6 +23,7 @@ from nasbench.runs.session import TrainingSession
 from nasbench.tables.table import Entry, Table
 from nasbench.training.distillation import Distillation
 from nasbench.training.evaluation import Evaluator
+from nasbench.training.gates import Gates
 from nasbench.training.strategies import TrainingStrategy
 
 
@@ -163,6 +164,7 @@ class TableProblem(Problem):
         strategy: TrainingStrategy | None = None,
         fine_tuning: TrainingConfiguration | None = None,  # noqa: ARG002 - the method's options are those of the table
         distillation: Distillation | None = None,  # noqa: ARG002
+        gates: Gates | None = None,  # noqa: ARG002
     ) -> TrainingSession:
         if strategy is None or self._trained:
             raise MethodError("a table holds one super-network, which is trained once; run without --table")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,12 +38,21 @@ class Distillation:
     temperature: float
     hidden_weight: float
 
-    def loss(self, student: SuperNetwork, kind: Kind, batch: Batch, embedded: Tensor) -> Tensor:
-        """The loss of a batch.
+    rate: ClassVar[float] = 0.0
 
-        Args:
-            embedded: the student's embeddings, ``(n_sequences, length, d)``.
-        """
+    def tensors(self) -> list[Tensor]:
+        """None are trained beside the student's weights."""
+        return []
+
+    def loss(
+        self,
+        student: SuperNetwork,
+        kind: Kind,
+        batch: Batch,
+        embedded: Tensor,
+        progress: float = 0.0,  # noqa: ARG002
+    ) -> Tensor:
+        """The loss of a batch, see :class:`~nasbench.training.objective.Objective`."""
         with torch.no_grad():
             wanted = _states(self.teacher, batch, self.teacher.embed(batch))
         found = _states(student, batch, embedded)

@@ -27,8 +27,8 @@ from nasbench.networks.passes.likelihood import divergence
 from nasbench.networks.sliced import length_grid
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.cuda_graphs import GraphedPasses
-from nasbench.training.distillation import Distillation
 from nasbench.training.losses import distillation_loss, label_loss
+from nasbench.training.objective import Objective
 from nasbench.training.strategies import Step, TrainingStrategy
 from nasbench.training.vocabulary import ActiveVocabulary, WholeVocabulary
 
@@ -51,7 +51,7 @@ class Trainer:
         schedule: the passes of each step.
         strategy: temperature and T^2 factor of distilled passes; its other fields are not used.
         seed: for batch order, sub-networks and dropout.
-        distillation: another network from which this one learns; the schedule is then not used.
+        objective: what the whole network learns in place of the schedule's passes.
 
     Attributes:
         n_declared: number of steps that the training configuration asks for.
@@ -71,10 +71,10 @@ class Trainer:
         strategy: TrainingStrategy,
         pad_id: int,
         seed: int,
-        distillation: Distillation | None = None,
+        objective: Objective | None = None,
     ) -> None:
         self.network = network
-        self._distillation = distillation
+        self._objective = objective
         self._split, self._kind, self._schedule, self._strategy = split, kind, schedule, strategy
         self._fine_tuning, self._pad_id, self._seed = fine_tuning, pad_id, seed
         self.steps_per_epoch = n_batches(split, fine_tuning.batch_size)
@@ -89,17 +89,20 @@ class Trainer:
         )
         table = network.adapter.word_embeddings.weight
         self._parameters = [self._vocabulary.rows, *(p for p in network.parameters() if p is not table)]
-        for parameter in self._parameters:
-            parameter.grad = torch.zeros_like(parameter)
+        groups: list[dict[str, Any]] = [{"params": self._parameters}]
+        if objective is not None and objective.tensors():
+            groups.append({"params": objective.tensors(), "weight_decay": 0.0})
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=fine_tuning.learning_rate, weight_decay=fine_tuning.weight_decay, fused=True
+            groups, lr=fine_tuning.learning_rate, weight_decay=fine_tuning.weight_decay, fused=True
         )
+        for parameter in self._trained():
+            parameter.grad = torch.zeros_like(parameter)
         self._order: tuple[int, list[IntArray]] = (-1, [])
         self._lengths = example_lengths(split)
         self._padded_lengths = padded_lengths(split, length_grid(network.dtype, network.device))
         self._graphed: GraphedPasses | None = None
         is_recordable = network.adapter.readout != "every" and not network.subnetwork.is_factored
-        is_recordable = is_recordable and distillation is None
+        is_recordable = is_recordable and objective is None
         if network.device.type == "cuda" and is_recordable:
             self._graphed = GraphedPasses(network, kind, strategy, fine_tuning.batch_size, int(self._lengths.max()))
 
@@ -156,7 +159,7 @@ class Trainer:
 
     def release(self) -> None:
         """Free gradients and optimizer state. The trainer cannot run again."""
-        for parameter in self._parameters:
+        for parameter in self._trained():
             parameter.grad = None
         self._optimizer.state.clear()
         self._graphed = None
@@ -196,8 +199,10 @@ class Trainer:
         is_replayed = self._compute_gradients()
         rate = self.learning_rate(self.step)
         self.is_between_steps = False
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        self._optimizer.param_groups[0]["lr"] = rate
+        for group in self._optimizer.param_groups[1:]:
+            assert self._objective is not None
+            group["lr"] = self._objective.rate / self.n_steps
         self._optimizer.step()
         self._vocabulary.decay_others(1 - rate * self._fine_tuning.weight_decay)
         if not is_replayed:  # recordings have copies of their own, and slices find out that theirs are old
@@ -266,7 +271,11 @@ class Trainer:
 
     def _clear_gradients(self) -> None:
         self._vocabulary.clear_gradient(only_last=self.n_parts == 1)
-        torch._foreach_zero_([p.grad for p in self._parameters[1:] if p.grad is not None])
+        torch._foreach_zero_([p.grad for p in self._trained()[1:] if p.grad is not None])
+
+    def _trained(self) -> list[Tensor]:
+        """The word vectors in use, the network's other parameters, and the tensors of the objective."""
+        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
     def _accumulate_gradients(
         self, batch: Batch, step: Step, graphed: GraphedPasses | None, weight: float = 1.0
@@ -281,8 +290,9 @@ class Trainer:
 
     def _run_passes(self, batch: Batch, embedded: Tensor, step: Step, weight: float) -> Tensor:
         """Run each pass sliced. Returns the gradient of the embeddings, a leaf that all passes share."""
-        if self._distillation is not None:
-            loss = weight * self._distillation.loss(self.network, self._kind, batch, embedded)
+        if self._objective is not None:
+            progress = self.step / self.n_steps
+            loss = weight * self._objective.loss(self.network, self._kind, batch, embedded, progress)
             loss.backward()  # type: ignore[no-untyped-call]
             assert embedded.grad is not None
             return embedded.grad

@@ -1,0 +1,27 @@
+"""Pruning by learned gates: the contract, and the sizes that are reached."""
+
+import pytest
+
+from nasbench.baselines.learned_gates import SHARES, LearnedGates
+from nasbench.networks.subnetwork import Dimensions
+from nasbench.testing import MethodContract
+from nasbench.testing.subject import MethodSubject
+from nasbench.training.configuration import TrainingOptions
+
+
+class TestContract(MethodContract):
+    method = LearnedGates
+    options = TrainingOptions(epochs=1)
+
+
+def test_networks_have_about_the_sizes_that_were_asked_for(tmp_path):
+    options = TrainingOptions(epochs=20)
+    outcome = MethodSubject(LearnedGates, tmp_path, options, n_evaluations=30).usual[0]
+    assert outcome.record.status == "complete", outcome.record.reason
+    assert len(outcome.evaluations) == 1 + len(SHARES)
+    dims = Dimensions.from_json(outcome.record.dimensions)
+    largest = dims.n_layers * (dims.n_heads * dims.n_params_per_head + dims.n_units * dims.n_params_per_unit)
+    for share, evaluation in zip(SHARES, outcome.evaluations[1:], strict=True):
+        n_kept = sum(evaluation.head_counts) * dims.n_params_per_head
+        n_kept += sum(evaluation.unit_counts) * dims.n_params_per_unit
+        assert n_kept / largest == pytest.approx(share, abs=0.12)
