@@ -21,7 +21,7 @@ LIMITS = np.round(np.arange(0.2, 1.0001, 0.01), 2)
 def data(results: Results) -> pd.DataFrame:
     """The rows of :func:`~nasbench.analysis.figures.best_by_size.table` for the contestants, where two have runs.
 
-    The limits are on the parameters. They begin where every contestant of a scenario has a network with each seed.
+    The limits are on the parameters. Those of a contestant begin where it has a network with each of its seeds.
 
     Raises:
         MissingRuns: if no scenario has runs of two contestants.
@@ -35,13 +35,9 @@ def data(results: Results) -> pd.DataFrame:
     networks = networks.join(runs[["scenario", "seed", "entry"]], on="run_row", how="inner")
     networks = networks.rename(columns={"params": "size", "entry": "name"})
     found = best_by_size.table(networks, runs, LIMITS)
-    return found[found["limit"] >= found["scenario"].map(_first_common(networks))].reset_index(drop=True)
-
-
-def _first_common(networks: pd.DataFrame) -> pd.Series[float]:
-    """The smallest size within which all runs of a scenario have a network, by scenario."""
-    smallest = networks.groupby(["scenario", "seed", "name"], observed=True)["size"].min()
-    return smallest.groupby("scenario", observed=True).max()
+    n_seeds = networks.groupby(["scenario", "name"], observed=True)["seed"].nunique().rename("n_seeds")
+    found = found.join(n_seeds, on=["scenario", "name"])
+    return found[found["n"] == found["n_seeds"]].drop(columns="n_seeds").reset_index(drop=True)
 
 
 def draw(data: pd.DataFrame) -> Figure:
