@@ -117,4 +117,4 @@ def test_strategy_and_distillation_exclude_each_other(tmp_path):
             problem.training(network, TrainingStrategy(), distillation=Distillation(network, (), 1.0, 0.0))
 
     record = MethodSubject(Both, tmp_path).run().record
-    assert "a training has a strategy or a distillation, not both" in record.reason
+    assert "a training has a strategy, a distillation or gates, not several" in record.reason

@@ -31,6 +31,7 @@ def checkout(tmp_path, monkeypatch):
     for file in (engine / "__init__.py", engine / "runs" / "runner.py", root / "methods" / "mine.py"):
         file.write_text("")
     (root / "pyproject.toml").write_text("")
+    (root / ".gitignore").write_text("__pycache__/\n")
     # A development install imports the engine through links to its folders.
     links = root / ".dev" / "nasbench"
     links.mkdir(parents=True)
@@ -48,7 +49,7 @@ def _module(checkout, path=".dev/nasbench/records/provenance.py"):
 
 def _commit(checkout):
     _git(checkout, "init", "-q")
-    _git(checkout, "add", "src", "methods", "pyproject.toml")
+    _git(checkout, "add", "src", "methods", "pyproject.toml", ".gitignore")
     _git(checkout, "commit", "-q", "-m", "first")
     return subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=checkout, check=True, capture_output=True, text=True

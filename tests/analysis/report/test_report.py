@@ -74,6 +74,7 @@ def test_report_writes_page_tables_and_figures(report_folder):
         "figure_6-window",
         "figure_11-window",
         "figure_12-window",
+        "contest",
         "families",
         "front",
         "ranks",
