@@ -16,7 +16,7 @@ from nasbench.training.losses import label_loss
 def _open_chance(log_alpha):
     """The integral of the density of the concrete distribution over the part where the gate is open."""
 
-    def density(s):  # Louizos et al. (2018), equation 17
+    def density(s):  # Maddison et al. (2017), the binary concrete distribution
         ratio = s / (1 - s)
         return (
             BETA

@@ -33,7 +33,7 @@ class Gates:
 
     The loss is that on the labels plus l1 (s - t) + l2 (s - t)^2, where s is the expected share of the parameters of
     heads and units that stay and t the share asked for at this step. The gates minimise it, l1 and l2 maximise it (Wang
-    et al. 2020, "Structured pruning of large language models", equation 9).
+    et al. 2020, "Structured pruning of large language models").
 
     The tensors are buffers of the model until :meth:`remove`, so that checkpoints and saved weights hold them.
 
