@@ -12,8 +12,6 @@ from safetensors.torch import load_file
 from nasbench.cli.check import check, find_targets
 from nasbench.data.batching import collate
 from nasbench.data.splits import load_task_data
-from nasbench.errors import UserError
-from nasbench.export.folder import export
 from nasbench.networks.factored.modules import Factors
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import Large, make_space
@@ -223,15 +221,6 @@ def test_rebuilding_is_not_charged_and_measuring_is(run_function, timed):
 
     outcome = run_function(report, space="ranks", clock=timed)
     assert outcome.evaluations[0].charged_s == {"training": 0, "search": 0, "validation": 100.0, "idle": 0}
-
-
-def test_export_says_that_it_does_not_work(run_function, tmp_path):
-    outcome = run_function(report_some, results=tmp_path / "runs", space="ranks")
-    assert outcome.record.status == "complete"
-    folder = next((tmp_path / "runs").rglob("run.json")).parent
-    with pytest.raises(UserError, match="transformers has no class for a network whose projections are factored"):
-        export(folder, tmp_path / "out", 0.99)
-    assert not (tmp_path / "out").exists()
 
 
 def test_guide_shows_a_method_that_works(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from nasbench.export.latency import Latency
 from nasbench.networks.subnetwork import Dimensions
@@ -23,6 +23,7 @@ def model_card(
     loader: str,
     code: str | None,
     latency: Sequence[Latency] = (),
+    ranks: Collection[int] = (),
 ) -> str:
     """The text of ``README.md``, Markdown with the hub's YAML header.
 
@@ -32,13 +33,14 @@ def model_card(
         loader: the auto class of transformers that loads the network.
         code: the file of the folder that loading runs, None if the class is one of transformers.
         latency: measured times; empty for none.
+        ranks: the ranks of the projections that are products of two matrices.
     """
     identity = record.identity
     parts = [
         _header(record),
         f"# {identity.model} for {identity.task}, pruned to {100 * chosen.params:.0f} %",
         f"This network has {_millions(chosen.n_params)} of the full network's {_millions(record.n_params_full)} "
-        f"parameters. [nasbench](https://arxiv.org/abs/2405.02267) removed {_removed(record, chosen)}.",
+        f"parameters. [nasbench](https://arxiv.org/abs/2405.02267) {_change(record, chosen, ranks)}.",
         "## Numbers",
         _front(record, evaluations, chosen),
         f"All numbers are {record.metric}. Validation chose this network, so its validation result is optimistic. "
@@ -47,7 +49,7 @@ def model_card(
         _warning(record, chosen),
         _speed(latency),
         "## Use",
-        _use(record, folder, loader, code),
+        _use(record, folder, loader, code, bool(ranks)),
         "## Origin",
         _origin(record),
     ]
@@ -60,6 +62,15 @@ def _header(record: RunRecord) -> str:
     tags = {"multiple_choice": [], "language_modelling": ["pipeline_tag: text-generation"], "zero_shot_choice": []}
     lines += tags.get(kind, ["pipeline_tag: text-classification"])
     return "\n".join(("---", *lines, "---"))
+
+
+def _change(record: RunRecord, chosen: Evaluation, ranks: Collection[int]) -> str:
+    """What the network has lost, in words."""
+    if not ranks:
+        return f"removed {_removed(record, chosen)}"
+    span = f"ranks {min(ranks)} to {max(ranks)}" if min(ranks) < max(ranks) else f"rank {min(ranks)}"
+    what = f"{len(ranks)} projections" if len(ranks) > 1 else "one projection"
+    return f"replaced {what} by products of two matrices of {span}"
 
 
 def _removed(record: RunRecord, chosen: Evaluation) -> str:
@@ -119,12 +130,11 @@ def _speed(latency: Sequence[Latency]) -> str:
     return "\n".join([where, "", *lines])
 
 
-def _use(record: RunRecord, folder: str, loader: str, code: str | None) -> str:
+def _use(record: RunRecord, folder: str, loader: str, code: str | None, is_factored: bool) -> str:
     interface = record.interface
     trust = ", trust_remote_code=True" if code else ""
-    why = (
-        f"Its layers have different widths, so transformers builds it with `{code}` in this folder.\n\n" if code else ""
-    )
+    reason = "Its projections are products of two matrices" if is_factored else "Its layers have different widths"
+    why = f"{reason}, so transformers builds it with `{code}` in this folder.\n\n" if code else ""
     example = (
         f"{why}```python\nfrom transformers import AutoTokenizer, {loader}\n\n"
         f"tokenizer = AutoTokenizer.from_pretrained({folder!r}{trust})\n"

@@ -2,7 +2,8 @@
 
 An exported folder has ``config.json``, ``model.safetensors`` and the tokenizer as transformers writes them, a model
 card ``README.md``, and ``nasbench.json`` with the masks and the origin of the network. If the layers have different
-widths, it also has ``modeling_pruned.py``, from which transformers builds the network (``trust_remote_code=True``).
+widths, or projections are products of two matrices, it also has ``modeling_pruned.py`` (decoders:
+``modeling_decoders.py``), from which transformers builds the network (``trust_remote_code=True``).
 
 The loaded module computes in fp32. If the run did so too, the outputs are as measured. If the run computed in
 bf16 (``precision`` in ``nasbench.json``), its rounding is missing: logits agree to about two digits, and the error
@@ -40,8 +41,6 @@ from nasbench.search.pareto import pareto_mask
 CARD = "README.md"
 _LATENCY_LENGTH = 128
 """Tokens of the timed examples if the record does not say where texts were cut."""
-
-NO_CLASS = "transformers has no class for a network whose projections are factored"
 
 
 @dataclass(frozen=True)
@@ -111,13 +110,15 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
         dims = adapt(full).dimensions()  # a network that was pruned before has been filled up to a stock network
         shrink_checked(full, SubNetwork.full(dims), dims, checkpoints.architecture)
         latency = measure(with_random_weights(full), network, longest_text(checkpoints, record))
+    ranks: dict[str, int] = getattr(network.config, "ranks", {})
     facts = _describe(record, evaluation, subnetwork) | {"latency": [dataclasses.asdict(times) for times in latency]}
     description = json.dumps(facts, indent=1, allow_nan=False) + "\n"
     write_atomically(out / DESCRIPTION, description.encode())
     needs_code = network.config.model_type.startswith("pruned-")
     code = f"{type(network.config).__module__.rpartition('.')[2]}.py" if needs_code else None
     loader = f"AutoModelFor{head_of(type(network).__name__)}"
-    write_atomically(out / CARD, model_card(record, evaluations, evaluation, out.name, loader, code, latency).encode())
+    card = model_card(record, evaluations, evaluation, out.name, loader, code, latency, ranks.values())
+    write_atomically(out / CARD, card.encode())
     return Exported(evaluation, record, latency, (out / WEIGHTS).stat().st_size)
 
 
@@ -217,7 +218,6 @@ def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -
 
     Raises:
         RecordError: if the configuration is not valid, or is of another network than the recorded key.
-        UserError: for a network that is no sub-network, for which transformers has no class.
     """
     try:
         space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
@@ -228,11 +228,6 @@ def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -
         raise RecordError(
             f"{run_folder}: evaluation {evaluation.index} has no valid configuration ({first_line(error)})"
         ) from error
-    if subnetwork.is_factored:
-        raise UserError(
-            f"evaluation {evaluation.index} of {run_folder} is not exported, timed or quantised: {NO_CLASS}; its "
-            f"factors are in weights/{evaluation.weights}.safetensors"
-        )
     if subnetwork.key != evaluation.key:
         raise RecordError(f"{run_folder}: configuration and key of evaluation {evaluation.index} do not agree")
     return subnetwork

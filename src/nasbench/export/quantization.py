@@ -112,7 +112,8 @@ def quantized(network: nn.Module, scheme: str) -> nn.Module:
     if scheme == "fp32":
         return smaller
     output = adapt(smaller).output_layer
-    names = [name for name, module in smaller.named_modules() if type(module) is nn.Linear and module is not output]
+    linear = [(name, module) for name, module in smaller.named_modules() if type(module) is nn.Linear]
+    names = [name for name, module in linear if module is not output and module.weight.numel()]  # factors may be empty
     if scheme == "int8":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces that torchao will replace it

@@ -182,6 +182,11 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
             unusual = [name for name in _UNUSUAL if getattr(config, name, False)]
             if unusual:
                 raise UserError(f"{folder}: a network with {unusual[0]} cannot be pruned; start from another network")
+            if getattr(config, "ranks", None):
+                raise UserError(
+                    f"{folder}: the projections of this network are products of two matrices, so it cannot be pruned; "
+                    "start from another network"
+                )
             outputs = tuple(str(config.id2label[i]) for i in sorted(config.id2label or {}))
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True)
             network, report = _loader(task, config).from_pretrained(

@@ -135,10 +135,9 @@ def recommend(
     RUN is the run's folder. With --min-metric, this is the smallest network of the Pareto front that reaches the
     metric; otherwise it is the most accurate network within the limits.
     """
-    from nasbench.export.folder import NO_CLASS, export
+    from nasbench.export.folder import export
     from nasbench.export.recommendation import BYTES_PER_PARAMETER, Limits
     from nasbench.export.recommendation import recommend as choose
-    from nasbench.networks.space import Ranks
 
     max_params = _params_limit(run, max_params, max_prunable)
     for name, value in (("--max-params", max_params), ("--max-latency", max_latency)):
@@ -160,9 +159,7 @@ def recommend(
             click.echo(f"{split} {record.metric}: {value:.4f}{relative}{chosen}")
     for times in found.latency:
         click.echo(_speed(times))
-    if out is None and record.identity.space == Ranks.name:
-        click.echo(f"it cannot be exported: {NO_CLASS}")
-    elif out is None:
+    if out is None:
         limit = math.ceil(1e6 * evaluation.params) / 1e6  # rounded up, so that the network is within it
         click.echo(f"save it: nasbench export {run} --max-params {limit:g} --out FOLDER")
     else:

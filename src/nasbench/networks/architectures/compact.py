@@ -1,13 +1,15 @@
 """A sub-network as a module whose configuration says its true sizes, so that transformers can build it.
 
 Empty layers are left out and the others are renumbered. If all remaining layers have all heads and equally many units,
-the module is of the same stock class as the full network. Otherwise its class is in ``modeling_pruned.py``.
+and no projection is factored, the module is of the same stock class as the full network. Otherwise its class is in
+``modeling_pruned.py`` or ``modeling_decoders.py``.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from nasbench.errors import UserError
 from nasbench.networks.adapter import OUTPUT_BIASES, WIDTHS, Adapter, restore_output_biases
 from nasbench.networks.architectures import adapt
+from nasbench.networks.factored.modules import Factors
 from nasbench.networks.pretrained import pruned_configurations
 from nasbench.networks.subnetwork import SubNetwork
 
@@ -41,7 +44,16 @@ def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -
     """
     adapter = adapt(model)
     kept = kept_layers(subnetwork) or ([0] if adapter.needs_a_layer else [])
-    config = _config(adapter, subnetwork, kept)
+    place = {old: new for new, old in enumerate(kept)}
+    names = re.compile(rf"({re.escape(adapter.layers_name)}\.)(\d+)(\..*)")
+
+    def renumbered(name: str) -> str | None:
+        """The name of a module or tensor in the new network, None for those of empty layers."""
+        if (found := names.fullmatch(name)) is None:
+            return name
+        return f"{found[1]}{place[int(found[2])]}{found[3]}" if int(found[2]) in place else None
+
+    config = _config(adapter, subnetwork, kept, _ranks(model, renumbered))
     if labels:
         if len(labels) != adapter.output_layer.out_features:
             raise UserError(
@@ -51,14 +63,10 @@ def compact(model: nn.Module, subnetwork: SubNetwork, labels: tuple[str, ...]) -
         config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     setattr(config, MARK, {"format_version": FORMAT_VERSION})
     small = empty(config, _class_name(type(model).__name__, config))
-    place = {old: new for new, old in enumerate(kept)}
-    names = re.compile(rf"({re.escape(adapter.layers_name)}\.)(\d+)(\..*)")
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
-        if (found := names.fullmatch(name)) is None:
-            tensors[name] = value
-        elif int(found[2]) in place:
-            tensors[f"{found[1]}{place[int(found[2])]}{found[3]}"] = value
+        if (new_name := renumbered(name)) is not None:
+            tensors[new_name] = value
     small.load_state_dict(tensors, assign=True)
     cast(Any, small).tie_weights()
     return small
@@ -91,14 +99,26 @@ def empty(config: Any, class_name: str) -> nn.Module:
     return module
 
 
-def _config(adapter: Adapter, subnetwork: SubNetwork, kept: list[int]) -> Any:
+def _ranks(model: nn.Module, renumbered: Callable[[str], str | None]) -> dict[str, int]:
+    """The rank of each factored projection, by its name in the new network."""
+    ranks: dict[str, int] = {}
+    for name, module in model.named_modules():
+        new_name = renumbered(name)
+        if isinstance(module, Factors) and new_name is not None:
+            ranks[new_name] = module.rank
+    return ranks
+
+
+def _config(adapter: Adapter, subnetwork: SubNetwork, kept: list[int], ranks: dict[str, int]) -> Any:
     stock = adapter.model.config
     values = {name: value for name, value in stock.to_dict().items() if name not in _NOT_COPIED}
-    options = None if getattr(stock, OUTPUT_BIASES, False) else adapter.stock_options(subnetwork, kept)
+    is_stock = not ranks and not getattr(stock, OUTPUT_BIASES, False)
+    options = adapter.stock_options(subnetwork, kept) if is_stock else None
     if options is not None:
         return type(stock)(**values | options)
     family = _SAME_CODE.get(stock.model_type, stock.model_type)
-    return pruned_configurations()[f"pruned-{family}"](**values | adapter.pruned_options(subnetwork, kept))
+    values |= adapter.pruned_options(subnetwork, kept) | ({"ranks": ranks} if ranks else {})
+    return pruned_configurations()[f"pruned-{family}"](**values)
 
 
 def _class_name(stock: str, config: Any) -> str:

@@ -32,6 +32,11 @@ class Factors(nn.Sequential):
         self.parts[1].module.bias = bias
 
     @property
+    def rank(self) -> int:
+        """r."""
+        return len(self[0].weight)
+
+    @property
     def weight(self) -> Tensor:
         """W = B A, ``(n_out, n_in)``; computed anew."""
         first, second = self.parts

@@ -7,6 +7,7 @@
 The file needs transformers and torch, and nothing else. In `config.json`, `layer_heads` and `layer_units` have one
 number for each layer: its groups of query heads with their key and value (for GPT-2, its heads) and its feed-forward
 units. All other sizes are those of the full network. A layer without heads or units adds nothing in their place.
+`ranks` names the projections that are products of two matrices, with the rank of each.
 """
 
 from dataclasses import dataclass, field
@@ -70,11 +71,13 @@ class PrunedConfig:
         layer_heads: number of key-value groups of each layer; of heads for GPT-2.
         layer_units: number of feed-forward units of each layer.
         output_biases: whether both blocks of a layer add a bias to their outputs that the full network lacks.
+        ranks: the rank of each projection that is a product of two matrices, by its name in the network.
     """
 
     layer_heads: list[int] = field(default_factory=list)
     layer_units: list[int] = field(default_factory=list)
     output_biases: bool = False
+    ranks: dict[str, int] = field(default_factory=dict)
 
 
 class PrunedLlamaConfig(PrunedConfig, LlamaConfig):
@@ -135,6 +138,7 @@ def _narrow(model: Any, config: Any) -> None:
             _narrow_gpt2(layer, i, config.layer_heads[i], config.layer_units[i])
         else:
             _narrow_llama(layer, i, config.layer_heads[i], config.layer_units[i], config.output_biases)
+    _factor(model, config.ranks)
 
 
 def _narrow_llama(layer: Any, i: int, n_heads: int, n_units: int, biases: bool) -> None:
@@ -165,6 +169,14 @@ def _narrow_gpt2(layer: Any, i: int, n_heads: int, n_units: int) -> None:
         layer.mlp, layer.ln_2 = EmptyFeedForward(), nn.Identity()
     else:
         layer.mlp.c_fc, layer.mlp.c_proj = Conv1D(n_units, size), Conv1D(size, n_units)
+
+
+def _factor(model: nn.Module, ranks: dict[str, int]) -> None:
+    """Put two linear layers in the place of each named projection: to ``rank`` features, and on to its outputs."""
+    for name, rank in ranks.items():
+        whole: Any = model.get_submodule(name)
+        second = nn.Linear(rank, whole.out_features, bias=whole.bias is not None)
+        model.set_submodule(name, nn.Sequential(nn.Linear(whole.in_features, rank, bias=False), second))
 
 
 def _with_outputs(layer: nn.Linear, n: int) -> nn.Linear:

@@ -6,7 +6,8 @@
 
 The file needs transformers and torch, and nothing else. In `config.json`, `num_attention_heads` and
 `intermediate_size` are lists with one number for each layer. A layer without heads passes its input on to its
-feed-forward block, and a layer without units ends after its attention block. The classes of transformers refuse such a
+feed-forward block, and a layer without units ends after its attention block. `ranks`, if it is there, names the
+projections that are products of two matrices, with the rank of each. The classes of transformers refuse such a
 configuration.
 """
 
@@ -131,6 +132,7 @@ class PrunedBertConfig(BertConfig):
         layer_heads: number of attention heads of each layer; ``num_attention_heads`` in ``config.json``.
         layer_units: number of feed-forward units of each layer; ``intermediate_size`` in ``config.json``.
         head_size: size of a head.
+        ranks: the rank of each projection that is a product of two matrices, by its name; missing for none.
     """
 
     model_type = "pruned-bert"
@@ -239,6 +241,7 @@ def _narrow(model: Any, config: Any) -> None:
         narrow(layer, config, n_heads, n_units)
         if hasattr(config, "kept_heads") and n_heads > 0:
             layer.attention.attn = NarrowSelfAttention(layer.attention.attn, config.kept_heads[i])
+    _factor(model, getattr(config, "ranks", {}))
 
 
 def _narrow_bert(layer: Any, config: Any, n_heads: int, n_units: int) -> None:
@@ -287,6 +290,14 @@ def _narrow_modernbert(layer: Any, config: Any, n_heads: int, n_units: int) -> N
     else:
         layer.mlp.Wi = nn.Linear(size, 2 * n_units, bias=config.mlp_bias)
         layer.mlp.Wo = nn.Linear(n_units, size, bias=config.mlp_bias or config.output_biases)
+
+
+def _factor(model: nn.Module, ranks: dict[str, int]) -> None:
+    """Put two linear layers in the place of each named projection: to ``rank`` features, and on to its outputs."""
+    for name, rank in ranks.items():
+        whole: Any = model.get_submodule(name)
+        second = nn.Linear(rank, whole.out_features, bias=whole.bias is not None)
+        model.set_submodule(name, nn.Sequential(nn.Linear(whole.in_features, rank, bias=False), second))
 
 
 def _narrow_projections(attention: Any, inputs: tuple[str, ...], output: str, size: int, width: int) -> None:
