@@ -93,6 +93,7 @@ searcher-table: $(STAMPS)/test
 lock: $(STAMPS)/lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras -c constraints.txt --universal --python-version 3.11.7 \
 		--generate-hashes --no-header --no-annotate --quiet -o requirements.lock
+	sed -i '1i # Every package of all extras with the hashes of its files: what CI installs. `make lock` writes it from\n# pyproject.toml and constraints.txt.' requirements.lock
 
 audit: $(STAMPS)/audit
 	$(BIN)/pip-audit --local --skip-editable

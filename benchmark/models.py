@@ -59,6 +59,40 @@ MPNET_BASE = Model(
     super_network=TrainingConfiguration(learning_rate=2e-5, batch_size=16, epochs=6, warmup=0.06),
 )
 
+# The other encoders have the values of mpnet-base, which were not tuned for them.
+MODERNBERT_BASE = Model(
+    name="modernbert-base",
+    summary="ModernBERT-base: 22 layers of 12 heads and 1152 gated units, 149 M parameters",
+    architecture="modernbert",
+    track="base",
+    hub_id="answerdotai/ModernBERT-base",
+    revision="8949b909ec900327062f0ebf497f51aef5e6f0c8",
+    fine_tuning=MPNET_BASE.fine_tuning,
+    super_network=MPNET_BASE.super_network,
+)
+
+DEBERTA_V3_BASE = Model(
+    name="deberta-v3-base",
+    summary="DeBERTa-v3-base: 12 layers of 12 heads and 3072 units, 184 M parameters; needs sentencepiece",
+    architecture="deberta-v2",
+    track="base",
+    hub_id="microsoft/deberta-v3-base",
+    revision="8ccc9b6f36199bec6961081d44eb72fb3f7353f3",
+    fine_tuning=MPNET_BASE.fine_tuning,
+    super_network=MPNET_BASE.super_network,
+)
+
+BERT_LARGE = Model(
+    name="bert-large-uncased",
+    summary="BERT-large, uncased: 24 layers of 16 heads and 4096 units, 335 M parameters; for GPUs",
+    architecture="bert",
+    track="large",
+    hub_id="google-bert/bert-large-uncased",
+    revision="6da4b6a26a1877e173fca3225479512db81a5e5b",
+    fine_tuning=MPNET_BASE.fine_tuning,
+    super_network=MPNET_BASE.super_network,
+)
+
 SMOLLM2 = Model(
     name="smollm2-135m",
     summary="SmolLM2-135M: 30 layers of 3 groups of 3 heads and 1536 units, 135 M parameters",
@@ -104,4 +138,7 @@ DEMO_BERT = Model(
     super_network=TrainingConfiguration(learning_rate=5e-4, batch_size=32, epochs=15, warmup=0.06),
 )
 
-MODELS = (BERT_BASE_CASED, ROBERTA_BASE, MPNET_BASE, MINILM_L6, SMOLLM2, SMOLLM2_Q4_1, GPT2, DEMO_BERT)
+MODELS = (
+    BERT_BASE_CASED, ROBERTA_BASE, MPNET_BASE, MODERNBERT_BASE, DEBERTA_V3_BASE, BERT_LARGE, MINILM_L6, SMOLLM2,
+    SMOLLM2_Q4_1, GPT2, DEMO_BERT,
+)  # fmt: skip

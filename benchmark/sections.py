@@ -31,6 +31,7 @@ SECTIONS = (
     ),
     Section("base-gpu", "base", "gpu", tuple((task, "mpnet-base") for task in _PAPER_TASKS), _TEN_SEEDS),
     Section("base-cpu", "base", "cpu", (("mrpc", "mpnet-base"), ("stsb", "mpnet-base")), (0, 1, 2)),
+    Section("large-gpu", "large", "gpu", tuple((task, "bert-large-uncased") for task in _PAPER_TASKS), _TEN_SEEDS),
     Section("decoder-gpu", "decoder", "gpu", (("wikitext2", "smollm2-135m-q4_1"),), _TEN_SEEDS),
     Section("decoder-cpu", "decoder", "cpu", (("wikitext2", "smollm2-135m-q4_1"),), (0, 1, 2)),
     Section("demo-gpu", "demo", "gpu", (("demo", "minilm-l6"),), _TEN_SEEDS),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 TRACKS = {
     "paper": "Paper models",
     "base": "Models of BERT-base's size",
+    "large": "Models of BERT-large's size",
     "compact": "Compact models",
     "decoder": "Decoders",
     "demo": "Demo",

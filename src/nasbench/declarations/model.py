@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 DeviceClass = Literal["gpu", "cpu"]
-Track = Literal["paper", "base", "compact", "decoder", "demo", "user"]
+Track = Literal["paper", "base", "large", "compact", "decoder", "demo", "user"]
 Architecture = Literal[
     "bert",
     "roberta",

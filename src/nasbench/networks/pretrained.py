@@ -21,7 +21,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line
 from nasbench.networks.architectures import adapt
 from nasbench.networks.output_labels import match_outputs
-from nasbench.networks.weights import file_sha256, weights_folder
+from nasbench.networks.weights import check_tokenizer_files, file_sha256, weights_folder
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from nasbench.data.splits import TaskData
 
 _GENERATED_WEIGHTS_SEED = 0
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*")
-"""At least one is needed. Without any, transformers silently makes a tokenizer without words."""
 _NEW_MODULES = ("classifier.", "pooler.", "sequence_summary.", "score.", "head.dense.", "head.norm.")
 """Only parameters with these in their names may be missing from a checkpoint."""
 _UNUSUAL = ("add_cross_attention", "scale_attn_by_inverse_layer_idx")
@@ -46,6 +44,7 @@ _PRUNED_AND_FUSED = "was pruned before, and its layers hold the heads that each 
 _REASONS = {
     "albert": "the layers of an ALBERT share one set of weights, so no layer can be pruned alone",
     "t5": _CROSS_ATTENTION.format("T5"),
+    "gpt_neox": "the blocks of a GPT-NeoX layer run side by side, and only blocks one after the other can be pruned",
     "mt5": _CROSS_ATTENTION.format("mT5"),
     "bart": _CROSS_ATTENTION.format("BART"),
     "pruned-mpnet": "this MPNet was pruned before, and its layers share a bias for the heads that each has left",
@@ -164,8 +163,7 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
     import torch
     import transformers
 
-    if not any(list(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
-        raise UserError(f"no tokenizer in {folder}: save it there with tokenizer.save_pretrained")
+    check_tokenizer_files(folder)
     try:
         # Loading draws random weights for the head, which are replaced below. It must not change global random state.
         with quiet(), torch.random.fork_rng(devices=[]):

@@ -15,7 +15,12 @@ from nasbench.data.tokens import default_cache_dir
 from nasbench.declarations.model import Model
 from nasbench.errors import NasbenchError, UserError, first_line
 
-_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt")
+_FILES = (
+    "config.json", "model*.safetensors", "model.safetensors.index.json",
+    "tokenizer*", "vocab*", "merges.txt", "spm.model",
+)  # fmt: skip
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*", "spm.model")
+"""At least one is needed. Without any, transformers silently makes a tokenizer without words."""
 
 
 def weights_folder(model: Model) -> Path:
@@ -65,6 +70,25 @@ def _download(model: Model, hub_id: str) -> Path:
             f"no weights of model {model.name!r} ({reason(error)}); connect to the hub ({hub_id}), fill its cache "
             f"(HF_HOME), {package}or name a local folder in a task file"
         ) from error
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Check that a folder has a tokenizer, and that the library to read it is installed.
+
+    Raises:
+        UserError: one line, if one of them is missing.
+    """
+    if not any(list(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
+        raise UserError(f"no tokenizer in {folder}: save it there with tokenizer.save_pretrained")
+    if (folder / "tokenizer.json").exists() or not (folder / "spm.model").exists():
+        return
+
+    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+
+    if not (is_sentencepiece_available() and is_protobuf_available()):
+        raise UserError(
+            f"the tokenizer in {folder} is a SentencePiece model; pip install 'nasbench-plm[sentencepiece]' to read it"
+        )
 
 
 def file_sha256(paths: list[Path]) -> str:
