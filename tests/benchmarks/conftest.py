@@ -1,4 +1,6 @@
-"""The workload of the engine's benchmarks: BERT-base with random weights, on examples as long as those of RTE.
+"""The workload of the engine's benchmarks: networks with random weights, on examples as long as those of RTE.
+
+The network is BERT-base, except in ``test_families.py``.
 
 Every benchmark compares two ways of doing the same work. The slow way works like published code, built from this
 project's masked pass: the full-size network under masks, padded to 128 tokens, fp32, batches of 8 in evaluation and
@@ -108,11 +110,20 @@ def bert(hidden_size: int = 768, n_layers: int = 12) -> SuperNetwork:
 
 @pytest.fixture(scope="session")
 def workload(request: pytest.FixtureRequest) -> Workload:
+    needs_full_size(request)
+    return workload_of(bert())
+
+
+def needs_full_size(request: pytest.FixtureRequest) -> None:
+    """Skip outside `make bench`."""
     if not request.config.getoption("benchmark_only"):
-        pytest.skip("BERT-base at full size runs under `make bench` only")
+        pytest.skip("networks at full size run under `make bench` only")
+
+
+def workload_of(fp32: SuperNetwork) -> Workload:
+    """Examples and sub-networks for a classifier."""
     rng = np.random.default_rng(0)
     lengths = rng.permutation(LENGTHS)
-    fp32 = bert()
     space = Small(fp32.dims)
     # A network without heads computes the first token only, which costs next to nothing.
     configs = sorted((space.sample(rng) for _ in range(1000)), key=lambda c: (c[0] > 0) * space.n_params(c[None])[0])
