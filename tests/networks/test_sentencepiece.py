@@ -76,6 +76,6 @@ def test_published_files_are_loaded(hub: Path) -> None:
 
 def test_missing_library_is_named(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hub.exists()
-    monkeypatch.setattr("transformers.utils.is_sentencepiece_available", lambda: False)
+    monkeypatch.setattr("transformers.utils.import_utils.is_sentencepiece_available", lambda: False)
     with pytest.raises(UserError, match=r"is a SentencePiece model; pip install 'nasbench-plm\[sentencepiece\]' to"):
         load_pretrained(MODEL, TINY_PAIR, 0)

@@ -83,7 +83,7 @@ def check_tokenizer_files(folder: Path) -> None:
     if (folder / "tokenizer.json").exists() or not (folder / "spm.model").exists():
         return
 
-    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+    from transformers.utils.import_utils import is_protobuf_available, is_sentencepiece_available
 
     if not (is_sentencepiece_available() and is_protobuf_available()):
         raise UserError(

@@ -34,7 +34,7 @@ class Factors(nn.Sequential):
     @property
     def rank(self) -> int:
         """r."""
-        return len(self[0].weight)
+        return len(self.parts[0].weight)
 
     @property
     def weight(self) -> Tensor:
