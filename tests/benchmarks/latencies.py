@@ -47,9 +47,9 @@ def main() -> None:
     ]  # fmt: skip
     rows = [row for _, row in sorted(zip(macs, rows, strict=True), key=lambda pair: pair[0])]
     lines = [
-        tabulate(rows, ["ratio", "again", "difference", "MACs"], "pipe", disable_numparse=True),
+        tabulate(rows, ["ratio", "again", "difference", "multiply-accumulates"], "pipe", disable_numparse=True),
         f"median difference {np.median(differences):.1%}, largest {differences.max():.1%}",
-        f"Spearman of ratio and MACs: {spearmanr(ratios.mean(axis=1), macs).statistic:.3f}",
+        f"Spearman of ratio and multiply-accumulates: {spearmanr(ratios.mean(axis=1), macs).statistic:.3f}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
 

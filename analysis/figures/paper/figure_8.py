@@ -18,7 +18,7 @@ TITLE = "Test metric against parameters pruned"
 GUIDES = (1.0, 0.95, 0.9)
 """Horizontal lines at these fractions of the full network's test metric."""
 _TICKS = (10, 30, 50, 70)
-_LEAST_DISTANCE = 0.12
+_LEAST_DISTANCE = 0.1
 """Least distance of two labels of guides, as a fraction of a panel's height."""
 
 
@@ -85,19 +85,23 @@ def draw(data: pd.DataFrame) -> Figure:
 
 
 def _guide(ax: Axes, full_metric: float) -> None:
-    """Draw the lines of the full network, with a label where it does not cover that of another line."""
+    """Draw the lines of the full network, with a label where it covers neither that of another line nor the axis."""
     if not full_metric > 0:
         return
     for guide in GUIDES:
         ax.axhline(guide * full_metric, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
     low, high = ax.get_ylim()
+    high = max(high, full_metric + _LEAST_DISTANCE * (high - low))  # room for the label above the first line
+    ax.set_ylim(low, high)
     last = np.inf
     for guide in GUIDES:
         height = (guide * full_metric - low) / (high - low)
-        if last - height >= _LEAST_DISTANCE:
-            place, shift = (1, guide * full_metric), (-1, -1)
+        if last - height >= _LEAST_DISTANCE and height >= _LEAST_DISTANCE:
+            is_first = guide == GUIDES[0]
             ax.annotate(
-                f"{100 * guide:.0f} %", place, shift, xycoords=("axes fraction", "data"), textcoords="offset points",
-                ha="right", va="top", fontsize=5.5, color=style.GREY,
+                f"{100 * guide:.0f} %", (1, guide * full_metric), (-1, 1 if is_first else -1),
+                xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
+                va="bottom" if is_first else "top", fontsize=5.5, color=style.GREY,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3},
             )  # fmt: skip
             last = height
