@@ -20,7 +20,7 @@ from benchmarks.test_engine import (
     peak_mb,
 )
 
-from nasbench.data.batching import Batch
+from nasbench.data.batching import Batch, collate
 from nasbench.data.splits import Split
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import Precision, SuperNetwork
@@ -73,7 +73,24 @@ def test_evaluation_of_a_family(comparison: Any, family: Any, precision: Precisi
         row=f"{title}: evaluate uniform SMALL sub-networks, {precision}", aim=aim, unit="an example",
         sample=f"{n} sub-networks, {SAMPLE}; {SLOW_SAMPLE}",
     )  # fmt: skip
-    assert_parity(workload, precision)
+    if precision == "fp32":
+        assert_parity(workload, precision)
+    else:
+        assert_within_rounding(workload)
+
+
+def assert_within_rounding(workload: Workload) -> None:
+    """Logits in bf16 differ by at most 5 % of their spread, in the root mean square.
+
+    Rounding adds up over the 30 layers of SmolLM2. In the full network it is 1.6 % here, and 1.8 % in transformers' own
+    pass in bf16; a random network of 29 layers without heads has 4.4 %.
+    """
+    batch = collate(workload.validation, np.arange(EVALUATION_BATCH), workload.pad_id)
+    with torch.inference_mode():
+        for config in workload.samples[0]:
+            subnetwork = workload.space.to_subnetwork(config)
+            slow, ours = (network.forward(batch, subnetwork) for network in (workload.fp32, workload.bf16))
+            assert (ours - slow).square().mean().sqrt() <= 0.05 * slow.std()
 
 
 def test_all_depths_of_a_family(comparison: Any, family: Any) -> None:
