@@ -37,7 +37,7 @@ def test_whole_report(benchmark: Any, results: Path, tmp_path: Path) -> None:
     assert n_runs == len(TASKS) * len(MODELS) * len(SEEDS) * (len(ENTRIES) + len(SAMPLED)) == 3360
     drawn = {path.stem for path in (tmp_path / "report" / "figures").iterdir()}
     numbers = [*range(2, 13), "6-window", "11-window", "12-window", "10-roberta"]
-    assert drawn == {f"figure_{number}" for number in numbers} | {"front", "ranks"}
+    assert drawn == {f"figure_{number}" for number in numbers} | {"front", "ranks", "families", "contest"}
     page = Path(spoken.stdout.strip())
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     benchmark.extra_info.update(
