@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,6 +134,8 @@ def test_card_and_configuration_name_the_ranks(run_of: Callable[..., Path], tmp_
     card = (out / "README.md").read_text()
     low, high = min(ranks.values()), max(ranks.values())
     assert f"replaced {len(ranks)} projections by products of two matrices of ranks {low} to {high}." in card
+    assert re.search(r"^# .* of low rank, with \d+ % of the parameters$", card, re.MULTILINE)
+    assert "- low-rank\n" in card
     assert "Its projections are products of two matrices, so transformers builds it with `modeling_pruned.py`" in card
 
 

@@ -37,8 +37,9 @@ def model_card(
     """
     identity = record.identity
     parts = [
-        _header(record),
-        f"# {identity.model} for {identity.task}, pruned to {100 * chosen.params:.0f} %",
+        _header(record, "low-rank" if ranks else "pruned"),
+        f"# {identity.model} for {identity.task}, {'of low rank, with' if ranks else 'pruned to'} "
+        f"{100 * chosen.params:.0f} %{' of the parameters' if ranks else ''}",
         f"This network has {_millions(chosen.n_params)} of the full network's {_millions(record.n_params_full)} "
         f"parameters. [nasbench](https://arxiv.org/abs/2405.02267) {_change(record, chosen, ranks)}.",
         "## Numbers",
@@ -56,9 +57,9 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _header(record: RunRecord) -> str:
+def _header(record: RunRecord, tag: str) -> str:
     kind = record.interface.kind if record.interface is not None else "classification"
-    lines = ["library_name: transformers", "tags:", "- pruned", "- nasbench"]
+    lines = ["library_name: transformers", "tags:", f"- {tag}", "- nasbench"]
     tags = {"multiple_choice": [], "language_modelling": ["pipeline_tag: text-generation"], "zero_shot_choice": []}
     lines += tags.get(kind, ["pipeline_tag: text-classification"])
     return "\n".join(("---", *lines, "---"))
