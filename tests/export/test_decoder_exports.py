@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from support.exports import ALONE, masks, measured
+from support.exports import logits_alone, masks, measured
 
 import nasbench
 from nasbench.data.sources import read_rows
@@ -63,17 +61,9 @@ def test_folder_needs_no_nasbench(model: Any, run_of: RunOf, tmp_path: Path) -> 
     run, out = run_of([MIXED], model=model), tmp_path / "out"
     export(run, out, 1.0)
     batch = encoded(out)
-    torch.save(batch, tmp_path / "inputs.pt")
     loader = "AutoModelForSequenceClassification"
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(out), loader, str(tmp_path / "inputs.pt"), str(tmp_path / "logits.pt")],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"HF_HOME": str(tmp_path / "hub"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), measured(run, batch), atol=2e-6, rtol=1e-5)
+    found = logits_alone(out, loader, batch, tmp_path)
+    torch.testing.assert_close(found, measured(run, batch), atol=2e-6, rtol=1e-5)
     card = (out / "README.md").read_text()
     assert f"{loader}.from_pretrained('out', trust_remote_code=True)" in card
     assert "`modeling_decoders.py`" in card

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from support.exports import ALONE
+from support.exports import logits_alone
 from support.user_tasks import BASE, ROWS, load
 
 import nasbench
@@ -144,19 +142,11 @@ def test_folder_needs_no_nasbench(model: Any, run_of: Callable[..., Path], tmp_p
     run, out = run_of(model), tmp_path / "out"
     export(run, out, 1.0)
     batch = inputs(out)
-    torch.save(batch, tmp_path / "inputs.pt")
     loader = "AutoModelForSequenceClassification"
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(out), loader, str(tmp_path / "inputs.pt"), str(tmp_path / "logits.pt")],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"HF_HOME": str(tmp_path / "hub"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
+    found = logits_alone(out, loader, batch, tmp_path)
     with torch.no_grad():
         expected = multiplied_out(run)(**batch).logits
-    torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_language_model_generates(run_of: Callable[..., Path], tmp_path: Path) -> None:

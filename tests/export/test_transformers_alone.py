@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from support.exports import ALONE, masks, measured
+from support.exports import logits_alone, masks, measured
 from support.old_exports import write_format_1
 
 import nasbench
@@ -115,17 +113,8 @@ def test_folder_needs_no_nasbench(model: Any, task: Any, run_of: RunOf, tmp_path
     run, out = run_of([WIDTHS["all kinds of layers"]], model=model, task=task), tmp_path / "out"
     export(run, out, 1.0)
     batch = inputs(task, model)
-    torch.save(batch, tmp_path / "inputs.pt")
-    arguments = [str(out), loader_of(task), str(tmp_path / "inputs.pt"), str(tmp_path / "logits.pt")]
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"HF_HOME": str(tmp_path / "hub"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert_equal(torch.load(tmp_path / "logits.pt"), measured(run, batch))
+    found = logits_alone(out, loader_of(task), batch, tmp_path)
+    assert_equal(found, measured(run, batch))
 
 
 @pytest.mark.parametrize("kind", ["all kinds of layers", "whole layers"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,27 @@ with torch.no_grad():
 assert "nasbench" not in sys.modules
 """
 """A program that loads a folder in a process that cannot import nasbench."""
+
+
+def logits_alone(folder: Path, loader: str, batch: dict[str, torch.Tensor], scratch: Path) -> torch.Tensor:
+    """The logits of an exported network in a process that cannot import nasbench.
+
+    Args:
+        loader: the auto class of transformers.
+        scratch: a folder for the inputs and the outputs.
+    """
+    inputs, outputs = scratch / "inputs.pt", scratch / "logits.pt"
+    torch.save(batch, inputs)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(folder), loader, str(inputs), str(outputs)],
+        capture_output=True,
+        text=True,
+        cwd=scratch,
+        env={"HF_HOME": str(scratch / "hub"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    found: torch.Tensor = torch.load(outputs)
+    return found
 
 
 def masks(heads: list[int], units: list[int]) -> list[int]:
