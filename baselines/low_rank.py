@@ -7,8 +7,8 @@ input j: the squared gradients of the loss of single examples (their equations 5
 SVD W D = U S V^T, the best factors of rank r are B = U_r S_r and A = V_r^T D^-1.
 
 A projection of m rows and n columns has r (m + n) weights instead of m n. Embeddings, biases, norms and the classifier
-stay whole, as published. Every projection keeps the same share of its weights. The published tables fine-tune once more
-after the factorisation (``tuning_epochs``).
+stay whole, as published. Every projection keeps the same share of its weights. As in the published tables, each
+factored network is fine-tuned once more (``tuning_epochs``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nasbench.baselines.masks.calibration import CalibrationOptions, calibration_batches, ready_network
+from nasbench.baselines.masks.calibration import (
+    CalibrationOptions,
+    calibration_batches,
+    pruned_as_it_is,
+    ready_network,
+)
 from nasbench.data.batching import Batch
 from nasbench.declarations.task import Kind
 from nasbench.networks.factored.modules import Place, factored, projections, ranks_by_place
@@ -33,8 +38,11 @@ from nasbench.plugins.method import Method
 from nasbench.runs.problem import Problem
 from nasbench.training.losses import label_loss
 
-SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-"""Shares of its weights that every projection keeps; one evaluation for each."""
+SHARES = (0.5, 0.2, 0.8, 0.1, 0.7, 0.3, 0.9, 0.4, 0.6)
+"""Shares of its weights that every projection keeps; one evaluation for each. The order covers the front early, because
+the budget may end before the last one."""
+TUNING_EPOCHS = 2
+"""Epochs of each factored network by default. Nine times two fit into the budgets of STS-B and MRPC with MiniLM-L6."""
 SMALLEST_WEIGHT = 1e-6
 """Smallest weight sqrt(I_j) of an input beside the largest one: inputs without a gradient have no inverse."""
 
@@ -45,17 +53,18 @@ class LowRankOptions(CalibrationOptions):
 
     Attributes:
         weighting: ``fisher`` for FWSVD, ``none`` for plain SVD.
-        tuning_epochs: epochs of fine-tuning of each factored network; 0 for none.
+        tuning_epochs: epochs of fine-tuning of each factored network, 0 for none. By default there are two, and none
+            for a language model that is pruned as it is.
         n_calibration: number of train examples on which the Fisher information is measured.
     """
 
     n_calibration: int = 512
     weighting: Literal["fisher", "none"] = "fisher"
-    tuning_epochs: int = 0
+    tuning_epochs: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.tuning_epochs < 0:
+        if self.tuning_epochs is not None and self.tuning_epochs < 0:
             raise ValueError(f"tuning_epochs must be 0 or more, not {self.tuning_epochs}")
 
 
@@ -63,7 +72,7 @@ class LowRank(Method):
     """Fine-tunes the network and factors all its projections at nine ranks. One decomposition serves them all."""
 
     name = "low-rank"
-    summary = "fine-tune, then replace every projection by two matrices of low rank (FWSVD or SVD)"
+    summary = "fine-tune, replace every projection by two matrices of low rank (FWSVD or SVD), fine-tune again"
     spaces = ("ranks",)
     Options = LowRankOptions
 
@@ -72,6 +81,10 @@ class LowRank(Method):
         assert isinstance(space, Ranks)
         network = ready_network(problem, self.options)
         problem.evaluate_module(network.model, space.largest, "full")
+        tuning_epochs = self.options.tuning_epochs
+        if tuning_epochs is None:
+            tuning_epochs = 0 if pruned_as_it_is(problem, self.options) else TUNING_EPOCHS
+        tuning = dataclasses.replace(self.options.of(problem.fine_tuning), epochs=tuning_epochs)
         with problem.phase("search"):
             weights: dict[Place, Tensor] = {}
             if self.options.weighting == "fisher":
@@ -87,11 +100,8 @@ class LowRank(Method):
             ranks = ranks_by_place(structure, problem.dims)
             truncated = {place: (b[:, : ranks[place]], a[: ranks[place]]) for place, (b, a) in decomposed.items()}
             small = factored(network, structure, truncated, f"share-{share}")
-            if self.options.tuning_epochs > 0:
-                declared = self.options.of(problem.fine_tuning)
-                problem.training(
-                    small, fine_tuning=dataclasses.replace(declared, epochs=self.options.tuning_epochs)
-                ).run()
+            if tuning_epochs > 0:
+                problem.training(small, fine_tuning=tuning).run()
             problem.evaluate_module(small.model, config, small.name)
 
 

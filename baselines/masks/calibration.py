@@ -37,9 +37,14 @@ class CalibrationOptions(TrainingOptions):
             raise ValueError(f"n_calibration must be 1 or more, not {self.n_calibration}")
 
 
+def pruned_as_it_is(problem: Problem, options: TrainingOptions) -> bool:
+    """Whether the network to prune is not trained: a language model, unless ``epochs`` is set."""
+    return problem.task.needs_language_model and options.epochs is None
+
+
 def ready_network(problem: Problem, options: TrainingOptions) -> SuperNetwork:
     """The network to prune: fine-tuned, or a language model as it is."""
-    if problem.task.needs_language_model and options.epochs is None:
+    if pruned_as_it_is(problem, options):
         return problem.pretrained()
     network = problem.pretrained("fine-tuned")
     problem.training(network, fine_tuning=options.of(problem.fine_tuning)).run()

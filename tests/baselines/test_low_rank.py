@@ -1,6 +1,7 @@
 """Low rank: truncation against numpy, Fisher information against gradients of single examples, and the contract."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -109,6 +110,18 @@ def test_networks_have_the_shares_and_the_counts_of_plain_modules(tmp_path):
         linear = sum(p.numel() for module in modules for p in module.parameters())
         norms = 3 * 2 * 2 * 32
         assert evaluation.n_params == outcome.record.dimensions["n_fixed_params"] + linear + norms
+
+
+def test_factored_networks_are_trained_for_two_epochs_or_for_those_that_are_set(tmp_path):
+    """Seconds of training show that it happens; the same errors show that by default it is two epochs."""
+    errors: dict[str, list[float]] = {}
+    for name, tuning_epochs in {"default": None, "two": 2, "none": 0}.items():
+        options = LowRankOptions(epochs=1, tuning_epochs=tuning_epochs)
+        outcome = MethodSubject(LowRank, tmp_path / name, options, n_evaluations=4).run()
+        errors[name] = [evaluation.error for evaluation in outcome.evaluations]
+        training = [evaluation.charged_s["training"] for evaluation in outcome.evaluations]
+        assert [later > before for before, later in pairwise(training)] == [name != "none"] * 3
+    assert errors["default"] == errors["two"] != errors["none"]
 
 
 def test_full_rank_gives_the_full_network():
