@@ -32,7 +32,8 @@ def plan(record: RunRecord, budget_s: float) -> list[str]:
     from nasbench.plugins import registry
     from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 
-    method, limit = registry.methods().get(record.identity.method), record.identity.max_evaluations
+    known, name, limit = registry.methods(), record.identity.method, record.identity.max_evaluations
+    method = known[name] if known.is_of_suite(name) else None  # others may be isolated, and are not imported here
     lines = [] if method is None else [f"plan: {method.summary}"]
     if math.isfinite(budget_s):
         trains_first = method is not None and issubclass(method.Options, SuperNetworkOptions)

@@ -36,7 +36,7 @@ def is_foreign(method: str | type[Any], searcher: str | type[Any] | None, plugin
         return isinstance(method, str)
     named = ((registry.methods, method), (registry.searchers, searcher))
     return any(
-        isinstance(name, str) and name in catalogue() and not catalogue().place(name).startswith("nasbench.")
+        isinstance(name, str) and name in catalogue() and not catalogue().is_of_suite(name)
         for catalogue, name in named
     )
 
@@ -141,6 +141,8 @@ def isolated(
         found, found_options = None, None
         if described["searcher"] is not None:
             found, found_options = stand_in(described["searcher"], module)
+        elif chosen.default_searcher is not None:  # looking up the name could import a package of the stranger's choice
+            raise PluginError(f"method {chosen.name!r} names a searcher and does not describe it")
         request = make_request(chosen, task, searcher=found, data_dir=data_dir, results=results, **arguments)
         request = dataclasses.replace(
             request,

@@ -65,6 +65,10 @@ class Catalogue(Mapping[str, T]):
         """The place that defines a name: a module, an entry point or a file."""
         return " and ".join(source.place for source in self._sources[name])
 
+    def is_of_suite(self, name: str) -> bool:
+        """Whether a name is a part of the suite. Nothing is imported for the answer."""
+        return name in self._sources and self.place(name).startswith("nasbench.")
+
     def __getitem__(self, name: str) -> T:
         sources = self._sources[name]
         if len(sources) > 1:

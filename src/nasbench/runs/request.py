@@ -232,7 +232,7 @@ def without_plugins(method: str, task: str, *, searcher: str | None, **arguments
     named: list[tuple[registry.Catalogue[Any], str]] = [(registry.methods(), method)]
     if searcher is not None and not outside.is_outside(searcher):
         named.append((registry.searchers(), searcher))
-    if not all(name in catalogue and catalogue.place(name).startswith("nasbench.") for catalogue, name in named):
+    if not all(catalogue.is_of_suite(name) for catalogue, name in named):
         return None
     return make_request(method, task, searcher=searcher, **arguments)
 
