@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tarfile
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def local(tmp_path: Path) -> Path:
         ("evaluations.jsonl", "1\n"),
         ("weights/a.bin", "a" * 30_000),
         (".lock", ""),
+        (".holder", '{"host": "lost", "process": 1}'),
     ):
         (folder / name).write_text(text)
     return folder
@@ -48,7 +50,7 @@ def test_url() -> None:
 
 def test_there_and_back(local: Path, tmp_path: Path) -> None:
     url = f"file://{tmp_path}/remote"
-    expected = {name: text for name, text in contents(local).items() if name != ".lock"}
+    expected = {name: text for name, text in contents(local).items() if not name.startswith(".")}
     Mirror(url, "a/b").push(local, 0.0)
     remote = tmp_path / "remote" / "a" / "b"
     assert sorted(contents(remote)) == ["moment-000000.tar", "run.json"]
@@ -132,12 +134,13 @@ def test_a_run_goes_on_where_the_last_archive_was(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Killed again and again, each time on another machine: its temporary folder is gone, and only the URL is left."""
+    monkeypatch.setattr(socket, "gethostname", lambda: f"machine-{n_kills}")
     monkeypatch.setattr(module, "PUSH_INTERVAL_S", 0.0)
     monkeypatch.setattr(session, "CHECKPOINT_INTERVAL_S", 0.0)
+    n_events = n_kills = 0
     (job,) = scene.jobs([method], 1, [0], max_evaluations=5)
     one_after_the_other([job], tmp_path / "expected")
     url = f"file://{tmp_path}/remote"
-    n_events = n_kills = 0
 
     def count() -> None:
         nonlocal n_events, n_kills

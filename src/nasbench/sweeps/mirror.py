@@ -15,7 +15,7 @@ from typing import Any
 
 from nasbench.errors import NasbenchError, UserError
 from nasbench.records.record import RunFolder
-from nasbench.records.resume import LOCK
+from nasbench.records.resume import HOLDER, LOCK
 
 PUSH_INTERVAL_S = 300.0
 """Charged seconds between two archives: at most these are repeated on another machine."""
@@ -157,8 +157,11 @@ def _extract(tar: tarfile.TarFile, folder: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a run, ``run.json`` last: where it has arrived, all others have."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+    """The files of a run, ``run.json`` last: where it has arrived, all others have.
+
+    Those that say who is making the run stay on this machine. Another one would take them for a sign of life.
+    """
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in (HOLDER, LOCK))
     return sorted(found, key=lambda path: (path.name == RunFolder.RUN, path))
 
 
