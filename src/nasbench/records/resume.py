@@ -105,14 +105,15 @@ def locked(folder: Path) -> Iterator[None]:
     in which nothing was written is removed again.
 
     Raises:
-        UserError: at once, if another process holds the lock or the folder cannot be written.
+        InProgress: at once, if another process holds the lock.
+        UserError: if the folder cannot be written.
     """
     lock, holder = FileLock(folder / LOCK, blocking=False), folder / HOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise UserError(f"this run is in progress in another process: {folder}{_holder(holder)[1]}") from error
+        raise InProgress(f"this run is in progress in another process: {folder}{_holder(holder)[1]}") from error
     except OSError as error:
         raise UserError(f"cannot write to the results folder {folder}: {error.strerror}") from error
     has_ended = threading.Event()
@@ -156,7 +157,7 @@ def _refuse_other_host(folder: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{HOLDER}.") as now:
         silent_s = Path(now.name).stat().st_mtime - path.stat().st_mtime
     if silent_s < LOST_S:
-        raise UserError(
+        raise InProgress(
             f"this run is in progress in another process: {folder}{text}; if that machine is lost, try again after "
             f"{LOST_S:g} s"
         )
