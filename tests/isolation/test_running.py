@@ -2,6 +2,10 @@
 
 import pytest
 
+from nasbench.isolation import running
+from nasbench.isolation.stand_in import describe
+from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.plugins.registry import PluginError
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner
 from nasbench.runs.observer import Observer
@@ -71,6 +75,17 @@ class Interrupts(Observer):
     def training(self, done, total, elapsed_s):  # noqa: ARG002
         if done == 2:
             raise KeyboardInterrupt
+
+
+def test_searcher_that_is_named_and_not_described_is_not_looked_up(monkeypatch):
+    """Its name could be that of an installed package, which the look-up would import into the harness."""
+    description = describe(WeightSharingNAS, WeightSharingNAS.Options())
+    monkeypatch.setattr(running, "_described", lambda *_: {"method": description, "searcher": None})
+    with (
+        pytest.raises(PluginError, match="method 'ws-nas' names a searcher and does not describe it"),
+        running.isolated("ws-nas", TINY_PAIR, model=TINY_BERT),
+    ):
+        pass
 
 
 def test_interrupt_saves_the_training(run_isolated, tmp_path):

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from nasbench.cli.terminal import plan
 from nasbench.errors import UnknownName, UserError
 from nasbench.plugins import registry
 from nasbench.plugins.registry import PluginError
+from nasbench.records.record import Identity, RunRecord
 
 GOOD_METHOD = """
 from nasbench.plugins.method import Method
@@ -128,6 +130,21 @@ def test_entry_point_is_imported_only_when_looked_up(package: Path, monkeypatch:
     assert "outside_good" not in sys.modules
     assert found["mine"].summary == "does nothing"
     assert found.place("mine") == "entry point outside_good:Mine"
+
+
+def test_plan_of_a_run_does_not_import_the_package_of_its_method(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An isolated method's package runs code when it is imported, and the view of its run is in the harness."""
+    (package / "outside_good.py").write_text(GOOD_METHOD)
+    advertise(monkeypatch, "nasbench.methods", mine="outside_good:Mine")
+    identity = Identity("rte", "tiny", "small", "mine", None, {}, 0, "cpu", 200.0)
+    record = RunRecord(identity, "1", "demo", "accuracy", 1, {})
+    assert plan(record, 60.0) == ["time: 1:00 min; loading, test errors and records are extra"]
+    assert "outside_good" not in sys.modules
+    assert not registry.methods().is_of_suite("mine")
+    assert registry.methods().is_of_suite("ws-nas")
+    assert not registry.methods().is_of_suite("nothing")
 
 
 def test_broken_package_does_not_affect_others(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

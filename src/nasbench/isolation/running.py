@@ -36,8 +36,7 @@ def is_foreign(method: str | type[Any], searcher: str | type[Any] | None, plugin
         return isinstance(method, str)
     named = ((registry.methods, method), (registry.searchers, searcher))
     return any(
-        isinstance(name, str) and name in catalogue() and not catalogue().is_of_suite(name)
-        for catalogue, name in named
+        isinstance(name, str) and name in catalogue() and not catalogue().is_of_suite(name) for catalogue, name in named
     )
 
 
