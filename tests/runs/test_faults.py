@@ -11,13 +11,14 @@ import pytest
 import torch
 from support.runs import CONFIGS, Evaluates, Trains, folder_of, run
 
-from nasbench.errors import NasbenchError, UserError
+from nasbench.errors import Interrupted, NasbenchError, UserError
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.networks.attention import Noise
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.records import resume
 from nasbench.records.record import RunFolder
 from nasbench.records.resume import locked
+from nasbench.runs.observer import Observer
 from nasbench.testing.subject import MethodSubject, SteppingClock
 from nasbench.training.evaluation import Evaluator
 from nasbench.training.trainer import Trainer
@@ -50,6 +51,29 @@ def test_full_disk_ends_the_run_with_one_line_and_it_resumes(subject, results, m
     assert (folder.path / RunFolder.EVALUATIONS).read_bytes().endswith(b"\n")  # no part of the third line is left
     assert len(folder.read_evaluations(folder.read_run())) == 2
     assert run(subject, results / "full").comparable() == expected.comparable()
+
+
+@pytest.mark.parametrize("event", ["training", "evaluated"])
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(1), BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.ENOSPC, "No space left on device")],
+    ids=["rich on a closed pipe", "a closed pipe", "a full disk"],
+)
+def test_output_that_cannot_be_written_interrupts_the_run_and_it_resumes(results, tmp_path, event, error):
+    """It is no fault of the method: the record does not fail, and the checkpoint stays."""
+    subject = MethodSubject(Trains, tmp_path / "subject", n_evaluations=None)
+    expected = run(subject, results / "usual")
+    lost = Observer()
+
+    def fails(*_):
+        raise error
+
+    setattr(lost, event, fails)
+    with pytest.raises(Interrupted, match="the same command resumes it"):
+        run(subject, results / "lost", observer=lost)
+    folder = RunFolder(folder_of(results / "lost"))
+    assert folder.read_run().status == "running"
+    assert run(subject, results / "lost").comparable() == expected.comparable()
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.EDQUOT])

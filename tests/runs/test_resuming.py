@@ -10,9 +10,11 @@ from support.runs import CONFIGS, FineTunes, folder_of, kill, run, snapshot
 from nasbench.declarations.model import TrainingConfiguration
 from nasbench.errors import CannotResume, UserError
 from nasbench.plugins.method import Method
+from nasbench.records import provenance
 from nasbench.records.record import RunFolder
 from nasbench.records.resume import locked
 from nasbench.records.schema import RecordError
+from nasbench.runs.observer import Observer
 from nasbench.testing.models import TINY_BERT, save_tiny
 from nasbench.testing.subject import MethodSubject, SteppingClock
 from nasbench.testing.tasks import TINY_PAIR
@@ -245,3 +247,35 @@ def test_resumed_run_has_its_remaining_budget(subject, results):
     assert elapsed[-1] == pytest.approx(whole.evaluations[-1].elapsed_s, abs=5)
     assert resumed.record.uncharged_s["repeating"] > 0
     assert resumed.record.started_at is not None
+
+
+def test_record_names_the_places_of_all_its_attempts(subject, results, monkeypatch):
+    revisions = iter(["a+changes", "a+changes", "b", "b", "c"])
+    monkeypatch.setattr(provenance, "git_revision", lambda: next(revisions))
+    for _ in range(4):
+        kill(subject, results, 1)
+    record = run(subject, results).record
+    assert record.provenance["git_revision"] == "c"
+    earlier = record.provenance["earlier_attempts"]
+    assert [attempt["git_revision"] for attempt in earlier] == ["a+changes", "b"]
+    assert all(attempt["hardware"] == record.provenance["hardware"] for attempt in earlier)
+
+
+def test_record_of_one_place_names_no_others(subject, results):
+    kill(subject, results, 2)
+    assert "earlier_attempts" not in run(subject, results).record.provenance
+
+
+def test_uncharged_seconds_of_an_interrupted_attempt_are_kept(subject, results):
+    interrupted = Observer()
+
+    def fails(*_):
+        raise KeyboardInterrupt
+
+    interrupted.evaluated = fails
+    with pytest.raises(KeyboardInterrupt):
+        run(subject, results, observer=interrupted)
+    before = RunFolder(folder_of(results)).read_run().uncharged_s
+    after = run(subject, results).record.uncharged_s
+    assert before["recording"] > 0
+    assert all(after[name] >= seconds for name, seconds in before.items())

@@ -38,6 +38,9 @@ _SAME_PROVENANCE = {
     "super-network's training": "super_network",
 }
 """Parts of a run that must not change between attempts, with their keys in the provenance."""
+_ORIGIN = ("git_revision", "hardware", "packages")
+EARLIER_ATTEMPTS = "earlier_attempts"
+"""Where the provenance has the revision, hardware and packages of attempts that were made in another place."""
 
 
 def earlier_attempt(folder: RunFolder) -> RunRecord | None:
@@ -94,6 +97,24 @@ def check_same(earlier: RunRecord, now: RunRecord, folder: Path) -> None:
             f"cannot resume {folder}: it was started with nasbench {earlier.suite_version}, this is "
             f"{now.suite_version}; remove the folder to start again"
         )
+
+
+def carry_over(earlier: RunRecord, now: RunRecord, *, repeats_all: bool) -> None:
+    """Keep what the record of an earlier attempt says and the present one cannot know.
+
+    Args:
+        repeats_all: whether the method repeats everything that a note is about.
+    """
+    now.started_at, now.conditions, now.uncharged_s = earlier.started_at, earlier.conditions, earlier.uncharged_s
+    if not repeats_all:
+        now.notes = earlier.notes
+        now.shortened_trainings.update(earlier.shortened_trainings)
+    attempts = list(earlier.provenance.get(EARLIER_ATTEMPTS, []))
+    before, after = ({name: part.provenance.get(name) for name in _ORIGIN} for part in (earlier, now))
+    if before != after and before not in attempts:
+        attempts.append(before)
+    if attempts:
+        now.provenance[EARLIER_ATTEMPTS] = attempts
 
 
 @contextmanager

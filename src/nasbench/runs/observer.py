@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nasbench.errors import Interrupted, NasbenchError, in_one_line
 from nasbench.records.record import Evaluation, RunRecord
 
 if TYPE_CHECKING:
@@ -43,3 +45,34 @@ class Observer:
 
     def run_finished(self, record: RunRecord, evaluations: list[Evaluation]) -> None:
         """The run has ended. ``record.status`` says whether it is complete or has failed."""
+
+
+def _passed_on(event: str) -> Callable[..., None]:
+    def pass_on(self: Guarded, *arguments: Any) -> None:
+        try:
+            getattr(self.shown, event)(*arguments)
+        except NasbenchError:
+            raise
+        except (Exception, SystemExit) as error:  # rich ends the process when a pipe is closed
+            raise Interrupted(
+                f"the run cannot show its progress ({in_one_line(error)}); its record is kept, and the same command "
+                "resumes it"
+            ) from error
+
+    return pass_on
+
+
+class Guarded(Observer):
+    """Passes events to another observer. What goes wrong there interrupts the run: it is no fault of the method.
+
+    Such as a closed pipe (``nasbench run ... | less``), or standard output on a full disk.
+    """
+
+    def __init__(self, shown: Observer) -> None:
+        self.shown = shown
+
+    phase = _passed_on("phase")
+    training = _passed_on("training")
+    evaluated = _passed_on("evaluated")
+    saved = _passed_on("saved")
+    notice = _passed_on("notice")

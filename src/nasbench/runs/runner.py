@@ -17,6 +17,7 @@ from nasbench import devices
 from nasbench.errors import (
     BudgetExhausted,
     CannotResume,
+    Interrupted,
     Interruption,
     MethodError,
     NasbenchError,
@@ -35,12 +36,12 @@ from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.records.front import front_of
 from nasbench.records.predictions import Predictions
 from nasbench.records.record import Evaluation, RunFolder, RunRecord, RunStatus
-from nasbench.records.resume import check_same, earlier_attempt, locked
+from nasbench.records.resume import carry_over, check_same, earlier_attempt, locked
 from nasbench.runs import machine, watchdog
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
 from nasbench.runs.loading import Loaded, changed_options, find_costs, load, measured_front, new_record, now
-from nasbench.runs.observer import Observer
+from nasbench.runs.observer import Guarded, Observer
 from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
 from nasbench.training.evaluation import Evaluator
@@ -194,11 +195,7 @@ class _Run:
         if self.earlier is not None:
             check_same(self.earlier, record, self.folder.path)
             self.folder.begin_progress()
-            record.started_at = self.earlier.started_at
-            record.conditions = self.earlier.conditions
-            if self.recorded:  # without evaluations, the method repeats everything that a note is about
-                record.notes = self.earlier.notes
-                record.shortened_trainings.update(self.earlier.shortened_trainings)
+            carry_over(self.earlier, record, repeats_all=not self.recorded)
         self.folder.write_run(record)
         self.checkpoints.save_architecture(loaded.network.model, loaded.tokenizer)
         if self.earlier is None and (text := other_declaration(self.request)) is not None:
@@ -243,8 +240,9 @@ class _Run:
         self._watch = machine.Watch()
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             record.conditions.append(self._watch.conditions())
+            record.uncharged_s = self.budget.uncharged_s
             self.folder.write_run(record)
             raise
         conditions = self._watch.conditions()
@@ -283,7 +281,7 @@ class _Run:
             folder=self.folder,
             checkpoints=self.checkpoints,
             budget=self.budget,
-            observer=self.observer,
+            observer=Guarded(self.observer),
             test=Evaluator(data.test, request.task, pad_id, torch.device(request.device), loaded.network.dtype),
             limit=request.max_evaluations,
             recorded=self.recorded,

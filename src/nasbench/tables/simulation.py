@@ -29,7 +29,7 @@ from nasbench.runs import runner
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
 from nasbench.runs.loading import changed_options, now, unofficial_reasons
-from nasbench.runs.observer import Observer
+from nasbench.runs.observer import Guarded, Observer
 from nasbench.runs.request import RunRequest, make_request
 from nasbench.tables.problem import SimulatedClock, TableEvaluator, TableProblem
 from nasbench.tables.table import Table, find_table
@@ -121,7 +121,7 @@ def simulate(
             folder=folder,
             checkpoints=cast(Checkpoints, _NoWeights()),
             budget=budget,
-            observer=observer,
+            observer=Guarded(observer),
             test=cast(Evaluator, TableEvaluator(table, request.task, None)),
             limit=request.max_evaluations,
             recorded=[],
