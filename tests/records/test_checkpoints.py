@@ -64,6 +64,19 @@ def test_keep_weights_rejects_changed_weights_under_one_name(checkpoints, networ
     Checkpoints(tmp_path).keep_weights(network)
 
 
+def test_a_training_does_not_replace_the_weights_of_an_evaluation(checkpoints, network):
+    checkpoints.save_weights(network)  # by a training, and by its second part
+    _change(network)
+    checkpoints.save_weights(network)
+    checkpoints.keep_weights(network)
+    checkpoints.save_weights(network)
+    saved = checkpoints.weights_file("network").read_bytes()
+    _change(network)
+    with pytest.raises(MethodError, match="the weights of 'network' have changed since they were saved"):
+        checkpoints.save_weights(network)
+    assert checkpoints.weights_file("network").read_bytes() == saved
+
+
 def test_keep_weights_rejects_changes_after_loading(checkpoints, network, tmp_path):
     checkpoints.save_weights(network)
     resumed = Checkpoints(tmp_path)

@@ -38,18 +38,26 @@ class Checkpoints:
         self.architecture = self._weights / "model"
         self._training = folder / "checkpoints" / "training.pt"
         self._fingerprints: dict[str, int] = {}
+        self._kept: set[str] = set()
 
     def has_weights(self, name: str) -> bool:
         """Whether weights are saved under this name."""
         return self.weights_file(name).exists()
 
     def save_weights(self, network: SuperNetwork) -> None:
-        """Save a network's parameters under its name. The write is atomic and replaces an earlier file."""
+        """Save a network's parameters under its name. The write is atomic and replaces an earlier file.
+
+        Raises:
+            MethodError: if this run has kept other parameters of an evaluation under the same name.
+        """
+        fingerprint = network.fingerprint()
+        if network.name in self._kept and self._fingerprints[network.name] != fingerprint:
+            raise _changed(network.name)
         _save_weights(network, self.weights_file(network.name), {})
-        self._fingerprints[network.name] = network.fingerprint()
+        self._fingerprints[network.name] = fingerprint
 
     def keep_weights(self, network: SuperNetwork) -> None:
-        """Save a network's parameters, unless they are saved already.
+        """Save a network's parameters for an evaluation, unless they are saved already.
 
         Raises:
             MethodError: if this run has saved other parameters under the same name.
@@ -59,10 +67,8 @@ class Checkpoints:
         # A file from an earlier attempt has no fingerprint yet. Its weights are taken to equal the network's, because a
         # resumed method repeats its steps.
         elif self._fingerprints.setdefault(network.name, now := network.fingerprint()) != now:
-            raise MethodError(
-                f"the weights of {network.name!r} have changed since they were saved under that name; evaluate "
-                "network.renamed('another-name')"
-            )
+            raise _changed(network.name)
+        self._kept.add(network.name)
 
     def check_weights(self, names: Iterable[str]) -> None:
         """Check the saved weights of these names, as far as their files exist.
@@ -188,6 +194,13 @@ class SharedSuperNetworks:
     def _file(self, key: Mapping[str, Any]) -> Path:
         text = json.dumps([self._origin, dict(key)], sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+
+def _changed(name: str) -> MethodError:
+    return MethodError(
+        f"the weights of {name!r} have changed since they were saved under that name; evaluate "
+        "network.renamed('another-name')"
+    )
 
 
 def _save_weights(network: SuperNetwork, path: Path, metadata: dict[str, str]) -> None:
