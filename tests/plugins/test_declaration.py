@@ -65,6 +65,20 @@ def test_changed_contents_of_data_and_weights_are_differences(folder: Path) -> N
     assert differences(other_data, declared(folder)) == ["the contents of my model"]
 
 
+def test_all_files_that_match_a_pattern_count(folder: Path) -> None:
+    shutil.copy(folder / "rows.csv", folder / "part-1.csv")
+    tables = changed(data={"train": "part-*.csv"})
+    before = declared(folder, tables)
+    part = folder / "part-1.csv"
+    part.write_text(part.read_text().replace("ko,good", "ko,bad"))
+    other = declared(folder, tables)
+    assert differences(before, other) == ["the contents of part-*.csv"]
+    shutil.copy(folder / "rows.csv", folder / "part-2.csv")
+    assert differences(other, declared(folder, tables)) == ["the contents of part-*.csv"]
+    (folder / "part-2.csv").rename(folder / "other-2.csv")
+    assert declared(folder, tables) == other
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [("отзывы", "отзывы"), ("评论", "评论"), ("Bewertungen für Filme", "Bewertungen-für-Filme"), ("a\u0308", "ä")],

@@ -1,6 +1,7 @@
 """A user's task and model as JSON, to tell two declarations of one name apart and to say what differs.
 
 Files count by their contents, not by their folder: moving a task file with its data does not make it another task.
+For files named by a pattern, all that match it count.
 """
 
 from __future__ import annotations
@@ -77,15 +78,16 @@ def _plain(value: Any) -> Any:
 
 
 def _file(path: Path, wanted: re.Pattern[str] | None = None) -> dict[str, str]:
-    """Name and digest of a file, or of the wanted files below a folder."""
+    """Name and digest of a file, of the files that match a pattern, or of the wanted files below a folder."""
     try:
-        found = [path] if path.is_file() else sorted(inner for inner in path.rglob("*") if inner.is_file())
+        base = path if path.exists() else path.parent
+        found = [path] if path.is_file() else path.rglob("*") if path.is_dir() else base.glob(path.name)
         whole = hashlib.sha256()
-        for inner in found:
-            if inner == path or wanted is None or wanted.fullmatch(inner.name):
+        for inner in sorted(found):
+            if inner == path or (inner.is_file() and (wanted is None or wanted.fullmatch(inner.name))):
                 with inner.open("rb") as file:
                     content = hashlib.file_digest(file, "sha256").hexdigest()
-                whole.update(f"{inner.relative_to(path).as_posix()} {content}\n".encode())
+                whole.update(f"{inner.relative_to(base).as_posix()} {content}\n".encode())
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
     return {"name": path.name, "sha256": whole.hexdigest()}
