@@ -19,8 +19,9 @@ from nasbench.records.front import front_of
 from nasbench.records.record import RunFolder
 from nasbench.records.resume import check_same
 from nasbench.records.schema import RecordError
+from nasbench.runs.observer import Observer
 from nasbench.runs.request import make_request
-from nasbench.testing.subject import MethodSubject
+from nasbench.testing.subject import Killed, MethodSubject
 from nasbench.trust.checks import record_checks
 from nasbench.trust.commands import command_of
 
@@ -220,6 +221,21 @@ def test_a_resumed_run_keeps_its_latency_model_and_is_charged_once(subject, tmp_
     assert again.record.costs["latency"]["seconds"] == models[1]
     assert sum(again.record.charged_s.values()) < models[1] + 200
     assert [each.key for each in again.evaluations] == [each.key for each in whole.evaluations]
+
+
+def test_a_run_killed_before_anything_was_saved_is_charged_for_its_latency_model(subject, tmp_path, quick):
+    changes = {"objectives": ("error", "params", "latency")}
+    lost = Observer()
+
+    def fails(*_):
+        raise Killed
+
+    lost.run_started = fails
+    with pytest.raises(Killed):
+        run(subject, tmp_path, observer=lost, **changes)
+    again = run(subject, tmp_path, **changes)
+    assert len(quick) == 1
+    assert again.evaluations[0].elapsed_s > quick[0].seconds
 
 
 def test_a_table_has_no_network_to_time():

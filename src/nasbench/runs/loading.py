@@ -217,14 +217,18 @@ def find_costs(request: RunRequest, loaded: Loaded, earlier: RunRecord | None, b
         return counted_costs(request.objectives)
     if earlier is not None:
         try:
-            return restored_costs(earlier.costs or {}, request.objectives)
+            described = earlier.costs or {}
+            costs, seconds = restored_costs(described, request.objectives), described["latency"]["seconds"]
         except (KeyError, TypeError, ValueError) as error:
             raise CannotResume(f"cannot resume {request.folder}: its costs are damaged; remove the folder") from error
-    with budget.uncharged("latency"):
-        model = _latency_model(request, loaded)
-    if not budget.elapsed_s:
-        budget.charge("search", model.seconds)
-    return Costs(tuple(model if name == "latency" else Counted(name) for name in request.objectives[1:]))
+    else:
+        with budget.uncharged("latency"):
+            model = _latency_model(request, loaded)
+        costs = Costs(tuple(model if name == "latency" else Counted(name) for name in request.objectives[1:]))
+        seconds = model.seconds
+    if not budget.elapsed_s:  # otherwise the earlier attempt was charged for it
+        budget.charge("search", seconds)
+    return costs
 
 
 def _latency_model(request: RunRequest, loaded: Loaded) -> LatencyModel:
