@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from support.submissions import change_lines
@@ -38,6 +39,20 @@ def test_the_whole_way_of_a_submission(nasbench, made, tmp_path):
     again = nasbench("verify", "bundle.zip", "--results", "results", "--write")
     assert again.code == 1
     assert "is the same run" in again.out
+
+
+def test_a_run_that_cannot_be_added_does_not_stop_those_after_it(nasbench, made, tmp_path):
+    """The first bundle has no predictions, so its run stays self-reported."""
+    bare = tmp_path / "bare" / made.folder.name
+    shutil.copytree(made.folder, bare)
+    (bare / FILE).unlink()
+    write_bundle(tmp_path / "bare.zip", [bare], AUTHOR, LINK)
+    seen = nasbench("verify", "bare.zip", str(made.bundle), "--results", "results", "--write")
+    assert seen.code == 1
+    assert "not written: " in seen.out
+    assert "is not re-scored, so it is not added to results" in " ".join(seen.out.split())
+    assert "1 re-scored, 1 self-reported" in seen.out
+    assert len(list((tmp_path / "results").rglob("run.json"))) == 1
 
 
 def test_an_edited_record_loses_its_mark(nasbench, copied):

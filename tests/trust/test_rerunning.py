@@ -47,6 +47,15 @@ def test_the_indicator_is_the_excess_in_error_or_size(made):
     assert not found.is_within(1.0)  # nothing in common says nothing
 
 
+def test_a_side_without_a_front_is_refused_in_one_line(made):
+    good = RunFolder(made.folder).read_evaluations()
+    failed = [dataclasses.replace(e, error=None, status="failed") for e in good]
+    with pytest.raises(UserError, match="no evaluation of the record has succeeded"):
+        compare(failed, good)
+    with pytest.raises(UserError, match="no evaluation of the repetition has succeeded"):
+        compare(good, failed)
+
+
 def test_a_run_whose_training_was_shortened_is_not_repeated(made, tmp_path):
     record = dataclasses.replace(RunFolder(made.folder).read_run(), shortened_trainings={"super-network": 7})
     with pytest.raises(UserError, match="the training of super-network was shortened"):

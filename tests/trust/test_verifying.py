@@ -166,6 +166,18 @@ def test_a_copy_with_another_seed_is_a_duplicate(copied):
     assert found["data"] == "wrong"  # another seed has another split
 
 
+def test_a_damaged_known_run_does_not_condemn_others(copied):
+    """Whoever reads the results reports it. Here it hides no duplicate, for it cannot be compared."""
+    known = copied.folder.with_name(copied.folder.name.replace("seed", "seed1"))
+    copied.folder.rename(known)
+    record = known / RunFolder.RUN
+    seed = f'"seed": {RunFolder(known).read_run().identity.seed}'
+    record.write_text(record.read_text().replace(seed, '"seed": 77'))
+    (known / RunFolder.EVALUATIONS).write_text("{\n")
+    run = submitted_runs(copied.bundle)[0]
+    assert outcomes(verify(run, copied.loader, known.parents[2])) == {}
+
+
 def test_a_folder_with_another_name_is_refused(copied):
     moved = copied.folder.with_name("better_small_cpu_seed0")
     copied.folder.rename(moved)

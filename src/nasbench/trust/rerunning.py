@@ -120,11 +120,12 @@ def compare(recorded: Sequence[Evaluation], repeated: Sequence[Evaluation]) -> C
     """Compare the evaluations of two runs.
 
     Raises:
-        ValueError: if one of them has no network on its front.
+        UserError: if one of them has no network on its front.
     """
     front, again = front_of(recorded), front_of(repeated)
-    if not front or not again:
-        raise ValueError("a run without a front")
+    for whose, found in (("record", front), ("repetition", again)):
+        if not found:
+            raise UserError(f"no evaluation of the {whose} has succeeded, so there is no front to compare")
     by_key = {e.key: e for e in repeated if e.error is not None}
     differences = []
     for e in front:

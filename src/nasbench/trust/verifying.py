@@ -214,7 +214,10 @@ def _unique(record: RunRecord, evaluations: Sequence[Evaluation], submitted: Sub
         n += 1
         if other == record.identity:
             raise Wrong(f"{path} is the same run")
-        times = {e.elapsed_s for e in RunFolder(path).read_evaluations()}
+        try:
+            times = {e.elapsed_s for e in RunFolder(path).read_evaluations()}
+        except RecordError:
+            continue  # as in _known
         n_same = sum(e.elapsed_s in times for e in evaluations)
         if n_same >= min(3, len(evaluations)):
             raise Wrong(f"{n_same} of {len(evaluations)} evaluations ended at the same nanosecond as in {path}")

@@ -89,7 +89,7 @@ def verify(
     from nasbench.trust.verifying import submitted_runs
     from nasbench.trust.verifying import verify as carry_out
 
-    loader, levels = Loader(data_dir), []
+    loader, levels, n_unwritten = Loader(data_dir), [], 0
     for path in paths:
         for submitted in submitted_runs(path):
             click.secho(_plain(submitted.name), bold=True)
@@ -105,13 +105,17 @@ def verify(
             click.secho(f"  {shown}", bold=True, fg="red" if verified.is_refused else None)
             levels.append(shown)
             if write and not verified.is_refused:
-                folder = submitted.folder or add_run(verified, results)
-                mark_run(folder, verified, comparison, limit)
-                click.echo(f"  wrote the mark beside {folder / 'run.json'}")
+                try:
+                    folder = submitted.folder or add_run(verified, results)
+                    mark_run(folder, verified, comparison, limit)
+                    click.echo(f"  wrote the mark beside {folder / 'run.json'}")
+                except UserError as error:  # the runs after it are none the worse for it
+                    n_unwritten += 1
+                    click.echo(f"  not written: {_plain(str(error))}")
     counts = {level: levels.count(level) for level in sorted(set(levels))}
     click.echo(", ".join(f"{n} {level}" for level, n in counts.items()))
     wanted = {"re-run"} if repeat else {"re-scored", "re-run"}
-    return 0 if set(levels) <= wanted else 1
+    return 0 if set(levels) <= wanted and not n_unwritten else 1
 
 
 def _repeat(
@@ -131,9 +135,9 @@ def _repeat(
                 repeated = rerun(
                     verified.record, len(verified.evaluations), folder or Path(unused), data_dir, None, view
                 )
+            comparison = compare(verified.evaluations, repeated)
         except UserError as error:
             return None, [Check("repetition", "missing", "possible by number of evaluations", str(error))]
-    comparison = compare(verified.evaluations, repeated)
     return comparison, comparison.checks(tolerance)
 
 
