@@ -111,6 +111,13 @@ def test_mistakes_are_one_line(nasbench: Command, words: list[str], message: str
     assert not list(Path().iterdir())
 
 
+def test_results_that_cannot_be_a_folder_are_one_line(nasbench: Command, scene: Scene) -> None:
+    Path("occupied").write_text("")
+    spoken = nasbench(*arguments(scene, seeds="0"), "--results", "occupied")
+    assert (spoken.code, len(spoken.err.splitlines())) == (2, 1)
+    assert "Not a directory" in spoken.err
+
+
 def test_an_experiment_has_the_runs_of_its_definition(nasbench: Command) -> None:
     words = ["fig6", "--task", "demo", "--model", "minilm-l6", "--device", "cpu"]
     asked = nasbench("sweep", "--experiment", *words, "--seed", "0,1", "--dry-run").out.splitlines()

@@ -110,8 +110,12 @@ class LocalBackend:
         if slot.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
         log = self._log_file(job)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w", encoding="utf-8") as errors:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            opened = log.open("w", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {log}, in the results folder: {error.strerror}") from error
+        with opened as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "nasbench.sweeps.worker"],
                 stdin=subprocess.PIPE,
