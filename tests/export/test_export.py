@@ -288,6 +288,26 @@ def test_load_rejects_damaged_folder_with_one_line(run, tmp_path, damage, messag
     assert "\n" not in str(caught.value)
 
 
+def test_load_neither_runs_code_of_the_folder_nor_asks_whether_it_may(run, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    export(run, out, 0.99)
+    config = {
+        "model_type": "strange",
+        "auto_map": {"AutoConfig": "code.Config", "AutoTokenizer": [None, "code.Config"]},
+    }
+    (out / "config.json").write_text(json.dumps(config))
+    (out / "tokenizer_config.json").write_text(json.dumps(config))
+    (out / "code.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nfrom transformers import BertConfig as Config\n"
+    )
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *question: asked.append(question) or "y")
+    with pytest.raises(UserError, match="is missing or damaged"):
+        nasbench.load(out)
+    assert asked == []
+    assert not (tmp_path / "ran").exists()
+
+
 def test_load_rejects_masks_of_another_network(run, tmp_path):
     # The smallest network, and the largest on the front, which has the best error.
     small = export(run, tmp_path / "small", min(e.params for e in RunFolder(run).read_evaluations()))

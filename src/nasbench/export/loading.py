@@ -59,9 +59,11 @@ def load_tokenizer(folder: Path, network: Any) -> Any:
     import transformers
 
     try:
-        # With the configuration at hand, transformers does not ask whether it may run the folder's code.
+        # With the configuration at hand, transformers does not need the folder's code.
         with quiet():
-            return transformers.AutoTokenizer.from_pretrained(folder, config=network.config, local_files_only=True)
+            return transformers.AutoTokenizer.from_pretrained(
+                folder, config=network.config, local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # for a damaged file, transformers raises errors of many types
         raise UserError(f"no tokenizer in {folder} ({first_line(error)}); save it there") from error
 
@@ -109,7 +111,7 @@ def empty_network(folder: Path) -> nn.Module:
         with quiet():
             values = json.loads(path.read_text(encoding="utf-8"))
             loader = pruned_configurations().get(values.get("model_type"), transformers.AutoConfig)
-            config = loader.from_pretrained(folder, local_files_only=True)
+            config = loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             names = config.architectures or [""]
             return empty(config, names[0])
     except UserError:
