@@ -22,7 +22,7 @@ from typing import IO
 import nasbench
 from nasbench.errors import NasbenchError
 from nasbench.isolation.protocol import Channel, Ended, ProtocolError
-from nasbench.isolation.sandbox import Protections, children_of, hide_memory
+from nasbench.isolation.sandbox import Protections, children_of, hide_memory, system_paths
 
 START_LIMIT_S = 300.0
 """Longest time for imports and for making the method and its searcher, which cost no budget."""
@@ -54,7 +54,7 @@ class Child:
 
     Args:
         plugins: files that it imports.
-        hidden: folders that it must not read, such as those of data and records.
+        hidden: folders and files that it must not read, such as those of data and records.
         memory_bytes: limit of its memory; None for :data:`MEMORY_SHARE` of what is free.
 
     Attributes:
@@ -70,7 +70,8 @@ class Child:
         self._scratch = tempfile.mkdtemp(prefix="nasbench-")
         hide_memory()
         ours, theirs = socket.socketpair()
-        readable = [*_code_folders([path.resolve() for path in hidden]), *(str(path.resolve()) for path in plugins)]
+        places = [path.resolve() for path in hidden]
+        readable = [*system_paths(places), *_code_folders(places), *(str(path.resolve()) for path in plugins)]
         settings = {"readable": readable, "scratch": self._scratch, "memory_bytes": self.memory_bytes}
         self._process = start(theirs.fileno(), json.dumps(settings), self._scratch)
         theirs.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from nasbench.declarations.task import Task
 from nasbench.errors import UserError
 from nasbench.isolation import transfer
 from nasbench.isolation.process import Child, MethodEnded, in_plain_text
@@ -19,6 +20,7 @@ from nasbench.isolation.server import Service
 from nasbench.isolation.stand_in import MODULE, stand_in
 from nasbench.plugins import registry
 from nasbench.plugins.registry import PluginError
+from nasbench.plugins.user_task import load_user_task
 from nasbench.records.record import RunRecord, RunStatus
 from nasbench.runs import runner
 from nasbench.runs.context import RunContext
@@ -132,7 +134,8 @@ def isolated(
         UserError: for everything that does not exist or does not fit together.
         PluginError: for a plugin that cannot be used.
     """
-    child = Child(plugins, [results, *([data_dir] if data_dir else [])], memory_bytes)
+    hidden = [results, *([data_dir] if data_dir else []), *_own_files(task)]
+    child = Child(plugins, hidden, memory_bytes)
     try:
         described = _described(child, method, searcher, settings, plugins)
         module = MODULE if is_foreign(method, searcher, plugins) else __name__
@@ -152,6 +155,15 @@ def isolated(
         yield Isolated(request, child)
     finally:
         child.close()
+
+
+def _own_files(task: Any) -> list[Path]:
+    """The data of a user's own task: files and, for a pattern, the folder of those that match."""
+    declared = load_user_task(Path(task))[0] if isinstance(task, str) and task.endswith(".toml") else task
+    if not isinstance(declared, Task):
+        return []
+    paths = map(Path, declared.data.local_files.values())
+    return [path if path.exists() else path.parent for path in paths]
 
 
 def _described(

@@ -13,7 +13,7 @@ import signal
 import stat
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +75,30 @@ class Protections:
         return found
 
 
+def system_paths(hidden: Sequence[Path]) -> list[str]:
+    """Files and folders of the system and of Python, which a method needs to read.
+
+    Args:
+        hidden: folders and files, resolved. Where a folder of the system holds one of them, the others in it are given.
+    """
+    roots = [Path(path) for path in (*_SYSTEM_PATHS, sys.prefix, sys.base_prefix)]
+    return [str(path) for root in roots for path in _around(root, hidden)]
+
+
+def _around(path: Path, hidden: Sequence[Path]) -> list[Path]:
+    real = path.resolve()
+    if not any(place.is_relative_to(real) for place in hidden):
+        return [path]
+    if real in hidden or not real.is_dir():
+        return []
+    return [found for inner in sorted(real.iterdir()) for found in _around(inner, hidden)]
+
+
 def shut_in(readable: Iterable[str], scratch: str, memory_bytes: int) -> Protections:
     """Shut this process in. It returns in a new process; the present one waits for that, ends it and passes on its end.
 
     Args:
-        readable: files and folders that may be read besides the system's.
+        readable: files and folders that may be read.
         scratch: the only folder that may be written.
         memory_bytes: limit of the memory of each process.
     """
@@ -210,7 +229,7 @@ def _landlock(readable: Iterable[str], writable: Iterable[str]) -> tuple[bool, b
     rules = _libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), 0)
     if rules < 0:
         return False, False
-    for path in (*_SYSTEM_PATHS, sys.prefix, sys.base_prefix, *readable):
+    for path in readable:
         _allow(rules, path, _READ & handled)
     for path in (*_DEVICES, *(str(path) for path in Path("/dev").glob("nvidia*"))):
         _allow(rules, path, (_READ_FILE | _WRITE_FILE | _READ_DIR) & handled)

@@ -1,0 +1,34 @@
+"""What an isolated method may read of the system where records or data lie in folders of the system."""
+
+from support.user_tasks import changed, make_folder, toml
+
+from nasbench.isolation import running, sandbox
+from nasbench.isolation.sandbox import system_paths
+from nasbench.plugins.user_task import load_user_task
+
+
+def test_folder_of_the_system_that_holds_hidden_ones_is_given_without_them(tmp_path, monkeypatch):
+    """As in a container: an environment, code, data and records below /opt."""
+    system, library, prefix = tmp_path / "opt", tmp_path / "usr", tmp_path / "opt" / "env"
+    for folder in ("env/bin", "app/code", "app/runs/task", "data"):
+        (system / folder).mkdir(parents=True)
+    library.mkdir()
+    (system / "app" / "linked").symlink_to(system / "data")
+    monkeypatch.setattr(sandbox, "_SYSTEM_PATHS", (str(system), str(library)))
+    monkeypatch.setattr(sandbox.sys, "prefix", str(prefix))
+    monkeypatch.setattr(sandbox.sys, "base_prefix", str(prefix))
+    given = set(system_paths([system / "app" / "runs", system / "data"]))
+    assert given == {str(system / "app" / "code"), str(prefix), str(library)}
+    assert set(system_paths([])) == {str(system), str(prefix), str(library)}
+    # Python itself stays readable where everything around it is hidden.
+    assert set(system_paths([system])) == {str(prefix), str(library)}
+
+
+def test_data_of_a_users_own_task_are_hidden(tmp_path):
+    make_folder(tmp_path)
+    task = tmp_path / "mine.toml"
+    task.write_text(toml(changed()))
+    assert running._own_files(str(task)) == [tmp_path / "rows.csv"]
+    task.write_text(toml(changed(data={"train": "rows*.csv"})))
+    assert running._own_files(load_user_task(task)[0]) == [tmp_path]
+    assert running._own_files("rte") == []
