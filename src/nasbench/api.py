@@ -161,7 +161,8 @@ def run(
         method: a name (see :func:`methods`) or a class of your own.
         task: a name (see :func:`tasks`), the path of a TOML file that declares a task, or a declaration.
         model: a name (see :func:`models`) or a declaration; None for the default of the task.
-        space: ``small``, ``medium``, ``layer``, ``large`` or ``small-grid``; None for the default of the task.
+        space: ``small``, ``medium``, ``layer``, ``large``, ``auto``, ``small-grid`` or ``ranks``; None for the
+            default of the task.
         searcher: a name (see :func:`searchers`) or a class of your own; None for the default of the method.
         options: options of the method by name, for example ``{"strategy": "sandwich"}``.
         searcher_options: options of the searcher by name.

@@ -169,7 +169,7 @@ class ExperimentArguments(TypedDict):
     help="What is minimised: error and one or two of params, macs, weight_bytes, latency; default: error,params.",
 )
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default: bf16 where the device computes in it.")
-@click.option("--threads", type=int, metavar="N", help="Threads of the CPU; default: torch's.")
+@click.option("--threads", type=int, metavar="N", help="Threads of the CPU; default: all cores, or one if faster.")
 @click.option(
     "--isolate/--no-isolate",
     default=None,
@@ -293,7 +293,8 @@ def experiment(
     """Make all runs that a figure needs.
 
     NAME is fig5 (spaces), fig5-shared (spaces on one super-network), fig6 (searchers), fig7 (trainings), fig8
-    (methods; fig9 and fig10 show the same runs), fig11 or fig12 (searchers of one method). Complete runs are skipped.
+    (methods; fig9 and fig10 show the same runs), fig11 or fig12 (searchers of one method), or
+    weight-sharing (do shared weights predict). Complete runs are skipped.
     """
     from nasbench.cli import experiment as module
 

@@ -32,7 +32,12 @@ def _list(name: str, text: str) -> Callable[[Decorated], Decorated]:
 @_list("model", "Models; default: the task's.")
 @_list("space", "Search spaces; default: the task's.")
 @_list("searcher", "Searchers, for the methods that use one; default: the method's.")
-@click.option("--experiment", metavar="NAME", help="The runs of a figure, fig5 to fig12; names above select from them.")
+@click.option(
+    "--experiment",
+    metavar="NAME",
+    help="The runs of a figure, as for nasbench experiment. Methods, spaces and searchers above keep some of them; "
+    "tasks, models and seeds above replace the paper's.",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As for nasbench run (repeatable).")
 @budget_option
 @click.option("--max-evaluations", type=int, help="As for nasbench run.")
