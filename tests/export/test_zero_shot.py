@@ -107,6 +107,8 @@ def test_interval_of_a_compression_is_that_of_resampled_passages() -> None:
     drawn = rng.integers(400, size=(4000, 400))
     resampled = 1 - bits[drawn].sum(1) / labels[drawn].sum(1) / 8
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])), abs=1e-3)
+    worst = np.array([[-200.0], [-400.0]], dtype=np.float32)  # 20 bits for each byte
+    assert with_interval(TINY_TEXT, worst, np.array([10, 20])) == (-1.0, -1.0, -1.0)
 
 
 def test_classifiers_and_trained_tasks_are_refused(run: Any, run_of: RunOf, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from nasbench.networks.passes.likelihood import divergence, log_likelihood
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.plugins import registry
+from nasbench.records.schema import MAX_ERROR
 from nasbench.runs import runner
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
 from nasbench.testing.models import TINY_BERT
@@ -54,6 +55,14 @@ def test_metrics_of_two_passages() -> None:
     )
     assert found == {"compression": pytest.approx(1 - 40 / 16 / 8), "bits_per_byte": pytest.approx(2.5)}
     assert constant_error("compression", "language_modelling", 1, np.array([10, 6])) == 1.0
+
+
+def test_compression_of_the_worst_code_has_an_error_that_a_record_may_hold() -> None:
+    names = ("compression", "bits_per_byte")
+    assert compute(names, "language_modelling", np.array([[-200.0]]), np.array([10])) == {
+        "compression": 1 - MAX_ERROR,
+        "bits_per_byte": 20.0,
+    }
 
 
 @MODELS

@@ -107,6 +107,8 @@ def with_interval(task: Task, logits: Logits, labels: npt.NDArray[Any]) -> Inter
         half = Z / (n + Z**2) * float(np.sqrt(n * value * (1 - value) + Z**2 / 4))
         return Interval(value, max(0.0, middle - half), min(1.0, middle + half))
     sizes = labels.astype(np.float64)
-    rest = -logits[:, 0].astype(np.float64) / 8 - (1 - value) * sizes
+    coded = -logits[:, 0].astype(np.float64) / 8
+    mean = float(coded.sum() / sizes.sum())  # not 1 - value, which has a bound
+    rest = coded - mean * sizes
     half = Z * float(np.sqrt((rest**2).sum() * n / max(1, n - 1))) / float(sizes.sum())
-    return Interval(value, value - half, value + half)
+    return Interval(value, max(-1.0, 1 - mean - half), max(-1.0, 1 - mean + half))

@@ -141,8 +141,11 @@ def _bits_per_byte(predictions: Labels, labels: Labels) -> float:
 
 
 def _compression(predictions: Labels, labels: Labels) -> float:
-    """The share of the text's size that such a code saves: 1 - bits per byte / 8."""
-    return 1 - _bits_per_byte(predictions, labels) / 8
+    """The share of the text's size that such a code saves: 1 - bits per byte / 8.
+
+    Codes of more than 16 bits count as -1, because no error is above 2. ``bits_per_byte`` has no such bound.
+    """
+    return max(1 - _bits_per_byte(predictions, labels) / 8, -1.0)
 
 
 _METRICS: dict[MetricName, Any] = {
