@@ -145,28 +145,24 @@ def panel_titles(frame: pd.DataFrame) -> dict[str, PanelTitle]:
     """The scenarios of a frame with their panel titles, ordered by model, then by size of the training set.
 
     Args:
-        frame: columns ``scenario, task, model, device_class``. A scenario names objectives other than the usual ones.
+        frame: columns ``scenario, task, model``. A scenario names device class, table and unusual objectives.
     """
-    columns = ["scenario", "task", "model", "device_class"]
+    columns = ["scenario", "task", "model"]
     scenarios = [tuple(map(str, row)) for row in frame[columns].drop_duplicates("scenario").itertuples(index=False)]
     task_names = {task.name: task.title or task.name for task in registry.suite_tasks()}
-    n_devices = Counter((task, model) for _, task, model, _ in scenarios)
+    n_devices = Counter((task, model) for _, task, model in scenarios)
     titles = {}
-    for scenario, task, model, device in sorted(
-        scenarios, key=lambda row: (*_sort_key(row[2], _MODEL_NAMES), *_sort_key(row[1], task_names), row[3])
+    for scenario, task, model in sorted(
+        scenarios, key=lambda row: (*_sort_key(row[2], _MODEL_NAMES), *_sort_key(row[1], task_names), row[0])
     ):
         shown = model_name(model)
-        titles[scenario] = PanelTitle(
-            task_names.get(task, text(task, 24)),
-            (f"{shown}, {text(device).upper()}" if n_devices[task, model] > 1 else shown) + _objectives_of(scenario),
-        )
+        device, _, objectives = scenario.rpartition("/")[2].partition(":")
+        if n_devices[task, model] > 1:
+            shown += f", {text(device).upper()}"
+        if objectives:
+            shown += f", {text(objectives).replace('+', ', ')}"
+        titles[scenario] = PanelTitle(task_names.get(task, text(task, 24)), shown)
     return titles
-
-
-def _objectives_of(scenario: str) -> str:
-    """The objectives that the name of a scenario ends with, to be shown after the model."""
-    objectives = scenario.rpartition("/")[2].partition(":")[2]
-    return f", {text(objectives).replace('+', ', ')}" if objectives else ""
 
 
 def model_name(model: str) -> str:

@@ -24,10 +24,11 @@ from nasbench.analysis.reading.beside import read_beside
 from nasbench.analysis.reading.entries import name_entries, set_options
 from nasbench.analysis.reading.evaluation_file import empty_table, read_evaluation_file
 from nasbench.analysis.reading.objectives import label
+from nasbench.analysis.reading.scenarios import device_labels, table_of, task_labels
 from nasbench.arrays import BoolArray
 from nasbench.declarations.task import OBJECTIVES
 from nasbench.errors import UserError
-from nasbench.records.record import Identity, RunFolder, RunRecord, find_runs
+from nasbench.records.record import RunFolder, RunRecord, find_runs
 from nasbench.records.schema import RecordError
 from nasbench.trust.commands import command_of
 from nasbench.trust.marks import Mark, mark_of
@@ -114,7 +115,8 @@ class Results:
             max_evaluations, status, reason, started_at`` as recorded;
             ``budget_s``, NaN if only ``max_evaluations`` ends the run;
             ``algorithm`` (``ws-nas/ehvi``); ``objectives`` (``error,params``);
-            ``scenario`` (``task/model/device_class``; it and ``track`` end with other objectives than the usual ones);
+            ``scenario`` (``task/model/device_class``, see :mod:`~nasbench.analysis.reading.scenarios`; it and ``track``
+            end with other objectives than the usual ones);
             ``entry``, see :func:`~nasbench.analysis.reading.entries.name_entries`;
             ``options`` (JSON text, without options that are None) and ``options_digest``; ``official`` (bool);
             ``elapsed_s`` (charged seconds at the last evaluation), ``n_evaluations``, ``n_failed``;
@@ -196,7 +198,7 @@ def read_results(folders: Path | Sequence[Path]) -> Results:
     for folder, path, name in _named_runs([folders] if isinstance(folders, Path) else folders):
         try:
             record = RunFolder(path).read_run()
-            identity = _identity_text(record.identity)
+            identity = _identity_text(record)
             first, place = seen.get(identity, (folder, ""))
             if first != folder:
                 findings.append(Finding(name, f"the same run as {place}; left out", damage=False))
@@ -276,10 +278,14 @@ def _without_collisions(results: Results) -> Results:
     return dataclasses.replace(results.select(~again), findings=(*results.findings, *found))
 
 
-def _identity_text(identity: Identity) -> str:
+def _identity_text(record: RunRecord) -> str:
     """Equal text for two records of one run, even if they write unset options or the number 100 differently."""
-    budget_s = None if identity.budget_s is None else float(identity.budget_s)
-    fields = dataclasses.asdict(identity) | {"options": set_options(identity.options), "budget_s": budget_s}
+    identity = record.identity
+    fields = dataclasses.asdict(identity) | {
+        "options": set_options(identity.options),
+        "budget_s": None if identity.budget_s is None else float(identity.budget_s),
+        "table": table_of(record),
+    }
     return json.dumps(fields, sort_keys=True)
 
 
@@ -299,24 +305,13 @@ def _run_findings(name: str, record: RunRecord, n_evaluations: int) -> list[Find
     return found
 
 
-def _task_labels(identities: Sequence[Identity]) -> list[str]:
-    """The task of each run. Users' tasks of one name have the digest of their declaration, if there are several."""
-    declarations: dict[str, set[str | None]] = {}
-    for identity in identities:
-        declarations.setdefault(identity.task, set()).add(identity.declaration)
-    return [
-        identity.task
-        if identity.declaration is None or len(declarations[identity.task]) == 1
-        else f"{identity.task}-{identity.declaration}"
-        for identity in identities
-    ]
-
-
 def _runs_frame(
     records: list[tuple[str, RunRecord]], tables: list[pa.Table], marks: Mapping[str, Mark]
 ) -> pd.DataFrame:
-    rows, labels = [], _task_labels([record.identity for _, record in records])
-    for (name, record), task, table in zip(records, labels, tables, strict=True):
+    rows = []
+    tasks = task_labels([record.identity for _, record in records])
+    devices = device_labels([record for _, record in records])
+    for (name, record), task, device, table in zip(records, tasks, devices, tables, strict=True):
         identity = record.identity
         options = json.dumps(set_options(identity.options), sort_keys=True)
         elapsed = table["elapsed_s"]
@@ -327,7 +322,7 @@ def _runs_frame(
                 "model": identity.model,
                 "track": record.track + label(identity.objectives),
                 "device_class": identity.device_class,
-                "scenario": f"{task}/{identity.model}/{identity.device_class}{label(identity.objectives)}",
+                "scenario": f"{task}/{identity.model}/{device}{label(identity.objectives)}",
                 "objectives": ",".join(identity.objectives or OBJECTIVES),
                 "space": identity.space,
                 "method": identity.method,

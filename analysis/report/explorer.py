@@ -110,7 +110,7 @@ def script_data(results: Results, scores: Scores, entries: list[str], n_per_run:
                 "title": scenario,
                 "task": first.loc[scenario, "task"],
                 "model": first.loc[scenario, "model"],
-                "device": first.loc[scenario, "device_class"],
+                "device": str(scenario).rpartition("/")[2],
                 "metric": first.loc[scenario, "metric"],
                 "cost": _title(str(first.loc[scenario, "objectives"])),
                 "n_objectives": str(first.loc[scenario, "objectives"]).count(",") + 1,

@@ -234,7 +234,7 @@ def _coverage(runs: pd.DataFrame, named: Named) -> dict[str, Any]:
         {
             "task": places.loc[scenario, "task"],
             "model": places.loc[scenario, "model"],
-            "device": places.loc[scenario, "device_class"],
+            "device": str(scenario).rpartition("/")[2],
         }
         for scenario in titles
     ]

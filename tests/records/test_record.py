@@ -10,7 +10,7 @@ import pytest
 
 from nasbench.errors import NasbenchError, UserError
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, find_runs, write_atomically
-from nasbench.records.schema import RecordError
+from nasbench.records.schema import RecordError, to_json
 
 IDENTITY = Identity(
     task="rte",
@@ -48,6 +48,13 @@ def test_record_and_evaluations_are_read_as_written(folder):
     assert folder.exists()
     assert folder.read_run() == RECORD
     assert folder.read_evaluations() == [evaluation(index) for index in range(3)]
+
+
+def test_folder_names_the_table_of_a_simulated_run_only():
+    assert "table" not in to_json(IDENTITY)
+    assert IDENTITY.folder(False, True) == "rte/bert/ws-nas+ehvi_small_cpu_seed4"
+    simulated = dataclasses.replace(IDENTITY, device_class="table", table="1a2b3c4d")
+    assert simulated.folder(False, True) == "rte/bert/ws-nas+ehvi_small_table-1a2b3c4d_seed4"
 
 
 def test_new_folder_has_no_record_and_no_evaluations(tmp_path):

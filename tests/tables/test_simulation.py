@@ -11,6 +11,7 @@ import pytest
 import torch
 from tables.conftest import SEED, MakeRequest
 
+from nasbench.analysis.reading.results import read_results
 from nasbench.errors import UserError
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.objectives.costs import counted_costs
@@ -109,6 +110,26 @@ def test_record_says_that_it_is_simulated(table: Table, tmp_path: Path) -> None:
     assert record.provenance["table"]["sha256"] == table.sha256
     assert all(evaluation.weights is None for evaluation in outcome.evaluations)
     assert RunFolder(next(tmp_path.rglob("run.json")).parent).read_run() == record
+
+
+def test_runs_of_one_seed_on_two_tables_are_two_scenarios(table: Table, tmp_path: Path) -> None:
+    shape = tuple(table.space.upper + 1)
+    metrics = np.stack([table.columns[f"metric.{name}"] for name in table.info.metrics], axis=-1).reshape(*shape, -1)
+    other = Table(tmp_path / "other.parquet")
+    write_table(other.path, table.info, 0.9 * metrics, metrics, table.columns["pass_s"].reshape(shape)[..., 0])
+    results = tmp_path / "results"
+    for each in (table, other):
+        assert run_on(each, results, max_evaluations=5)[0].status == "complete"
+    read = read_results(results)
+    assert read.findings == ()
+    expected = {f"tiny-regression/tiny-bert/table-{each.sha256[:8]}" for each in (table, other)}
+    assert set(read.runs["scenario"]) == expected
+    for path in results.rglob("run.json"):  # in older records, only the provenance tells the tables apart
+        data = json.loads(path.read_text())
+        del data["identity"]["table"]
+        path.write_text(json.dumps(data))
+    assert read_results(results).findings == ()
+    assert set(read_results(results).runs["scenario"]) == expected
 
 
 def test_record_without_the_new_field_can_be_read(table: Table, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Identity:
         budget_s: charged seconds; None if only ``max_evaluations`` ends the run.
         declaration: digest of a user's own task and model; None for tasks that are part of the suite or of a package.
         objectives: names of the objectives; None for error and parameters.
+        table: digest of the table that answered a simulated run; None for a run on a network, and in older records.
     """
 
     task: schema.Name
@@ -52,6 +53,7 @@ class Identity:
     max_evaluations: schema.PositiveCount | None = None
     declaration: schema.Name | None = None
     objectives: schema.Objectives | None = None
+    table: schema.Name | None = None
     __pydantic_config__: ClassVar = schema.STRICT
 
     @property
@@ -63,10 +65,12 @@ class Identity:
         """The run's path below the results folder, ``task/model/algorithm_space_device_seed``.
 
         Other objectives than error and parameters come before the seed. The digest of a user's declaration follows the
-        task. A digest is appended if the options or the budget are not the defaults, or if the evaluations are limited.
+        task, that of a table the device. A digest is appended if the options or the budget are not the defaults, or if
+        the evaluations are limited.
         """
+        device = self.device_class if self.table is None else f"{self.device_class}-{self.table}"
         objectives = "" if self.objectives is None else f"_{'+'.join(self.objectives)}"
-        name = f"{self.algorithm.replace('/', '+')}_{self.space}_{self.device_class}{objectives}_seed{self.seed}"
+        name = f"{self.algorithm.replace('/', '+')}_{self.space}_{device}{objectives}_seed{self.seed}"
         if changed_options or not official_budget or self.max_evaluations is not None:
             told_apart = json.dumps([self.options, self.budget_s, self.max_evaluations], sort_keys=True)
             name += "_" + hashlib.sha256(told_apart.encode()).hexdigest()[:8]
@@ -85,8 +89,7 @@ class RunRecord:
         metric: name of the primary metric; error = 1 - metric.
         n_params_full: number of parameters of the full network.
         dimensions: sizes of the full network, see :class:`nasbench.networks.subnetwork.Dimensions`.
-        changed_options: options that differ from their defaults, ``{"method": {...}, "searcher": {...}}``; None in
-            records that are older than this field.
+        changed_options: options that differ from their defaults, by ``method`` and ``searcher``; None in older records.
         data_summary: what the splits hold, see ``nasbench.data.summary.DataSummary.to_json``; None in older records.
         constant_error: lowest validation error of a network that gives every example the same answer (for accuracy, the
             most frequent class); None in older records.
@@ -99,8 +102,7 @@ class RunRecord:
         shortened_trainings: by network name, the number of steps of each training that had to be shorter than declared,
             because the budget held no more.
         declaration: a user's own task and model, see :mod:`nasbench.plugins.declaration`.
-        simulated: name of the table of the tabular benchmark whose recorded errors and seconds the run used; None for a
-            run on a network.
+        simulated: name of the table whose recorded errors and seconds the run used; None for a run on a network.
         n_evaluations, evaluations_sha256: number and checksum of the lines of ``evaluations.jsonl``; None while the run
             lasts and in older records.
         conditions: what the machine did during each attempt, see :mod:`nasbench.runs.machine`.

@@ -91,11 +91,11 @@ STRICT: Mapping[str, Any] = {"strict": True, "extra": "forbid", "allow_inf_nan":
 def to_json(part: Any) -> dict[str, Any]:
     """The JSON values of an instance of one of the record's dataclasses.
 
-    Usual runs are written as they were before there were other objectives, to the last byte.
+    Usual runs are written as they were before there were other objectives and tables, to the last byte.
     """
     values = dataclasses.asdict(part)
     for place in (values, values.get("identity", {})):
-        for name in ("objectives", "costs"):
+        for name in ("objectives", "costs", "table"):
             if place.get(name, 0) is None:
                 del place[name]
     return values

@@ -48,7 +48,7 @@ class RunRequest:
         declaration: what a user's own task file declares, see :mod:`nasbench.plugins.declaration`.
         isolation: what shuts the method in, for the record; None for a method that runs in the harness's process.
         objectives: names of what is minimised, the error first.
-        table: name of the table that answers in place of a network, None for a run on a network.
+        table: digest of the table that answers in place of a network, None for a run on a network.
         notice: what the user should know about the choices, in one line; None for nothing.
     """
 
@@ -110,6 +110,7 @@ class RunRequest:
             max_evaluations=self.max_evaluations,
             declaration=None if self.declaration is None else digest(self.declaration),
             objectives=None if is_usual(self.objectives) else list(self.objectives),
+            table=self.table,
         )
 
     @property

@@ -49,18 +49,17 @@ def run_all(
         NasbenchError: if a run fails.
     """
     requests = [
-        _request(table, searcher, seed, max_evaluations, results, plugins)
+        (table, _request(table, searcher, seed, max_evaluations, results, plugins))
         for table in tables
         for seed in seeds
         for searcher in searchers
     ]
-    by_name = {table.name: table for table in tables}
-    for done, request in enumerate(requests):
+    for done, (table, request) in enumerate(requests):
         progress(done, len(requests), f"{request.searcher.name if request.searcher else ''}, {request.folder}")
         folder = RunFolder(request.folder)
         if folder.exists() and folder.read_run().status == "complete":
             continue
-        record = simulate(request, by_name[str(request.table)])
+        record = simulate(request, table)
         if record.status == "failed":
             raise NasbenchError(f"{request.folder}: {record.reason}")
 

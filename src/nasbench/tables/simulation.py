@@ -75,7 +75,7 @@ def make_simulation(method: Any, task: Any, *, table: Path | None = None, **argu
             )
         if dict(found.info.options) != training:
             raise UserError(f"--table {table}: its super-network was trained with other options than these of --method")
-    request = dataclasses.replace(request, table=found.name)
+    request = dataclasses.replace(request, table=found.digest)
     seconds = request.effective_budget_s
     if seconds is None and request.max_evaluations is None:
         raise UserError(f"task {place[0]!r} has no budget for {place[1]!r} on a cpu; give --budget SECONDS")

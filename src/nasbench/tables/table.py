@@ -194,8 +194,13 @@ class Table:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the file."""
+        """SHA-256 of the file."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of :attr:`sha256`, which tell runs on different tables apart."""
+        return self.sha256[:8]
 
     def entry(self, config: Config) -> Entry:
         """The row of a configuration of :attr:`space`."""

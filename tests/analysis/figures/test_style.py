@@ -137,6 +137,11 @@ def test_panel_titles_name_the_device_class_only_if_needed():
         "rte/minilm-l6/cpu": style.PanelTitle("RTE", "MiniLM-L6, CPU"),
         "rte/minilm-l6/gpu": style.PanelTitle("RTE", "MiniLM-L6, GPU"),
     }
+    frame = scenarios(("rte", "minilm-l6", "table-1a"), ("rte", "minilm-l6", "table-2b"))
+    assert [title.model for title in style.panel_titles(frame).values()] == [
+        "MiniLM-L6, TABLE-1A",
+        "MiniLM-L6, TABLE-2B",
+    ]
 
 
 @pytest.mark.parametrize("algorithm", ["ws-nas/ehvi", "s-nas/random"])
