@@ -88,22 +88,32 @@ def median_interval(values: npt.ArrayLike) -> Spread:
     return Spread(median, float(ordered[k - 1]), float(ordered[n - k]))
 
 
-def compare(table: Table, results: Path, searchers: Sequence[str] | None = None) -> tuple[list[SearcherResult], float]:
+def compare(
+    table: Table, results: Path, searchers: Sequence[str], seeds: Sequence[int], max_evaluations: int
+) -> tuple[list[SearcherResult], float]:
     """The searchers on one table, the smallest regret first, and the time of :attr:`SearcherResult.regret_at_s`.
 
     Args:
         results: the records of runs on this table.
-        searchers: which searchers; None for all with runs.
+        searchers, seeds, max_evaluations: which runs; others are left out.
 
     Raises:
-        UserError: if there are no runs on the table, or runs on another one.
+        UserError: if there are no such runs on the table, or runs on another one.
     """
     read = read_results(results)
     runs = read.runs[(read.runs["status"] == "complete").to_numpy()]
-    others = {_table_of(origin) for origin in runs["provenance"]} - {table.sha256}
-    if others or runs.empty:
-        problem = "hold runs on another table, or on another version of it" if others else "hold no complete run"
-        raise UserError(f"{results}: the records {problem}; remove the folder and run 'nasbench compare-searchers'")
+    if {_table_of(origin) for origin in runs["provenance"]} - {table.sha256}:
+        raise UserError(
+            f"{results}: the records hold runs on another table, or on another version of it; remove the folder and "
+            "run 'nasbench compare-searchers'"
+        )
+    is_asked_for = runs["searcher"].isin(searchers) & runs["seed"].isin(seeds)
+    runs = runs[is_asked_for & (runs["max_evaluations"] == max_evaluations).fillna(False)]
+    if runs.empty:
+        raise UserError(
+            f"{results}: no complete run of {', '.join(searchers)} with {max_evaluations} evaluations; make runs with "
+            "'nasbench compare-searchers'"
+        )
     truth = Truth(table)
     curves: dict[str, list[tuple[FloatArray, FloatArray, float]]] = {}
     for row, lines in read.evaluations.groupby("run_row", sort=True):
@@ -113,9 +123,8 @@ def compare(table: Table, results: Path, searchers: Sequence[str] | None = None)
             found = truth.found(lines[["error", "params"]].to_numpy(dtype=np.float64))
             own_s = (run["charged_s"]["search"] + run["charged_s"]["idle"]) / len(lines)
             curves.setdefault(str(run["searcher"]), []).append((seconds, found, own_s))
-    wanted = sorted(curves) if searchers is None else [name for name in searchers if name in curves]
-    shared_s = min(seconds[-1] for name in wanted for seconds, _, _ in curves[name])
-    rows = [_result(name, curves[name], truth.hypervolume, shared_s) for name in wanted]
+    shared_s = min(seconds[-1] for own in curves.values() for seconds, _, _ in own)
+    rows = [_result(name, own, truth.hypervolume, shared_s) for name, own in curves.items()]
     return sorted(rows, key=lambda row: (round(row.regret.value, 9), row.searcher)), shared_s
 
 
@@ -143,28 +152,26 @@ def _mean(values: list[float]) -> Spread:
     return Spread(*interval_on_these_tasks(values, ["all"] * len(values)))
 
 
-def page(tables: Sequence[Table], results: Path) -> str:
+def page(
+    tables: Sequence[Table], results: Path, searchers: Sequence[str], seeds: Sequence[int], max_evaluations: int
+) -> str:
     """The page about all tables.
 
     Args:
         results: the folder of :func:`nasbench.tables.comparison.run_all`.
+        searchers, seeds, max_evaluations: which runs; others are left out.
 
     Raises:
-        UserError: if there are no runs on a table.
+        UserError: if there are no such runs on a table.
     """
-    sections, n_seeds, n_evaluations = [], set(), set()
+    sections, n_seeds = [], set()
     for table in tables:
-        rows, shared_s = compare(table, results / table.name)
+        rows, shared_s = compare(table, results / table.name, searchers, seeds, max_evaluations)
         n_seeds |= {row.n_runs for row in rows}
-        n_evaluations |= set(read_results(results / table.name).runs["max_evaluations"].dropna().astype(int))
         sections.append(_section(table, rows, shared_s))
-    head = _HEAD.format(n_seeds=_range(n_seeds), n_evaluations=_range(n_evaluations))
-    return "\n".join([head, *sections])
-
-
-def _range(numbers: set[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low}" if low == high else f"{low} to {high}"
+    least, most = min(n_seeds), max(n_seeds)
+    times = f"{least}" if least == most else f"{least} to {most}"
+    return "\n".join([_HEAD.format(n_seeds=times, n_evaluations=max_evaluations), *sections])
 
 
 def _section(table: Table, rows: list[SearcherResult], shared_s: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from nasbench.training.configuration import SuperNetworkOptions
 
 DIMS = Dimensions(n_layers=4, n_heads=8, n_units=64, hidden_size=32, head_size=4, n_fixed_params=2000)
 SEARCHERS = ("random", "local")
+RUNS = (SEARCHERS, range(7), 30)
+"""Searchers, seeds and number of evaluations of the runs."""
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +48,14 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
 @pytest.fixture(scope="module")
 def results(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    run_all([table], SEARCHERS, range(7), 30, folder)
+    run_all([table], *RUNS, folder)
     return folder
 
 
 def test_numbers_follow_from_the_raw_records(table: Table, results: Path) -> None:
     """Regret and evaluations to 99 %, from nothing but the lines of the records."""
     truth = Truth(table)
-    rows, _ = compare(table, results / table.name)
+    rows, _ = compare(table, results / table.name, *RUNS)
     assert {row.searcher for row in rows} == set(SEARCHERS)
     for row in rows:
         regrets, needed = [], []
@@ -72,12 +75,12 @@ def test_numbers_follow_from_the_raw_records(table: Table, results: Path) -> Non
 
 def test_a_repeated_comparison_runs_nothing_again(table: Table, results: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in results.rglob("run.json")}
-    run_all([table], SEARCHERS, range(7), 30, results)
+    run_all([table], *RUNS, results)
     assert {path: path.stat().st_mtime_ns for path in results.rglob("run.json")} == before
 
 
 def test_page_has_a_row_for_each_searcher(table: Table, results: Path) -> None:
-    text = page([table], results)
+    text = page([table], results, *RUNS)
     assert "ran 7 times for 30 evaluations on each table" in text
     assert f"{int(Truth(table).front.sum())} are on the true front" in text
     assert all(f"| {name} | " in text for name in SEARCHERS)
@@ -90,10 +93,21 @@ def test_records_of_another_version_of_the_table_are_refused(table: Table, resul
     values = np.full((*shape, 1), 0.5)
     write_table(other.path, table.info, values, values, np.ones(shape[:2]))
     with pytest.raises(UserError, match="hold runs on another table, or on another version of it"):
-        compare(other, results / table.name)
+        compare(other, results / table.name, *RUNS)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="hold no complete run"):
-        compare(table, tmp_path / "empty")
+    with pytest.raises(UserError, match="no complete run of random, local with 30 evaluations"):
+        compare(table, tmp_path / "empty", *RUNS)
+
+
+def test_only_the_runs_asked_for_are_compared(table: Table, results: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(results, both)
+    run_all([table], SEARCHERS, range(2), 20, both)
+    assert page([table], both, *RUNS) == page([table], results, *RUNS)
+    (row,), _ = compare(table, both / table.name, ["local"], range(2), 20)
+    assert (row.searcher, row.n_runs) == ("local", 2)
+    with pytest.raises(UserError, match="no complete run of typo with 30 evaluations"):
+        compare(table, both / table.name, ["typo"], range(7), 30)
 
 
 def test_command_writes_the_page(table: Table, results: Path, tmp_path: Path) -> None:
@@ -102,7 +116,7 @@ def test_command_writes_the_page(table: Table, results: Path, tmp_path: Path) ->
     arguments += ["--max-evaluations", "30", *(word for name in SEARCHERS for word in ("--searcher", name))]
     done = CliRunner().invoke(cli, ["compare-searchers", *arguments], catch_exceptions=False)
     assert done.exit_code == 0
-    assert out.read_text() == page([table], results)
+    assert out.read_text() == page([table], results, *RUNS)
 
 
 def test_median_interval_encloses_the_median_and_copes_with_infinity() -> None:
@@ -121,7 +135,7 @@ def test_every_searcher_of_the_suite_that_fits_is_compared() -> None:
 
 
 def test_frame_has_one_row_for_each_searcher(table: Table, results: Path) -> None:
-    rows, _ = compare(table, results / table.name)
+    rows, _ = compare(table, results / table.name, *RUNS)
     frame = table_searchers.frame(rows)
     assert frame["searcher"].tolist() == [row.searcher for row in rows]
     assert (frame["regret_low"] <= frame["regret"]).all()

@@ -166,7 +166,8 @@ def compare_searchers(
             click.echo(f"run {done + 1} of {n_all}: {name}")
 
     comparison.run_all(tables, chosen, range(n_seeds), max_evaluations, results, plugins, progress)
-    write_atomically(out, table_searchers.page(tables, results).encode())
+    page = table_searchers.page(tables, results, chosen, range(n_seeds), max_evaluations)
+    write_atomically(out, page.encode())
     click.echo(f"wrote {out}")
 
 
