@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nasbench.analysis.experiments.definitions import MODELS, SEEDS, TASKS, Experiment, RunSpecification
-from nasbench.analysis.experiments.selection import every_layer_network, random_samples, trainings, usual
+from nasbench.analysis.experiments.selection import (
+    every_layer_network,
+    has_usual_objectives,
+    random_samples,
+    trainings,
+    usual,
+)
+from nasbench.analysis.scoring.tracks import DEVICE_CLASSES
 
 Place = tuple[str, str, str, int]
 """Device class, task, model and seed."""
@@ -63,8 +70,12 @@ class Shortfall:
 
 
 def take_inventory(runs: pd.DataFrame) -> Inventory:
-    """The inventory of runs that have ended, without runs on users' own tasks, which no experiment contains."""
-    runs = runs[(runs["track"] != "user").to_numpy()].reset_index(drop=True)
+    """The inventory of runs that have ended.
+
+    Runs on users' own tasks, on tables and with other objectives are left out: no experiment contains them.
+    """
+    keep = (runs["track"] != "user") & runs["device_class"].isin(DEVICE_CLASSES) & has_usual_objectives(runs)
+    runs = runs[keep.to_numpy()].reset_index(drop=True)
     own, shared = random_samples(runs), random_samples(runs, shared=True)
     studied = every_layer_network(runs)
     plain = usual(runs) & (runs["status"] == "complete").to_numpy()

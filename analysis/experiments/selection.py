@@ -35,10 +35,11 @@ def subset(scores: Scores, keep: BoolArray) -> Scores:
 
 def usual(runs: pd.DataFrame) -> BoolArray:
     """Unchanged runs (:func:`unchanged`) with error and parameters as objectives, as in the paper, ``(n_runs,)``."""
-    return unchanged(runs) & _has_usual_objectives(runs)
+    return unchanged(runs) & has_usual_objectives(runs)
 
 
-def _has_usual_objectives(runs: pd.DataFrame) -> BoolArray:
+def has_usual_objectives(runs: pd.DataFrame) -> BoolArray:
+    """Runs with error and parameters as objectives, ``(n_runs,)``."""
     return np.asarray(of_rows(runs).to_numpy(dtype=object) == USUAL, dtype=np.bool_)
 
 
@@ -106,7 +107,7 @@ def random_samples(runs: pd.DataFrame, shared: bool = False) -> BoolArray:
         & (runs["max_evaluations"] == N_INITIAL + N_RANDOM).fillna(False)
         & runs["budget_s"].isna()
         & (runs["status"] == "complete")
-        & _has_usual_objectives(runs)
+        & has_usual_objectives(runs)
         & np.array(as_asked, dtype=np.bool_)
         & np.array([name is not None for name in trainings(runs)], dtype=np.bool_)
     ).to_numpy(dtype=np.bool_)
@@ -118,7 +119,7 @@ def every_layer_network(runs: pd.DataFrame) -> BoolArray:
     """Complete runs of the study of weight sharing: the networks of LAYER, with default options, ``(n_runs,)``."""
     plain = runs["algorithm"].astype(str) + f"@layer [max_evaluations={N_LAYER}]"
     keep = (runs["searcher"] == "exhaustive") & (runs["entry"].astype(str) == plain) & (runs["status"] == "complete")
-    return keep.to_numpy(dtype=np.bool_, copy=True) & _has_usual_objectives(runs)
+    return keep.to_numpy(dtype=np.bool_, copy=True) & has_usual_objectives(runs)
 
 
 def _without(values: dict[str, Any], names: set[str]) -> dict[str, Any]:

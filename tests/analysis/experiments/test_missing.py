@@ -109,9 +109,19 @@ def test_command_for_a_whole_experiment_has_no_options(tmp_path: Path):
     )
 
 
-def test_inventory_leaves_out_users_own_tasks(lacks, make_scores):
-    assert take_inventory(make_scores(row(task="films", track="user")).runs).places == ()
-    assert lacks("fig12", row(), row(task="films", track="user")).has == "1 of 4 runs"
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": "films", "track": "user"},
+        {"device_class": "table", "space": "small-grid"},
+        {"task": "rte", "objectives": "error,macs", "track": "compact:error+macs"},
+    ],
+    ids=lambda change: list(change)[-1],
+)
+def test_inventory_leaves_out_runs_that_no_experiment_contains(lacks, make_scores, change):
+    usual = {"objectives": "error,params"}
+    assert take_inventory(make_scores(row(**{**usual, **change})).runs).places == ()
+    assert lacks("fig12", row(**usual), row(**{**usual, **change})).has == "1 of 4 runs"
 
 
 def test_beginning_suggests_the_quickest_runs(tmp_path: Path):
