@@ -34,16 +34,19 @@ def table(networks: pd.DataFrame, runs: pd.DataFrame, limits: FloatArray) -> pd.
         limits: ascending, in the unit of ``size``.
 
     Returns:
-        One row for each scenario, name and limit within which it has a network: ``scenario, task, model, device_class,
-        metric, name, limit, test_metric, low, high, n, leads, separated``. ``test_metric`` is the mean over seeds, with
-        its 95 % interval on these tasks. ``leads`` marks the best name, ``separated`` whether the 95 % interval of its
-        paired difference to the second one is above zero, or there is no second one.
+        One row for each scenario, name and limit within which it has a network with each of its seeds: ``scenario,
+        task, model, device_class, metric, name, limit, test_metric, low, high, n, leads, separated``. ``test_metric``
+        is the mean over seeds, with its 95 % interval on these tasks. ``leads`` marks the best name, ``separated``
+        whether the 95 % interval of its paired difference to the second one is above zero, or there is no second one.
     """
     networks = networks.sort_values(["error", "size", "index"])
+    smallest = networks.groupby(["scenario", "name", "seed"], observed=True)["size"].transform("min")
+    begin = smallest.groupby([networks["scenario"], networks["name"]], observed=True).transform("max")
+    counts_from = np.maximum(networks["size"], begin)
     facts = runs.drop_duplicates("scenario").set_index("scenario")[["task", "model", "device_class", "metric"]]
     rows = []
     for limit in limits:
-        within = networks[networks["size"] <= limit + 1e-9].drop_duplicates(["scenario", "seed", "name"])
+        within = networks[counts_from <= limit + 1e-9].drop_duplicates(["scenario", "seed", "name"])
         for scenario, best in within.groupby("scenario", observed=True):
             rows += [{"scenario": scenario, "limit": limit} | row for row in _compared(best)]
     return pd.DataFrame(rows).join(facts, on="scenario")

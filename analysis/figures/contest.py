@@ -21,7 +21,7 @@ LIMITS = np.round(np.arange(0.2, 1.0001, 0.01), 2)
 def data(results: Results) -> pd.DataFrame:
     """The rows of :func:`~nasbench.analysis.figures.best_by_size.table` for the contestants, where two have runs.
 
-    The limits are on the parameters. Those of a contestant begin where it has a network with each of its seeds.
+    The limits are on the parameters.
 
     Raises:
         MissingRuns: if no scenario has runs of two contestants.
@@ -34,10 +34,7 @@ def data(results: Results) -> pd.DataFrame:
     networks = chosen.evaluations[["run_row", "index", "params", "error", "test_error"]].dropna(subset="test_error")
     networks = networks.join(runs[["scenario", "seed", "entry"]], on="run_row", how="inner")
     networks = networks.rename(columns={"params": "size", "entry": "name"})
-    found = best_by_size.table(networks, runs, LIMITS)
-    n_seeds = networks.groupby(["scenario", "name"], observed=True)["seed"].nunique().rename("n_seeds")
-    found = found.join(n_seeds, on=["scenario", "name"])
-    return found[found["n"] == found["n_seeds"]].drop(columns="n_seeds").reset_index(drop=True)
+    return best_by_size.table(networks, runs, LIMITS)
 
 
 def draw(data: pd.DataFrame) -> Figure:

@@ -45,6 +45,19 @@ def test_every_point_equals_that_of_loops_over_the_evaluations(tmp_path):
         assert begin - 0.01 < max(of_entry.max(), 0.2) <= begin + 1e-9
 
 
+def test_a_contestant_does_not_lead_where_it_lacks_a_seed(tmp_path, write_run):
+    for seed, smallest in ((0, 0.3), (1, 0.8)):
+        best = [(1.0, 0.1, 0.1), (smallest, 0.12, 0.12)]
+        write_run(tmp_path, "ws-nas-ordered", "ehvi-exact", "large", best, seed=seed)
+        write_run(tmp_path, "rfp", None, "large", [(1.0, 0.2, 0.2), (0.25, 0.3, 0.3)], seed=seed)
+    data = contest.data(read_results(tmp_path))
+    leaders = data[data["leads"]].set_index("limit")["name"]
+    limits = contest.LIMITS[contest.LIMITS >= 0.25]
+    assert leaders.index.tolist() == limits.tolist()  # one leader at each limit, so the strip has no gaps
+    assert leaders.tolist() == ["rfp@large" if limit < 0.8 else "ws-nas-ordered/ehvi-exact@large" for limit in limits]
+    assert data.loc[data["leads"] & (data["limit"] < 0.8), "separated"].all()  # nobody else takes part there
+
+
 def test_changed_options_do_not_take_part(tmp_path):
     usual, changed = (
         Entry("ws-nas-ordered", "ehvi-exact", "large", options={"repair": repair}, changed_options=repair)
