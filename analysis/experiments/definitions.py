@@ -55,11 +55,17 @@ N_INITIAL = 3
 
 
 class MissingRuns(UserError):
-    """No run for a figure; ``experiment`` is the name of the experiment that makes its runs."""
+    """No run for a figure.
 
-    def __init__(self, what: str, experiment: str) -> None:
-        self.experiment = experiment
-        super().__init__(f"no run to show in {what}; see: nasbench experiment {experiment} --dry-run")
+    Attributes:
+        has: what there is not, in words.
+        experiment: name of the experiment that makes such runs; None if only ``command`` does.
+    """
+
+    def __init__(self, what: str, experiment: str | None, command: str | None = None) -> None:
+        self.has, self.experiment = f"no run to show in {what}", experiment
+        self.command = command or f"nasbench experiment {experiment} --dry-run"
+        super().__init__(f"{self.has}; see: {self.command}")
 
 
 @dataclass(frozen=True)

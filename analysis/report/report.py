@@ -140,13 +140,15 @@ class _Drawn:
 
 def _draw(name: str, results: Results, scores: Scores, inventory: Inventory, folder: Path) -> _Drawn:
     entry = FIGURES[name]
-    experiment = experiment_of(name)
+    own = experiment = experiment_of(name)
     files: tuple[Path, ...] = ()
+    missing: MissingRuns | None = None
     try:
         figure = entry.draw(entry.data(results, scores))
         files = tuple(style.save(figure, folder / (f"figure_{name}" if name[0].isdigit() else name)))
     except MissingRuns as error:
-        experiment = EXPERIMENTS[error.experiment]
+        missing = error
+        experiment = None if error.experiment is None else EXPERIMENTS[error.experiment]
     lacks, places = None, inventory.where(entry.shows)
     if files and entry.extra:
         return _Drawn(name, files, None)
@@ -154,4 +156,7 @@ def _draw(name: str, results: Results, scores: Scores, inventory: Inventory, fol
         lacks = shortfall(experiment, inventory, places)
     elif experiment is not None and not files:
         lacks = beginning(experiment, entry.shows)
+    if own is None and missing is not None:
+        # No experiment is that of the figure, so its number of missing runs says nothing about the figure.
+        lacks = Shortfall(missing.has, missing.command if lacks is None else lacks.command, "makes such runs")
     return _Drawn(name, files, lacks)

@@ -36,7 +36,7 @@ def data(results: Results) -> pd.DataFrame:
     """
     found = variants(results.finished().runs)
     if found.empty:
-        raise MissingRuns("figure 13, for which 'nasbench quantize' measures networks of runs", "fig8")
+        raise MissingRuns("figure 13, which needs quantised networks", None, "nasbench quantize RUN")
     keys = ["scenario", "seed", "run", "device"]
     counts = found.groupby(keys)["index"].nunique().rename("n").reset_index()
     order = counts.sort_values(["n", "seed", "run", "device"], ascending=[False, True, True, True])

@@ -243,6 +243,16 @@ def test_unknown_figure_missing_runs_and_missing_folder_raise(report_folder, tmp
         report(tmp_path / "nowhere", tmp_path)
 
 
+def test_figure_without_an_experiment_says_what_it_needs(tmp_path, write_run):
+    write_run(tmp_path / "results", "rfp", None, "large", [(1.0, 0.2, 0.2)])
+    for name, message in (
+        ("13", "figure 13: no run to show in figure 13, which needs quantised networks; `nasbench quantize RUN` makes"),
+        ("contest", "which needs runs of two of its methods; `nasbench experiment fig8 --task rte .*` makes such runs"),
+    ):
+        with pytest.raises(UserError, match=message):
+            report(tmp_path / "results", tmp_path / "out", figures=(name,))
+
+
 @pytest.fixture
 def without_figures(monkeypatch):
     """Draw only the cheapest figure in tests that are not about figures."""
