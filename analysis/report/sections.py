@@ -281,8 +281,10 @@ def _verified(runs: pd.DataFrame) -> np.ndarray[Any, Any]:
     """The verification of each run by its provenance, ``(n_runs,)`` texts: ``clean``, or what is missing."""
     provenance = runs["provenance"]
     revision = provenance.map(lambda entry: entry.get("git_revision"))
-    data = provenance.map(lambda entry: str(entry.get("data_sha256")))
-    weights = provenance.map(lambda entry: str(entry.get("weights_sha256")))
+    # A missing hash stays missing, so it differs from no other.
+    data = provenance.map(lambda entry: entry.get("data_sha256")).map(str, na_action="ignore")
+    weights = provenance.map(lambda entry: entry.get("weights_sha256")).map(str, na_action="ignore")
+    has_no_hash = data.isna() | weights.isna()
     n_data = data.groupby([runs["task"], runs["model"], runs["seed"]]).transform("nunique")
     n_weights = weights.groupby([runs["model"]]).transform("nunique")
     texts = []
@@ -293,7 +295,7 @@ def _verified(runs: pd.DataFrame) -> np.ndarray[Any, Any]:
             missing.append("unknown revision")
         elif own.endswith("+changes"):
             missing.append("changed checkout")
-        if data.iloc[i] == "None" or weights.iloc[i] == "None":
+        if has_no_hash.iloc[i]:
             missing.append("no hashes")
         elif n_data.iloc[i] > 1 or n_weights.iloc[i] > 1:
             missing.append("hashes differ")

@@ -145,3 +145,6 @@ def test_verification_follows_provenance(folder: Path) -> None:
     record["provenance"] |= {"git_revision": "abc", "data_sha256": "something else"}
     one.write_text(json.dumps(record))
     assert verified() == ["clean; hashes differ", "clean; hashes differ"]
+    record["provenance"] = {"git_revision": "abc"}
+    one.write_text(json.dumps(record))
+    assert verified() == ["clean", "clean; no hashes"]
