@@ -24,12 +24,13 @@ from nasbench.analysis.reading.beside import read_beside
 from nasbench.analysis.reading.entries import name_entries, set_options
 from nasbench.analysis.reading.evaluation_file import empty_table, read_evaluation_file
 from nasbench.analysis.reading.objectives import label
-from nasbench.analysis.reading.scenarios import device_labels, table_of, task_labels
+from nasbench.analysis.reading.scenarios import device_labels, task_labels
 from nasbench.arrays import BoolArray
 from nasbench.declarations.task import OBJECTIVES
 from nasbench.errors import UserError
 from nasbench.records.record import RunFolder, RunRecord, find_runs
 from nasbench.records.schema import RecordError
+from nasbench.tables.table import table_of
 from nasbench.trust.commands import command_of
 from nasbench.trust.marks import Mark, mark_of
 

@@ -6,14 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from nasbench.records.record import Identity, RunRecord
-
-
-def table_of(record: RunRecord) -> str | None:
-    """Digest of the table that answered a simulated run, also of an older record; None for a run on a network."""
-    if record.identity.table is not None or record.simulated is None:
-        return record.identity.table
-    origin = record.provenance.get("table")
-    return str(origin.get("sha256"))[:8] if isinstance(origin, dict) else None
+from nasbench.tables.table import table_of
 
 
 def task_labels(identities: Sequence[Identity]) -> list[str]:
@@ -34,14 +27,15 @@ def device_labels(records: Sequence[RunRecord]) -> list[str]:
 
     Tables that the seed chooses are one scenario, as data splits that the seed chooses are.
     """
-    tables: dict[tuple[str, str, int], set[str]] = defaultdict(set)
-    for record in records:
-        if (table := table_of(record)) is not None:
-            tables[record.identity.task, record.identity.model, record.identity.seed].add(table)
-    several = {(task, model) for (task, model, _), found in tables.items() if len(found) > 1}
+    tables = [table_of(record) for record in records]
+    by_seed: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+    for record, table in zip(records, tables, strict=True):
+        if table is not None:
+            by_seed[record.identity.task, record.identity.model, record.identity.seed].add(table)
+    several = {(task, model) for (task, model, _), found in by_seed.items() if len(found) > 1}
     return [
-        f"{record.identity.device_class}-{table_of(record)}"
-        if table_of(record) is not None and (record.identity.task, record.identity.model) in several
-        else record.identity.device_class
-        for record in records
+        record.identity.device_class
+        if table is None or (record.identity.task, record.identity.model) not in several
+        else f"{record.identity.device_class}-{table}"
+        for record, table in zip(records, tables, strict=True)
     ]

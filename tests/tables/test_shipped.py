@@ -13,6 +13,7 @@ from nasbench.analysis.scoring.truth import Truth
 from nasbench.cli.main import cli
 from nasbench.networks import space as space_module
 from nasbench.tables.table import Table, find_tables, shipped_folder
+from nasbench.trust.commands import command_of
 
 TABLES = find_tables()
 
@@ -58,6 +59,10 @@ def test_command_line_and_python_give_the_same_run(tmp_path: Path, monkeypatch: 
         results=tmp_path / "b",
     )  # fmt: skip
     assert again.record == found.record  # read from disk
+    assert command_of(found.record) == (
+        "nasbench run --method ws-nas --searcher local --task demo --model minilm-l6 --table --seed 7 "
+        "--max-evaluations 30"
+    )
 
 
 def test_simulated_runs_are_in_a_scenario_of_their_own_and_unofficial(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from nasbench.tables.table import Table, write_table
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import Outcome
 from nasbench.testing.tasks import TINY_PAIR, TINY_REGRESSION
+from nasbench.trust.commands import command_of
 
 TRAINED = ["epochs=2", "learning_rate=0.002"]
 
@@ -109,6 +110,8 @@ def test_record_says_that_it_is_simulated(table: Table, tmp_path: Path) -> None:
     assert record.identity.device_class == "table"  # never in a section with runs on a network
     assert record.provenance["table"]["sha256"] == table.sha256
     assert all(evaluation.weights is None for evaluation in outcome.evaluations)
+    assert " --model tiny-bert --table tiny.parquet --set learning_rate=0.002 " in command_of(record)
+    assert "--space" not in command_of(record)
     assert RunFolder(next(tmp_path.rglob("run.json")).parent).read_run() == record
 
 

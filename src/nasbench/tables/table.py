@@ -16,6 +16,7 @@ torch, and reads the columns when they are first needed.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import io
@@ -32,7 +33,7 @@ from nasbench.arrays import FloatArray, IntArray
 from nasbench.errors import UserError
 from nasbench.networks.space import Config, SmallGrid
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
-from nasbench.records.record import write_atomically
+from nasbench.records.record import RunRecord, write_atomically
 
 TABLE_VERSION = 1
 """Version of the schema of tables."""
@@ -298,6 +299,20 @@ def write_table(path: Path, info: TableInfo, metrics: FloatArray, test_metrics: 
     table = pa.table({name: columns[name] for name in column_names(info.metrics)}).replace_schema_metadata(metadata)
     pq.write_table(table, buffer, compression="zstd", compression_level=19)
     write_atomically(path, buffer.getvalue())
+
+
+def table_of(record: RunRecord) -> str | None:
+    """Digest of the table that answered a simulated run, also of an older record; None for a run on a network."""
+    if record.identity.table is not None or record.simulated is None:
+        return record.identity.table
+    origin = record.provenance.get("table")
+    return str(origin.get("sha256"))[:8] if isinstance(origin, dict) else None
+
+
+@functools.cache
+def digests_of_suite() -> frozenset[str]:
+    """Digests of the tables that come with the suite."""
+    return frozenset(table.digest for table in find_tables())
 
 
 def shipped_folder() -> Path:

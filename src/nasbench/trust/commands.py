@@ -9,15 +9,23 @@ from typing import Any
 
 from nasbench.plugins.settings import SEARCHER_PREFIX
 from nasbench.records.record import RunRecord
+from nasbench.tables.table import SUFFIX, digests_of_suite, table_of
 
 
 def command_of(record: RunRecord) -> str:
-    """``nasbench run ...`` with every name spelt out, and the options that the record says were changed."""
+    """``nasbench run ...`` with every name spelt out, and the options that the record says were changed.
+
+    A simulated run names its table by the name of the file, unless the table comes with the suite.
+    """
     identity = record.identity
     words = ["nasbench", "run", "--method", identity.method]
     if identity.searcher is not None:
         words += ["--searcher", identity.searcher]
-    words += ["--task", identity.task, "--model", identity.model, "--space", identity.space]
+    words += ["--task", identity.task, "--model", identity.model]
+    if record.simulated is None:
+        words += ["--space", identity.space]
+    else:
+        words += ["--table"] if table_of(record) in digests_of_suite() else ["--table", f"{record.simulated}{SUFFIX}"]
     if identity.objectives is not None:
         words += ["--objectives", ",".join(identity.objectives)]
     for setting in settings_of(record.changed_options or {}):
