@@ -10,6 +10,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import pandas as pd
 
@@ -138,19 +139,24 @@ def _effect(them: str, n_made: int, n_lacking: int) -> str:
 def _largest_command(experiment: Experiment, lacking: dict[Place, int], names_device: bool) -> tuple[str, int]:
     """The command that makes the most missing runs, and their number.
 
-    A command makes all its tasks on all its models. Models therefore share a command only if they lack the same tasks
-    and seeds. Otherwise the command would make unwanted runs, such as the demo task on a large model.
+    A command makes all its tasks on all its models with all its seeds. Tasks therefore share a command only if they
+    lack the same seeds, and models only if they lack the same tasks and seeds. Otherwise the command would make
+    unwanted runs, such as the demo task on a large model.
     """
-    by_model = defaultdict(list)
-    for place in lacking:
-        by_model[place[0], place[2]].append(place)
-    shared = defaultdict(list)
-    for (device, model), places in by_model.items():
-        tasks, seeds = _ordered({place[1] for place in places}, TASKS), tuple(sorted({place[3] for place in places}))
-        shared[device, tasks, seeds].append(model)
+    seeds_of: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    tasks_of: dict[tuple[str, str, tuple[int, ...]], list[str]] = defaultdict(list)
+    models_of: dict[tuple[str, tuple[str, ...], tuple[int, ...]], list[str]] = defaultdict(list)
+    for device, task, model, seed in sorted(lacking):
+        seeds_of[device, model, task].append(seed)
+    for (device, model, task), found in seeds_of.items():
+        tasks_of[device, model, tuple(found)].append(task)
+    for (device, model, seeds), names in tasks_of.items():
+        models_of[device, _ordered(names, TASKS), seeds].append(model)
     made = {
-        (device, tasks, _ordered(models, MODELS), seeds): sum(lacking[p] for m in models for p in by_model[device, m])
-        for (device, tasks, seeds), models in shared.items()
+        (device, tasks, _ordered(names, MODELS), seeds): sum(
+            lacking[device, task, model, seed] for task, model, seed in product(tasks, names, seeds)
+        )
+        for (device, tasks, seeds), names in models_of.items()
     }
     largest = max(made, key=lambda key: made[key])
     device, tasks, models, seeds = largest

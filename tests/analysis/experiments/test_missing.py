@@ -92,6 +92,15 @@ def test_command_does_not_mix_models_with_different_tasks(lacks):
     assert found.effect == "makes 6 of the others"
 
 
+def test_command_does_not_mix_tasks_with_different_seeds(lacks):
+    found = lacks("fig12", row(task="rte"), row(seed=2))
+    assert found.command == "nasbench experiment fig12 --task rte --model minilm-l6 --seed 0"
+    assert found.effect == "makes 3 of the others"
+    found = lacks("fig12", row(task="rte"), row(seed=0), row(seed=2), row(task="mrpc", seed=2), row(task="mrpc"))
+    assert found.command == "nasbench experiment fig12 --task mrpc --task stsb --model minilm-l6 --seed 0 --seed 2"
+    assert found.effect == "makes 12 of the others"
+
+
 def test_command_names_the_device_if_there_are_two(lacks):
     on_gpu = [row(name, device_class="gpu") for name in SEARCHERS[5:]]
     found = lacks("fig12", *on_gpu, row())
