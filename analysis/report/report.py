@@ -24,6 +24,7 @@ from nasbench.analysis.scoring.tracks import EVERY_TRACK
 from nasbench.errors import UnknownName, UserError
 
 PAGE = "report.html"
+_REFITTED = "all scenarios: errors and costs are normalised by the runs of this report, not by the frozen quantiles"
 _UNUSED = ("key", "weights", "reason", "latency_ms", "n_duplicates", "epochs")
 
 
@@ -32,8 +33,8 @@ class ReportOutcome:
     """The warnings and files of a report.
 
     Attributes:
-        warnings: about records left out, failed runs, scenarios without frozen quantiles, and figures that lack runs,
-            unless all runs are on users' own tasks.
+        warnings: about records left out, failed runs, quantiles that are not the frozen ones, and figures that lack
+            runs, unless all runs are on users' own tasks.
         files: all files written; the page, if there is one, is the last.
         exit_code: 1 if a record is damaged, else 0.
     """
@@ -65,6 +66,8 @@ def report(
     found = _without_unused(read_results(results))
     quantiles = fit_quantiles(found.finished().evaluations) if refit else load_quantiles()
     scores = score(found, quantiles)
+    if refit:
+        scores = dataclasses.replace(scores, warnings=(_REFITTED, *scores.warnings))
     inventory = take_inventory(scores.runs)
     drawn = [_draw(name, found, scores, inventory, out / "figures") for name in figures or FIGURES]
     if figures is None:

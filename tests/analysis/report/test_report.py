@@ -106,19 +106,6 @@ def test_figures_name_the_missing_runs_and_their_command(report_folder, page):
     ]
 
 
-def test_table_of_warnings_has_all_warnings(tmp_path, write_run):
-    results = tmp_path / "results"
-    points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
-    write_run(results, "rfp", None, "large", points, status="failed", reason="out of memory")
-    (write_run(results, "s-nas", "random", "small", points) / "run.json").write_text("{", encoding="utf-8")
-    outcome = report(results, tmp_path / "out")
-    table = pd.read_csv(tmp_path / "out" / "tables" / "warnings.csv")
-    assert [f"{row.place}: {row.message}" for row in table.itertuples()] == list(outcome.warnings)
-    assert table["damage"].sum() == 1
-    for place in ("rte/bert-base-cased/rfp_large_gpu_seed0", "rte/bert-base-cased/gpu", "figure 6"):
-        assert place in set(table["place"])
-
-
 def test_page_refers_to_nothing_outside_itself(page):
     assert all(source.startswith(("#", "data:image/")) for source in page.sources)
     assert page.handlers == []
@@ -241,16 +228,6 @@ def test_unknown_figure_missing_runs_and_missing_folder_raise(report_folder, tmp
         report(report_folder / "results", tmp_path, figures=("5",))
     with pytest.raises(UserError, match="no results folder"):
         report(tmp_path / "nowhere", tmp_path)
-
-
-def test_figure_without_an_experiment_says_what_it_needs(tmp_path, write_run):
-    write_run(tmp_path / "results", "rfp", None, "large", [(1.0, 0.2, 0.2)])
-    for name, message in (
-        ("13", "figure 13: no run to show in figure 13, which needs quantised networks; `nasbench quantize RUN` makes"),
-        ("contest", "which needs runs of two of its methods; `nasbench experiment fig8 --task rte .*` makes such runs"),
-    ):
-        with pytest.raises(UserError, match=message):
-            report(tmp_path / "results", tmp_path / "out", figures=(name,))
 
 
 @pytest.fixture
