@@ -129,10 +129,10 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
     due = tuple(sorted(set(keys))) if declared is None else declared
     listed = set(due)
     on_list = np.array([key in listed for key in keys], dtype=np.bool_)
-    scores = score(results.select(on_list), quantiles, n_times=1)
+    scores = as_ranked(score(results.select(on_list), quantiles, n_times=1))
     names, values = _on_the_list(scores, due)
     scenario_of = np.array([scenario for scenario, _ in due], dtype=str)
-    filled = np.where(np.isnan(values), WORST_HYPERVOLUME, np.maximum(values, WORST_HYPERVOLUME))
+    filled = np.where(np.isnan(values), WORST_HYPERVOLUME, values)
     relative = relative_performance(results.select(on_list), PARAMETER_LIMITS, prunable=True)
     verified = _verified(scores.runs)
     rows = []
@@ -170,6 +170,11 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
         largest=float(largest_hypervolume(scores.runs).max(initial=LARGEST_HYPERVOLUME)),
         n_reproduced=int((scores.runs["reproduced"] == True).sum()),  # noqa: E712 - None is neither
     )
+
+
+def as_ranked(scores: Scores) -> Scores:
+    """The scores with test hypervolumes as a ranking counts them: even a run without a front has the worst one."""
+    return dataclasses.replace(scores, test=np.maximum(scores.test, WORST_HYPERVOLUME))
 
 
 def _blocks_of(runs: pd.DataFrame) -> list[tuple[str, int]]:

@@ -13,7 +13,7 @@ from nasbench.analysis.experiments.selection import subset, unchanged
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.reading.zero_shot import measured
 from nasbench.analysis.report.formatting import csv_cell, escape
-from nasbench.analysis.report.sections import Ranking
+from nasbench.analysis.report.sections import Ranking, as_ranked
 from nasbench.analysis.scoring.comparison import compare_all
 from nasbench.analysis.scoring.relative_performance import relative_performance
 from nasbench.analysis.scoring.scores import Scores, block_table
@@ -29,8 +29,9 @@ def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict
         test metric relative to the full network for each entry, scenario and limit on the parameters.
         ``weight_sharing``: how well a super-network predicts, if there are runs of that study, see
         :func:`nasbench.analysis.experiments.prediction.table`. ``zero_shot``: what ``nasbench zero-shot`` has measured
-        of any runs.
+        of any runs. Test hypervolumes are those of the rankings.
     """
+    scores = as_ranked(scores)
     runs = scores.runs
     columns = ["run", "entry", "task", "model", "track", "device_class", "seed", "official", "status"]
     listed = runs[[*columns, "n_evaluations", "n_failed", "elapsed_s", "budget_s"]]

@@ -13,8 +13,10 @@ from support.generated_results import Entry, Plan, write_results
 
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.sections import WORST_HYPERVOLUME, Ranking, sections
+from nasbench.analysis.report.tables import make_tables
 from nasbench.analysis.scoring.quantiles import Quantiles, ScenarioQuantiles
 from nasbench.analysis.scoring.ranks import average_ranks
+from nasbench.analysis.scoring.scores import score
 
 TASKS = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2", "swag", "qnli")
 UNCHANGED = ScenarioQuantiles({name: np.array([0.0, 1.0]) for name in ("error", "params")}, "1", 0, 0)
@@ -146,7 +148,12 @@ def test_nothing_is_worse_than_a_missing_run(tmp_path: Path, write_run) -> None:
     write_run(tmp_path, "worst", None, "small", [(1.0, 1.0, 1.0)])
     write_run(tmp_path, "below", None, "small", [(1.0, 1.7, 1.9)])
     write_run(tmp_path, "nothing", None, "small", [], status="failed", reason="raised at once")
-    assert set(column(ranking(tmp_path), "test").values()) == {WORST_HYPERVOLUME}
+    section = ranking(tmp_path)
+    assert set(column(section, "test").values()) == {WORST_HYPERVOLUME}
+    assert set(section.by_scenario["test"]) == {WORST_HYPERVOLUME}
+    results = read_results(tmp_path)
+    tables = make_tables(results, score(results, QUANTILES), [section])
+    assert set(tables["hypervolume"]["test"]) == set(tables["runs"]["test_hypervolume"]) == {WORST_HYPERVOLUME}
 
 
 def test_average_rank_weighs_scenarios_equally_whatever_an_entry_lacks() -> None:
