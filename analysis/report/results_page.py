@@ -41,6 +41,9 @@ def page(folder: Path, quantiles: Quantiles | None = None) -> str:
             if keep.any():
                 parts.append(f"## Claims of the paper: {track_title}, {device_title}")
                 parts += _claims(check_claims(found.select(keep), quantiles))
+    if found.findings:
+        parts.append("## Damaged, failed and unfinished runs")
+        parts.append("\n".join(f"- {escape(str(finding))}" for finding in found.findings))
     return "\n\n".join(parts) + "\n"
 
 

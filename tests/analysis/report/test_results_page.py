@@ -1,5 +1,6 @@
 """The page about a folder of records: numbers of runs, commands for missing runs, a paragraph on each decided claim."""
 
+import dataclasses
 from pathlib import Path
 
 from support.generated_results import Entry, Plan, write_results
@@ -30,6 +31,18 @@ def test_undecided_claims_say_what_they_need(tmp_path: Path) -> None:
     text = page(tmp_path, Quantiles())
     assert "A claim about tasks in general needs 3 tasks." in text
     assert "It needs more seeds." in text
+
+
+def test_damaged_and_failed_runs_are_listed(tmp_path: Path) -> None:
+    plan = Plan([Entry("rfp", space="large")], tasks=["rte"], seeds=range(2), n_evaluations=9)
+    damaged, _ = write_results(tmp_path, plan)
+    assert "Damaged" not in page(tmp_path, Quantiles())
+    write_results(tmp_path, dataclasses.replace(plan, seeds=[1], status="failed"))
+    (damaged / "run.json").write_text("{")
+    _, _, listed = page(tmp_path, Quantiles()).partition("## Damaged, failed and unfinished runs\n\n- ")
+    first, second = listed.splitlines()
+    assert "seed0: run.json: not JSON" in first.replace("\\", "")
+    assert "seed1: the run failed: simulated failure" in second.replace("\\", "")
 
 
 def test_committed_page_is_that_of_the_committed_records() -> None:
