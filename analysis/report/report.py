@@ -109,8 +109,8 @@ def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd
 def _with_unofficial(results: Results, quantiles: Quantiles) -> list[Ranking]:
     """The sections that have unofficial runs, with these runs; also for users' own tasks."""
     runs = results.runs
-    unofficial = runs[~runs["official"].astype(bool)]
-    concerned = runs["track"].isin(unofficial["track"]) & runs["device_class"].isin(unofficial["device_class"])
+    places = pd.MultiIndex.from_frame(runs[["track", "device_class"]])
+    concerned = places.isin(places[~runs["official"].astype(bool) & (runs["status"] != "running")])
     everything = dataclasses.replace(results, runs=runs.assign(official=True)).select(concerned)
     return [
         dataclasses.replace(board, title=f"{board.title}, with unofficial runs")

@@ -257,6 +257,24 @@ def test_single_unofficial_run_has_a_section(tmp_path, write_run):
     assert "Paper models, GPU, with unofficial runs" in page.text
 
 
+@pytest.mark.usefixtures("without_figures")
+def test_only_a_section_with_finished_unofficial_runs_is_repeated_with_them(tmp_path, write_run):
+    points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
+    for track, device, method, changes in (
+        ("paper", "gpu", "my-method", {"unofficial": ["plugin"]}),
+        ("demo", "cpu", "my-method", {"unofficial": ["plugin"]}),
+        ("paper", "cpu", "rfp", {}),
+        ("compact", "gpu", "rfp", {}),
+        ("compact", "gpu", "my-method", {"unofficial": ["plugin"], "status": "running"}),
+    ):
+        changes |= {"task": f"{track}-task", "track": track, "device_class": device}
+        write_run(tmp_path / "results", method, None, "large", points, **changes)
+    report(tmp_path / "results", tmp_path / "out")
+    text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
+    titles = ("Paper models, GPU", "Demo, CPU", "Paper models, CPU", "Compact models, GPU")
+    assert [title for title in titles if f"{title}, with unofficial runs" in text] == [*titles[:2]]
+
+
 def payload_of(page_path):
     page = Page(page_path.read_text(encoding="utf-8"))
     return json.loads(next(text for kind, text in page.scripts if kind == "application/json"))
