@@ -87,6 +87,23 @@ def test_mistakes_of_a_tabulation(table: Table, make_request: MakeRequest, tmp_p
         tabulate(make_request(tmp_path), tmp_path / "new.parquet", unit_step=7)
 
 
+@pytest.mark.parametrize("cpu_clock", [False, True])
+def test_a_table_is_not_continued_with_another_clock(
+    cpu_clock: bool, make_request: MakeRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure.runner, "run", kill)  # in the training
+    out = tmp_path / "table.parquet"
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            tabulate(make_request(tmp_path), out, cpu_clock=cpu_clock)
+    remedy = "add --cpu-clock" if cpu_clock else "leave out --cpu-clock"
+    with pytest.raises(UserError, match=f"was begun with the other clock; {remedy}, or remove the folder"):
+        tabulate(make_request(tmp_path), out, cpu_clock=not cpu_clock)
+
+
 def test_passes_of_another_grid_are_refused(tmp_path: Path) -> None:
     file = measure._PassFile(tmp_path / "passes.jsonl", {"unit_step": 4})
     assert file.read() == {}

@@ -41,6 +41,7 @@ from nasbench.training.evaluation import Evaluator, Logits
 NETWORK = "super-network"
 """The name under which ``ws-nas`` saves its super-network."""
 PASSES = "passes.jsonl"
+CLOCK = "clock"
 N_REPEATS = 3
 """Passes of each depth whose fastest one counts for the share of the depth."""
 
@@ -71,7 +72,8 @@ def tabulate(
         The metadata of the table.
 
     Raises:
-        UserError: if the file exists, the step does not fit the network, or the work folder belongs to another table.
+        UserError: if the file exists, the step does not fit the network, or the work folder belongs to another table or
+            was begun with the other clock.
         NasbenchError: if the training fails.
     """
     if out.exists():
@@ -79,7 +81,9 @@ def tabulate(
     work = work_folder(out)
     request = dataclasses.replace(request, results_dir=work, max_evaluations=1, budget_s=None)
     clock = _cpu_clock() if cpu_clock else time.monotonic
+    clock_name = "cpu" if cpu_clock else "wall"
     with locked(work):
+        _keep_clock(work / CLOCK, clock_name)
         record = _trained(request, observer, clock)
         loaded = load(request)
         for name in ("data_sha256", "weights_sha256", "precision"):
@@ -110,7 +114,7 @@ def tabulate(
             suite_version=record.suite_version,
             provenance=record.provenance,
             super_network_sha256=hashlib.sha256(weights).hexdigest(),
-            clock="cpu" if cpu_clock else "wall",
+            clock=clock_name,
             unofficial=tuple(loaded.data.unofficial),
             started_at=record.started_at,
         )
@@ -133,6 +137,14 @@ def _cpu_clock() -> Callable[[], float]:
     """A clock that counts the CPU seconds of this process, divided by the number of its threads."""
     n_threads = torch.get_num_threads()
     return lambda: time.process_time() / n_threads
+
+
+def _keep_clock(path: Path, name: str) -> None:
+    """Write down the clock that begins a table, and refuse to go on with another: its seconds would not compare."""
+    if path.exists() and path.read_text() != name:
+        remedy = "leave out --cpu-clock" if name == "cpu" else "add --cpu-clock"
+        raise UserError(f"{path.parent} was begun with the other clock; {remedy}, or remove the folder")
+    write_atomically(path, name.encode())
 
 
 def _trained(request: RunRequest, observer: Observer | None, clock: Callable[[], float]) -> RunRecord:
