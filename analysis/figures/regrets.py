@@ -18,7 +18,7 @@ def over_time(scores: Scores, method: str, searchers: tuple[str, ...], figure: s
 
     Regret is the largest possible hypervolume minus the run's own, see
     :attr:`nasbench.analysis.scoring.scores.Scores.regret`, so other runs do not move it. A line begins when each of its
-    runs has evaluated a network.
+    runs has evaluated a network. Runs that never do, such as failed ones, are left out, and the report names them.
 
     Args:
         searchers: the searchers to show.
@@ -37,6 +37,7 @@ def over_time(scores: Scores, method: str, searchers: tuple[str, ...], figure: s
     chosen: BoolArray = usual(runs) & np.asarray(
         (runs["method"] == method) & (runs["space"] == "small") & runs["searcher"].isin(searchers), dtype=np.bool_
     )
+    chosen &= scores.final > 0
     regret = np.where(scores.hypervolume > 0, scores.regret, np.nan)
     parts = []
     keys = ["scenario", "task", "model", "device_class", "algorithm"]
@@ -49,7 +50,7 @@ def over_time(scores: Scores, method: str, searchers: tuple[str, ...], figure: s
             "std": values.std(axis=0, ddof=1) if n > 1 else np.full(values.shape[1], np.nan),
         }
         parts.append(pd.DataFrame({**dict(zip(keys, key, strict=True)), **columns, "n": n}).dropna(subset="regret"))
-    if all(part.empty for part in parts):
+    if not parts:
         raise MissingRuns(figure, experiment)
     return pd.concat(parts, ignore_index=True)
 

@@ -54,6 +54,9 @@ def test_runs_without_evaluations_have_no_regret(make_scores):
         figure_11.data(make_scores(nothing))
     scores = make_scores(nothing, {**nothing, "searcher": "local", "hypervolume": [0.0, 1.0]})
     assert figure_11.data(scores)["algorithm"].tolist() == ["s-nas/local"]
+    good = {**nothing, "seed": 1, "hypervolume": [0.0, 1.0]}
+    data = figure_11.data(make_scores({**nothing, "status": "failed"}, good, {**good, "seed": 2, "budget_s": 300.0}))
+    assert data[["time_s", "regret", "n"]].to_numpy().tolist() == [[200.0, 3.0, 2]]
 
 
 def test_missing_runs_name_the_experiment_of_the_figure(make_scores):
