@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.formatting import escape
-from nasbench.analysis.scoring.intervals import COVERAGE, interval_on_these_tasks
+from nasbench.analysis.scoring.intervals import interval_on_these_tasks
 from nasbench.analysis.scoring.truth import Truth
 from nasbench.arrays import FloatArray
 from nasbench.errors import UserError
+from nasbench.objectives.latency import median_interval
 from nasbench.tables.table import Table
 
 TARGET = 0.99
@@ -70,22 +69,6 @@ class SearcherResult:
     seconds: Spread
     n_reached: int
     own_s: float
-
-
-def median_interval(values: npt.ArrayLike) -> Spread:
-    """Median with the order statistics that enclose the true median with a probability of at least 95 %.
-
-    Args:
-        values: ``(n,)``, n > 0; may be infinite. Fewer than 6 values give no interval.
-    """
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    n = len(ordered)
-    middle = ordered[(n - 1) // 2 : n // 2 + 1]
-    median = float(middle.mean()) if np.isfinite(middle).all() else float(middle[-1])
-    k = int(stats.binom.ppf((1 - COVERAGE) / 2, n, 0.5))  # P(fewer than k values below the median) <= 2.5 %
-    if k < 1:
-        return Spread(median, np.nan, np.nan)
-    return Spread(median, float(ordered[k - 1]), float(ordered[n - k]))
 
 
 def compare(
@@ -143,7 +126,8 @@ def _result(
         evaluations.append(float(reached[0] + 1) if len(reached) else np.inf)
         seconds.append(float(times[reached[0]]) if len(reached) else np.inf)
     return SearcherResult(
-        name, len(curves), _mean(final), _mean(at_s), median_interval(evaluations), median_interval(seconds),
+        name, len(curves), _mean(final), _mean(at_s),
+        Spread(*median_interval(evaluations)), Spread(*median_interval(seconds)),
         int(np.isfinite(evaluations).sum()), float(np.mean([own_s for _, _, own_s in curves])),
     )  # fmt: skip
 

@@ -119,7 +119,7 @@ def test_a_quantised_network_gives_nearly_the_outputs_of_the_network(run, scheme
 
 
 def test_the_full_network_and_the_front_are_measured_in_every_format(run, loaded):
-    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id, n_rounds=2)
+    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id)
     evaluations = RunFolder(run).read_evaluations()
     assert found.networks[0].is_full
     assert len({each.index for each in found.networks}) == len(found.networks) <= 5
@@ -158,7 +158,7 @@ def test_a_multiple_choice_is_measured(run_of):
 
 
 def test_the_file_keeps_one_entry_for_each_device(run, loaded, tmp_path):
-    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id, n_rounds=1)
+    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id)
     other = dataclasses.replace(found, device={**found.device, "cpu": "another"})
     everything = Quantization().with_device(found).with_device(other).with_device(found)
     assert [each.device["cpu"] for each in everything.devices] == ["another", found.device["cpu"]]

@@ -111,8 +111,16 @@ def test_the_interval_of_a_median_covers_it_in_at_least_95_of_100_samples(n):
     assert (bounds[:, 0] <= np.median(samples, axis=1)).all()
 
 
+def test_the_interval_of_a_median_is_that_of_order_statistics():
+    assert median_interval(range(20)) == (9.5, 5, 14)  # the 6th and the 15th of 20
+    assert median_interval([1, 2, *[np.inf] * 5]) == (np.inf, 1, np.inf)
+    median, low, high = median_interval([1, 2, 4, 8, 16])
+    assert median == 4
+    assert np.isnan([low, high]).all()  # any five values lie on one side of the true median in 6 % of samples
+
+
 def test_the_ratio_is_the_median_over_rounds_of_the_geometric_mean_over_shapes():
-    ratios = np.array([[1.0, 4.0], [0.5, 0.5], [2.0, 18.0]])
+    ratios = np.repeat([[1.0, 4.0], [0.5, 0.5], [2.0, 18.0]], 2, axis=0)
     assert ratio_with_interval(ratios) == pytest.approx({"ratio": 2.0, "low": 0.5, "high": 6.0})
 
 

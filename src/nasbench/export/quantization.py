@@ -147,7 +147,7 @@ def quantize(run_folder: Path, task: Task, data: TaskData, pad_id: int, n_rounds
     Args:
         run_folder: the run's folder, with its weights.
         data: the splits of the run.
-        n_rounds: rounds of timing.
+        n_rounds: rounds of timing; six or more for intervals.
 
     Raises:
         UserError: one line, if there is no such run, nothing was evaluated, or the full network's weights are gone.

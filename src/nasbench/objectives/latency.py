@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nasbench.arrays import FloatArray, IntArray
 from nasbench.networks.space import make_space
@@ -165,26 +166,27 @@ def fit_model(dims: Dimensions, shapes: Sequence[Shape], time: Timer, clock: Cal
     )
 
 
-def median_interval(values: FloatArray) -> tuple[float, float, float]:
+def median_interval(values: npt.ArrayLike) -> tuple[float, float, float]:
     """Median of a sample and the 95 % interval of the median from order statistics, which assumes no distribution.
 
     Args:
-        values: ``(n,)``. For fewer than six, the interval is that of the smallest and the largest value, and covers
-            less.
+        values: ``(n,)``, n > 0; may be infinite. Fewer than six have no interval: its bounds are NaN.
     """
     from scipy.stats import binom
 
-    ordered, n = np.sort(values), len(values)
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = len(ordered)
     # The largest k for which fewer than k values lie on one side of the true median in at most 2.5 % of samples.
-    k = max([1, *(k for k in range(1, n // 2 + 1) if binom.cdf(k - 1, n, 0.5) <= (1 - COVERAGE) / 2)])
-    return float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k])
+    k = int(binom.ppf((1 - COVERAGE) / 2, n, 0.5))
+    low, high = (float(ordered[k - 1]), float(ordered[n - k])) if k else (np.nan, np.nan)
+    return float(np.median(ordered)), low, high
 
 
 def ratio_with_interval(ratios: FloatArray) -> dict[str, float]:
     """The latency of a network: the median over rounds of the geometric mean over shapes, with its 95 % interval.
 
     Args:
-        ratios: ``(n_rounds, n_shapes)``.
+        ratios: ``(n_rounds, n_shapes)``, six rounds or more.
     """
     median, low, high = median_interval(np.exp(np.log(ratios).mean(axis=1)))
     return {"ratio": median, "low": low, "high": high}

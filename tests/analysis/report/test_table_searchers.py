@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from nasbench.analysis.report import table_searchers
-from nasbench.analysis.report.table_searchers import compare, median_interval, page
+from nasbench.analysis.report.table_searchers import compare, page
 from nasbench.analysis.scoring.truth import Truth
 from nasbench.cli.main import cli
 from nasbench.errors import UserError
@@ -117,17 +117,6 @@ def test_command_writes_the_page(table: Table, results: Path, tmp_path: Path) ->
     done = CliRunner().invoke(cli, ["compare-searchers", *arguments], catch_exceptions=False)
     assert done.exit_code == 0
     assert out.read_text() == page([table], results, *RUNS)
-
-
-def test_median_interval_encloses_the_median_and_copes_with_infinity() -> None:
-    assert median_interval(range(20)) == (9.5, 5, 14)  # order statistics 6 and 15 of 20
-    assert median_interval([1, 2, np.inf, np.inf, np.inf, np.inf, np.inf])[0] == np.inf
-    assert np.isnan(median_interval([1, 2, 3]).low)
-    rng, inside = np.random.default_rng(0), 0
-    for _ in range(2000):
-        _, low, high = median_interval(rng.exponential(size=30))
-        inside += low <= np.log(2) <= high
-    assert inside / 2000 >= 0.94
 
 
 def test_every_searcher_of_the_suite_that_fits_is_compared() -> None:

@@ -23,7 +23,7 @@ curated_option = click.option(
 @click.command()
 @many_results_option
 @click.option("--out", type=PATH, default=Path("report"), show_default=True, help="The folder for the report.")
-@click.option("--figure", "figures", multiple=True, help="Make only this figure (repeatable): 2 to 12, or a name.")
+@click.option("--figure", "figures", multiple=True, help="Make only this figure (repeatable): 2 to 13, or a name.")
 @click.option("--refit", is_flag=True, help="Normalise by the runs in the folders instead of by the frozen quantiles.")
 def report(results: tuple[Path, ...], out: Path, figures: tuple[str, ...], refit: bool) -> int:
     """Make tables, figures and an HTML page."""
