@@ -69,6 +69,43 @@ def test_killed_run_resumes_isolated_and_in_process(run_isolated, tmp_path, at):
     assert resumed.comparable() == whole.comparable()
 
 
+RUNS_OUT = """
+import torch
+from nasbench import Method
+from nasbench.training.trainer import Trainer
+
+
+def fails(_):
+    raise torch.OutOfMemoryError("no memory is left")
+
+
+class RunsOut(Method):
+    name, summary = "runs-out", "a training in its own process does not fit the memory"
+
+    def run(self, problem):
+        config = problem.space.midpoint
+        full = problem.pretrained()
+        problem.evaluate(full, problem.space.largest)
+        small = full.extract(problem.space.to_subnetwork(config), "small")
+        make_step, Trainer._make_step = Trainer._make_step, fails
+        problem.training(small).run()
+        Trainer._make_step = make_step
+        problem.evaluate(small.renamed("small-again"), config)
+"""
+
+
+def test_training_without_memory_is_a_failed_evaluation_isolated_and_in_process(run_isolated, tmp_path):
+    plugin = tmp_path / "runs_out.py"
+    plugin.write_text(RUNS_OUT)
+    changes = arguments(TINY_PAIR, "small", (), None, tmp_path / "b")
+    usual = in_process("runs-out", **{**changes, "plugins": (plugin,)})
+    found = run_isolated("runs-out", **{**changes, "plugins": (plugin,), "results": tmp_path / "a"}, budget_s=None)
+    for outcome in (usual, found):
+        assert [evaluation.status for evaluation in outcome.evaluations] == ["ok", "failed"]
+        assert "training of 'small' ended at step 0" in outcome.evaluations[1].reason
+    assert found.evaluations[1].reason == usual.evaluations[1].reason
+
+
 class Interrupts(Observer):
     """Interrupts a training after two steps."""
 

@@ -11,7 +11,9 @@ import pytest
 import torch
 from support.runs import CONFIGS, Evaluates, Trains, folder_of, run
 
+from nasbench.baselines.low_rank import LowRank, LowRankOptions
 from nasbench.errors import Interrupted, NasbenchError, UserError
+from nasbench.methods.moasha import Moasha
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.networks.attention import Noise
 from nasbench.networks.supernet import SuperNetwork
@@ -226,7 +228,10 @@ def _trainer(folder):
     return found[0]
 
 
-def test_training_that_fits_no_memory_is_a_failed_evaluation_and_the_search_goes_on(results, tmp_path, monkeypatch):
+@pytest.mark.parametrize("searcher", [None, Moasha])  # the second names a network by its epoch
+def test_training_that_fits_no_memory_is_a_failed_evaluation_and_the_search_goes_on(
+    results, tmp_path, monkeypatch, searcher
+):
     make_step = Trainer._make_step
 
     def limited(trainer):
@@ -245,12 +250,26 @@ def test_training_that_fits_no_memory_is_a_failed_evaluation_and_the_search_goes
 
     monkeypatch.setattr(SuperNetwork, "extract", extracted)
     monkeypatch.setattr(Trainer, "_make_step", limited)
-    outcome = run(MethodSubject(StandardNAS, tmp_path, n_evaluations=4), results)
+    outcome = run(MethodSubject(StandardNAS, tmp_path, searcher=searcher, n_evaluations=4), results)
     assert outcome.record.status == "complete"
     failed = [evaluation for evaluation in outcome.evaluations if evaluation.status == "failed"]
     assert len(failed) == 1
     assert "one example at a time needs too much memory" in failed[0].reason
     assert len(outcome.evaluations) == 4
+
+
+def test_module_whose_training_fits_no_memory_is_a_failed_evaluation(results, tmp_path, monkeypatch):
+    make_step = Trainer._make_step
+
+    def limited(trainer):
+        if trainer.network.name == "share-0.5":
+            raise FULL
+        return make_step(trainer)
+
+    monkeypatch.setattr(Trainer, "_make_step", limited)
+    options = LowRankOptions(epochs=1, tuning_epochs=1)
+    outcome = run(MethodSubject(LowRank, tmp_path, options, n_evaluations=3), results)
+    assert [evaluation.status for evaluation in outcome.evaluations] == ["ok", "failed", "ok"]
 
 
 def test_super_network_whose_training_fits_no_memory_ends_the_run(results, tmp_path, monkeypatch):

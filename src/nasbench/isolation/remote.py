@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -42,10 +43,12 @@ class Parent:
     Attributes:
         is_repeating: whether the next evaluation is answered from the record of an earlier attempt.
         n_evaluations: number of evaluations of the run so far.
+        broken: as in :class:`~nasbench.runs.context.RunContext`.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.broken: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
         self.is_repeating, self.n_evaluations = False, 0
         self._sent: tuple[Any, ...] | None = None
 
@@ -71,6 +74,7 @@ class Parent:
         known = (network.name, network.is_extracted, network.subnetwork.key, network.fingerprint(), state)
         arrays: list[Array] = []
         values |= {"name": network.name, "extracted": network.is_extracted, "fresh": known != self._sent}
+        values["broken"] = self.broken.get(network.model)
         if known != self._sent:
             arrays = [*transfer.masks(network), *transfer.weights_of(network)]
         self._sent = None
@@ -229,6 +233,7 @@ class IsolatedProblem(Problem):
             recorded=[],
             note=lambda text: parent.tell("note", text=text, shortened=shortened),
             shortened=shortened,
+            broken=parent.broken,
         )
         self._budget = self._context.budget
         self._trained = {}

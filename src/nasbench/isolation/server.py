@@ -286,6 +286,8 @@ class Service:
             network = self._received(header, arrays)
         finally:
             self._leave()
+        if header["broken"] is not None:  # its training did not fit the memory of the method's process
+            self._context.broken[network.model] = in_plain_text(header["broken"])
         config = header["config"]
         if not isinstance(config, list) or not all(type(value) is int and abs(value) < 2**31 for value in config):
             raise MethodError(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from torch import nn
 
 from nasbench.objectives.costs import PARAMETERS, Costs
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
@@ -33,7 +36,7 @@ class RunContext:
         sample_speed: measures the machine's speed if the last time is long ago; called off the clock.
         process: the process of the run; a copy that the method forks must not report.
         shared: super-networks that the runs of an experiment share, None if the run trains its own.
-        broken: by network name, why its training failed; its evaluations fail for the same reason.
+        broken: by module, why its training failed; its evaluations fail for the same reason, under any name.
         predictions: keeps what the networks on the front predict; None for a run without networks.
     """
 
@@ -48,7 +51,7 @@ class RunContext:
     shortened: dict[str, int] = field(default_factory=dict)
     shared: SharedSuperNetworks | None = None
     predictions: Predictions | None = None
-    broken: dict[str, str] = field(default_factory=dict)
+    broken: WeakKeyDictionary[nn.Module, str] = field(default_factory=WeakKeyDictionary)
     costs: Costs = PARAMETERS
     sample_speed: Callable[[], None] = lambda: None
     process: int = field(default_factory=os.getpid)

@@ -101,8 +101,9 @@ class Harness:
         if len(done) < len(configs):
             self._budget.check()
             self._check_limit()
-            if network.name in self._context.broken:
-                reason = self._context.broken[network.name]
+            broken = self._context.broken
+            if broken and network.model in broken:  # the network of a table has no module
+                reason = broken[network.model]
 
                 def run(_: Evaluator) -> Logits:
                     raise torch.OutOfMemoryError(reason)

@@ -331,11 +331,14 @@ class Problem:
         try:
             self.space.check(config)
             with self._budget.uncharged("loading"):
-                return rebuilt(self._full, self.space.to_subnetwork(config), module, name)
+                network = rebuilt(self._full, self.space.to_subnetwork(config), module, name)
         except (ValueError, TypeError) as error:
             raise MethodError(
                 f"evaluate_module() got something else than its configuration declares: {error}"
             ) from error
+        if module in self._context.broken:
+            self._context.broken[network.model] = self._context.broken[module]
+        return network
 
     def _checked(self, network: SuperNetwork, config: Config) -> SubNetwork:
         try:

@@ -186,7 +186,7 @@ class TrainingSession:
         reason = printable(f"{what}: {first_line(error)}; {why}")
         if not self._network.is_extracted:
             raise MethodError(reason)
-        self._context.broken[self._network.name] = reason
+        self._context.broken[self._network.model] = reason
         self._context.note(reason)
 
     def _keep_outcome(self, is_cut: bool) -> None:
