@@ -110,14 +110,19 @@ def input_weights(network: SuperNetwork, batches: Iterable[Batch], kind: Kind) -
 
     The gradient of an example's loss with respect to W is the sum over tokens of g_t x_t^T, where x_t is the input and
     g_t the gradient of the output. Summed over the outputs, its squares are those of x_:j^T G G^T x_:j, so no gradient
-    of the size of W is made.
+    of the size of W is made. DeBERTa also passes its table of relative positions through query and key. All examples of
+    a batch share it, so its part of the gradient is left out.
 
     Args:
         network: the full network, in eval mode; its parameters get no gradient.
     """
     totals: dict[Place, Tensor] = {}
+    watched: set[Place] = set()  # in this pass; hidden states come before the table of relative positions
 
     def watch(place: Place, inputs: Tensor, output: Tensor) -> None:
+        if place in watched:
+            return
+        watched.add(place)
         if not output.requires_grad:
             output.requires_grad_()  # nothing before the first projections requires a gradient
         x = _by_example(inputs.detach(), network)
@@ -138,6 +143,7 @@ def input_weights(network: SuperNetwork, batches: Iterable[Batch], kind: Kind) -
             )
             stack.callback(hook.remove)
         for batch in batches:
+            watched.clear()
             loss = label_loss(kind, network.stock_logits(batch), batch.labels)
             cast(Any, loss * len(batch.labels)).backward()
     return {place: total.clamp(min=0).sqrt() for place, total in totals.items()}

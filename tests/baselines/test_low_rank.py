@@ -11,11 +11,12 @@ from nasbench.baselines.low_rank import SHARES, LowRank, LowRankOptions, decompo
 from nasbench.errors import UserError
 from nasbench.networks.factored.modules import projections
 from nasbench.networks.space import make_space
+from nasbench.networks.supernet import SuperNetwork
 from nasbench.runs.request import make_request
 from nasbench.testing import MethodContract
 from nasbench.testing.contract import stopped_anywhere
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
-from nasbench.testing.models import TINY_BERT, TINY_MPNET
+from nasbench.testing.models import TINY_BERT, TINY_DEBERTA_V2, TINY_MPNET
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_TEXT
@@ -69,10 +70,22 @@ def test_inputs_without_gradient_do_not_spoil_the_factors():
 
 @pytest.mark.parametrize(
     ("model", "task"),
-    [(TINY_BERT, TINY_PAIR), (TINY_MPNET, TINY_REGRESSION), (TINY_BERT, TINY_CHOICE), (TINY_LLAMA, TINY_TEXT)],
+    [
+        (TINY_BERT, TINY_PAIR), (TINY_MPNET, TINY_REGRESSION), (TINY_BERT, TINY_CHOICE), (TINY_LLAMA, TINY_TEXT),
+        (TINY_DEBERTA_V2, TINY_PAIR), (TINY_DEBERTA_V2, TINY_CHOICE),
+    ],
     ids=lambda part: part.name,
-)
-def test_fisher_information_is_that_of_the_gradients_of_single_examples(model, task):
+)  # fmt: skip
+def test_fisher_information_is_that_of_the_gradients_of_single_examples(model, task, monkeypatch):
+    """The sliced pass projects nothing but DeBERTa's table of relative positions where it adds to the scores."""
+    added_scores, linear = SuperNetwork._added_scores, SuperNetwork._linear
+
+    def without_the_table(network, *arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SuperNetwork, "_linear", lambda *args, **named: linear(*args, **named).detach())
+            return added_scores(network, *arguments)
+
+    monkeypatch.setattr(SuperNetwork, "_added_scores", without_the_table)
     tiny = tiny_network(model, task)
     network, batch, n = tiny.network, tiny.batch(5), 5
     if task is TINY_TEXT:  # the mean loss of a text is that by its bytes, so examples do not add up
