@@ -6,6 +6,7 @@ from nasbench.masks.sample import Sample
 from nasbench.masks.search import MacCosts, MaskSearch, rearranged
 from nasbench.masks.tuning import tune_masks
 from nasbench.networks.space import Large
+from nasbench.networks.subnetwork import SubNetwork
 from nasbench.plugins.method import Method
 from nasbench.runs.problem import Problem
 from nasbench.training.configuration import TrainingOptions
@@ -39,8 +40,9 @@ class RetrainingFreePruning(Method):
         with problem.phase("search"):
             sample = Sample.of(problem.train, drawn)
             heads, units = sample.gradients(network, problem.task.kind, problem.pad_id, problem.check_budget)
-            search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs)
-            students = rearranged([search.best(alpha) for alpha in ALPHAS], heads, units, problem.check_budget)
+            full = SubNetwork.full(problem.dims)
+            search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs, full)
+            students = rearranged([search.best(alpha) for alpha in ALPHAS], heads, units, full, problem.check_budget)
             examples = sample.tuning_batches(network, problem.pad_id)
         for alpha, student in zip(ALPHAS, students, strict=True):
             with problem.phase("search"):

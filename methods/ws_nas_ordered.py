@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from nasbench.arrays import FloatArray
+from nasbench.errors import UserError
 from nasbench.masks.ordered import Ordered, OrderedByLayer
 from nasbench.masks.sample import Sample
 from nasbench.masks.search import MacCosts, MaskSearch
@@ -90,6 +91,12 @@ class OrderedWeightSharingNAS(Method):
 
     def run(self, problem: Problem) -> None:
         options, declared = self.options, self.options.of(problem.model.super_network)
+        full = SubNetwork.full(problem.dims)
+        if options.widths == "uneven" and not (full.heads.any() and full.units.any()):
+            raise UserError(
+                "a network without heads or without units has no sub-networks of uneven widths; set widths=uniform and "
+                "sampling=uniform"
+            )
         n_first = options.fine_tuning_epochs
         if n_first is None:
             n_first = min(problem.fine_tuning.epochs, (declared.epochs + 1) // 2)
@@ -101,7 +108,8 @@ class OrderedWeightSharingNAS(Method):
             sample = Sample.of(problem.train, drawn)
             gradients = sample.gradients(fine_tuned, problem.task.kind, problem.pad_id, problem.check_budget)
             heads, units = ((g**2).sum(axis=0) for g in gradients)
-            masks = MaskSearch(heads, units, MacCosts.of(problem.dims, float(problem.train.lengths.mean())))
+            costs = MacCosts.of(problem.dims, float(problem.train.lengths.mean()))
+            masks = MaskSearch(heads, units, costs, full)
         if options.repair:
             _evaluate_tuned(problem, fine_tuned, sample, masks)
         space: SearchSpace

@@ -58,8 +58,9 @@ def test_pruned_networks_equal_those_of_the_published_procedure_for_every_budget
     drawn = _drawn(tiny)
     heads, units = _gradients(tiny, drawn)
     costs = MacCosts.of(tiny.network.dims, float(tiny.data.train.lengths.mean()))
-    search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs)
-    students = rearranged([search.best(alpha) for alpha in ALPHAS], heads, units)
+    full = SubNetwork.full(tiny.network.dims)
+    search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs, full)
+    students = rearranged([search.best(alpha) for alpha in ALPHAS], heads, units, full)
     examples = Sample.of(tiny.data.train, drawn).tuning_batches(tiny.network, tiny.pad_id)
     batch = tiny.batch()
     for alpha, student in zip(ALPHAS, students, strict=True):

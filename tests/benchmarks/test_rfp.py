@@ -58,8 +58,9 @@ def _pruned(network: SuperNetwork, split: Split, drawn: np.ndarray, alphas: tupl
     sample = Sample.of(split, drawn)
     heads, units = sample.gradients(network, "classification", pad_id=0)
     costs = MacCosts.of(network.dims, float(split.lengths.mean()))
-    search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs)
-    students = rearranged([search.best(alpha) for alpha in alphas], heads, units)
+    full = SubNetwork.full(network.dims)
+    search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs, full)
+    students = rearranged([search.best(alpha) for alpha in alphas], heads, units, full)
     examples = sample.tuning_batches(network, pad_id=0)
     return [
         (student, *tune_masks(network, student, search.best(alpha**0.5), examples))

@@ -92,6 +92,22 @@ def test_network_with_layers_of_different_widths_is_the_full_network_of_another_
     assert network.dims.n_params == network.extract(full).count_params() == sum(p.numel() for p in start.parameters())
 
 
+@pytest.mark.parametrize(
+    ("method", "reason"), [("rfp", None), ("ws-nas-ordered", "a network without heads or without units has no sub-")]
+)
+def test_network_without_heads_is_pruned_or_refused(
+    folder: Path, run_of: RunOf, method: str, reason: str | None
+) -> None:
+    exported(folder, run_of, [0, 0, 0, 5, 48, 7], "medium")
+    (folder / "own.toml").write_text(toml(BASE))
+    run = nasbench.run(
+        method, folder / "own.toml", results=folder / "runs", budget_s=60, max_evaluations=4, quiet=True,
+        options={"epochs": 2},
+    )  # fmt: skip
+    assert (run.record.reason or "").startswith(reason or "")
+    assert len(run.evaluations) == (0 if reason else 4)
+
+
 @pytest.mark.parametrize("method", ["ws-nas", "s-nas", "head-pruning", "rfp", "layer-dropping", "ws-nas-depth"])
 @pytest.mark.parametrize("pruned", [TINY_BERT], indirect=True, ids=["tiny-bert"])
 def test_every_method_prunes_a_network_with_layers_of_different_widths(pruned: Path, method: str) -> None:

@@ -105,7 +105,8 @@ def test_kept_heads_and_units_are_at_least_as_important_as_the_others():
 
 def test_widths_at_each_amount_of_computation_are_those_of_the_mask_search():
     heads, units = _importance(DIMS)
-    space, search = Ordered(DIMS, heads, units), MaskSearch(heads, units, MacCosts.of(DIMS, 10.0))
+    space = Ordered(DIMS, heads, units)
+    search = MaskSearch(heads, units, MacCosts.of(DIMS, 10.0), SubNetwork.full(DIMS))
     for alpha in (0.1, 0.35, 0.6, 0.9):
         best = search.best(alpha)
         assert space.to_subnetwork(space.nearest(best.heads.sum(), best.units.sum())) == best

@@ -1,13 +1,14 @@
 """Mask search and rearrangement against exhaustive search, and against plain implementations."""
 
+import dataclasses
 from itertools import combinations
 
 import numpy as np
 import pytest
 from support import published_rfp
 
-from nasbench.masks.search import MacCosts, MaskSearch, rearrange
-from nasbench.networks.subnetwork import Dimensions
+from nasbench.masks.search import MacCosts, MaskSearch, rearrange, rearranged
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
 
 BERT_BASE = Dimensions(12, 12, 3072, 768, 64, 0)
 SMALL = Dimensions(n_layers=2, n_heads=2, n_units=4, hidden_size=8, head_size=4, n_fixed_params=0)
@@ -44,7 +45,7 @@ def test_search_equals_exhaustive_search(seed):
     bits = (np.arange(2**12)[:, None] >> np.arange(12)) & 1 > 0
     macs = bits[:, :4].sum(1) * costs.head + bits[:, 4:].sum(1) * costs.unit
     values = bits @ np.concatenate([heads.ravel(), units.ravel()])
-    search = MaskSearch(heads, units, costs)
+    search = MaskSearch(heads, units, costs, SubNetwork.full(SMALL))
     for alpha in [0.05, *ALPHAS]:
         fits = macs <= alpha * costs.full
         with_head = fits & bits[:, :4].any(axis=1)
@@ -62,7 +63,7 @@ def test_search_never_exceeds_its_budget(dims):
         costs = MacCosts.of(dims, length)
         for scale in (1e-3, 1.0, 1e6):
             heads, units = _fisher(rng, dims)
-            search = MaskSearch(heads * scale, units, costs)
+            search = MaskSearch(heads * scale, units, costs, SubNetwork.full(dims))
             for alpha in np.linspace(0.02, 0.99, 50):
                 found = search.best(alpha)
                 unspent = alpha * costs.full - costs.of_subnetwork(found)
@@ -74,7 +75,7 @@ def test_search_equals_the_published_procedure():
     rng = np.random.default_rng(1)
     heads, units = _fisher(rng, BERT_BASE)
     costs = MacCosts.of(BERT_BASE, 50.0)
-    search = MaskSearch(heads * 30, units, costs)
+    search = MaskSearch(heads * 30, units, costs, SubNetwork.full(BERT_BASE))
     for alpha in ALPHAS:
         assert search.best(alpha) == published_rfp.search(heads * 30, units, costs, alpha)
 
@@ -113,3 +114,32 @@ def test_rearrangement_removes_opposite_gradients_together():
     gradients = np.array([[2.0, -2.0, 1.0, 9.0], [3.0, -3.0, 1.0, 9.0]])
     (mask,) = rearrange(gradients, [2])
     np.testing.assert_array_equal(mask, [False, False, True, True])
+
+
+@pytest.mark.parametrize(
+    ("heads", "units"), [((2, 1), (4, 2)), ((0, 0), (4, 3)), ((0, 2), (0, 4)), ((2, 2), (0, 0)), ((1, 0), (0, 1))]
+)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_networks_that_were_pruned_before_keep_nothing_that_they_lack(heads, units, scale):
+    """Zeros stand for what is missing, and have no gradient. All counts are those of a search among what is there."""
+    dims = dataclasses.replace(SMALL, heads_by_layer=heads, units_by_layer=units)
+    full, rng = SubNetwork.full(dims), np.random.default_rng(0)
+    of_heads = rng.normal(size=(5, 2, 2)) * full.heads
+    of_units = scale * rng.normal(size=(5, 2, 4)) * full.units
+    search = MaskSearch((of_heads**2).sum(0), (of_units**2).sum(0), costs := MacCosts.of(dims, 10.0), full)
+    found = [search.best(alpha) for alpha in ALPHAS]
+    for alpha, before, after in zip(ALPHAS, found, rearranged(found, of_heads, of_units, full), strict=True):
+        for subnetwork in (before, after):
+            subnetwork.check(dims)
+            assert costs.of_subnetwork(subnetwork) <= alpha * costs.full
+        np.testing.assert_array_equal(before.head_counts, after.head_counts)
+        np.testing.assert_array_equal(before.unit_counts, after.unit_counts)
+
+
+def test_rearrangement_keeps_no_head_that_is_missing():
+    """To remove the first two heads together costs nothing, so the missing fourth one would stay in their place."""
+    dims = Dimensions(1, 4, 1, hidden_size=8, head_size=2, n_fixed_params=0, heads_by_layer=(3,))
+    heads = np.array([[[2.0, -2.0, 9.0, 0.0]], [[3.0, -3.0, 9.0, 0.0]]])
+    kept = SubNetwork(np.array([[False, True, True, False]]), np.array([[True]]))
+    (found,) = rearranged([kept], heads, np.ones((2, 1, 1)), SubNetwork.full(dims))
+    np.testing.assert_array_equal(found.heads, [[True, False, True, False]])

@@ -54,18 +54,19 @@ class MaskSearch:
     Args:
         heads: diagonal of the Fisher information, ``(n_layers, n_heads)``.
         units: likewise, ``(n_layers, n_units)``.
+        full: the full network; nothing else is kept.
     """
 
-    def __init__(self, heads: FloatArray, units: FloatArray, costs: MacCosts) -> None:
+    def __init__(self, heads: FloatArray, units: FloatArray, costs: MacCosts, full: SubNetwork) -> None:
         self._shapes, self._costs = (heads.shape, units.shape), costs
-        self._head_order, self._kept_by_heads = _largest_first(heads)
-        self._unit_order, self._kept_by_units = _largest_first(units)
+        self._head_order, self._kept_by_heads = _largest_first(heads, full.heads)
+        self._unit_order, self._kept_by_units = _largest_first(units, full.units)
 
     def best(self, alpha: float) -> SubNetwork:
         """The best sub-network for a fraction ``alpha`` < 1 of the full network's operations.
 
-        At least one head stays, as in the published code, unless not even one head fits. Unlike the published code, the
-        number of heads never exceeds the budget.
+        At least one head stays, as in the published code, unless there is none or not even one fits. Unlike the
+        published code, the number of heads never exceeds the budget.
         """
         budget = alpha * self._costs.full
         n_heads = np.arange(1, len(self._head_order) + 1)
@@ -81,16 +82,17 @@ class MaskSearch:
         )
 
 
-def _largest_first(fisher: FloatArray) -> tuple[IntArray, FloatArray]:
+def _largest_first(fisher: FloatArray, present: BoolArray) -> tuple[IntArray, FloatArray]:
     """Flat indices in descending order of Fisher information, and the sums of the first 0, 1, 2, ... values."""
-    order = np.argsort(-fisher, axis=None, kind="stable")
+    places = np.flatnonzero(present)
+    order = places[np.argsort(-fisher.ravel()[places], kind="stable")]
     return order, np.concatenate([[0.0], np.cumsum(fisher.ravel()[order])])
 
 
 def _first(order: IntArray, n: int, shape: tuple[int, ...]) -> BoolArray:
-    mask = np.zeros(len(order), dtype=np.bool_)
-    mask[order[:n]] = True
-    return mask.reshape(shape)
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask.flat[order[:n]] = True
+    return mask
 
 
 def rearrange(gradients: FloatArray, n_kept: list[int]) -> list[BoolArray]:
@@ -114,23 +116,27 @@ def rearrange(gradients: FloatArray, n_kept: list[int]) -> list[BoolArray]:
 
 
 def rearranged(
-    subnetworks: list[SubNetwork], heads: FloatArray, units: FloatArray, after_layer: Callable[[], None] = lambda: None
-) -> list[SubNetwork]:
+    subnetworks: list[SubNetwork], heads: FloatArray, units: FloatArray, full: SubNetwork,
+    after_layer: Callable[[], None] = lambda: None,
+) -> list[SubNetwork]:  # fmt: skip
     """Sub-networks with the same numbers of heads and units in each layer, but a cheaper choice of which to remove.
 
     Args:
         heads: gradients ``(n_batches, n_layers, n_heads)``.
         units: gradients ``(n_batches, n_layers, n_units)``.
+        full: the full network; nothing else is kept.
     """
-    head_masks, unit_masks = [], []
-    for layer in range(heads.shape[1]):
-        head_masks.append(rearrange(heads[:, layer], [int(s.head_counts[layer]) for s in subnetworks]))
-        unit_masks.append(rearrange(units[:, layer], [int(s.unit_counts[layer]) for s in subnetworks]))
-        after_layer()
-    return [
-        SubNetwork(np.stack([masks[i] for masks in head_masks]), np.stack([masks[i] for masks in unit_masks]))
-        for i in range(len(subnetworks))
-    ]
+    found = []
+    for gradients, present, counts in (
+        (heads, full.heads, [s.head_counts for s in subnetworks]),
+        (units, full.units, [s.unit_counts for s in subnetworks]),
+    ):
+        masks = np.zeros((len(subnetworks), *present.shape), dtype=np.bool_)
+        for layer, there in enumerate(present):
+            masks[:, layer, there] = rearrange(gradients[:, layer, there], [int(n[layer]) for n in counts])
+            after_layer()
+        found.append(masks)
+    return [SubNetwork(*masks) for masks in zip(*found, strict=True)]
 
 
 def _rearranged(products: FloatArray, single: FloatArray, order: IntArray, n_pruned: int) -> BoolArray:
