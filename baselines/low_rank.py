@@ -31,7 +31,13 @@ from nasbench.baselines.masks.calibration import (
 )
 from nasbench.data.batching import Batch
 from nasbench.declarations.task import Kind
-from nasbench.networks.factored.modules import Place, factored, projections, ranks_by_place
+from nasbench.networks.factored.modules import (
+    Place,
+    check_can_be_factored,
+    factored,
+    projections,
+    ranks_by_place,
+)
 from nasbench.networks.space import Ranks
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.plugins.method import Method
@@ -79,8 +85,11 @@ class LowRank(Method):
     def run(self, problem: Problem) -> None:
         space = problem.space
         assert isinstance(space, Ranks)
+        check_can_be_factored(problem.pretrained().adapter)
         network = ready_network(problem, self.options)
-        problem.evaluate_module(network.model, space.largest, "full")
+        # Without the zeros that fill up the layers of a network that was pruned before.
+        whole = network.extract(space.to_subnetwork(space.largest), "full")
+        problem.evaluate_module(whole.model, space.largest, whole.name)
         tuning_epochs = self.options.tuning_epochs
         if tuning_epochs is None:
             tuning_epochs = 0 if pruned_as_it_is(problem, self.options) else TUNING_EPOCHS
@@ -88,10 +97,10 @@ class LowRank(Method):
         with problem.phase("search"):
             weights: dict[Place, Tensor] = {}
             if self.options.weighting == "fisher":
-                examples = calibration_batches(problem, network, self.options.n_calibration)
-                weights = input_weights(network, examples, problem.task.kind)
+                examples = calibration_batches(problem, whole, self.options.n_calibration)
+                weights = input_weights(whole, examples, problem.task.kind)
             decomposed = {}
-            for place, projection in projections(network.adapter):
+            for place, projection in projections(whole.adapter):
                 decomposed[place] = decompose(projection.weight.detach(), weights.get(place))
                 problem.check_budget()
         for share in SHARES:
@@ -114,7 +123,7 @@ def input_weights(network: SuperNetwork, batches: Iterable[Batch], kind: Kind) -
     a batch share it, so its part of the gradient is left out.
 
     Args:
-        network: the full network, in eval mode; its parameters get no gradient.
+        network: the whole network, in eval mode; its parameters get no gradient.
     """
     totals: dict[Place, Tensor] = {}
     watched: set[Place] = set()  # in this pass; hidden states come before the table of relative positions

@@ -16,7 +16,7 @@ from nasbench.runs.request import make_request
 from nasbench.testing import MethodContract
 from nasbench.testing.contract import stopped_anywhere
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
-from nasbench.testing.models import TINY_BERT, TINY_DEBERTA_V2, TINY_MPNET
+from nasbench.testing.models import TINY_BERT, TINY_DEBERTA_V2, TINY_MODERNBERT, TINY_MPNET
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_TEXT
@@ -153,10 +153,20 @@ def test_language_model_is_factored_as_it_is(tmp_path):
     assert outcome.evaluations[0].config == space.to_json(space.largest)
 
 
-def test_model_with_joint_projections_is_refused_in_one_line(tmp_path):
-    record = MethodSubject(LowRank, tmp_path, task=TINY_TEXT, model=TINY_GPT2).run().record
+@pytest.mark.parametrize(
+    ("model", "task", "cls"),
+    [
+        (TINY_GPT2, TINY_TEXT, "GPT2LMHeadModel"),
+        (TINY_GPT2, TINY_PAIR, "GPT2ForSequenceClassification"),
+        (TINY_MODERNBERT, TINY_PAIR, "ModernBertForSequenceClassification"),
+    ],
+    ids=lambda part: getattr(part, "name", None),
+)
+def test_model_with_joint_projections_is_refused_before_it_is_trained(tmp_path, model, task, cls):
+    record = MethodSubject(LowRank, tmp_path, task=task, model=model).run().record
     assert record.status == "failed"
-    assert record.reason.startswith("a GPT2LMHeadModel has no projections of their own that could be factored")
+    assert record.reason.startswith(f"a {cls} has no projections of their own that could be factored")
+    assert record.charged_s["training"] == 0
 
 
 def test_negative_epochs_are_refused():

@@ -108,7 +108,9 @@ def test_network_without_heads_is_pruned_or_refused(
     assert len(run.evaluations) == (0 if reason else 4)
 
 
-@pytest.mark.parametrize("method", ["ws-nas", "s-nas", "head-pruning", "rfp", "layer-dropping", "ws-nas-depth"])
+@pytest.mark.parametrize(
+    "method", ["ws-nas", "s-nas", "head-pruning", "rfp", "layer-dropping", "ws-nas-depth", "low-rank"]
+)
 @pytest.mark.parametrize("pruned", [TINY_BERT], indirect=True, ids=["tiny-bert"])
 def test_every_method_prunes_a_network_with_layers_of_different_widths(pruned: Path, method: str) -> None:
     run = nasbench.run(

@@ -77,6 +77,21 @@ def projections(adapter: Adapter) -> Iterator[tuple[Place, Projection]]:
                 yield (layer, name), projection
 
 
+def check_can_be_factored(adapter: Adapter) -> None:
+    """Check that every projection is a layer of its own.
+
+    Raises:
+        UserError: if a layer of the model computes several projections at once.
+    """
+    for _, projection in projections(adapter):
+        layer = projection.module
+        if type(layer) is not nn.Linear or projection.n_parts > 1:
+            raise UserError(
+                f"a {type(adapter.model).__name__} has no projections of their own that could be factored: a "
+                f"{type(layer).__name__} computes several; take another model, or another space than 'ranks'"
+            )
+
+
 def split_projections(adapter: Adapter, structure: FactoredNetwork, dims: Dimensions) -> None:
     """Put factors of zeros in the place of projections, in place. Biases stay.
 
@@ -88,14 +103,11 @@ def split_projections(adapter: Adapter, structure: FactoredNetwork, dims: Dimens
     """
     ranks = ranks_by_place(structure, dims)
     chosen = [(projection, ranks[place]) for place, projection in projections(adapter) if ranks[place] != WHOLE]
+    if chosen:
+        check_can_be_factored(adapter)
     made: dict[nn.Module, Factors] = {}
     for projection, rank in chosen:
         layer = projection.module
-        if type(layer) is not nn.Linear or projection.n_parts > 1:
-            raise UserError(
-                f"a {type(adapter.model).__name__} has no projections of their own that could be factored: a "
-                f"{type(layer).__name__} computes several; take another model, or another space than 'ranks'"
-            )
         made[layer] = Factors(layer.in_features, rank, layer.out_features, layer.bias, layer.weight.device)
     for parent in list(adapter.model.modules()):
         for name, child in list(parent.named_children()):
