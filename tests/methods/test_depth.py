@@ -73,6 +73,22 @@ def test_layers_that_lead_only_to_known_networks_lower_the_score():
     assert (np.diff(scores[7:]) < 0).all()
 
 
+@pytest.mark.parametrize("error", [1.0, 0.5, 0.3162])
+def test_equal_errors_leave_proposals_that_are_new(error):
+    """As of a super-network that has learnt nothing: the posterior covariance is then little more than rounding."""
+    searcher = DepthSearcher(SMOOTH.space, np.random.default_rng(0), DepthOptions(n_candidates=90))
+    told = [SMOOTH.space.largest, SMOOTH.space.midpoint]
+    for _ in range(3):
+        for width in told[-2:]:
+            for depth in range(width[2] + 1):
+                config = np.array([*width[:2], depth])
+                searcher.tell(config, np.array([error, *SMOOTH.values(config[None])[0, 1:]]))
+        told.append(searcher.ask())
+    assert len({tuple(config) for config in told}) == 5
+    for config in told:
+        SMOOTH.space.check(config)
+
+
 def test_other_spaces_are_rejected():
     with pytest.raises(UserError, match="'depth' works in space 'small', not in 'medium'"):
         DepthSearcher(make_space("medium", BERT_BASE), np.random.default_rng(0))

@@ -104,8 +104,7 @@ def expected_improvement_of_curves(
         ``(n, m)``, ascending along each curve.
     """
     errors, edges = _strips(front, reference)
-    jitter = 1e-9 * np.maximum(np.trace(covariance, axis1=1, axis2=2), np.finfo(np.float64).eps)
-    factors = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(mean.shape[1]))
+    factors = _factors(covariance)
     improvements = np.empty(mean.shape)
     n_first = np.arange(1, mean.shape[1] + 1)[:, None]
     for i in range(len(mean)):
@@ -118,6 +117,17 @@ def expected_improvement_of_curves(
         gains = np.maximum(to_beat - reached[:, n_points - 1], 0.0)  # (n_samples, m, n_strips)
         improvements[i] = (gains.mean(axis=0) * (n_points > 0)) @ widths
     return improvements
+
+
+def _factors(covariance: FloatArray) -> FloatArray:
+    """Matrices F with F F^T = covariance, ``(n, m, m)``."""
+    jitter = 1e-9 * np.maximum(np.trace(covariance, axis1=1, axis2=2), np.finfo(np.float64).eps)
+    try:
+        found = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(covariance.shape[1]))
+        return np.asarray(found, dtype=np.float64)
+    except np.linalg.LinAlgError:  # what is left of a variance that the observations explain is rounding
+        values, vectors = np.linalg.eigh(covariance)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :])
 
 
 def reference_point(front: FloatArray) -> FloatArray:
