@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 
 from nasbench.arrays import FloatArray
+from nasbench.errors import UserError
 from nasbench.networks.space import Config, SearchSpace
 from nasbench.objectives.declared import MOST_OBJECTIVES
 from nasbench.search.searcher import Searcher
+
+MOST_CONFIGURATIONS = 2**22
+"""Of a space: 34 MB for their order. A run records at most a fraction of them."""
 
 
 class Exhaustive(Searcher):
@@ -24,7 +28,12 @@ class Exhaustive(Searcher):
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
         super().__init__(space, rng, options)
         self._shape = tuple(int(upper) + 1 for upper in space.upper)
-        self._order = rng.permutation(math.prod(self._shape))
+        if (n := math.prod(self._shape)) > MOST_CONFIGURATIONS:
+            raise UserError(
+                f"searcher {self.name!r} takes spaces of at most {MOST_CONFIGURATIONS:,} networks, and {space.name!r} "
+                f"has {n:,} here"
+            )
+        self._order = rng.permutation(n)
         self._next = 0
 
     def ask(self) -> Config:
