@@ -82,6 +82,13 @@ def test_unknown_sampler_gives_one_line() -> None:
         outside.find("optuna:NSGASampler")
 
 
+@NEEDS_OPTUNA
+@pytest.mark.parametrize(("name", "reason"), [("GridSampler", "search_space"), ("CmaEsSampler", "multi-objective")])
+def test_sampler_that_cannot_work_is_refused_before_a_run(name: str, reason: str) -> None:
+    with pytest.raises(UserError, match=f"'optuna:{name}' cannot be a searcher: .*{reason}"):
+        outside.find(f"optuna:{name}")
+
+
 @NEEDS_SYNE_TUNE
 def test_syne_tunes_priority_is_replaced_because_it_gives_an_order_instead_of_ranks() -> None:
     from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import NonDominatedPriority

@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 
 from nasbench.arrays import FloatArray
-from nasbench.errors import UnknownName
+from nasbench.errors import UnknownName, UserError, first_line
 from nasbench.networks.space import Config, SearchSpace
 from nasbench.search.searcher import Searcher
 
@@ -22,19 +22,17 @@ MOST_KNOWN = 20
 
 
 def load(name: str) -> type[Searcher]:
-    """The searcher of a sampler, such as ``NSGAIISampler``, with its default options.
-
-    Raises:
-        ImportError: if Optuna is not installed.
-        UnknownName: if it has no such sampler.
-    """
-    found = {
-        key: value
-        for key, value in vars(optuna.samplers).items()
-        if inspect.isclass(value) and not inspect.isabstract(value) and "seed" in inspect.signature(value).parameters
-    }
+    """The searcher of a sampler, such as ``NSGAIISampler``. Raises ImportError, UnknownName and UserError."""
+    classes = {key: value for key, value in vars(optuna.samplers).items() if inspect.isclass(value)}
+    found = {key: value for key, value in classes.items() if "seed" in inspect.signature(value).parameters}
     if name not in found:
         raise UnknownName("sampler of Optuna", name, found)
+    try:
+        with OptunaSearcher._quiet():
+            study = optuna.create_study(directions=["minimize"] * 2, sampler=found[name](seed=0))
+            study.ask({"x": optuna.distributions.IntDistribution(0, 1)})
+    except (TypeError, ValueError) as error:  # it needs more than a seed, or takes one objective only
+        raise UserError(f"'optuna:{name}' cannot be a searcher: {first_line(error)}") from error
     members = {"name": f"optuna:{name}", "summary": f"Optuna's {name}", "sampler": found[name], "__module__": "optuna"}
     return type(name, (OptunaSearcher,), members)
 
@@ -86,8 +84,9 @@ class OptunaSearcher(Searcher):
             self._study.tell(self._asked[0], values, state=state.FAIL if values is None else state.COMPLETE)
             self._asked = None
 
+    @staticmethod
     @contextmanager
-    def _quiet(self) -> Iterator[None]:
+    def _quiet() -> Iterator[None]:
         """Without Optuna's messages and its warnings about experimental samplers."""
         before = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
