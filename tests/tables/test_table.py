@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from nasbench.errors import UserError
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.tables import measure
 from nasbench.tables.measure import tabulate, work_folder
-from nasbench.tables.table import Table, column_names, find_table, grid_of, write_table
+from nasbench.tables.table import METADATA_KEY, Table, column_names, find_table, grid_of, write_table
 
 
 def test_table_has_one_row_for_each_configuration(table: Table) -> None:
@@ -102,6 +103,22 @@ def test_a_table_is_not_continued_with_another_clock(
     remedy = "add --cpu-clock" if cpu_clock else "leave out --cpu-clock"
     with pytest.raises(UserError, match=f"was begun with the other clock; {remedy}, or remove the folder"):
         tabulate(make_request(tmp_path), out, cpu_clock=not cpu_clock)
+
+
+def test_network_whose_layers_differ_in_width_has_no_table(
+    table: Table, make_request: MakeRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uneven = dataclasses.replace(table.info.dims, heads_by_layer=(4, 2, 4))
+    read = pq.read_table(table.path)
+    values = json.loads(read.schema.metadata[METADATA_KEY])
+    metadata = {METADATA_KEY: json.dumps({**values, "dimensions": uneven.to_json()}).encode()}
+    pq.write_table(read.replace_schema_metadata(metadata), tmp_path / "uneven.parquet")
+    with pytest.raises(UserError, match=r"uneven.parquet: a table holds no network that was pruned before"):
+        _ = Table(tmp_path / "uneven.parquet").info
+    monkeypatch.setattr(measure, "load", lambda _: SimpleNamespace(dims=uneven))
+    monkeypatch.setattr(measure.runner, "run", None)  # nothing is trained before
+    with pytest.raises(UserError, match="model 'tiny-bert': a table holds no network that was pruned before"):
+        tabulate(make_request(tmp_path), tmp_path / "new.parquet")
 
 
 def test_passes_of_another_grid_are_refused(tmp_path: Path) -> None:

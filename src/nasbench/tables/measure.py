@@ -35,7 +35,7 @@ from nasbench.runs.budget import Budget
 from nasbench.runs.loading import Loaded, load
 from nasbench.runs.observer import Observer
 from nasbench.runs.request import RunRequest
-from nasbench.tables.table import TableInfo, write_table
+from nasbench.tables.table import TableInfo, check_widths, write_table
 from nasbench.training.evaluation import Evaluator, Logits
 
 NETWORK = "super-network"
@@ -72,8 +72,8 @@ def tabulate(
         The metadata of the table.
 
     Raises:
-        UserError: if the file exists, the step does not fit the network, or the work folder belongs to another table or
-            was begun with the other clock.
+        UserError: if the file exists, the network was pruned before, the step does not fit the network, or the work
+            folder belongs to another table or was begun with the other clock.
         NasbenchError: if the training fails.
     """
     if out.exists():
@@ -84,8 +84,9 @@ def tabulate(
     clock_name = "cpu" if cpu_clock else "wall"
     with locked(work):
         _keep_clock(work / CLOCK, clock_name)
-        record = _trained(request, observer, clock)
         loaded = load(request)
+        check_widths(loaded.dims, f"model {request.model.name!r}")
+        record = _trained(request, observer, clock)
         for name in ("data_sha256", "weights_sha256", "precision"):
             if record.provenance.get(name) != loaded.origin[name]:
                 raise UserError(f"{work}: the super-network was trained with another {name}; remove the folder")

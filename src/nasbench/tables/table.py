@@ -157,7 +157,9 @@ class Table:
                 raise UserError(f"{self.path}: table version {version} is newer than {TABLE_VERSION}; upgrade nasbench")
             for name in ("metrics", "depth_shares", "unofficial"):
                 found[name] = tuple(found[name])
-            return TableInfo(**found)
+            info = TableInfo(**found)
+            check_widths(info.dims, str(self.path))
+            return info
         except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
@@ -247,6 +249,16 @@ class Table:
         heads, units, layers = grid_of(self.space).T
         is_empty = (layers == 0) | ((heads == 0) & (units == 0))
         return np.asarray(~is_empty | (np.arange(len(is_empty)) == 0))
+
+
+def check_widths(dims: Dimensions, place: str) -> None:
+    """Check that all layers have the same width: the rows are found by that of the first layer.
+
+    Raises:
+        UserError: for the dimensions of a network that was pruned before.
+    """
+    if dims.heads_by_layer is not None or dims.units_by_layer is not None:
+        raise UserError(f"{place}: a table holds no network that was pruned before, whose layers differ in width")
 
 
 def grid_of(space: SmallGrid) -> IntArray:
