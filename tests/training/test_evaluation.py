@@ -8,6 +8,7 @@ import torch
 
 from nasbench.data.batching import collate
 from nasbench.networks.subnetwork import SubNetwork
+from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA, TINY_QWEN2
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
@@ -19,6 +20,8 @@ CASES = {
     "bert-pair": (TINY_BERT, TINY_PAIR),
     "bert-choice": (TINY_BERT, TINY_CHOICE),
     "roberta-regression": (TINY_ROBERTA, TINY_REGRESSION),
+    "llama-pair": (TINY_LLAMA, TINY_PAIR),
+    "qwen2-choice": (TINY_QWEN2, TINY_CHOICE),
 }
 
 
@@ -74,15 +77,21 @@ def test_logits_of_depths_are_those_of_the_shallower_networks(case, monkeypatch)
 
 @pytest.mark.parametrize("case", CASES)
 def test_without_attention_all_examples_have_exactly_equal_logits(case, monkeypatch):
-    """The classifier reads the first token, which only attention makes depend on the others."""
+    """The classifier reads the first or the last token, which only attention makes depend on the others."""
     tiny = _tiny(case)
     evaluator, n_layers = _evaluator(tiny, monkeypatch), tiny.network.dims.n_layers
     logits = evaluator.logits(tiny.network, _without(tiny.network, heads=range(n_layers)))
-    assert len(np.unique(logits)) == (1 if case == "bert-choice" else logits.shape[1])
+    assert len(np.unique(logits)) == (1 if case.endswith("choice") else logits.shape[1])
     depths = evaluator.logits_of_depths(tiny.network, _without(tiny.network, heads=[0]), n_layers)
     n_distinct = [len(np.unique(depth.reshape(-1, depth.shape[-1]), axis=0)) for depth in depths]
     assert n_distinct[:2] == [1, 1]
     assert min(n_distinct[2:]) > 5
+
+
+def test_logits_of_a_last_token_that_has_a_position_are_left_as_they_are(monkeypatch):
+    tiny = tiny_network(TINY_GPT2, TINY_PAIR)
+    evaluator, n_layers = _evaluator(tiny, monkeypatch), tiny.network.dims.n_layers
+    assert len(np.unique(evaluator.logits(tiny.network, _without(tiny.network, heads=range(n_layers))), axis=0)) > 5
 
 
 def test_logits_with_attention_are_left_as_they_are(monkeypatch):

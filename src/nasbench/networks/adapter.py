@@ -53,6 +53,8 @@ class Adapter(ABC):
     """Whether the stock class cannot run without layers. A network without any is then saved with an empty one."""
     can_pack: ClassVar[bool] = False
     """Whether :meth:`embed` takes ``places``."""
+    embeds_positions: ClassVar[bool] = True
+    """Whether what :meth:`embed` gives a token depends on its place."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = cast(Any, model)

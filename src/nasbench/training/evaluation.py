@@ -100,7 +100,8 @@ class Evaluator:
         else:
             with gathering():
                 logits = self._over_batches(_padded_pass(network, subnetwork, n_layers))
-        if network.adapter.readout != "first":
+        readout = network.adapter.readout
+        if readout == "every" or (readout == "last" and network.adapter.embeds_positions):
             return logits
         has_heads = (subnetwork or network.subnetwork).head_counts[:n_layers] > 0
         return self._without_rounding(logits, has_heads.tolist())
@@ -132,8 +133,9 @@ class Evaluator:
     def _without_rounding(self, logits: Logits, has_heads: list[bool]) -> Logits:
         """Make outputs exactly equal at depths before the first attention block, where they differ only by rounding.
 
-        An encoder's classifier reads the first token, the same in every sequence until attention mixes in others.
-        Without this step, metrics based on ranks or on the largest logit would score rounding noise.
+        An encoder's classifier reads the first token, the same in every sequence until attention mixes in others. That
+        of a decoder reads the last token, with which every text ends. Its embedding is the same, too, unless it depends
+        on its place. Without this step, metrics based on ranks or on the largest logit would score rounding noise.
 
         Args:
             logits: ``(k, n_examples, n_logits)``, of the last k depths of a network; changed in place.

@@ -13,6 +13,7 @@ from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projectio
 class GPT2(PreNormDecoder):
     """A GPT-2."""
 
+    embeds_positions: ClassVar[bool] = True
     layers_key: ClassVar[str] = "n_layer"
     units_key: ClassVar[str] = "n_inner"
     attention_names: ClassVar[tuple[str, str]] = ("attn", "ln_1")

@@ -93,6 +93,7 @@ class PreNormDecoder(PreNorm):
     """A decoder with a language model head, or with a classifier that reads the last token."""
 
     is_causal: ClassVar[bool] = True
+    embeds_positions: ClassVar[bool] = False
 
     @property
     def readout(self) -> Literal["first", "last", "every"]:
