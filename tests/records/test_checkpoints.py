@@ -117,8 +117,8 @@ def test_training_checkpoint_is_loaded_as_saved_and_removed(checkpoints, tmp_pat
     assert state["name"] == "network"
     assert state["charged_s"] == STATE["charged_s"]
     assert torch.equal(state["trainer"]["model"]["a"], torch.ones(2))
-    checkpoints.remove_training()
-    checkpoints.remove_training()
+    checkpoints.finish(())
+    checkpoints.finish(())
     assert checkpoints.load_training() is None
     assert list(tmp_path.iterdir()) == []
 

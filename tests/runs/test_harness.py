@@ -11,6 +11,7 @@ from nasbench.data.splits import load_task_data
 from nasbench.errors import BudgetExhausted
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.supernet import SuperNetwork
+from nasbench.records.front import front_of
 from nasbench.records.record import RunFolder
 from nasbench.search.pareto import pareto_mask
 from nasbench.testing.models import TINY_BERT
@@ -276,6 +277,10 @@ def test_weights_are_kept_of_front_members_and_super_networks(run_function, tmp_
     assert len(outcome.evaluations) == 12
     # Some left the front, so that files did go.
     assert len({e.weights for e in outcome.evaluations} - {None}) > sizes[-1]
+    # Only resuming needs the super-network, which was not evaluated.
+    assert _weights_files(next((tmp_path / "here").rglob("run.json")).parent) == {
+        e.weights for e in front_of(outcome.evaluations)
+    }
 
 
 def test_run_ends_after_as_many_evaluations_as_a_record_may_hold(run_function, monkeypatch):

@@ -1,7 +1,8 @@
 """Files beside a run's record: weights of the networks on the front, and a checkpoint of the current training.
 
 Neither is part of the record. Resuming and ``nasbench export`` need the weights. A training replaces its checkpoint as
-it proceeds, and a complete run removes it. The runs of an experiment share super-networks in a folder beside their own.
+it proceeds. A complete run removes it, and the weights that only resuming needs. The runs of an experiment share
+super-networks in a folder beside their own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,12 @@ class Checkpoints:
             raise CannotResume(f"{self._training} is not a checkpoint of a training; delete it")
         return state
 
-    def remove_training(self) -> None:
-        """Delete the checkpoint of the current training."""
+    def finish(self, names: Collection[str]) -> None:
+        """Delete what only resuming needs: the checkpoint of the current training, and weights of other names."""
         shutil.rmtree(self._training.parent, ignore_errors=True)
+        for path in self._weights.glob("*.safetensors"):
+            if path.stem not in names:
+                path.unlink()
 
     def weights_file(self, name: str) -> Path:
         """The path for weights of this name, whether the file exists or not."""

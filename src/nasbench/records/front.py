@@ -28,6 +28,12 @@ def full_network(record: RunRecord, evaluations: Sequence[Evaluation]) -> Evalua
     return next((e for e in evaluations if e.n_params == record.n_params_full and e.error is not None), None)
 
 
+def needed_weights(record: RunRecord, evaluations: Sequence[Evaluation]) -> set[str]:
+    """Names of the weights of the front, and of the full network, beside which others are measured."""
+    needed = [*front_of(evaluations), full_network(record, evaluations)]
+    return {each.weights for each in needed if each is not None and each.weights is not None}
+
+
 def spread(front: Sequence[Evaluation], most: int) -> list[Evaluation]:
     """At most ``most`` members of a front, evenly, with both ends."""
     n = min(len(front), most)

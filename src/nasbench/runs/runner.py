@@ -33,7 +33,7 @@ from nasbench.plugins import registry
 from nasbench.plugins.declaration import differences
 from nasbench.records import provenance
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
-from nasbench.records.front import front_of
+from nasbench.records.front import front_of, needed_weights
 from nasbench.records.predictions import Predictions
 from nasbench.records.record import Evaluation, RunFolder, RunRecord, RunStatus
 from nasbench.records.resume import carry_over, check_same, earlier_attempt, locked
@@ -208,13 +208,14 @@ class _Run:
                 self.observer.phase("measuring the front", self.budget.elapsed_s)
                 assert record.costs is not None
                 record.costs["latency"]["front"] = measured_front(self.request, loaded, self.folder)
-        self.predictions.finish(each.index for each in front_of(self.folder.read_evaluations()))
+        evaluations = self.folder.read_evaluations()
+        self.predictions.finish(each.index for each in front_of(evaluations))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
         record.overshoot_s = self.budget.overshoot_s or None
         self.folder.finish(record)
         if record.status == "complete":
-            self.checkpoints.remove_training()
-        self.observer.run_finished(record, self.folder.read_evaluations())
+            self.checkpoints.finish(needed_weights(record, evaluations))
+        self.observer.run_finished(record, evaluations)
         return record
 
     @property
