@@ -123,7 +123,7 @@ class OrderedWeightSharingNAS(Method):
         n_left = max(0, declared.epochs - n_first)
         if options.sampling == "pareto":
             halves = n_left - n_left // 2, n_left // 2
-            network = self._trained(problem, network, space, [], halves[0], TRAINING_SHARE / 2)
+            network = self._trained(problem, network, space, [], halves[0], 0.75 * TRAINING_SHARE)
             front = _search(problem, space, network, options.n_front)
             network = self._trained(problem, network.renamed("near-front"), space, front, halves[1], TRAINING_SHARE)
         else:

@@ -12,6 +12,7 @@ from nasbench.methods.random_search import RandomSearch
 from nasbench.methods.ws_nas_ordered import ALPHAS, NestedStrategy, OrderedOptions, OrderedWeightSharingNAS
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions
+from nasbench.runs.session import TrainingSession
 from nasbench.testing import MethodContract
 from nasbench.testing.subject import MethodSubject
 from nasbench.training.configuration import TrainingOptions
@@ -60,6 +61,18 @@ def test_first_evaluations_are_those_of_retraining_free_pruning_without_its_rear
     for a, b in zip(own.evaluations[: 1 + len(ALPHAS)], rfp.evaluations, strict=False):
         assert (a.head_counts, a.unit_counts) == (b.head_counts, b.unit_counts)
     assert own.evaluations[0].error == rfp.evaluations[0].error
+
+
+def test_each_of_three_trainings_has_a_deadline_of_its_own(tmp_path, monkeypatch):
+    shares, run = [], TrainingSession.run
+
+    def noted(session, until_epoch=None, budget_share=1.0):
+        shares.append(budget_share)
+        run(session, until_epoch, budget_share)
+
+    monkeypatch.setattr(TrainingSession, "run", noted)
+    _outcome(tmp_path, 6, epochs=3, sampling="pareto", n_front=4)
+    assert shares == pytest.approx([0.4, 0.6, 0.8])
 
 
 @pytest.mark.parametrize("near", [(), ((3, 60), (10, 20))])
