@@ -70,6 +70,8 @@ class OrderedOptions(SuperNetworkOptions):
         super().__post_init__()
         if self.sampling == "predicted" and self.widths == "uniform":
             raise ValueError("the mask search predicts uneven widths; set sampling to uniform or pareto")
+        if self.fine_tuning_epochs is not None and self.fine_tuning_epochs < 0:
+            raise ValueError(f"fine_tuning_epochs must be 0 or more, not {self.fine_tuning_epochs}")
         if self.training_space is not None:
             raise ValueError("training_space names no space of nested sub-networks; leave it out")
         if self.n_front < 4:
@@ -100,6 +102,11 @@ class OrderedWeightSharingNAS(Method):
         n_first = options.fine_tuning_epochs
         if n_first is None:
             n_first = min(problem.fine_tuning.epochs, (declared.epochs + 1) // 2)
+        if 0 < n_first >= declared.epochs:
+            raise UserError(
+                f"fine-tuning for {n_first} of epochs = {declared.epochs} leaves none for the super-network; set "
+                f"epochs to {n_first + 1} or more"
+            )
         fine_tuned = problem.pretrained("fine-tuned")
         first = dataclasses.replace(problem.fine_tuning, epochs=n_first)
         problem.training(fine_tuned, fine_tuning=first).run(budget_share=TRAINING_SHARE / 2)
@@ -120,7 +127,7 @@ class OrderedWeightSharingNAS(Method):
         else:
             space, front = OrderedByLayer(problem.dims, heads, units), []
         network = fine_tuned.copy("super-network")
-        n_left = max(0, declared.epochs - n_first)
+        n_left = declared.epochs - n_first
         if options.sampling == "pareto":
             halves = n_left - n_left // 2, n_left // 2
             network = self._trained(problem, network, space, [], halves[0], 0.75 * TRAINING_SHARE)

@@ -13,8 +13,10 @@ from nasbench.testing.tasks import TINY_TASKS
 
 METHODS, SEARCHERS = registry.methods(), registry.searchers()
 OPTIONS = {
-    name: METHODS[name].Options(epochs=1) for name in METHODS
-}  # the quality of the networks does not matter here
+    # One epoch for each training: the quality of the networks does not matter here.
+    name: METHODS[name].Options(epochs=2 if name == "ws-nas-ordered" else 1)
+    for name in METHODS
+}
 MULTI_FIDELITY = [name for name in SEARCHERS if issubclass(SEARCHERS[name], MultiFidelitySearcher)]
 ENTRIES = [(name, None) for name in METHODS] + [
     (name, searcher) for name in METHODS if METHODS[name].multi_fidelity for searcher in MULTI_FIDELITY

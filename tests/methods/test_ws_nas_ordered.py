@@ -100,6 +100,19 @@ def test_half_of_the_training_draws_are_near_the_front(near):
 
 
 def test_options_that_would_do_nothing_are_refused():
-    for options in ({"sampling": "predicted", "widths": "uniform"}, {"training_space": "small"}, {"n_front": 3}):
+    for options in (
+        {"sampling": "predicted", "widths": "uniform"}, {"training_space": "small"}, {"n_front": 3},
+        {"fine_tuning_epochs": -1},
+    ):  # fmt: skip
         with pytest.raises(ValueError):  # noqa: PT011
             OrderedOptions(**options)
+
+
+@pytest.mark.parametrize("options", [{"epochs": 1}, {"epochs": 2, "fine_tuning_epochs": 2}])
+def test_epochs_that_leave_none_for_the_super_network_are_refused_before_training(tmp_path, options):
+    record = MethodSubject(OrderedWeightSharingNAS, tmp_path, OrderedOptions(**options)).run().record
+    n = options["epochs"]
+    assert record.reason == (
+        f"fine-tuning for {n} of epochs = {n} leaves none for the super-network; set epochs to {n + 1} or more"
+    )
+    assert record.charged_s["training"] == 0
