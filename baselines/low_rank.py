@@ -86,7 +86,7 @@ class LowRank(Method):
         space = problem.space
         assert isinstance(space, Ranks)
         check_can_be_factored(problem.pretrained().adapter)
-        network = ready_network(problem, self.options)
+        network = ready_network(problem, self.options, trains_later=bool(self.options.tuning_epochs))
         # Without the zeros that fill up the layers of a network that was pruned before.
         whole = network.extract(space.to_subnetwork(space.largest), "full")
         problem.evaluate_module(whole.model, space.largest, whole.name)

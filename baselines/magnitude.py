@@ -55,7 +55,7 @@ class MagnitudePruning(Method):
 
     def run(self, problem: Problem) -> None:
         assert isinstance(problem.space, Large)
-        network = ready_network(problem, self.options)
+        network = ready_network(problem, self.options, trains_later=self.options.then == "training")
         problem.evaluate(network, problem.space.largest)
         heads, units = norms(network)
         full = SubNetwork.full(problem.dims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nasbench.data.batching import Batch
+from nasbench.errors import UserError
 from nasbench.masks.importance import batches
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.runs.problem import Problem
@@ -42,9 +44,22 @@ def pruned_as_it_is(problem: Problem, options: TrainingOptions) -> bool:
     return problem.task.needs_language_model and options.epochs is None
 
 
-def ready_network(problem: Problem, options: TrainingOptions) -> SuperNetwork:
-    """The network to prune: fine-tuned, or a language model as it is."""
+def ready_network(problem: Problem, options: TrainingOptions, trains_later: bool = False) -> SuperNetwork:
+    """The network to prune: fine-tuned, or a language model as it is.
+
+    Args:
+        trains_later: whether pruned networks are trained with the options.
+
+    Raises:
+        UserError: for options of a training that does not take place.
+    """
     if pruned_as_it_is(problem, options):
+        fields = dataclasses.fields(TrainingOptions)
+        unused = [field.name for field in fields if getattr(options, field.name) is not None]
+        if unused and not trains_later:
+            raise UserError(
+                f"nothing is trained, so {unused[0]} would do nothing: a language model is pruned as it is; set epochs"
+            )
         return problem.pretrained()
     network = problem.pretrained("fine-tuned")
     problem.training(network, fine_tuning=options.of(problem.fine_tuning)).run()

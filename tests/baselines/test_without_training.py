@@ -11,6 +11,8 @@ import pytest
 from support.activations import seen
 from torch.nn import functional
 
+from nasbench.baselines.low_rank import LowRank, LowRankOptions
+from nasbench.baselines.magnitude import MagnitudeOptions, MagnitudePruning
 from nasbench.baselines.masks.calibration import CalibrationOptions
 from nasbench.baselines.shortgpt import ShortGPT, block_influence
 from nasbench.baselines.wanda_sp import RATIOS, WandaSp, scores
@@ -88,6 +90,26 @@ def test_wanda_sp_removes_the_same_share_of_every_layer(tmp_path: Path) -> None:
 def test_language_model_is_trained_only_if_epochs_say_so(tmp_path: Path) -> None:
     _, evaluations = run(ShortGPT, tmp_path, epochs=1)
     assert evaluations[0].weights == "fine-tuned"
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "is_refused"),
+    [
+        (ShortGPT, CalibrationOptions(learning_rate=1e-4), True),
+        (WandaSp, CalibrationOptions(n_calibration=8), False),
+        (LowRank, LowRankOptions(batch_size=8), True),
+        (LowRank, LowRankOptions(batch_size=8, tuning_epochs=1), False),
+        (MagnitudePruning, MagnitudeOptions(warmup=0.1), True),
+        (MagnitudePruning, MagnitudeOptions(warmup=0.1, then="training"), False),
+    ],
+)
+def test_options_of_a_training_that_does_not_take_place_are_refused(
+    method: Any, options: Any, is_refused: bool, tmp_path: Path
+) -> None:
+    subject = MethodSubject(method, tmp_path, options=options, task=TINY_TEXT, model=TINY_LLAMA, n_evaluations=2)
+    record = subject.run().record
+    assert record.status == ("failed" if is_refused else "complete")
+    assert (record.reason or "").startswith("nothing is trained, so " if is_refused else "")
 
 
 def test_calibration_needs_an_example() -> None:
