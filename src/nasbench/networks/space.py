@@ -334,10 +334,6 @@ class Ranks(SearchSpace):
         """Ranks of the projections, ``(n, n_layers, n_projections)``; those of whole ones are too large."""
         return np.asarray(configs.reshape(len(configs), *self._limits.shape), dtype=np.int64)
 
-    def from_ranks(self, ranks: IntArray) -> Config:
-        """The configuration of ranks ``(n_layers, n_projections)``; too large ones stand for whole projections."""
-        return np.asarray(np.minimum(ranks.ravel(), self.upper), dtype=np.int64)
-
     def counts(self, configs: IntArray) -> tuple[IntArray, IntArray]:
         shape = len(configs), self.dims.n_layers
         return np.broadcast_to(self.dims.most_heads, shape), np.broadcast_to(self.dims.most_units, shape)

@@ -90,9 +90,10 @@ def test_product_of_the_factors_is_the_projection():
 def test_given_factors_are_put_in_their_places():
     tiny = tiny_network(TINY_BERT, TINY_PAIR)
     dims = tiny.network.dims
-    ranks = np.full((3, 6), 1000)
-    ranks[1, 4] = 2
-    structure = make_space("ranks", dims).to_subnetwork(make_space("ranks", dims).from_ranks(ranks))
+    space = make_space("ranks", dims)
+    config = space.largest
+    config[space.names.index("intermediate_1")] = 2
+    structure = space.to_subnetwork(config)
     b, a = torch.randn(48, 2), torch.randn(2, 32)
     small = factored(tiny.network, structure, {(1, "intermediate"): (b, a)}, "small")
     module = small.model.bert.encoder.layer[1].intermediate.dense
