@@ -9,6 +9,7 @@ follow from closed heads and units, the second is no sub-network, and the last i
 
 from __future__ import annotations
 
+from nasbench.errors import UserError
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.plugins.method import Method
@@ -32,6 +33,8 @@ class LearnedGates(Method):
     def run(self, problem: Problem) -> None:
         assert isinstance(problem.space, Large)
         fine_tuning = self.options.of(problem.fine_tuning)
+        if fine_tuning.epochs == 0:
+            raise UserError("epochs = 0 trains no gates, so that none would close; set epochs to 1 or more")
         fine_tuned = problem.pretrained("fine-tuned")
         problem.training(fine_tuned, fine_tuning=fine_tuning).run()
         problem.evaluate(fine_tuned, problem.space.largest)

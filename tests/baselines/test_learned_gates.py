@@ -5,7 +5,9 @@ import pytest
 from nasbench.baselines.learned_gates import SHARES, LearnedGates
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.testing import MethodContract
+from nasbench.testing.models import TINY_BERT, save_tiny
 from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_SINGLE
 from nasbench.training.configuration import TrainingOptions
 
 
@@ -25,3 +27,10 @@ def test_networks_have_about_the_sizes_that_were_asked_for(tmp_path):
         n_kept = sum(evaluation.head_counts) * dims.n_params_per_head
         n_kept += sum(evaluation.unit_counts) * dims.n_params_per_unit
         assert n_kept / largest == pytest.approx(share, abs=0.12)
+
+
+def test_no_epochs_are_refused(tmp_path):
+    model = save_tiny(TINY_BERT, TINY_SINGLE, tmp_path / "model")  # a trained classifier
+    subject = MethodSubject(LearnedGates, tmp_path, TrainingOptions(epochs=0), task=TINY_SINGLE, model=model)
+    reason = "epochs = 0 trains no gates, so that none would close; set epochs to 1 or more"
+    assert subject.run().record.reason == reason
