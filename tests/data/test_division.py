@@ -63,6 +63,14 @@ def test_groups_stay_together() -> None:
     assert {len(side) for side in divide(5, 0.3, rng, groups=list("aaaab"))} == {1, 4}
 
 
+def test_sixty_thousand_groups_of_one_row_are_divided_as_they_come() -> None:
+    n = 60_000  # a scan of all rows for each group takes minutes
+    rest, part = divide(n, 0.3, np.random.default_rng(0), groups=[f"author {i}" for i in range(n)])
+    order = np.random.default_rng(0).permutation(n)
+    np.testing.assert_array_equal(part, order[:18_000])
+    np.testing.assert_array_equal(rest, order[18_000:])
+
+
 def _load(folder: Path, rows: list[tuple[str, str, str]], **data: Any) -> Any:
     make_folder(folder)
     (folder / "rows.csv").write_text("review,sentiment,author\n" + "".join(",".join(row) + "\n" for row in rows))

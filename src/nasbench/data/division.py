@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,13 +54,13 @@ def _equal_shares(order: Indices, strata: Labels, n_part: int) -> npt.NDArray[np
 
 
 def _whole_groups(order: Indices, groups: Sequence[str], n_part: int) -> npt.NDArray[np.bool_]:
-    names = np.asarray(groups)
+    counts = Counter(groups)
     drawn = list(dict.fromkeys(groups[i] for i in order))
     chosen: set[str] = set()
     size = 0
     for name in drawn[: len(drawn) - 1]:  # the other side keeps a group
-        grown = size + int((names == name).sum())
+        grown = size + counts[name]
         if not chosen or abs(grown - n_part) < abs(size - n_part):
             chosen.add(name)
             size = grown
-    return np.isin(names, list(chosen))
+    return np.array([name in chosen for name in groups], dtype=np.bool_)
