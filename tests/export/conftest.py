@@ -28,7 +28,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def run_of(tmp_path_factory: pytest.TempPathFactory, cache: None) -> Callable[..., Path]:  # noqa: ARG001
     """The folder of a run that evaluates given configurations of an untrained network with random biases."""
 
-    def carry_out(configs: list[Any], space: str = "large", model: Any = TINY_BERT, task: Any = TINY_PAIR) -> Path:
+    def carry_out(
+        configs: list[Any], space: str = "large", model: Any = TINY_BERT, task: Any = TINY_PAIR, **changes: Any
+    ) -> Path:
         class Evaluates(Method):
             name, summary, spaces = "evaluates-these", "for tests", ("small", "medium", "layer", "large")
 
@@ -42,7 +44,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory, cache: None) -> Callable[..
                     problem.evaluate(network, config)
 
         subject = MethodSubject(Evaluates, tmp_path_factory.mktemp("run"), task=task, model=model, n_evaluations=None)
-        request = subject.request(tmp_path_factory.mktemp("results"), space=space, budget_s=1e6)
+        request = subject.request(tmp_path_factory.mktemp("results"), space=space, budget_s=1e6, **changes)
         record = runner.run(request)
         assert record.status == "complete", record.reason
         return Path(request.folder)

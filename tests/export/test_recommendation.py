@@ -19,6 +19,7 @@ from nasbench.export.latency import Latency
 from nasbench.export.recommendation import Limits, recommend
 from nasbench.records.record import RunFolder
 from nasbench.testing.models import TINY_MPNET
+from nasbench.training.evaluation import Evaluator
 
 RESULTS = Path(__file__).parents[2] / "results"
 RECORD = RESULTS / "stsb" / "minilm-l6" / "ws-nas+ehvi_small_cpu_seed0"
@@ -57,7 +58,7 @@ def test_command_prints_both_splits_and_how_to_save_the_network() -> None:
     assert lines[1].startswith("validation spearman: ")
     assert "the network was chosen by it" in lines[1]
     assert lines[2].startswith("test spearman: ")
-    assert lines[3].startswith(f"save it: nasbench export {RECORD} --max-params 0.")
+    assert lines[3] == "save it: the same command with --export FOLDER"
 
 
 @pytest.mark.parametrize(
@@ -135,3 +136,29 @@ def test_speed_is_measured_for_a_network_of_the_front(run: Path) -> None:
     times = recommendation._Speed(run, RunFolder(run).read_run()).of(smallest)
     assert [each.batch_size for each in times] == [1, 16]
     assert all(each.full_ms > 0 and each.pruned_ms > 0 for each in times)
+
+
+def test_largest_network_of_three_objectives_need_not_be_the_most_accurate(
+    run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without half of the heads, more parameters are left than without most of the units, but fewer operations."""
+    metrics, accuracies = Evaluator.metrics, iter([0.90, 0.90, 0.95, 0.95])  # validation and test of each
+    monkeypatch.setattr(Evaluator, "metrics", lambda *args: metrics(*args) | {"accuracy": next(accuracies)})
+    configs = [[1, 1, 0, 0] * 3 + [1] * 144, [1] * 12 + ([1] * 13 + [0] * 35) * 3]
+    run = run_of(configs, objectives=("error", "params", "macs"))
+    larger, better = RunFolder(run).read_evaluations()
+    assert (larger.params, larger.costs["macs"]) == pytest.approx((0.7626, 0.6), abs=1e-4)
+    assert (better.params, better.costs["macs"]) == pytest.approx((0.7423, 0.8542), abs=1e-4)
+    assert recommend(run, Limits()).evaluation == better
+    assert recommend(run, Limits(min_metric=0.9)).evaluation == better
+
+    def measured(_full: Any, pruned: Any, length: int) -> list[Latency]:
+        is_slow = sum(p.numel() for p in pruned.parameters()) == better.n_params
+        return [Latency(1, length, 10.0, 9.0 if is_slow else 2.0, 1)]
+
+    monkeypatch.setattr(recommendation, "measure", measured)
+    arguments = ["recommend", str(run), "--max-latency", "0.5", "--export", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.output.startswith("evaluation 0: "), done.output
+    loaded: Any = nasbench.load(tmp_path / "out")
+    assert sum(p.numel() for p in loaded.parameters()) == larger.n_params

@@ -60,12 +60,14 @@ class Exported:
     n_bytes: int
 
 
-def export(run_folder: Path, out: Path, max_params: float) -> Evaluation:
+def export(run_folder: Path, out: Path, max_params: float = 1.0, index: int | None = None) -> Evaluation:
     """The evaluation of the network that :func:`export_network` saves, without measuring its speed."""
-    return export_network(run_folder, out, max_params, with_latency=False).evaluation
+    return export_network(run_folder, out, max_params, with_latency=False, index=index).evaluation
 
 
-def export_network(run_folder: Path, out: Path, max_params: float, with_latency: bool) -> Exported:
+def export_network(
+    run_folder: Path, out: Path, max_params: float, with_latency: bool, index: int | None = None
+) -> Exported:
     """Save the most accurate network of a run's Pareto front that is small enough, by validation error.
 
     Args:
@@ -73,6 +75,7 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
         out: a folder that is empty or does not exist.
         max_params: largest fraction of the full network's parameters.
         with_latency: whether to time the network beside the full network, which takes a few seconds.
+        index: of the evaluation whose network is saved instead; its weights must be there.
 
     Raises:
         UserError: if ``max_params`` is not in (0, 1], there is no such run or network, its weights are missing or
@@ -88,7 +91,7 @@ def export_network(run_folder: Path, out: Path, max_params: float, with_latency:
         raise UserError(f"{out} exists already; choose another folder")
     record = run.read_run()
     evaluations = run.read_evaluations(record)
-    evaluation = choose(evaluations, max_params, run_folder)
+    evaluation = choose(evaluations, max_params, run_folder) if index is None else evaluations[index]
     subnetwork = subnetwork_of(record, evaluation, run_folder)
     checkpoints = Checkpoints(run_folder)
     network: Any = compact(_rebuild(checkpoints, evaluation, subnetwork), subnetwork, _output_names(record))

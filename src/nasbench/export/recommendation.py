@@ -73,13 +73,14 @@ def recommend(run_folder: Path, limits: Limits) -> Recommendation:
         raise UserError(f"no run in {run_folder}: it has no {RunFolder.RUN}")
     record = run.read_run()
     evaluations = run.read_evaluations(record)
-    front, full = front_of(evaluations), full_network(record, evaluations)
+    full = full_network(record, evaluations)
+    front = sorted(front_of(evaluations), key=lambda e: e.params)  # the first cost may be another one
     if not front:
         raise UserError(f"{run_folder} has no evaluated network")
     due = _due_metric(limits, record, full)
     fitting = [e for e in front if _fits(e, limits, due)]
     if not limits.wants_smallest:
-        fitting.reverse()  # the front is sorted by size, so the largest network is the most accurate one
+        fitting.sort(key=lambda e: (e.error, e.params))
     speed = None if limits.max_latency is None or not fitting else _Speed(run_folder, record)
     for evaluation in fitting:
         times = () if speed is None else speed.of(evaluation)

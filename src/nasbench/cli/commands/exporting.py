@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,10 +159,9 @@ def recommend(
     for times in found.latency:
         click.echo(_speed(times))
     if out is None:
-        limit = math.ceil(1e6 * evaluation.params) / 1e6  # rounded up, so that the network is within it
-        click.echo(f"save it: nasbench export {run} --max-params {limit:g} --out FOLDER")
+        click.echo("save it: the same command with --export FOLDER")
     else:
-        export(run, out, evaluation.params)
+        export(run, out, index=evaluation.index)
         click.echo(f"wrote {out}")
 
 
