@@ -174,13 +174,19 @@ def test_random_search_handles_as_many_objectives_as_a_run_may_have():
 
 @pytest.fixture
 def quick(monkeypatch):
+    """The latency models fitted by the runs of a test. Each takes 10,000 s; the clock's readings add few seconds."""
     from nasbench.objectives import latency, measuring
 
     monkeypatch.setattr(measuring, "QUICK_S", 0.0)
     monkeypatch.setattr(latency, "N_NETWORKS", 8)
     fitted = []
     fit = measuring.fit_model
-    monkeypatch.setattr(measuring, "fit_model", lambda *arguments: fitted.append(fit(*arguments)) or fitted[-1])
+
+    def slow(*arguments):
+        fitted.append(dataclasses.replace(fit(*arguments), seconds=10_000.0))
+        return fitted[-1]
+
+    monkeypatch.setattr(measuring, "fit_model", slow)
     return fitted
 
 
@@ -198,7 +204,7 @@ def test_a_run_with_latency_fits_a_model_pays_for_it_and_measures_its_front(subj
     for evaluation in found.evaluations:
         counts = np.array([evaluation.head_counts]), np.array([evaluation.unit_counts])
         assert evaluation.cost_values == (model.of(space.dims, *counts)[0],)
-        assert evaluation.elapsed_s > model.seconds
+        assert 10_000 < evaluation.elapsed_s < 20_000
     assert all(check.outcome == "ok" for check in record_checks(found.record, found.evaluations, space))
     lies = [dataclasses.replace(each, costs={"latency": 0.5}) for each in found.evaluations]
     checks = {check.name: check for check in record_checks(found.record, lies, space)}
@@ -215,11 +221,12 @@ def test_a_resumed_run_keeps_its_latency_model_and_is_charged_once(subject, tmp_
     kill(subject, tmp_path / "whole" / "killed", at=3, **changes)
     for path in (tmp_path / "whole" / "killed" / "latency-models").glob("*"):
         path.write_text("{}")
-    n_fitted, models = len(quick), [model.seconds for model in quick]
+    n_fitted = len(quick)
     again = run(subject, tmp_path / "whole" / "killed", **changes)
     assert len(quick) == n_fitted == 2
-    assert again.record.costs["latency"]["seconds"] == models[1]
-    assert sum(again.record.charged_s.values()) < models[1] + 200
+    assert again.record.costs["latency"]["seconds"] == 10_000
+    assert 10_000 < again.evaluations[0].elapsed_s < again.evaluations[-1].elapsed_s < 20_000
+    assert 10_000 < sum(again.record.charged_s.values()) < 20_000
     assert [each.key for each in again.evaluations] == [each.key for each in whole.evaluations]
 
 
@@ -235,7 +242,7 @@ def test_a_run_killed_before_anything_was_saved_is_charged_for_its_latency_model
         run(subject, tmp_path, observer=lost, **changes)
     again = run(subject, tmp_path, **changes)
     assert len(quick) == 1
-    assert again.evaluations[0].elapsed_s > quick[0].seconds
+    assert 10_000 < again.evaluations[0].elapsed_s < 20_000
 
 
 def test_a_table_has_no_network_to_time():
