@@ -118,10 +118,6 @@ def test_roberta_runs(subject, results):
     assert len(outcome.evaluations) == len(CONFIGS)
 
 
-def test_default_precision_is_fp32_or_bf16():
-    assert loading.default_precision(torch.device("cpu")) in ("fp32", "bf16")
-
-
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs a POSIX system")
 def test_read_only_results_folder_is_refused(subject):
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a run chooses for a GPU, checked without one: torch's answers are pretended."""
+"""What a run chooses for a device, checked without one: torch's answers are pretended."""
 
 from contextlib import contextmanager
 
@@ -35,6 +35,22 @@ def cards(monkeypatch):
 @pytest.mark.parametrize(("index", "precision"), [(0, "bf16"), (1, "bf16"), (2, "fp32")])
 def test_precision_is_bf16_only_where_the_chosen_card_multiplies_it(index, precision):
     assert default_precision(torch.device("cuda", index)) == precision
+
+
+@pytest.mark.parametrize(
+    ("capability", "multiplies", "precision"),
+    [
+        ("AVX512", True, "bf16"),
+        ("AVX512_VNNI", True, "bf16"),
+        ("AVX512", False, "fp32"),
+        ("AVX2", True, "fp32"),
+        ("DEFAULT", False, "fp32"),
+    ],
+)
+def test_precision_of_a_cpu_is_bf16_only_where_it_multiplies_it(monkeypatch, capability, multiplies, precision):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: multiplies)
+    assert default_precision(torch.device("cpu")) == precision
 
 
 def test_cudnn_attention_is_off_on_a_gpu_only():
