@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from nasbench.baselines import magnitude
 from nasbench.baselines.magnitude import RATIOS, MagnitudeOptions, MagnitudePruning, norms
+from nasbench.baselines.masks.calibration import ready_network
 from nasbench.baselines.masks.shares import without_smallest
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions
@@ -66,7 +68,14 @@ def test_smallest_of_each_layer_go_first():
 
 
 @pytest.mark.parametrize("then", ["masks", "nothing"])
-def test_networks_keep_the_largest_norms_of_the_fine_tuned_network(tmp_path, then):
+def test_networks_keep_the_largest_norms_of_the_fine_tuned_network(tmp_path, monkeypatch, then):
+    fine_tuned = []
+
+    def ready(problem, options):
+        fine_tuned.append(ready_network(problem, options))
+        return fine_tuned[-1]
+
+    monkeypatch.setattr(magnitude, "ready_network", ready)
     options = MagnitudeOptions(epochs=1, then=then)
     outcome = MethodSubject(MagnitudePruning, tmp_path, options, n_evaluations=None).run(budget_s=1e6)
     assert (outcome.record.status, len(outcome.evaluations)) == ("complete", 1 + len(RATIOS))
@@ -75,6 +84,10 @@ def test_networks_keep_the_largest_norms_of_the_fine_tuned_network(tmp_path, the
     for larger, smaller in itertools.pairwise(networks):
         assert not (smaller.heads & ~larger.heads).any()
         assert not (smaller.units & ~larger.units).any()
+    heads, units = norms(*fine_tuned)
+    for network in networks:
+        for values, kept in [*zip(heads, network.heads, strict=True), *zip(units, network.units, strict=True)]:
+            assert values[kept].min() > values[~kept].max(initial=0)
     for ratio, evaluation in zip(RATIOS, outcome.evaluations[1:], strict=True):
         assert evaluation.head_counts == [4 - int(4 * ratio)] * 3
         assert evaluation.unit_counts == [48 - int(48 * ratio)] * 3
