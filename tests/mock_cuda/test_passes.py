@@ -1,6 +1,7 @@
 """Every path of the suite that runs on a GPU, on every tiny model: no device error, no refused capture.
 
-The values are garbage, because kernels do nothing. So nothing here compares them.
+The values are garbage, because kernels do nothing. So nothing here compares them. Language models are not here: they
+count their tokens on the card.
 """
 
 from __future__ import annotations
@@ -11,21 +12,18 @@ import numpy as np
 import pytest
 import torch
 from mock_cuda.card import counted
+from support.steps import MODELS, TASKS
 
 from nasbench.declarations.model import TrainingConfiguration
 from nasbench.masks import importance
 from nasbench.networks.space import SPACES, make_space
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.testing.models import TINY_ENCODERS
 from nasbench.testing.networks import TinyNetwork, tiny_network
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 from nasbench.training.evaluation import Evaluator
 from nasbench.training.strategies import FINE_TUNING_STEP, STRATEGIES, TrainingStrategy
 from nasbench.training.trainer import StepSchedule, Trainer
 
 CARD = torch.device("cuda")
-MODELS = {model.name: model for model in TINY_ENCODERS}
-TASKS = {task.name: task for task in (TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)}
 FINE_TUNING = TrainingConfiguration(learning_rate=1e-4, batch_size=8, epochs=1)
 every_network = pytest.mark.parametrize(
     ("model", "task", "precision"),
