@@ -208,8 +208,9 @@ def test_driver_is_asked_of_nvidia_smi_where_its_file_is_missing(
 def test_an_nvidia_smi_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _pretend_smi(monkeypatch, tmp_path, "550.54.15")
 
-    def hang(*_: object, **__: object) -> None:
-        raise subprocess.TimeoutExpired("nvidia-smi", devices._QUERY_S)
+    def hang(*_: object, timeout: float, **__: object) -> None:
+        assert timeout == devices._QUERY_S
+        raise subprocess.TimeoutExpired("nvidia-smi", timeout)
 
     monkeypatch.setattr(subprocess, "run", hang)
     assert devices._smi("--query-gpu=driver_version") == []
