@@ -13,9 +13,9 @@ import pytest
 from support.generated_results import DIMENSIONS, Entry, Plan, write_results
 from support.record_edits import copy_run, edit_identity, edit_line, edit_lines, edit_run, first_run, put_bytes
 
-from nasbench.analysis.reading.results import RUN_LEVEL, Results, existing_folders, read_results
+from nasbench.analysis.reading.results import RUN_LEVEL, existing_folders, read_results
 from nasbench.errors import UserError
-from nasbench.records.record import Evaluation, RunFolder
+from nasbench.records.record import Evaluation, RunFolder, find_runs
 from nasbench.records.schema import SCHEMA_VERSION
 
 
@@ -338,9 +338,12 @@ def test_every_field_of_an_evaluation_is_read_or_listed_as_left_out(folder: Path
     assert left_out == {"head_counts", "unit_counts", "charged_s", "costs"}  # costs have columns in runs that have them
 
 
-def check_runs_are_equal(a: Results, b: Results) -> None:
-    pd.testing.assert_frame_equal(a.runs, b.runs)
-
-
-def test_reading_twice_gives_equal_frames(folder: Path) -> None:
-    check_runs_are_equal(read_results(folder), read_results(folder))
+def test_frames_do_not_depend_on_the_order_of_the_folders_on_disk(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    for run in reversed(find_runs(folder)):
+        copy_run(run, other / run.relative_to(folder))
+    one, two = read_results(folder), read_results(other)
+    pd.testing.assert_frame_equal(one.runs, two.runs)
+    pd.testing.assert_frame_equal(one.evaluations, two.evaluations)

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from scipy import stats
 
@@ -97,15 +96,6 @@ def test_ranks_use_only_blocks_in_which_all_searchers_have_run(make_scores):
     data = figure_6.data(make_scores(*rows))
     assert data["rank"].tolist() == [1.0, 3.0, 2.0]  # sorted by name: EHVI, local, random
     assert (data["n_blocks"] == 1).all()
-
-
-def test_same_runs_give_same_bands(make_scores):
-    rng = np.random.default_rng(0)
-    rows = [
-        {"task": task, "searcher": searcher, "seed": seed, "hypervolume": rng.uniform(1, 4, 3)}
-        for task in ("rte", "mrpc", "cola") for searcher in ("random", "ehvi") for seed in range(3)
-    ]  # fmt: skip
-    assert figure_6.data(make_scores(*rows)).equals(figure_6.data(make_scores(*rows)))
 
 
 def test_single_searcher_raises_missing_runs(make_scores):
