@@ -12,7 +12,6 @@ from support.user_tasks import changed, load
 
 from nasbench.data.splits import load_task_data
 from nasbench.data.summary import DataSummary
-from nasbench.declarations.task import DataSource
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.testing.models import tiny_bert
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
@@ -179,4 +178,3 @@ def test_summary_uses_names_of_classes_where_the_source_holds_integers() -> None
     summary = load_task_data(task, tokenizer, 0).summary
     assert summary.positive_class == "same"
     assert list(summary.splits["train"].classes) == ["other", "same"]
-    assert isinstance(task.data, DataSource)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import numpy as np
@@ -208,8 +207,3 @@ def test_missing_data_leave_a_run_self_reported(made, monkeypatch):
     monkeypatch.setattr("nasbench.trust.expected.load", no_data)
     verified = verify(Submitted("x", dict(made.verify().submitted.files)), Loader())
     assert outcomes(verified) == {"data and weights": "missing", "predictions": "missing"}
-
-
-def test_the_record_on_disk_is_json_that_verify_reads(made):
-    record = json.loads((made.folder / RunFolder.RUN).read_text())
-    assert record["provenance"]["data_sha256"]
