@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.runs import assert_valid_record
 
 from nasbench.plugins import registry
+from nasbench.records.record import RunFolder
 from nasbench.runs import runner
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
 from nasbench.testing.subject import MethodSubject
@@ -25,7 +27,7 @@ from nasbench.testing.tasks import TINY_PAIR, TINY_REGRESSION
     ],
 )
 @pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
-def test_run_on_a_decoder_is_complete(name: str, task: Any, model: Any, tmp_path: Path) -> None:
+def test_run_on_a_decoder_writes_a_valid_record(name: str, task: Any, model: Any, tmp_path: Path) -> None:
     subject = MethodSubject(registry.methods()[name], tmp_path / "files", task=task, model=model, n_evaluations=3)
-    record = runner.run(subject.request(tmp_path / "results"))
-    assert record.status == "complete", record.reason
+    request = subject.request(tmp_path / "results")
+    assert_valid_record(runner.run(request), RunFolder(request.folder), task)

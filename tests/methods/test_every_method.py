@@ -1,9 +1,8 @@
 """Every method writes a valid record on every architecture and kind of task."""
 
 import pytest
+from support.runs import assert_valid_record
 
-from nasbench.networks.space import make_space
-from nasbench.networks.subnetwork import Dimensions
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
 from nasbench.search.searcher import MultiFidelitySearcher
@@ -31,22 +30,5 @@ def test_run_writes_a_valid_record(method, searcher, model, task, tmp_path):
     options, searcher = (OPTIONS[method], None) if searcher is None else (None, SEARCHERS[searcher])
     subject = MethodSubject(METHODS[method], tmp_path, options, searcher, task, model, n_evaluations=4)
     record = subject.run(tmp_path).record
-    assert (record.status, record.reason) == ("complete", None)
-
-    folder = RunFolder(subject.request(tmp_path).folder)
-    assert folder.read_run() == record
-    evaluations = folder.read_evaluations()
-    assert 2 <= len(evaluations) <= 4
-    space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
-    for i, evaluation in enumerate(evaluations):
-        subnetwork = space.to_subnetwork(space.from_json(evaluation.config))
-        assert evaluation.index == i
-        assert (evaluation.key, evaluation.status) == (subnetwork.key, "ok")
-        assert evaluation.n_params == subnetwork.n_params(space.dims) == round(evaluation.params * record.n_params_full)
-        assert evaluation.metrics[task.metric] == pytest.approx(1 - evaluation.error)
-        assert set(evaluation.metrics) == {task.metric, *task.other_metrics}
-        assert evaluation.elapsed_s == pytest.approx(sum(evaluation.charged_s.values()))
-    assert evaluations[0].test_error is not None
-    elapsed = [evaluation.elapsed_s for evaluation in evaluations]
-    assert elapsed == sorted(elapsed)
+    assert_valid_record(record, RunFolder(subject.request(tmp_path).folder), task)
     assert record.charged_s["training"] > 0

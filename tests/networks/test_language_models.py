@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.runs import assert_valid_record
 from torch.nn import functional
 
 from nasbench.data.batching import collate
@@ -19,6 +20,7 @@ from nasbench.networks.passes.likelihood import divergence, log_likelihood
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.plugins import registry
+from nasbench.records.record import RunFolder
 from nasbench.records.schema import MAX_ERROR
 from nasbench.runs import runner
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
@@ -143,8 +145,7 @@ def test_training_step_equals_autograd_on_the_stock_model(model: Any) -> None:
 def test_methods_run_on_language_models(name: str, task: Any, tmp_path: Path) -> None:
     subject = MethodSubject(registry.methods()[name], tmp_path / "files", task=task, model=TINY_LLAMA, n_evaluations=4)
     request = subject.request(tmp_path / "results")
-    record = runner.run(request)
-    assert record.status == "complete", record.reason
+    assert_valid_record(runner.run(request), RunFolder(request.folder), task)
 
 
 def test_encoder_cannot_model_language() -> None:

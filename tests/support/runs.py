@@ -2,6 +2,8 @@
 
 import pytest
 
+from nasbench.networks.space import make_space
+from nasbench.networks.subnetwork import Dimensions
 from nasbench.plugins.method import Method
 from nasbench.runs.observer import Observer
 from nasbench.testing.subject import Killed, KillingObserver
@@ -81,3 +83,27 @@ def folder_of(results):
 def snapshot(folder):
     """The bytes of all files below a folder."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_valid_record(record, folder, task):
+    """The record of a complete run of two to four evaluations is on disk, and its numbers fit each other.
+
+    Args:
+        folder: the run's ``RunFolder``.
+    """
+    assert (record.status, record.reason) == ("complete", None)
+    assert folder.read_run() == record
+    evaluations = folder.read_evaluations()
+    assert 2 <= len(evaluations) <= 4
+    space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
+    for i, evaluation in enumerate(evaluations):
+        subnetwork = space.to_subnetwork(space.from_json(evaluation.config))
+        assert evaluation.index == i
+        assert (evaluation.key, evaluation.status) == (subnetwork.key, "ok")
+        assert evaluation.n_params == subnetwork.n_params(space.dims) == round(evaluation.params * record.n_params_full)
+        assert evaluation.metrics[task.metric] == pytest.approx(1 - evaluation.error)
+        assert set(evaluation.metrics) == {task.metric, *task.other_metrics}
+        assert evaluation.elapsed_s == pytest.approx(sum(evaluation.charged_s.values()))
+    assert evaluations[0].test_error is not None
+    elapsed = [evaluation.elapsed_s for evaluation in evaluations]
+    assert elapsed == sorted(elapsed)
