@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,33 @@ class Scene:
             assert time.monotonic() < end_s, "the run does not come to its third evaluation"
             time.sleep(0.05)
         return pid
+
+
+@contextmanager
+def in_the_middle(scene: Scene, task: str, seed: int, happens: Callable[[int], None]) -> Iterator[list[int]]:
+    """Do something to the process of a run of ``patient`` that has made half of its evaluations.
+
+    It is done in a thread. Its error is raised at the end.
+    """
+    pids: list[int] = []
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            pids.append(scene.wait_for(task, seed, 3600.0))
+            happens(pids[0])
+        except BaseException as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+        finally:
+            scene.open(task, seed)
+
+    scene.close(task, seed)
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    yield pids
+    thread.join()
+    if errors:
+        raise errors[0]
 
 
 def one_after_the_other(jobs: Sequence[Job], results: Path) -> None:

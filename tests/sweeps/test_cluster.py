@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sweeping import Scene, is_alive, one_after_the_other, records
+from support.sweeping import Scene, in_the_middle, is_alive, one_after_the_other, records
 
 from nasbench.errors import UserError
 from nasbench.sweeps import cluster, driver
@@ -34,25 +32,6 @@ def sweep_on_ray(jobs: list[Job], results: Path | str) -> driver.Sweep:
     sweep = driver.make_sweep(jobs, [Earlier("nothing")] * len(jobs), retry_failed=False)
     driver.carry_out(sweep, cluster.RayBackend(str(results), 1, 0), lambda _: None)
     return sweep
-
-
-@contextmanager
-def in_the_middle(scene: Scene, task: str, seed: int, happens: Callable[[int], None]) -> Iterator[list[int]]:
-    """Do something to the process of a run of ``patient`` that has made half of its evaluations."""
-    pids: list[int] = []
-
-    def wait() -> None:
-        pids.append(scene.wait_for(task, seed, 3600.0))
-        try:
-            happens(pids[0])
-        finally:
-            scene.open(task, seed)
-
-    scene.close(task, seed)
-    thread = threading.Thread(target=wait)
-    thread.start()
-    yield pids
-    thread.join()
 
 
 def kill(pid: int) -> None:

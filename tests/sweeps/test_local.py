@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from support.sweeping import Scene, is_alive, one_after_the_other, records
+from support.sweeping import Scene, in_the_middle, is_alive, one_after_the_other, records
 
 from nasbench.errors import UserError
 from nasbench.records.record import RunFolder, find_runs
@@ -74,19 +73,12 @@ def test_a_killed_process_goes_on_and_changes_no_record(scene: Scene, tmp_path: 
     jobs = scene.jobs(["patient", "ws-nas"], 1, [0])
     one_after_the_other(jobs, tmp_path / "expected")
 
-    scene.close("first", 0)
-    killed: list[int] = []
+    def kill(pid: int) -> None:
+        assert os.sched_getaffinity(pid) == set(sorted(os.sched_getaffinity(0))[:1])
+        os.kill(pid, signal.SIGKILL)
 
-    def kill() -> None:
-        killed.append(scene.wait_for("first", 0))
-        assert os.sched_getaffinity(killed[0]) == set(sorted(os.sched_getaffinity(0))[:1])
-        os.kill(killed[0], signal.SIGKILL)
-        scene.open("first", 0)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    sweep = sweep_locally(jobs, tmp_path / "swept", n_slots=2)
-    killer.join()
+    with in_the_middle(scene, "first", 0, kill) as killed:
+        sweep = sweep_locally(jobs, tmp_path / "swept", n_slots=2)
     assert [state.status for state in sweep.states] == ["complete", "complete"]
     assert [(state.n_losses, state.n_starts) for state in sweep.states] == [(1, 2), (0, 1)]
     assert not is_alive(killed[0])
