@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,8 +70,26 @@ def test_speed_is_sampled_off_the_clock_and_told_if_it_varies(tmp_path: Path, mo
     assert re.fullmatch(r"on average, the machine was 3[0-9] % slower than at its best in this run", notices.texts[-1])
 
 
+def test_conditions_count_the_waiting_of_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread waits, one ends and one begins; the last number is the turns that a thread got."""
+
+    def kernel_says(**waited_ns: int) -> None:
+        for thread, ns in waited_ns.items():
+            (tmp_path / thread).mkdir(exist_ok=True)
+            (tmp_path / thread / "schedstat").write_text(f"77000000000 {ns} 5\n")
+
+    monkeypatch.setattr(machine, "_TASKS", tmp_path)
+    assert Watch().conditions()["waited_s"] is None
+    kernel_says(waits=1_000_000_000, ends=8_000_000_000)
+    watch = Watch()
+    shutil.rmtree(tmp_path / "ends")
+    kernel_says(waits=3_500_000_000, begins=250_000_000)
+    assert watch.conditions()["waited_s"] == 2.75
+
+
+@pytest.mark.soak
 def test_waiting_for_a_core_is_counted() -> None:
-    """Two processes that share one core: each waits as long as the other computes."""
+    """Three processes share one core: each waits as long as the others compute."""
     script = """
 import os, sys, time
 os.sched_setaffinity(0, {int(sys.argv[1])})
@@ -99,7 +118,7 @@ print(found["waited_s"] if found["waited_s"] is not None else -1, found["cpu_s"]
 
 def test_fixed_work_takes_time_and_the_number_of_threads_stays() -> None:
     before = torch.get_num_threads()
-    assert 0 < work_s() < 10
+    assert work_s() > 0
     assert better_threads() in (1, before)
     assert torch.get_num_threads() == before
 
