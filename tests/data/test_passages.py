@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import same_examples
 
 from nasbench.data.passages import marked_tokens, n_bytes, passages
 from nasbench.data.splits import load_task_data
@@ -19,6 +20,7 @@ from nasbench.testing.tasks import TINY_TEXT, TINY_ZERO_SHOT
 LINES = st.lists(st.text(st.sampled_from("ab é\n🙂 "), max_size=60), max_size=12)
 
 
+@same_examples
 @given(LINES, st.integers(4, 40))
 def test_passages_are_the_text_in_order(lines: list[str], most_bytes: int) -> None:
     found = passages(lines, most_bytes)

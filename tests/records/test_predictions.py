@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import same_examples
 from support.runs import Evaluates
 
 from nasbench.data.splits import load_task_data
@@ -26,7 +27,7 @@ SEVEN = dataclasses.replace(TINY_PAIR, n_labels=7, other_metrics=("macro_f1", "m
 
 @pytest.mark.parametrize("task", [TINY_SINGLE, TINY_PAIR, TINY_REGRESSION, TINY_CHOICE, WITH_AUC, SEVEN])
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 70))
-@settings(max_examples=20, deadline=None)
+@settings(same_examples, max_examples=20)
 def test_decoded_predictions_have_the_metrics_of_the_logits(task, seed, n):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, task.n_labels)).astype(np.float32)

@@ -3,10 +3,11 @@
 import moocore
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+from support.examples import same_examples
 
 from nasbench.search.pareto import (
     Front,
@@ -21,9 +22,6 @@ from nasbench.search.pareto import (
 TIED = st.tuples(st.integers(0, 5), st.integers(0, 5)).map(lambda p: (float(p[0]), float(p[1])))
 RANDOM = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
 POINTS = st.lists(TIED, max_size=40) | st.lists(RANDOM, max_size=20) | st.lists(TIED | RANDOM, max_size=30)
-
-# The same examples at every run, and no time limit: tests share the machine.
-same_examples = settings(derandomize=True, deadline=None)
 
 
 def _beats(a, b):

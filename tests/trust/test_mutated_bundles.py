@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import same_examples
 
 from nasbench.errors import UserError
 from nasbench.records.front import front_of
@@ -324,7 +325,10 @@ def test_mutated_bundles_neither_crash_nor_pass(made, tmp_path, capsys):
     ends: Counter[str] = Counter()
 
     @given(data=st.data())
-    @settings(max_examples=N_MUTATIONS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        same_examples, max_examples=N_MUTATIONS, derandomize=N_MUTATIONS <= 1000, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
     def mutate(data):
         members, how = dict(whole), "plain"
         kind = data.draw(st.sampled_from(["record", "record", "bytes", "predictions", "archive", "archive"]))
