@@ -24,7 +24,7 @@ def run_isolated(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "FREE_S", 1.0)
 
     def carry_out(method, observer=None, results=None, **changes):
-        usual = {"task": TINY_PAIR, "model": TINY_BERT, "plugins": (HOSTILE,), "precision": "fp32", "budget_s": 0.5}
+        usual = {"task": TINY_PAIR, "model": TINY_BERT, "plugins": (HOSTILE,), "precision": "fp32", "budget_s": 60.0}
         with isolated(method, results=results or tmp_path / "results", **{**usual, **changes}) as run:
             record = run.run(observer)
             return Outcome(record, RunFolder(run.request.folder).read_evaluations())

@@ -15,7 +15,7 @@ TINY_SETTINGS = """
 from nasbench.testing.models import TINY_BERT as MODEL
 from nasbench.testing.tasks import TINY_PAIR as TASK
 
-BUDGET_S = 4
+BUDGET_S = 10
 """
 
 
