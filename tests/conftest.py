@@ -15,6 +15,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.delenv("NASBENCH_DATA_DIR", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub cannot be reached, and no test asks whether it can."""
+    monkeypatch.setattr("nasbench.data.hub._reachable", lambda _endpoint: False)
+
+
 @dataclass(frozen=True)
 class Spoken:
     """Exit code and output of a command."""
