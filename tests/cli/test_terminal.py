@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from nasbench.cli.progress import Progress
 from nasbench.cli.summary import duration, evenly_spaced
+from nasbench.cli.sweep_view import LiveSweepView, SweepView, view_of
 from nasbench.cli.terminal import LiveView, PlainView, View, observer, plan
 from nasbench.data.summary import DataSummary, SplitSummary
 from nasbench.errors import NasbenchError
@@ -20,6 +22,7 @@ from nasbench.plugins import registry
 from nasbench.records.front import front_of
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
 from nasbench.runs.picture import draw_front
+from nasbench.sweeps.driver import Sweep
 
 DIMS = Dimensions(n_layers=4, n_heads=4, n_units=100, hidden_size=16, head_size=4, n_fixed_params=1000)
 SPACE = make_space("small", DIMS)
@@ -335,9 +338,14 @@ def test_live_view_without_budget_shows_no_limit(tmp_path: Path) -> None:
     assert " of " not in shown
 
 
-def test_observer_is_plain_without_a_terminal() -> None:
-    assert isinstance(observer(quiet=False), PlainView)
-    assert isinstance(observer(quiet=True), PlainView)
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_views_are_live_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    assert type(observer(quiet=False)) is (LiveView if is_terminal else PlainView)
+    assert type(observer(quiet=True)) is PlainView
+    sweep = Sweep([], 1)
+    assert type(view_of(sweep, quiet=False)) is (LiveSweepView if is_terminal else SweepView)
+    assert type(view_of(sweep, quiet=True)) is SweepView
 
 
 REMARK = " ".join(f"word{i}" for i in range(60))
