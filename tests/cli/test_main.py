@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
+from support.permissions import read_only_folder
 
 from nasbench.analysis.experiments.prediction import pairs, table
 from nasbench.analysis.reading.results import read_results
@@ -136,9 +137,8 @@ def test_wrong_usage_prints_one_line(nasbench, arguments, words) -> None:
     assert_user_error(nasbench(*arguments), *words)
 
 
-def test_missing_gpu_prints_one_line(nasbench) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
+def test_missing_gpu_prints_one_line(nasbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert_user_error(nasbench(*RUN, "--device", "cuda"), "sees no GPU", "--device cpu")
 
 
@@ -155,13 +155,11 @@ def test_results_path_below_a_file_prints_one_line(nasbench, tmp_path: Path) -> 
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
-def test_readonly_results_folder_prints_one_line(nasbench, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    results.mkdir()
-    results.chmod(0o555)
-    if os.access(results, os.W_OK):
-        pytest.skip("this user may write to every folder")
-    assert_user_error(nasbench(*RUN), "cannot write", "results")
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs a POSIX system")
+def test_readonly_results_folder_prints_one_line(nasbench) -> None:
+    with read_only_folder() as folder:
+        spoken = nasbench(*RUN, "--results", str(folder))
+    assert_user_error(spoken, f"cannot write to the results folder {folder}", "Permission denied")
 
 
 def write_rte(folder: Path, **columns: list[object]) -> None:

@@ -12,13 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OUTSIDE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
-# `make test` does without the extra "docs"; `make check` installs it.
-pytest.importorskip("mkdocs", reason="no MkDocs: pip install -e '.[docs]'")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site; a warning fails the build: a broken link or anchor, a page outside the navigation, a bad docstring."""
+    # `make test` does without the extra "docs"; `make check` installs it.
+    pytest.importorskip("mkdocs", reason="no MkDocs: pip install -e '.[docs]'")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -3,12 +3,11 @@
 import dataclasses
 import json
 import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.permissions import read_only_folder
 from support.runs import CONFIGS, QUICK, Trains, folder_of, run
 
 from nasbench.errors import UserError
@@ -120,16 +119,11 @@ def test_roberta_runs(subject, results):
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs a POSIX system")
 def test_read_only_results_folder_is_refused(subject):
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o555)
-        user = os.geteuid()
-        if user == 0:
-            os.seteuid(65534)
-        try:
-            with pytest.raises(UserError, match=r"cannot write to the results folder .*: Permission denied"):
-                run(subject, Path(folder) / "results")
-        finally:
-            os.seteuid(user)
+    with (
+        read_only_folder() as folder,
+        pytest.raises(UserError, match=r"cannot write to the results folder .*: Permission denied"),
+    ):
+        run(subject, folder / "results")
 
 
 def test_results_path_that_is_a_file_is_refused(subject, tmp_path):
