@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from nasbench.cli.main import cli
 from nasbench.errors import UserError
 from nasbench.export import quantization
 from nasbench.export.folder import rebuilt
@@ -15,7 +18,11 @@ from nasbench.networks.architectures import adapt
 from nasbench.records.front import full_network, spread
 from nasbench.records.quantization import (
     FILE,
+    OnDevice,
     Quantization,
+    QuantizedNetwork,
+    Ratio,
+    Variant,
     read_quantization,
     write_quantization,
 )
@@ -25,6 +32,7 @@ from nasbench.runs.loading import load
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
+from nasbench.trust import expected
 
 SIZES = [(48, 32), (13, 7), (2, 64), (33, 96)]
 
@@ -170,6 +178,40 @@ def test_the_file_keeps_one_entry_for_each_device(run, loaded, tmp_path):
     (tmp_path / FILE).write_text(json.dumps(values))
     with pytest.raises(RecordError, match=FILE):
         read_quantization(tmp_path)
+
+
+def test_command_measures_with_the_data_of_the_record_and_keeps_other_devices(run, loaded, monkeypatch):
+    seen = []
+    ran = Variant("int8", 0.25, 0.3, 2_500_000, Ratio(0.5, 0.4, 0.625))
+    networks = [
+        QuantizedNetwork(0, True, 1.0, [ran]),
+        QuantizedNetwork(1, False, 0.4567, [Variant("int4-weights", reason="no kernel")]),
+    ]
+
+    def measured(*arguments):
+        seen.append(arguments)
+        return OnDevice({"cpu": f"number {len(seen)}"}, {"torch": "2"}, [[1, 8]], networks)
+
+    def as_recorded(record, data_dir):
+        assert (record, data_dir) == (RunFolder(run).read_run(), Path("data"))
+        return MethodSubject(_Unused, run).request(run, seed=record.identity.seed)
+
+    monkeypatch.setattr(quantization, "quantize", measured)
+    monkeypatch.setattr(expected, "request_of", as_recorded)
+    for _ in range(2):
+        done = CliRunner().invoke(cli, ["quantize", str(run), "--data-dir", "data"], catch_exceptions=False)
+    assert done.output.splitlines() == [
+        "full network:",
+        "  int8          validation error 0.2500, 2.5 MB, 0.500 [0.400, 0.625] of the full network's time",
+        "45.7 % of the parameters:",
+        "  int4-weights  does not run here: no kernel",
+        f"wrote {run / FILE}",
+    ]
+    assert [each.device["cpu"] for each in read_quantization(run).devices] == ["number 1", "number 2"]
+    (folder, task, data, pad_id) = seen[0]
+    assert (folder, task, pad_id) == (run, TINY_PAIR, loaded.pad_id)
+    assert data.sha256 == loaded.data.sha256
+    (run / FILE).unlink()
 
 
 def test_a_run_without_the_full_network_is_refused(run_of, loaded, tmp_path):
