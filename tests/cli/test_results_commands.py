@@ -11,6 +11,7 @@ import pytest
 from support.generated_results import Entry, Plan, write_results
 
 from nasbench import load
+from nasbench.analysis.report.results_page import page
 from nasbench.cli import experiment
 from nasbench.records.record import find_runs
 from nasbench.testing.contract import METHOD_CHECKS
@@ -111,6 +112,33 @@ def test_claims_without_their_runs_are_not_run(nasbench) -> None:
     spoken = nasbench("claims")
     assert spoken.code == 0
     assert "not run" in spoken.out
+
+
+@pytest.mark.parametrize("folders", [(), ("results", "results")])
+@pytest.mark.usefixtures("results")
+def test_page_of_claims_is_of_exactly_one_folder(nasbench, tmp_path: Path, folders: tuple[str, ...]) -> None:
+    arguments = [word for folder in folders for word in ("--results", folder)]
+    spoken = nasbench("claims", "--out", "page.md", *arguments)
+    assert (spoken.code, spoken.out) == (2, "")
+    assert spoken.err == "error: --out describes one folder; give one --results FOLDER\n"
+    assert not (tmp_path / "page.md").exists()
+
+
+@pytest.mark.usefixtures("results")
+def test_page_of_claims_is_written_about_the_named_folder(nasbench, tmp_path: Path) -> None:
+    spoken = nasbench("claims", "--results", "results", "--out", "page.md")
+    assert (spoken.code, spoken.err) == (0, "")
+    assert spoken.out == "wrote page.md from the runs in results\n"
+    assert (tmp_path / "page.md").read_text() == page(Path("results"))
+
+
+@pytest.mark.usefixtures("results")
+def test_refitted_report_does_without_frozen_quantiles(nasbench) -> None:
+    words = "rte/bert-base-cased/gpu: no frozen quantiles"
+    assert words in nasbench("report", "--figure", "4").err
+    refitted = nasbench("report", "--figure", "4", "--refit")
+    assert refitted.code == 0
+    assert words not in refitted.err
 
 
 def test_dry_run_lists_the_command_of_each_run(nasbench, tmp_path: Path) -> None:

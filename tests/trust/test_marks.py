@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from nasbench.analysis.reading.results import read_results
 from nasbench.errors import UserError
 from nasbench.records.predictions import FILE
 from nasbench.records.record import RunFolder
+from nasbench.trust import rerunning
 from nasbench.trust.bundles import read_bundle, write_bundle
 from nasbench.trust.files import SUBMISSION, VERIFICATION, read_files
 from nasbench.trust.marks import is_author, is_link, mark_of
@@ -80,6 +82,22 @@ def test_a_repeated_run_is_marked_re_run(nasbench, copied, tmp_path):
     assert mark.level == "re-run"
     assert (mark.verification.reproduced, mark.verification.largest_difference) == (True, 0.0)
     assert list((tmp_path / "again").rglob("run.json"))
+
+
+@pytest.mark.parametrize(("tolerance", "code", "end"), [("0.03", 0, "1 re-run"), ("0.01", 1, "1 re-scored")])
+def test_the_tolerance_decides_on_a_repetition(nasbench, copied, monkeypatch, tolerance, code, end):
+    def repeated(_record, n_evaluations, *_):
+        lines = RunFolder(copied.folder).read_evaluations()
+        assert n_evaluations == len(lines)
+        return [dataclasses.replace(e, error=e.error + 0.02) for e in lines]
+
+    monkeypatch.setattr(rerunning, "rerun", repeated)
+    folder, results = str(copied.folder), str(copied.folder.parents[2])
+    seen = nasbench("verify", folder, "--results", results, "--rerun", "--tolerance", tolerance)
+    assert seen.code == code, seen
+    assert f"[expected: within {tolerance}, validation and test]" in seen.out
+    assert ("WRONG    repeated front" in seen.out) == (code == 1)
+    assert seen.out.splitlines()[-1] == end
 
 
 def test_a_refused_run_gets_no_mark(nasbench, copied):
