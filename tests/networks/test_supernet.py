@@ -1,10 +1,9 @@
 """Sliced, masked and extracted passes give the same logits, for every space, architecture and head."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
+from support.steps import TASKS, tiny_of
 
 from nasbench.data.batching import collate
 from nasbench.errors import UserError
@@ -13,33 +12,26 @@ from nasbench.networks.architectures import adapt
 from nasbench.networks.space import SPACES, Large, make_space
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
+from nasbench.testing.models import TINY_BERT
 from nasbench.testing.networks import tiny_network
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
+from nasbench.testing.tasks import TINY_PAIR
 
-MODELS = {model.name: model for model in (TINY_BERT, TINY_ROBERTA)}
-TASKS = {task.name: task for task in (TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)}
 TOLERANCE = 1e-5
 
 
-@cache
-def _tiny(model, task, precision="fp32"):
-    return tiny_network(MODELS[model], TASKS[task], precision)
-
-
-@pytest.fixture(params=sorted(MODELS))
+@pytest.fixture(params=["tiny-bert", "tiny-roberta"])
 def model(request):
     return request.param
 
 
 @pytest.fixture(params=sorted(TASKS))
 def tiny(request, model):
-    return _tiny(model, request.param)
+    return tiny_of(model, request.param)
 
 
 @pytest.fixture
 def pair(model):
-    return _tiny(model, "tiny-pair")
+    return tiny_of(model, "tiny-pair")
 
 
 def _subnetworks(space, n, seed=0):
@@ -202,7 +194,7 @@ def test_encode_depths_equals_the_shallower_networks(tiny):
 @torch.no_grad()
 def test_bf16_is_close_to_fp32(model, tiny):
     network, batch = tiny.network, tiny.batch()
-    low = _tiny(model, tiny.task.name, "bf16").network
+    low = tiny_of(model, tiny.task.name, "bf16").network
     for subnetwork in _subnetworks(make_space("large", network.dims), 3):
         exact, rounded = network.forward(batch, subnetwork), low.forward(batch, subnetwork)
         assert rounded.dtype == torch.float32
@@ -216,7 +208,7 @@ def test_bf16_is_close_to_fp32(model, tiny):
 @torch.no_grad()
 def test_bf16_copies_follow_the_parameters():
     network = tiny_network(TINY_BERT, TINY_PAIR, "bf16").network
-    tiny = _tiny("tiny-bert", "tiny-pair")
+    tiny = tiny_of("tiny-bert", "tiny-pair")
     before = network.forward(tiny.batch())
     for parameter in network.parameters():
         parameter.mul_(1.1)
@@ -229,7 +221,7 @@ def test_bf16_copies_follow_the_parameters():
 @torch.no_grad()
 def test_bf16_copies_detect_changed_and_replaced_parameters():
     network = tiny_network(TINY_BERT, TINY_PAIR, "bf16").network
-    tiny = _tiny("tiny-bert", "tiny-pair")
+    tiny = tiny_of("tiny-bert", "tiny-pair")
     before = network.forward(tiny.batch())
     query = network.adapter.attention(0).query.module
     query.weight.mul_(-1)

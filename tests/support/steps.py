@@ -63,6 +63,10 @@ def gradients_of(tiny, step, strategy=None, graphed=True, device="cpu", network=
     return {**found, "words": trainer._vocabulary.rows.grad.cpu()}
 
 
+def flat(gradients):
+    return torch.cat([gradients[name].flatten() for name in sorted(gradients)])
+
+
 def assert_close(found, expected, atol=2e-6):
     assert found.keys() == expected.keys()
     atol *= max(1.0, *(float(gradient.abs().max()) for gradient in expected.values()))

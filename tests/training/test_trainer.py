@@ -3,11 +3,11 @@
 import dataclasses
 import io
 import random
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from support.steps import TASKS, flat, tiny_of
 from transformers import get_linear_schedule_with_warmup
 
 from nasbench.data.batching import collate, training_order
@@ -15,20 +15,11 @@ from nasbench.declarations.model import TrainingConfiguration
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
-from nasbench.testing.networks import tiny_network
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
 from nasbench.training.strategies import FINE_TUNING_STEP, STRATEGIES, Pass, Step, TrainingStrategy
 from nasbench.training.trainer import Trainer
 
-MODELS = {model.name: model for model in (TINY_BERT, TINY_ROBERTA)}
-TASKS = {task.name: task for task in (TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)}
+MODELS = ("tiny-bert", "tiny-roberta")
 FINE_TUNING = TrainingConfiguration(learning_rate=1e-3, batch_size=8, epochs=2, weight_decay=0.1)
-
-
-@cache
-def _tiny(model="tiny-bert", task="tiny-pair", precision="fp32", dropout=0.0):
-    return tiny_network(MODELS[model], TASKS[task], precision, dropout)
 
 
 def _trainer(tiny, strategy=None, step=None, fine_tuning=FINE_TUNING, space="small", seed=5):
@@ -90,11 +81,11 @@ def _assert_same_gradients(found, expected):
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("task", sorted(TASKS))
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_gradients_of_a_step_equal_autograd_on_the_masked_model(model, task, strategy):
-    tiny, strategy = _tiny(model, task), TrainingStrategy(strategy, temperature=2.0)
+    tiny, strategy = tiny_of(model, task), TrainingStrategy(strategy, temperature=2.0)
     for space in ("small", "large"):
         step = strategy.step(5, 10, make_space(space, tiny.network.dims), np.random.default_rng(1))
         expected = _oracle_gradients(tiny, step, strategy)
@@ -105,23 +96,19 @@ def test_gradients_of_a_step_equal_autograd_on_the_masked_model(model, task, str
 
 
 def _distilled_step(strategy="kd"):
-    space = make_space("large", _tiny().network.dims)
+    space = make_space("large", tiny_of().network.dims)
     return TrainingStrategy(strategy).step(0, 10, space, np.random.default_rng(2))
-
-
-def _flat(gradients):
-    return torch.cat([gradients[name].flatten() for name in sorted(gradients)])
 
 
 @pytest.mark.parametrize("strategy", ["kd", "full"])
 def test_temperature_changes_the_distillation_gradient_and_t_squared_scales_it(strategy):
-    tiny, step = _tiny(), _distilled_step(strategy)
+    tiny, step = tiny_of(), _distilled_step(strategy)
     on_labels = dataclasses.replace(step, passes=tuple(Pass(p.subnetwork) for p in step.passes))
-    label_gradients = _flat(_step_gradients(tiny, on_labels, TrainingStrategy()))
+    label_gradients = flat(_step_gradients(tiny, on_labels, TrainingStrategy()))
 
     def distillation_gradients(temperature, t_squared=False):
         how = TrainingStrategy(strategy, temperature=temperature, t_squared=t_squared)
-        return _flat(_step_gradients(tiny, step, how)) - label_gradients
+        return flat(_step_gradients(tiny, step, how)) - label_gradients
 
     cold, warm = distillation_gradients(1.0), distillation_gradients(3.0)
     assert cold.abs().max() > 1e-2
@@ -131,7 +118,7 @@ def test_temperature_changes_the_distillation_gradient_and_t_squared_scales_it(s
 
 
 def test_kd_does_not_train_the_full_network_on_labels():
-    tiny, dims = _tiny(), _tiny().network.dims
+    tiny, dims = tiny_of(), tiny_of().network.dims
     small = make_space("small", dims).to_subnetwork(np.array([2, 20, 2]))
     found = _step_gradients(tiny, Step((Pass(small, distilled=True),), frozen_teacher=True), TrainingStrategy("kd"))
     # Layers that the student lacks get no gradient, although the teacher runs them.
@@ -146,12 +133,12 @@ def test_kd_does_not_train_the_full_network_on_labels():
     other = _step_gradients(
         changed, Step((Pass(small, distilled=True),), frozen_teacher=True), TrainingStrategy("kd", temperature=1.0)
     )
-    assert (_flat(other) - _flat(found)).abs().max() > 1e-3
+    assert (flat(other) - flat(found)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("space", ["small", "large"])
 def test_gradients_are_zero_outside_the_active_slices(space):
-    tiny, dims = _tiny(), _tiny().network.dims
+    tiny, dims = tiny_of(), tiny_of().network.dims
     rng = np.random.default_rng(3)
     if space == "small":
         subnetwork = make_space(space, dims).to_subnetwork(np.array([2, 20, 2]))
@@ -177,7 +164,7 @@ def test_gradients_are_zero_outside_the_active_slices(space):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_step_runs_exactly_the_scheduled_sub_networks(strategy, monkeypatch):
-    tiny, run = _tiny(), []
+    tiny, run = tiny_of(), []
     slices = SuperNetwork.slices
 
     def spied(self, subnetwork=None):
@@ -199,9 +186,9 @@ def test_a_step_runs_exactly_the_scheduled_sub_networks(strategy, monkeypatch):
     assert run == expected
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", MODELS)
 def test_adamw_on_the_active_vocabulary_equals_adamw_on_the_whole_table(model):
-    tiny, fine_tuning = _tiny(model), dataclasses.replace(FINE_TUNING, learning_rate=1e-4)
+    tiny, fine_tuning = tiny_of(model), dataclasses.replace(FINE_TUNING, learning_rate=1e-4)
     trainer = _trainer(tiny, step=FINE_TUNING_STEP, fine_tuning=fine_tuning)
     trainer.run()
     assert trainer.step == trainer.n_steps == 2 * 9
@@ -235,7 +222,7 @@ def test_adamw_on_the_active_vocabulary_equals_adamw_on_the_whole_table(model):
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
 def test_learning_rate_equals_the_linear_schedule_of_transformers(warmup):
     fine_tuning = dataclasses.replace(FINE_TUNING, warmup=warmup, epochs=4)
-    trainer = _trainer(_tiny(), fine_tuning=fine_tuning)
+    trainer = _trainer(tiny_of(), fine_tuning=fine_tuning)
     n_steps = trainer.n_steps
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=fine_tuning.learning_rate)
     schedule = get_linear_schedule_with_warmup(optimizer, round(warmup * n_steps), n_steps)
@@ -251,7 +238,7 @@ def test_learning_rate_equals_the_linear_schedule_of_transformers(warmup):
 
 
 def test_shortened_training_decays_to_zero_at_its_new_end():
-    trainer = _trainer(_tiny(), fine_tuning=dataclasses.replace(FINE_TUNING, warmup=0.0, epochs=4))
+    trainer = _trainer(tiny_of(), fine_tuning=dataclasses.replace(FINE_TUNING, warmup=0.0, epochs=4))
     declared, rate = trainer.n_steps, FINE_TUNING.learning_rate
     trainer.run(3)
     trainer.shorten(12)
@@ -263,7 +250,7 @@ def test_shortened_training_decays_to_zero_at_its_new_end():
     for n_steps in (11, declared):
         with pytest.raises(ValueError, match="cannot end at"):
             trainer.shorten(n_steps)
-    other = _trainer(_tiny(), fine_tuning=dataclasses.replace(FINE_TUNING, warmup=0.0, epochs=4))
+    other = _trainer(tiny_of(), fine_tuning=dataclasses.replace(FINE_TUNING, warmup=0.0, epochs=4))
     other.restore(trainer.state())
     assert (other.step, other.n_steps, other.n_declared) == (12, 12, declared)
 
@@ -281,7 +268,7 @@ def _assert_bitwise(a, b):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stops", [[1], [9], [4, 5, 13]])
 def test_resumed_training_equals_uninterrupted_training_bit_for_bit(precision, stops):
-    tiny = _tiny(precision=precision, dropout=0.1)
+    tiny = tiny_of(precision=precision, dropout=0.1)
     whole = _trainer(tiny)
     whole.run()
     state = None
@@ -303,7 +290,7 @@ def test_resumed_training_equals_uninterrupted_training_bit_for_bit(precision, s
 
 
 def test_training_depends_only_on_the_seed_and_restores_global_generators():
-    tiny = _tiny(dropout=0.1)
+    tiny = tiny_of(dropout=0.1)
     outcomes = []
     for disturbance in (1, 2):
         torch.manual_seed(disturbance)
@@ -324,7 +311,7 @@ def test_training_depends_only_on_the_seed_and_restores_global_generators():
 def test_dropout_is_on_during_training_and_off_afterwards():
     outcomes = []
     for rate in (0.0, 0.1):
-        trainer = _trainer(_tiny(dropout=rate), step=FINE_TUNING_STEP)
+        trainer = _trainer(tiny_of(dropout=rate), step=FINE_TUNING_STEP)
         trainer.run(1)
         assert trainer.network.noise is None
         assert not trainer.network.model.training
@@ -340,11 +327,11 @@ def test_an_exception_from_after_step_stops_the_training():
         if trainer.step == 3:
             raise Stop
 
-    trainer = _trainer(_tiny())
+    trainer = _trainer(tiny_of())
     with pytest.raises(Stop):
         trainer.run(after_step=stop)
     assert trainer.step == 3
-    expected = _trainer(_tiny())
+    expected = _trainer(tiny_of())
     expected.run(3)
     _assert_bitwise(_weights(trainer), _weights(expected))
     trainer.release()
@@ -353,7 +340,7 @@ def test_an_exception_from_after_step_stops_the_training():
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_an_extracted_network_can_be_trained(task):
-    tiny = _tiny(task=task)
+    tiny = tiny_of(task=task)
     subnetwork = make_space("small", tiny.network.dims).to_subnetwork(np.array([2, 20, 2]))
     network = tiny.network.extract(subnetwork)
     before = {name: value.clone() for name, value in network.model.state_dict().items()}
@@ -370,7 +357,7 @@ def test_an_extracted_network_can_be_trained(task):
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_training_lowers_the_loss(task):
-    tiny = _tiny(task=task, dropout=0.1)
+    tiny = tiny_of(task=task, dropout=0.1)
     batch = tiny.batch(40, tiny.data.train)
     trainer = _trainer(tiny, TrainingStrategy("full", temperature=1.0))
 

@@ -5,31 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from support.steps import make_graphed, make_trainer, tiny_of
 
-from nasbench.declarations.model import TrainingConfiguration
-from nasbench.networks.space import make_space
 from nasbench.runs import session
 from nasbench.runs.session import TrainingSession
-from nasbench.testing.models import TINY_BERT
-from nasbench.testing.networks import tiny_network
-from nasbench.testing.tasks import TINY_PAIR
-from nasbench.training.cuda_graphs import GraphedPasses
-from nasbench.training.strategies import TrainingStrategy
-from nasbench.training.trainer import Trainer
-
-FINE_TUNING = TrainingConfiguration(learning_rate=1e-3, batch_size=8, epochs=1)
 
 
 def _trainer(is_graphed):
-    tiny, strategy = tiny_network(TINY_BERT, TINY_PAIR, dropout=0.1), TrainingStrategy()
-    space = make_space("small", tiny.network.dims)
-    trainer = Trainer(
-        tiny.network, tiny.data.train, "classification", FINE_TUNING,
-        lambda step, n, rng: strategy.step(step, n, space, rng), strategy, tiny.pad_id, seed=5,
-    )  # fmt: skip
+    trainer = make_trainer(tiny_of(dropout=0.1))
     if is_graphed:
-        longest = int(tiny.data.train.lengths.max())
-        trainer._graphed = GraphedPasses(tiny.network, "classification", strategy, 8, longest)
+        trainer._graphed = make_graphed(trainer)
     return trainer
 
 
