@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,17 @@ def nasbench(
         return Spoken(exit_.value.code, *capfd.readouterr())
 
     return call
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch computes with one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 _REAL_DATA = os.environ.get("NASBENCH_DATA_DIR") or str(Path(__file__).parents[2] / "shared" / "data")

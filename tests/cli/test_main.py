@@ -18,9 +18,8 @@ from nasbench.analysis.experiments.prediction import pairs, table
 from nasbench.analysis.reading.results import read_results
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder, find_runs
-from nasbench.testing.models import TINY_MODELS
-from nasbench.testing.tasks import TINY_TASKS
 
+pytestmark = pytest.mark.usefixtures("tiny_world")
 PLUGIN = """
 from nasbench.plugins.method import Method
 
@@ -52,17 +51,6 @@ class Bug(Method):
 """
 RUN = ("run", "--method", "ws-nas", "--task", "tiny-pair", "--device", "cpu")
 SHORT_RUN = (*RUN, "--max-evaluations", "3")
-
-
-@pytest.fixture(autouse=True)
-def _tiny_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Add tiny tasks and models to the declared ones, enter an empty folder, and hide the user's data folder."""
-    benchmark = importlib.import_module("nasbench.benchmark")
-    monkeypatch.setattr(benchmark, "TASKS", (*benchmark.TASKS, *TINY_TASKS))
-    monkeypatch.setattr(benchmark, "MODELS", (*benchmark.MODELS, *TINY_MODELS))
-    monkeypatch.delenv("NASBENCH_DATA_DIR", raising=False)
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from nasbench.records.record import RunFolder, find_runs
-from nasbench.testing.models import TINY_MODELS
-from nasbench.testing.tasks import TINY_TASKS
 
+pytestmark = pytest.mark.usefixtures("tiny_world")
 CLASS = "from nasbench import Method\nclass A(Method):\n    name, summary, spaces = {}\n"
 RUNS = "    def run(self, problem): problem.evaluate(problem.pretrained(), problem.space.largest)\n"
 GOOD = CLASS.format('"mine", "one network", ("layer",)') + RUNS
@@ -28,14 +25,6 @@ UNUSABLE = {
     CLASS.format('"ws-nas", "s", ("small",)') + RUNS: "2 methods are called 'ws-nas'",
 }
 """Plugins with which no run of ``ws-nas`` can begin, and the beginning of the error's line."""
-
-
-@pytest.fixture(autouse=True)
-def _tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    benchmark = importlib.import_module("nasbench.benchmark")
-    monkeypatch.setattr(benchmark, "TASKS", (*benchmark.TASKS, *TINY_TASKS))
-    monkeypatch.setattr(benchmark, "MODELS", (*benchmark.MODELS, *TINY_MODELS))
-    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,7 @@ from nasbench.testing.contract import METHOD_CHECKS
 from nasbench.testing.searcher_contract import SEARCHER_CHECKS, SearcherSubject
 from nasbench.testing.subject import Broken, MethodSubject
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Honest(Method):

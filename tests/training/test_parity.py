@@ -29,16 +29,12 @@ from nasbench.training.losses import distillation_loss, label_loss
 from nasbench.training.strategies import FINE_TUNING_STEP, Step, TrainingStrategy
 from nasbench.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LENGTH, BATCH = 13, 8
 TOLERANCE = 1e-5
 N_EXAMPLES = 600
 FULL = TrainingStrategy("full", n_random=2)
 TUNING = TrainingConfiguration(learning_rate=1e-3, batch_size=4, epochs=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @cache

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from nasbench.testing.models import TINY_MODELS
+from nasbench.testing.tasks import TINY_TASKS
+
+
+@pytest.fixture
+def tiny_world(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:  # noqa: ARG001
+    """Add tiny tasks and models to the declared ones, and compute with one thread."""
+    benchmark = importlib.import_module("nasbench.benchmark")
+    monkeypatch.setattr(benchmark, "TASKS", (*benchmark.TASKS, *TINY_TASKS))
+    monkeypatch.setattr(benchmark, "MODELS", (*benchmark.MODELS, *TINY_MODELS))
