@@ -1,6 +1,7 @@
 """An isolated run of a built-in method is the run that it would be in the harness's process."""
 
 import pytest
+from support.runs import InterruptsAt, Steps
 
 from nasbench.isolation import running
 from nasbench.isolation.stand_in import describe
@@ -8,7 +9,6 @@ from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.plugins.registry import PluginError
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner
-from nasbench.runs.observer import Observer
 from nasbench.runs.request import make_request
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import Killed, KillingObserver, Outcome
@@ -106,14 +106,6 @@ def test_training_without_memory_is_a_failed_evaluation_isolated_and_in_process(
     assert found.evaluations[1].reason == usual.evaluations[1].reason
 
 
-class Interrupts(Observer):
-    """Interrupts a training after two steps."""
-
-    def training(self, done, total, elapsed_s):  # noqa: ARG002
-        if done == 2:
-            raise KeyboardInterrupt
-
-
 def test_searcher_that_is_named_and_not_described_is_not_looked_up(monkeypatch):
     """Its name could be that of an installed package, which the look-up would import into the harness."""
     description = describe(WeightSharingNAS, WeightSharingNAS.Options())
@@ -131,17 +123,9 @@ def test_interrupt_saves_the_training(run_isolated, tmp_path):
     whole = in_process(method, **changes)
     changes["results"] = tmp_path / "interrupted"
     with pytest.raises(KeyboardInterrupt):
-        run_isolated(method, Interrupts(), budget_s=None, **changes)
+        run_isolated(method, InterruptsAt(2), budget_s=None, **changes)
     assert next((tmp_path / "interrupted").rglob("training.pt")).stat().st_size > 0
     steps = Steps()
     resumed = run_isolated(method, steps, budget_s=None, **changes)
-    assert steps.seen[0] > 2
+    assert steps.seen[0][0] > 2
     assert resumed.comparable() == whole.comparable()
-
-
-class Steps(Observer):
-    def __init__(self):
-        self.seen = []
-
-    def training(self, done, total, elapsed_s):  # noqa: ARG002
-        self.seen.append(done)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from support.runs import Evaluates
+from support.runs import Evaluates, PushedClock
 
 from nasbench.plugins.method import Method
 from nasbench.testing.subject import MethodSubject
@@ -34,16 +34,6 @@ def run_function(tmp_path):
         return subject.run(results, observer, clock, **{"budget_s": 1e6, **changes})
 
     return carry_out
-
-
-class PushedClock:
-    """A clock that stands still unless a test pushes it."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def __call__(self):
-        return self.seconds
 
 
 @pytest.fixture

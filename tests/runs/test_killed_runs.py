@@ -15,10 +15,10 @@ import torch
 
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
+from nasbench.testing.subject import NOT_REPEATABLE
 
 N_SIGNALS = 200
 """Signals of the soak over all methods."""
-TIMES = ("elapsed_s", "charged_s", "latency_ms")
 
 
 class Server:
@@ -73,7 +73,7 @@ def _folder(results):
 def _records(folder):
     """The evaluations without their times."""
     lines = [json.loads(line) for line in (folder / RunFolder.EVALUATIONS).read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+    return [{key: value for key, value in line.items() if key not in NOT_REPEATABLE} for line in lines]
 
 
 def _files(folder):
@@ -137,7 +137,7 @@ def test_run_killed_anywhere_and_resumed_equals_the_undisturbed_run(server, usua
 
 def _records_prefix(folder, n):
     lines = (folder / RunFolder.EVALUATIONS).read_text().split("\n")[:n] if n else []
-    return [{key: value for key, value in json.loads(line).items() if key not in TIMES} for line in lines]
+    return [{key: value for key, value in json.loads(line).items() if key not in NOT_REPEATABLE} for line in lines]
 
 
 @pytest.mark.soak

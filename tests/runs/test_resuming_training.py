@@ -6,13 +6,12 @@ import shutil
 
 import pytest
 import torch
-from support.runs import QUICK, FineTunes, Steps, Trains, folder_of, kill, run, snapshot
+from support.runs import QUICK, FineTunes, InterruptsAt, Steps, Trains, folder_of, kill, run, snapshot
 
 from nasbench.errors import UserError
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.records.record import RunFolder
 from nasbench.runs import session
-from nasbench.runs.observer import Observer
 from nasbench.testing.subject import MethodSubject, SteppingClock
 from nasbench.training.vocabulary import ActiveVocabulary
 
@@ -175,17 +174,6 @@ def test_killed_training_keeps_its_shorter_schedule(results, tmp_path, kill_at, 
     assert min(totals) == resumed.record.shortened_trainings["super-network"]
     if kill_at >= 30:  # killed after its speed was known
         assert max(totals) == made["trainer"]["n_steps"] < 108
-
-
-class InterruptsAt(Observer):
-    """Ctrl-C after a step of training."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def training(self, done, total, elapsed_s):  # noqa: ARG002
-        if done == self.step:
-            raise KeyboardInterrupt
 
 
 def test_interrupt_loses_no_training_step(results, tmp_path):

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from support.runs import QUICK, FineTunes, folder_of
+from support.runs import QUICK, FineTunes, PushedClock, folder_of
 
 from nasbench.errors import UserError
 from nasbench.methods.local_search import LocalSearch
@@ -16,17 +16,6 @@ from nasbench.testing.subject import Killed, KillingObserver, MethodSubject, Ste
 from nasbench.training.evaluation import Evaluator
 from nasbench.training.strategies import FINE_TUNING_STEP, TrainingStrategy
 from nasbench.training.trainer import Trainer
-
-
-class PushedClock:
-    """A clock that stands still unless a test pushes it."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def __call__(self):
-        return self.seconds
-
 
 SHARED = {"shares_super_networks": True}
 

@@ -62,6 +62,27 @@ class Steps(Observer):
         self.seen.append((done, elapsed_s, total))
 
 
+class InterruptsAt(Observer):
+    """Ctrl-C after a step of training."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def training(self, done, total, elapsed_s):  # noqa: ARG002
+        if done == self.step:
+            raise KeyboardInterrupt
+
+
+class PushedClock:
+    """A clock that stands still unless a test pushes it."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
 def run(subject, results, **changes):
     """Run a subject with a budget that does not end it. ``observer`` and ``clock`` are taken from the changes."""
     changes = {"budget_s": 1e6, **changes}

@@ -15,9 +15,8 @@ from support.user_tasks import BASE, changed, make_folder, toml
 
 from nasbench.records.record import RunFolder, find_runs
 from nasbench.sweeps.jobs import Job, grid
+from nasbench.testing.subject import NOT_REPEATABLE
 
-TIMES = ("elapsed_s", "charged_s", "latency_ms")
-"""Fields of an evaluation that differ between equal runs."""
 PATIENT = """
 import os, pathlib, time
 from nasbench.plugins.method import Method
@@ -129,7 +128,7 @@ def records(results: Path) -> dict[str, tuple[str, Any, list[dict[str, Any]]]]:
     for folder in find_runs(results):
         run = json.loads((folder / RunFolder.RUN).read_text())
         lines = (folder / RunFolder.EVALUATIONS).read_text().splitlines()
-        evaluations = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+        evaluations = [{k: v for k, v in json.loads(line).items() if k not in NOT_REPEATABLE} for line in lines]
         found[str(folder.relative_to(results))] = run["status"], run["identity"], evaluations
     return found
 
