@@ -13,6 +13,9 @@ from nasbench.records.record import RunFolder
 PLAN = Plan([Entry("ws-nas", "ehvi"), Entry("rfp", space="large")], tasks=["rte"], seeds=range(3), n_evaluations=8)
 """Six runs: two entries with three seeds each."""
 
+ODD = (None, "x", "\ud800", "a\0", True, -5, 1.5, 10**30, float("nan"), [1], {}, {"x": {"y": "\ud800"}})
+"""Values that may stand in any field of a damaged record."""
+
 
 def first_run(folder: Path) -> Path:
     """The folder of the first run in the order of reading."""

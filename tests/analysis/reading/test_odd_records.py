@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from support.generated_results import Entry, Plan, write_results
+from support.record_edits import ODD
 
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.claims import claims
 from nasbench.analysis.report.leaderboard import render
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
 
-ODD = (None, "x", "\ud800", "a\0", True, -5, 1.5, 10**30, float("nan"), [1], {}, {"x": {"y": "\ud800"}})
 FIELDS = {
     "identity": [field.name for field in dataclasses.fields(Identity)],
     "run": [field.name for field in dataclasses.fields(RunRecord) if field.name != "identity"],
