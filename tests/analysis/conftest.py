@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.generated_results import DIMENSIONS, Entry, Plan, write_results
+from support.generated_results import DIMENSIONS, HOSTILE, Entry, Plan, write_results
 
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.report.report import report
@@ -123,9 +123,6 @@ def five_methods(tmp_path, write_run) -> Results:
             ]
             write_run(tmp_path, method, searcher, space, points, seed=seed)
     return read_results(tmp_path)
-
-
-HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="session")

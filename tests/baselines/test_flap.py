@@ -11,21 +11,19 @@ import pytest
 import torch
 import transformers
 from support.activations import seen
+from support.baselines import SCENES, complete_run
 
 import nasbench
 from nasbench.baselines.flap import FLAP, RATIOS, Moments, best, compensated, scores
-from nasbench.baselines.masks.calibration import CalibrationOptions
 from nasbench.baselines.wanda_sp import WandaSp
 from nasbench.data.batching import collate
 from nasbench.data.splits import load_task_data
-from nasbench.declarations.task import Task
 from nasbench.export.folder import export
 from nasbench.isolation import transfer
 from nasbench.networks.adapter import add_output_biases
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.records.record import RunFolder
 from nasbench.runs import runner
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA, TINY_QWEN2
 from nasbench.testing.models import TINY_BERT, TINY_MODERNBERT
@@ -33,12 +31,6 @@ from nasbench.testing.networks import TinyNetwork, tiny_network
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT
 from nasbench.trust import expected
-
-SCENES = pytest.mark.parametrize(
-    ("model", "task"),
-    [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_PAIR), (TINY_BERT, TINY_PAIR)],
-    ids=["llama text", "gpt2 pair", "bert pair"],
-)
 
 
 def with_biases(model: Any, task: Any) -> TinyNetwork:
@@ -150,18 +142,8 @@ def test_biases_of_zero_are_counted_and_change_no_logits(model: Any) -> None:
     assert handed_over.dims == larger.dims
 
 
-def run(folder: Path, model: Any, task: Task, **options: Any) -> tuple[Any, list[Any], Path]:
-    subject = MethodSubject(
-        FLAP, folder, options=CalibrationOptions(**options), task=task, model=model, n_evaluations=None
-    )
-    request = subject.request(folder / "results", budget_s=1e6)
-    record = runner.run(request)
-    assert record.status == "complete", record.reason
-    return record, RunFolder(Path(request.folder)).read_evaluations(record), Path(request.folder)
-
-
 def test_run_counts_and_exports_the_biases_of_a_language_model(tmp_path: Path) -> None:
-    record, evaluations, folder = run(tmp_path, TINY_LLAMA, TINY_TEXT, n_calibration=9)
+    record, evaluations, folder = complete_run(FLAP, tmp_path, n_calibration=9)
     assert len(evaluations) == 1 + len(RATIOS)
     plain = load_pretrained(TINY_LLAMA, TINY_TEXT, 0).network
     assert record.n_params_full == sum(p.numel() for p in plain.parameters()) + 3 * 2 * 32
@@ -196,7 +178,7 @@ def test_run_counts_and_exports_the_biases_of_a_language_model(tmp_path: Path) -
 
 
 def test_exported_encoder_has_the_biases(tmp_path: Path) -> None:
-    _, _, folder = run(tmp_path, TINY_MODERNBERT, TINY_PAIR, epochs=1)
+    _, _, folder = complete_run(FLAP, tmp_path, TINY_MODERNBERT, TINY_PAIR, epochs=1)
     chosen = export(folder, tmp_path / "out", 0.999)
     auto: Any = transformers.AutoModelForSequenceClassification
     loaded, report = auto.from_pretrained(tmp_path / "out", trust_remote_code=True, output_loading_info=True)
@@ -206,7 +188,7 @@ def test_exported_encoder_has_the_biases(tmp_path: Path) -> None:
 
 
 def test_exported_network_with_biases_is_a_start(tmp_path: Path) -> None:
-    _, _, folder = run(tmp_path, TINY_LLAMA, TINY_TEXT)
+    _, _, folder = complete_run(FLAP, tmp_path)
     chosen = export(folder, tmp_path / "out", 0.8)
     model = dataclasses.replace(TINY_LLAMA, generator=None, local_folder=str(tmp_path / "out"))
     network = SuperNetwork(load_pretrained(model, TINY_TEXT, 0).network)
@@ -232,7 +214,7 @@ def test_verifying_adds_the_biases_too(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_classifier_with_biases_of_its_own_gets_none(tmp_path: Path) -> None:
-    record, evaluations, _ = run(tmp_path, TINY_BERT, TINY_PAIR, epochs=1)
+    record, evaluations, _ = complete_run(FLAP, tmp_path, TINY_BERT, TINY_PAIR, epochs=1)
     plain = load_pretrained(TINY_BERT, TINY_PAIR, 0).network
     assert record.n_params_full == sum(p.numel() for p in plain.parameters())
     assert not any("biases" in note for note in record.notes)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.activations import seen
+from support.baselines import SCENES, complete_run
 from torch.nn import functional
 
 from nasbench.baselines.low_rank import LowRank, LowRankOptions
@@ -16,19 +17,8 @@ from nasbench.baselines.magnitude import MagnitudeOptions, MagnitudePruning
 from nasbench.baselines.masks.calibration import CalibrationOptions
 from nasbench.baselines.shortgpt import ShortGPT, block_influence
 from nasbench.baselines.wanda_sp import RATIOS, WandaSp, scores
-from nasbench.records.record import RunFolder
-from nasbench.runs import runner
-from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
-from nasbench.testing.models import TINY_BERT
+from nasbench.testing.decoders import TINY_GPT2
 from nasbench.testing.networks import tiny_network
-from nasbench.testing.subject import MethodSubject
-from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT
-
-SCENES = pytest.mark.parametrize(
-    ("model", "task"),
-    [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_PAIR), (TINY_BERT, TINY_PAIR)],
-    ids=["llama text", "gpt2 pair", "bert pair"],
-)
 
 
 @SCENES
@@ -61,17 +51,8 @@ def test_scores_are_weights_times_norms_of_the_stock_models_activations(model: A
             np.testing.assert_allclose(found[i], columns.view(-1, size).sum(1).numpy(), rtol=1e-4)
 
 
-def run(method: Any, folder: Path, **options: Any) -> tuple[Any, list[Any]]:
-    chosen = CalibrationOptions(**options)
-    subject = MethodSubject(method, folder, options=chosen, task=TINY_TEXT, model=TINY_LLAMA, n_evaluations=None)
-    request = subject.request(folder / "results", budget_s=1e6)
-    record = runner.run(request)
-    assert record.status == "complete", record.reason
-    return record, RunFolder(Path(request.folder)).read_evaluations(record)
-
-
 def test_shortgpt_removes_layers_one_after_the_other(tmp_path: Path) -> None:
-    record, evaluations = run(ShortGPT, tmp_path, n_calibration=9)
+    record, evaluations, _ = complete_run(ShortGPT, tmp_path, n_calibration=9)
     kept = [np.array(e.head_counts) > 0 for e in evaluations]
     assert [int(mask.sum()) for mask in kept] == [3, 2, 1]
     assert all((later <= earlier).all() for earlier, later in itertools.pairwise(kept))
@@ -80,7 +61,7 @@ def test_shortgpt_removes_layers_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_wanda_sp_removes_the_same_share_of_every_layer(tmp_path: Path) -> None:
-    _, evaluations = run(WandaSp, tmp_path)
+    _, evaluations, _ = complete_run(WandaSp, tmp_path)
     assert len(evaluations) == 1 + len(RATIOS)
     for ratio, evaluation in zip(RATIOS, evaluations[1:], strict=True):
         assert evaluation.head_counts == [4 - int(4 * ratio)] * 3
@@ -88,7 +69,7 @@ def test_wanda_sp_removes_the_same_share_of_every_layer(tmp_path: Path) -> None:
 
 
 def test_language_model_is_trained_only_if_epochs_say_so(tmp_path: Path) -> None:
-    _, evaluations = run(ShortGPT, tmp_path, epochs=1)
+    _, evaluations, _ = complete_run(ShortGPT, tmp_path, epochs=1)
     assert evaluations[0].weights == "fine-tuned"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.feather
 import pytest
-from support.user_tasks import ROWS, changed, load, make_folder
+from support.user_tasks import ROWS, changed, load
 
 from nasbench.data.sources import read_rows
 from nasbench.data.splits import load_task_data
@@ -15,12 +15,6 @@ from nasbench.errors import UserError
 from nasbench.networks.pretrained import load_pretrained
 
 LINES = [("review", "sentiment"), *ROWS]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    make_folder(tmp_path)
-    return tmp_path
 
 
 def _csv(folder: Path, separator: str = ",", encoding: str = "utf-8") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.user_tasks import BASE, ROWS, load, toml
+from support.user_tasks import BASE, load, toml, write_rows
 
 import nasbench
 from nasbench.data.batching import Batch
@@ -31,7 +31,7 @@ RunOf = Callable[..., Path]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "rows.csv").write_text("review,sentiment\n" + "".join(f"{text},{label}\n" for text, label in ROWS))
+    write_rows(tmp_path)
     save_tiny(TINY_BERT, TINY_SINGLE, tmp_path / "first")
     return tmp_path
 
@@ -68,7 +68,7 @@ WIDTHS = [2, 0, 4, 5, 48, 0]
 )
 def pruned(request: pytest.FixtureRequest, tmp_path: Path, run_of: RunOf) -> Path:
     """A folder with a task file whose model has layers of different widths."""
-    (tmp_path / "rows.csv").write_text("review,sentiment\n" + "".join(f"{text},{label}\n" for text, label in ROWS))
+    write_rows(tmp_path)
     save_tiny(request.param, TINY_SINGLE, tmp_path / "first")
     exported(tmp_path, run_of, WIDTHS, "medium")
     (tmp_path / "own.toml").write_text(toml(BASE))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from support.exports import logits_alone, masks, measured
+from support.exports import encoded, logits_alone, masks, measured
 
 import nasbench
 from nasbench.data.sources import read_rows
@@ -28,11 +28,8 @@ MIXED, EQUAL, FULL = masks([2, 0, 4], [5, 48, 0]), masks([2, 2, 2], [11, 11, 11]
 RunOf = Callable[..., Path]
 
 
-def encoded(folder: Path) -> dict[str, torch.Tensor]:
-    """Three padded pairs of sentences, from the exported tokenizer."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-    pairs = [("ba be bi", "ba"), ("ko", "ge di do ba"), ("da", "da")]
-    batch = tokenizer(*map(list, zip(*pairs, strict=True)), padding=True, return_tensors="pt")
+def encoded_for_decoders(folder: Path) -> dict[str, torch.Tensor]:
+    batch = encoded(folder)
     return {name: batch[name] for name in ("input_ids", "attention_mask")}
 
 
@@ -45,7 +42,7 @@ def test_transformers_builds_the_measured_network(model: Any, run_of: RunOf, tmp
         loaded, report = auto.from_pretrained(out, trust_remote_code=True, output_loading_info=True)
         assert not any(report.values())
         assert sum(p.numel() for p in loaded.parameters()) == evaluation.n_params
-        batch = encoded(out)
+        batch = encoded_for_decoders(out)
         expected = measured(run, batch)
         with torch.no_grad():
             torch.testing.assert_close(loaded(**batch).logits, expected, atol=2e-6, rtol=1e-5)
@@ -60,7 +57,7 @@ def test_transformers_builds_the_measured_network(model: Any, run_of: RunOf, tmp
 def test_folder_needs_no_nasbench(model: Any, run_of: RunOf, tmp_path: Path) -> None:
     run, out = run_of([MIXED], model=model), tmp_path / "out"
     export(run, out, 1.0)
-    batch = encoded(out)
+    batch = encoded_for_decoders(out)
     loader = "AutoModelForSequenceClassification"
     found = logits_alone(out, loader, batch, tmp_path)
     torch.testing.assert_close(found, measured(run, batch), atol=2e-6, rtol=1e-5)

@@ -13,8 +13,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from support.exports import logits_alone
-from support.user_tasks import BASE, ROWS, load
+from support.exports import encoded, logits_alone
+from support.user_tasks import BASE, load, write_rows
 
 import nasbench
 from nasbench.errors import UserError
@@ -81,13 +81,6 @@ def multiplied_out(run: Path) -> Any:
     return stock
 
 
-def inputs(folder: Path) -> dict[str, torch.Tensor]:
-    """Three padded pairs of sentences, from the exported tokenizer."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-    pairs = [("ba be bi", "ba"), ("ko", "ge di do ba"), ("da", "da")]
-    return dict(tokenizer(*map(list, zip(*pairs, strict=True)), padding=True, return_tensors="pt"))
-
-
 def assert_same_outputs(one: Any, other: Any, batch: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         found, expected = one(**batch).logits, other(**batch).logits
@@ -103,7 +96,7 @@ def test_transformers_builds_the_measured_network(model: Any, run_of: Callable[.
     loaded, report = auto.from_pretrained(out, trust_remote_code=True, output_loading_info=True)
     assert not any(report.values())
     assert sum(p.numel() for p in loaded.parameters()) == evaluation.n_params
-    batch = inputs(out)
+    batch = encoded(out)
     for each in (loaded, nasbench.load(out)):
         assert_same_outputs(each, multiplied_out(run), batch)
     loaded.save_pretrained(tmp_path / "again")
@@ -141,7 +134,7 @@ def test_card_and_configuration_name_the_ranks(run_of: Callable[..., Path], tmp_
 def test_folder_needs_no_nasbench(model: Any, run_of: Callable[..., Path], tmp_path: Path) -> None:
     run, out = run_of(model), tmp_path / "out"
     export(run, out, 1.0)
-    batch = inputs(out)
+    batch = encoded(out)
     loader = "AutoModelForSequenceClassification"
     found = logits_alone(out, loader, batch, tmp_path)
     with torch.no_grad():
@@ -169,7 +162,7 @@ def test_network_of_whole_projections_has_the_stock_class(run_of: Callable[..., 
     export(run, out, 1.0)
     loaded = transformers.AutoModelForSequenceClassification.from_pretrained(out)
     assert type(loaded) is transformers.BertForSequenceClassification
-    assert_same_outputs(loaded, multiplied_out(run), inputs(out))
+    assert_same_outputs(loaded, multiplied_out(run), encoded(out))
     assert "removed nothing" in (out / "README.md").read_text()
 
 
@@ -179,12 +172,12 @@ def test_rank_0_leaves_the_bias(run_of: Callable[..., Path], tmp_path: Path) -> 
     export(run, out, 1.0)
     loaded: Any = nasbench.load(out)
     assert [len(p) for p in loaded.bert.encoder.layer[0].intermediate.dense.parameters()] == [0, 48, 48]
-    assert_same_outputs(loaded, multiplied_out(run), inputs(out))
+    assert_same_outputs(loaded, multiplied_out(run), encoded(out))
     quantized(loaded, "int8")
 
 
 def test_it_cannot_be_pruned_again(run_of: Callable[..., Path], tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("review,sentiment\n" + "".join(f"{text},{label}\n" for text, label in ROWS))
+    write_rows(tmp_path)
     export(run_of(TINY_BERT), tmp_path / "out", 1.0)
     task, model = load(tmp_path, {**BASE, "model": {"folder": "out"}})
     with pytest.raises(UserError, match="projections of this network are products of two matrices, so it cannot be"):
@@ -200,4 +193,4 @@ def test_it_is_recommended_and_quantised(run_of: Callable[..., Path], tmp_path: 
     for scheme in ("int8", "int8-weights", "int4-weights"):
         small: Any = quantized(whole, scheme)
         with torch.no_grad():
-            torch.testing.assert_close(small(**inputs(out)).logits, whole(**inputs(out)).logits, atol=0.3, rtol=0.1)
+            torch.testing.assert_close(small(**encoded(out)).logits, whole(**encoded(out)).logits, atol=0.3, rtol=0.1)

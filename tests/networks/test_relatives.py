@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from support.user_tasks import BASE, ROWS, load_all, toml
+from support.user_tasks import BASE, load_all, toml, write_rows
 
 import nasbench
 from nasbench.cli.main import cli
@@ -70,7 +70,7 @@ def test_positions_start_after_the_padding_index(model: Any, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("model", FAMILIES, ids=lambda model: model.name)
 def test_saved_network_is_pruned_exported_and_predicts(model: Any, tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("review,sentiment\n" + "".join(f"{text},{label}\n" for text, label in ROWS))
+    write_rows(tmp_path)
     save_tiny(model, TINY_SINGLE, tmp_path / "my model")
     load_all(tmp_path, BASE)
     (tmp_path / "own.toml").write_text(toml(BASE))

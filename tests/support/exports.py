@@ -63,6 +63,13 @@ def logits_alone(folder: Path, loader: str, batch: dict[str, torch.Tensor], scra
     return found
 
 
+def encoded(folder: Path) -> dict[str, torch.Tensor]:
+    """Three padded pairs of sentences, from the exported tokenizer."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    pairs = [("ba be bi", "ba"), ("ko", "ge di do ba"), ("da", "da")]
+    return dict(tokenizer(*map(list, zip(*pairs, strict=True)), padding=True, return_tensors="pt"))
+
+
 def masks(heads: list[int], units: list[int]) -> list[int]:
     """A configuration of LARGE for the tiny networks, from numbers of heads and units; keeps the last ones."""
     bits = [[int(i >= 4 - n) for i in range(4)] for n in heads] + [[int(i >= 48 - n) for i in range(48)] for n in units]

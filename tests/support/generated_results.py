@@ -33,6 +33,9 @@ DIMENSIONS = Dimensions(n_layers=12, n_heads=12, n_units=3072, hidden_size=768, 
 P_MIN = DIMENSIONS.n_fixed_params / DIMENSIONS.n_params
 """Fraction of parameters in the smallest network, which every simulated run evaluates."""
 
+HOSTILE = "<script>alert(1)</script>"
+"""The name of an entry that a page must not run."""
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -25,8 +25,12 @@ BASE = {
 def make_folder(folder: Path) -> None:
     """Write the data and the model that ``BASE`` names."""
     save_tiny(TINY_BERT, TINY_SINGLE, folder / "my model")
-    lines = ["review,sentiment", *(f"{text},{label}" for text, label in ROWS)]
-    (folder / "rows.csv").write_text("\n".join(lines) + "\n")
+    write_rows(folder)
+
+
+def write_rows(folder: Path) -> None:
+    """Write the data that ``BASE`` names."""
+    (folder / "rows.csv").write_text("review,sentiment\n" + "".join(f"{text},{label}\n" for text, label in ROWS))
 
 
 def toml(tables: dict[str, Any]) -> str:

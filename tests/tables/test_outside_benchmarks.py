@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.libraries import NEEDS_OPTUNA, NEEDS_SYNE_TUNE
 
 from nasbench.tables.table import Table, find_tables
-
-NEEDS_OPTUNA = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="no Optuna: pip install optuna")
-NEEDS_SYNE_TUNE = pytest.mark.skipif(
-    importlib.util.find_spec("syne_tune") is None, reason="no Syne Tune: pip install syne-tune"
-)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,11 @@ import time
 from itertools import pairwise
 
 import pytest
-from support.generated_results import Entry, Plan, write_results
+from support.generated_results import HOSTILE, Entry, Plan, write_results
 
 from nasbench.analysis.report.report import report
 
 pytestmark = pytest.mark.browser
-HOSTILE = "<script>alert(1)</script>"
 FRONTS = "document.getElementById('pareto').data.filter(t => t.mode === 'lines+markers')"
 RANKS = "return document.getElementById('rank-plot').data"
 HYPERVOLUMES = "return document.getElementById('hypervolume').data.filter(t => t.hoverinfo === 'text')"

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from support.generated_results import HOSTILE
 
 from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import read_results
@@ -14,8 +15,6 @@ from nasbench.analysis.report.page import embed
 from nasbench.analysis.report.report import report
 from nasbench.errors import UnknownName, UserError
 from nasbench.search.pareto import pareto_mask
-
-HOSTILE = "<script>alert(1)</script>"
 
 
 class Page(HTMLParser):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.libraries import NEEDS_OPTUNA, NEEDS_SYNE_TUNE
 
 from nasbench.errors import UnknownName, UserError
 from nasbench.plugins import registry
@@ -16,10 +17,6 @@ from nasbench.search import outside
 from nasbench.search.searcher import Searcher
 from nasbench.testing.analytic import PROBLEMS
 
-NEEDS_OPTUNA = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="no Optuna: pip install optuna")
-NEEDS_SYNE_TUNE = pytest.mark.skipif(
-    importlib.util.find_spec("syne_tune") is None, reason="no Syne Tune: pip install syne-tune"
-)
 NAMES = [
     *(pytest.param(f"syne-tune:{name}", marks=NEEDS_SYNE_TUNE) for name in ("RandomSearch", "MOREA", "REA")),
     *(f"pymoo:{name}" for name in ("NSGA2", "NSGA3", "SMSEMOA", "MOEAD", "SPEA2")),
