@@ -28,10 +28,10 @@ from nasbench.analysis.reading.scenarios import device_labels, task_labels
 from nasbench.arrays import BoolArray
 from nasbench.declarations.task import OBJECTIVES
 from nasbench.errors import UserError
+from nasbench.export.command import command_of
 from nasbench.records.record import RunFolder, RunRecord, find_runs
 from nasbench.records.schema import RecordError
 from nasbench.tables.table import table_of
-from nasbench.trust.commands import command_of
 from nasbench.trust.marks import Mark, mark_of
 
 DEFAULT_FOLDERS = (Path("runs"), Path("results"))

@@ -20,6 +20,10 @@ from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
 from nasbench.analysis.scoring.verdicts import ClaimResult
 
+_WRITTEN_BY = (
+    "Written by `nasbench claims --results results --out results/README.md`; do not edit. `nasbench report` draws the "
+    "figures."
+)
 SHOWN = ("5", "5-shared", "6", "7", "8", "9", "10", "11", "12", "weight-sharing")
 """Figures whose runs the page lists."""
 
@@ -32,7 +36,7 @@ def page(folder: Path, quantiles: Quantiles | None = None) -> str:
         quantiles: the normaliser; None for the frozen quantiles of the suite.
     """
     found = read_results(folder).finished()
-    parts = ["# Results", "Written by `nasbench claims --out`; do not edit. `nasbench report` draws the figures."]
+    parts = ["# Results", _WRITTEN_BY]
     parts += ["## How the runs were made", _made(found), *_commands(found)]
     parts += ["## What the figures have", *_figures(found)]
     for track, track_title in EVERY_TRACK.items():

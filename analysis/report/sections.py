@@ -32,6 +32,7 @@ from nasbench.analysis.scoring.scores import LARGEST_HYPERVOLUME, Scores, larges
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS, section_title, with_objectives
 from nasbench.arrays import BoolArray, FloatArray, IntArray
 from nasbench.plugins import registry
+from nasbench.records.schema import EARLIER_ATTEMPTS
 from nasbench.trust.marks import LEVELS
 
 PARAMETER_LIMITS = (0.5, 0.3)
@@ -283,9 +284,11 @@ def _without_device(scenario: object) -> str:
 
 
 def _verified(runs: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """The verification of each run by its provenance, ``(n_runs,)`` texts: ``clean``, or what is missing."""
+    """The verification of each run by the provenance of all its attempts, ``(n_runs,)`` texts.
+
+    A text is ``clean``, or what is missing.
+    """
     provenance = runs["provenance"]
-    revision = provenance.map(lambda entry: entry.get("git_revision"))
     # A missing hash stays missing, so it differs from no other.
     data = provenance.map(lambda entry: entry.get("data_sha256")).map(str, na_action="ignore")
     weights = provenance.map(lambda entry: entry.get("weights_sha256")).map(str, na_action="ignore")
@@ -294,11 +297,12 @@ def _verified(runs: pd.DataFrame) -> np.ndarray[Any, Any]:
     n_weights = weights.groupby([runs["model"]]).transform("nunique")
     texts = []
     for i in range(len(runs)):
-        own = revision.iloc[i]
+        attempts = [provenance.iloc[i], *provenance.iloc[i].get(EARLIER_ATTEMPTS, [])]
+        revisions = [attempt.get("git_revision") for attempt in attempts]
         missing = []
-        if not isinstance(own, str):
+        if not all(isinstance(revision, str) for revision in revisions):
             missing.append("unknown revision")
-        elif own.endswith("+changes"):
+        elif any(revision.endswith("+changes") for revision in revisions):
             missing.append("changed checkout")
         if has_no_hash.iloc[i]:
             missing.append("no hashes")

@@ -17,8 +17,10 @@ from nasbench.baselines.magnitude import MagnitudeOptions, MagnitudePruning
 from nasbench.baselines.masks.calibration import CalibrationOptions
 from nasbench.baselines.shortgpt import ShortGPT, block_influence
 from nasbench.baselines.wanda_sp import RATIOS, WandaSp, scores
-from nasbench.testing.decoders import TINY_GPT2
+from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
 from nasbench.testing.networks import tiny_network
+from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_TEXT
 
 
 @SCENES

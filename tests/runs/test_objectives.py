@@ -9,6 +9,7 @@ import pytest
 from support.runs import QUICK, Evaluates, folder_of, kill, run
 
 from nasbench.errors import CannotResume, UserError
+from nasbench.export.command import command_of
 from nasbench.methods.random_search import RandomSearch
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.networks.space import make_space
@@ -23,7 +24,6 @@ from nasbench.runs.observer import Observer
 from nasbench.runs.request import make_request
 from nasbench.testing.subject import Killed, MethodSubject
 from nasbench.trust.checks import record_checks
-from nasbench.trust.commands import command_of
 
 THREE = ("error", "params", "macs")
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 import nasbench
 from nasbench.analysis.scoring.truth import Truth
 from nasbench.cli.main import cli
+from nasbench.export.command import command_of
 from nasbench.networks import space as space_module
 from nasbench.tables.table import Table, find_tables, shipped_folder
-from nasbench.trust.commands import command_of
 
 TABLES = find_tables()
 

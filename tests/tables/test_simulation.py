@@ -13,6 +13,7 @@ from tables.conftest import SEED, MakeRequest
 
 from nasbench.analysis.reading.results import read_results
 from nasbench.errors import UserError
+from nasbench.export.command import command_of
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.objectives.costs import counted_costs
 from nasbench.records.record import RunFolder, RunRecord
@@ -23,7 +24,6 @@ from nasbench.tables.table import Table, write_table
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import NOT_REPEATABLE, Outcome
 from nasbench.testing.tasks import TINY_PAIR, TINY_REGRESSION
-from nasbench.trust.commands import command_of
 
 TRAINED = ["epochs=2", "learning_rate=0.002"]
 

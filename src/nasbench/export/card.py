@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Sequence
 
+from nasbench.export.command import command_of
 from nasbench.export.latency import Latency
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.front import front_of, full_network, is_no_better_than_constant
@@ -154,23 +155,12 @@ def _use(record: RunRecord, folder: str, loader: str, code: str | None, is_facto
 
 
 def _origin(record: RunRecord) -> str:
-    identity, provenance = record.identity, record.provenance
-    options = [f"{name}={value}" for name, value in (record.changed_options or {}).get("method", {}).items()]
-    options += [
-        f"searcher.{name}={value}" for name, value in (record.changed_options or {}).get("searcher", {}).items()
-    ]
-    command = ["nasbench", "run", "--method", identity.method, "--task", identity.task, "--model", identity.model]
-    command += ["--space", identity.space]
-    command += ["--searcher", identity.searcher] if identity.searcher else []
-    command += [part for option in options for part in ("--set", option)]
-    command += ["--seed", str(identity.seed)]
-    command += ["--budget", f"{identity.budget_s:g}"] if identity.budget_s is not None else []
-    command += ["--max-evaluations", str(identity.max_evaluations)] if identity.max_evaluations else []
+    provenance = record.provenance
     kept = {"precision": "precision", "weights_sha256": "pre-trained weights", "data_sha256": "data"}
     facts = [f"- {text}: `{str(provenance[key])[:16]}`" for key, text in kept.items() if provenance.get(key)]
     own = " (a task of the user's own: `--task` takes its file)" if record.track == "user" else ""
     notes = [f"- {note}" for note in record.notes]
-    lines = [f"Made with nasbench {record.suite_version} by{own}", "", "```", shlex.join(command), "```"]
+    lines = [f"Made with nasbench {record.suite_version} by{own}", "", "```", command_of(record), "```"]
     return "\n".join([*lines, "", *facts, *notes]).rstrip()
 
 

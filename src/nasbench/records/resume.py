@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from nasbench.errors import CannotResume, UserError, printable
 from nasbench.records.record import RunFolder, RunRecord
+from nasbench.records.schema import EARLIER_ATTEMPTS
 
 LOCK = ".lock"
 HOLDER = ".holder"
@@ -39,8 +40,6 @@ _SAME_PROVENANCE = {
 }
 """Parts of a run that must not change between attempts, with their keys in the provenance."""
 _ORIGIN = ("git_revision", "hardware", "packages")
-EARLIER_ATTEMPTS = "earlier_attempts"
-"""Where the provenance has the revision, hardware and packages of attempts that were made in another place."""
 
 
 def earlier_attempt(folder: RunFolder) -> RunRecord | None:

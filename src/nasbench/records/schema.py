@@ -29,6 +29,8 @@ ROUNDING = 1e-9
 """Allowed excess of a value over its bound."""
 MAX_ERROR = 2
 """Largest error: it is 1 - metric, and no metric is below -1."""
+EARLIER_ATTEMPTS = "earlier_attempts"
+"""Where the provenance has the revision, hardware and packages of attempts that were made in another place."""
 _DEEPEST = 32
 """Levels of lists and objects in one value: the code that shows them calls itself at every level."""
 _INT64 = 2**63

@@ -19,9 +19,9 @@ from typing import ClassVar
 
 import nasbench
 from nasbench.errors import UserError
+from nasbench.export.command import command_of
 from nasbench.records import schema
 from nasbench.records.record import RunFolder, parse_run, write_atomically
-from nasbench.trust.commands import command_of
 from nasbench.trust.files import LIMITS, RECORD, FileError, Files, read_files
 from nasbench.trust.marks import Author, Link, Submission, is_author, is_link, to_json
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from nasbench.data.splits import TaskData
 from nasbench.errors import UserError
+from nasbench.export.command import settings_of
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.plugins import options, registry
 from nasbench.records.record import Identity, RunRecord
 from nasbench.runs.loading import Loaded, load, new_record
 from nasbench.runs.request import TABLE, RunRequest, choose_searcher, make_request
-from nasbench.trust.commands import settings_of
 
 
 class NotAvailable(UserError):

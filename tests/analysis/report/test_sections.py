@@ -142,6 +142,12 @@ def test_verification_follows_provenance(folder: Path) -> None:
     record["provenance"]["git_revision"] = "abc+changes"
     one.write_text(json.dumps(record))
     assert verified() == ["clean", "changed checkout; clean"]
+    record["provenance"] |= {"git_revision": "abc", "earlier_attempts": [{"git_revision": "abc+changes"}]}
+    one.write_text(json.dumps(record))
+    assert verified() == ["clean", "changed checkout; clean"]
+    record["provenance"] |= {"earlier_attempts": [{"git_revision": "ab"}]}
+    one.write_text(json.dumps(record))
+    assert verified() == ["clean", "clean"]
     record["provenance"] |= {"git_revision": "abc", "data_sha256": "something else"}
     one.write_text(json.dumps(record))
     assert verified() == ["clean; hashes differ", "clean; hashes differ"]
