@@ -23,7 +23,7 @@ MOST_KNOWN = 20
 
 def load(name: str) -> type[Searcher]:
     """The searcher of a sampler, such as ``NSGAIISampler``. Raises ImportError, UnknownName and UserError."""
-    classes = {key: value for key, value in vars(optuna.samplers).items() if inspect.isclass(value)}
+    classes: dict[str, Any] = {key: value for key, value in vars(optuna.samplers).items() if inspect.isclass(value)}
     found = {key: value for key, value in classes.items() if "seed" in inspect.signature(value).parameters}
     if name not in found:
         raise UnknownName("sampler of Optuna", name, found)
