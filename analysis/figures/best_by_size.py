@@ -23,6 +23,8 @@ from nasbench.arrays import FloatArray
 
 _STRIP = 0.05
 """Height of the strip of owners, as a share of a panel's."""
+_MARGIN = 0.25
+"""Most that a panel shows above and below its lines, as a share of their range."""
 
 
 def table(networks: pd.DataFrame, runs: pd.DataFrame, limits: FloatArray) -> pd.DataFrame:
@@ -97,12 +99,20 @@ def draw(data: pd.DataFrame, looks: Mapping[str, tuple[str, str]], x_label: str)
                 x = 100 * line["limit"].to_numpy()
                 ax.fill_between(x, line["low"], line["high"], color=colour, alpha=0.13, linewidth=0, step="post")
                 ax.step(x, line["test_metric"], where="post", color=colour, linewidth=1.1, label=shown)
+            _limit(ax, part)
             _strip(ax, part, {name: colour for name, (_, colour) in looks.items()})
             style.set_title(ax, title)
             ax.set(ylabel=style.text(str(part["metric"].iloc[0])), xlim=(100 * part["limit"].min() - 1, 101))
         style.label_bottom(axes, x_label)
         style.legend_below(figure, axes)
     return figure
+
+
+def _limit(ax: Axes, part: pd.DataFrame) -> None:
+    """Show the lines large: bands of two seeds can be wider than the range of the metric, and are cut."""
+    least, most = part["test_metric"].min(), part["test_metric"].max()
+    margin = _MARGIN * max(most - least, 1e-3)
+    ax.set_ylim(max(part["low"].min(), least - margin), min(part["high"].max(), most + margin))
 
 
 def _strip(ax: Axes, part: pd.DataFrame, colours: Mapping[str, str]) -> None:
