@@ -48,7 +48,7 @@ SHARES = (0.5, 0.2, 0.8, 0.1, 0.7, 0.3, 0.9, 0.4, 0.6)
 """Shares of its weights that every projection keeps; one evaluation for each. The order covers the front early, because
 the budget may end before the last one."""
 TUNING_EPOCHS = 2
-"""Epochs of each factored network by default. Nine times two fit into the budgets of STS-B and MRPC with MiniLM-L6."""
+"""Epochs of each factored network by default."""
 SMALLEST_WEIGHT = 1e-6
 """Smallest weight sqrt(I_j) of an input beside the largest one: inputs without a gradient have no inverse."""
 
