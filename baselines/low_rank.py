@@ -60,7 +60,7 @@ class LowRankOptions(CalibrationOptions):
     Attributes:
         weighting: ``fisher`` for FWSVD, ``none`` for plain SVD.
         tuning_epochs: epochs of fine-tuning of each factored network, 0 for none. By default there are two, and none
-            for a language model that is pruned as it is.
+            where the network is pruned as it is: a language model, or any with ``epochs=0``.
         n_calibration: number of train examples on which the Fisher information is measured.
     """
 

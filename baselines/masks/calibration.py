@@ -40,12 +40,12 @@ class CalibrationOptions(TrainingOptions):
 
 
 def pruned_as_it_is(problem: Problem, options: TrainingOptions) -> bool:
-    """Whether the network to prune is not trained: a language model, unless ``epochs`` is set."""
-    return problem.task.needs_language_model and options.epochs is None
+    """Whether the network to prune is not trained: a language model, unless ``epochs`` is set, and with no epochs."""
+    return options.epochs == 0 or (problem.task.needs_language_model and options.epochs is None)
 
 
 def ready_network(problem: Problem, options: TrainingOptions, trains_later: bool = False) -> SuperNetwork:
-    """The network to prune: fine-tuned, or a language model as it is.
+    """The network to prune: fine-tuned, or as it is.
 
     Args:
         trains_later: whether pruned networks are trained with the options.
@@ -55,11 +55,9 @@ def ready_network(problem: Problem, options: TrainingOptions, trains_later: bool
     """
     if pruned_as_it_is(problem, options):
         fields = dataclasses.fields(TrainingOptions)
-        unused = [field.name for field in fields if getattr(options, field.name) is not None]
+        unused = [field.name for field in fields if getattr(options, field.name) is not None and field.name != "epochs"]
         if unused and not trains_later:
-            raise UserError(
-                f"nothing is trained, so {unused[0]} would do nothing: a language model is pruned as it is; set epochs"
-            )
+            raise UserError(f"nothing is trained, so {unused[0]} would do nothing; leave it out, or set epochs above 0")
         return problem.pretrained()
     network = problem.pretrained("fine-tuned")
     problem.training(network, fine_tuning=options.of(problem.fine_tuning)).run()

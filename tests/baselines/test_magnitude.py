@@ -71,8 +71,8 @@ def test_smallest_of_each_layer_go_first():
 def test_networks_keep_the_largest_norms_of_the_fine_tuned_network(tmp_path, monkeypatch, then):
     fine_tuned = []
 
-    def ready(problem, options):
-        fine_tuned.append(ready_network(problem, options))
+    def ready(*arguments, **named):
+        fine_tuned.append(ready_network(*arguments, **named))
         return fine_tuned[-1]
 
     monkeypatch.setattr(magnitude, "ready_network", ready)

@@ -104,8 +104,8 @@ def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
         )
     if table.num_rows == 0:
         raise UserError(f"{file}: has no rows")
-    # Read again with all columns as text, so that they are written as they were: Arrow would read 01 as 1.
-    table = read_file(file, columns, table.column_names, FileFormat()).table
+    # Read again with all columns, and as text, so that they are written as they were: Arrow would read 01 as 1.
+    table = read_file(file, table.column_names, table.column_names, FileFormat()).table
     for name in columns:
         kind = table.column(name).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
