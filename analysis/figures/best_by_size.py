@@ -110,9 +110,10 @@ def draw(data: pd.DataFrame, looks: Mapping[str, tuple[str, str]], x_label: str)
 
 def _limit(ax: Axes, part: pd.DataFrame) -> None:
     """Show the lines large: bands of two seeds can be wider than the range of the metric, and are cut."""
-    least, most = part["test_metric"].min(), part["test_metric"].max()
-    margin = _MARGIN * max(most - least, 1e-3)
-    ax.set_ylim(max(part["low"].min(), least - margin), min(part["high"].max(), most + margin))
+    lines = part["test_metric"]
+    low, high = (part[name].fillna(lines) for name in ("low", "high"))  # a single seed has no band
+    margin = _MARGIN * max(lines.max() - lines.min(), 1e-3)
+    ax.set_ylim(max(low.min(), lines.min() - margin), min(high.max(), lines.max() + margin) + 1e-3)
 
 
 def _strip(ax: Axes, part: pd.DataFrame, colours: Mapping[str, str]) -> None:

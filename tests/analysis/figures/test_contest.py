@@ -75,3 +75,16 @@ def test_contest_is_drawn_with_the_names_of_its_methods(tmp_path):
     assert isinstance(figure, Figure)
     labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     assert labels == {"RFP", "WS-NAS (EHVI)", "WS-NAS-ordered"}
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_panels_show_the_lines_large_with_bands_of_any_width(tmp_path, write_run, seeds):
+    """One seed has no band. The band of two seeds as different as these would be ten times as high as the lines."""
+    for seed in seeds:
+        write_run(tmp_path, "ws-nas-ordered", "ehvi-exact", "large", [(1.0, 0.1, 0.1 + 0.2 * seed)], seed=seed)
+        write_run(tmp_path, "rfp", None, "large", [(1.0, 0.2, 0.2), (0.25, 0.3, 0.3)], seed=seed)
+    data = contest.data(read_results(tmp_path))
+    low, high = contest.draw(data).axes[0].get_ylim()
+    least, most = data["test_metric"].min(), data["test_metric"].max()
+    assert low < least <= most < high
+    assert high - low < 2 * (most - least)
