@@ -188,22 +188,28 @@ def test_command_measures_with_the_data_of_the_record_and_keeps_other_devices(ru
         QuantizedNetwork(1, False, 0.4567, [Variant("int4-weights", reason="no kernel")]),
     ]
 
-    def measured(*arguments):
+    def quantize(*arguments, measured):
         seen.append(arguments)
-        return OnDevice({"cpu": f"number {len(seen)}"}, {"torch": "2"}, [[1, 8]], networks)
+        found = OnDevice({"cpu": f"number {len(seen)}"}, {"torch": "2"}, [[1, 8]], [])
+        for network in networks:
+            found.networks.append(network)
+            measured(found, 2)
+            (kept,) = read_quantization(run).devices[len(seen) - 1 :]
+            assert kept.networks == found.networks  # an interrupt would lose nothing
 
     def as_recorded(record, data_dir):
         assert (record, data_dir) == (RunFolder(run).read_run(), Path("data"))
         return MethodSubject(_Unused, run).request(run, seed=record.identity.seed)
 
-    monkeypatch.setattr(quantization, "quantize", measured)
+    monkeypatch.setattr(quantization, "quantize", quantize)
     monkeypatch.setattr(expected, "request_of", as_recorded)
     for _ in range(2):
         done = CliRunner().invoke(cli, ["quantize", str(run), "--data-dir", "data"], catch_exceptions=False)
     assert done.output.splitlines() == [
-        "full network:",
+        "measuring the full network and networks of the front; each can take minutes",
+        "full network (1 of 2):",
         "  int8          validation error 0.2500, 2.5 MB, 0.500 [0.400, 0.625] of the full network's time",
-        "45.7 % of the parameters:",
+        "45.7 % of the parameters (2 of 2):",
         "  int4-weights  does not run here: no kernel",
         f"wrote {run / FILE}",
     ]

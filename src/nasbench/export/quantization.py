@@ -141,13 +141,17 @@ def n_bytes(network: nn.Module) -> int:
     return whole
 
 
-def quantize(run_folder: Path, task: Task, data: TaskData, pad_id: int, n_rounds: int = N_ROUNDS) -> OnDevice:
+def quantize(
+    run_folder: Path, task: Task, data: TaskData, pad_id: int, n_rounds: int = N_ROUNDS,
+    measured: Callable[[OnDevice, int], None] = lambda *_: None,
+) -> OnDevice:  # fmt: skip
     """Measure the full network of a run and networks of its front in every number format, on this CPU.
 
     Args:
         run_folder: the run's folder, with its weights.
         data: the splits of the run.
         n_rounds: rounds of timing; six or more for intervals.
+        measured: called after each network with what is measured so far, and the number of networks.
 
     Raises:
         UserError: one line, if there is no such run, nothing was evaluated, or the full network's weights are gone.
@@ -173,13 +177,15 @@ def quantize(run_folder: Path, task: Task, data: TaskData, pad_id: int, n_rounds
             return Variant(scheme, reason=printable(first_line(failure)))
         return Variant(scheme, error, test_error, n_bytes(changed), Ratio(**ratio_with_interval(times)))
 
-    networks = []
-    for evaluation in (full, *spread([each for each in front if each.index != full.index], MOST_NETWORKS)):
+    here = provenance.describe(torch.device("cpu"))
+    found = OnDevice(here["hardware"], here["packages"], [list(shape) for shape in shapes], [])
+    chosen = (full, *spread([each for each in front if each.index != full.index], MOST_NETWORKS))
+    for evaluation in chosen:
         network = whole if evaluation is full else rebuilt(run_folder, record, evaluation)
         variants = [variant(scheme, network) for scheme in SCHEMES]
-        networks.append(QuantizedNetwork(evaluation.index, evaluation is full, evaluation.params, variants))
-    here = provenance.describe(torch.device("cpu"))
-    return OnDevice(here["hardware"], here["packages"], [list(shape) for shape in shapes], networks)
+        found.networks.append(QuantizedNetwork(evaluation.index, evaluation is full, evaluation.params, variants))
+        measured(found, len(chosen))
+    return found
 
 
 def _error(network: Any, task: Task, split: Split, pad_id: int) -> float:

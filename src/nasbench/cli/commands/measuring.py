@@ -19,10 +19,11 @@ def quantize(run: Path, data_dir: Path | None) -> None:
     """Quantise networks of a run, and measure error, bytes and latency on this CPU.
 
     RUN is the run's folder. The full network and networks of the front are measured in fp32, with int8 weights and
-    activations, and with int8 and int4 weights only. RUN/quantization.json keeps the values of each device.
+    activations, and with int8 and int4 weights only. RUN/quantization.json keeps the values of each device, also if
+    the command is interrupted.
     """
     from nasbench.export import quantization
-    from nasbench.records.quantization import FILE, read_quantization, write_quantization
+    from nasbench.records.quantization import FILE, OnDevice, read_quantization, write_quantization
     from nasbench.records.record import RunFolder
     from nasbench.runs.loading import load
     from nasbench.trust.expected import request_of
@@ -30,10 +31,12 @@ def quantize(run: Path, data_dir: Path | None) -> None:
     earlier = read_quantization(run)
     request = request_of(RunFolder(run).read_run(), data_dir)
     loaded = load(request)
-    found = quantization.quantize(run, request.task, loaded.data, loaded.pad_id)
-    write_quantization(run, earlier.with_device(found))
-    for network in found.networks:
-        click.echo(f"{'full network' if network.is_full else f'{100 * network.params:.1f} % of the parameters'}:")
+
+    def measured(found: OnDevice, n_networks: int) -> None:
+        write_quantization(run, earlier.with_device(found))
+        network = found.networks[-1]
+        name = "full network" if network.is_full else f"{100 * network.params:.1f} % of the parameters"
+        click.echo(f"{name} ({len(found.networks)} of {n_networks}):")
         for each in network.variants:
             if each.error is None or each.n_bytes is None or each.latency is None:
                 click.echo(f"  {each.scheme:12}  does not run here: {each.reason}")
@@ -43,6 +46,9 @@ def quantize(run: Path, data_dir: Path | None) -> None:
                 f"  {each.scheme:12}  validation error {each.error:.4f}, {each.n_bytes / 1e6:.1f} MB, "
                 f"{time} of the full network's time"
             )
+
+    click.echo("measuring the full network and networks of the front; each can take minutes")
+    quantization.quantize(run, request.task, loaded.data, loaded.pad_id, measured=measured)
     click.echo(f"wrote {run / FILE}")
 
 
