@@ -50,14 +50,19 @@ def test_weights_are_loaded_as_saved(checkpoints, network):
     assert not checkpoints.has_weights("network")
 
 
-def test_keep_weights_rejects_changed_weights_under_one_name(checkpoints, network, tmp_path):
-    for _ in range(2):
-        checkpoints.keep_weights(network)
+def _assert_refuses_changes(checkpoints, network, write):
+    """Changed weights are not written under their old name, and its file stays."""
     saved = checkpoints.weights_file("network").read_bytes()
     _change(network)
     with pytest.raises(MethodError, match="the weights of 'network' have changed since they were saved"):
-        checkpoints.keep_weights(network)
+        write(network)
     assert checkpoints.weights_file("network").read_bytes() == saved
+
+
+def test_keep_weights_rejects_changed_weights_under_one_name(checkpoints, network, tmp_path):
+    for _ in range(2):
+        checkpoints.keep_weights(network)
+    _assert_refuses_changes(checkpoints, network, checkpoints.keep_weights)
     checkpoints.keep_weights(network.renamed("changed"))
     assert checkpoints.has_weights("changed")
     # The file of a killed attempt is taken for the network's present weights: a resumed method repeats its steps.
@@ -70,11 +75,7 @@ def test_a_training_does_not_replace_the_weights_of_an_evaluation(checkpoints, n
     checkpoints.save_weights(network)
     checkpoints.keep_weights(network)
     checkpoints.save_weights(network)
-    saved = checkpoints.weights_file("network").read_bytes()
-    _change(network)
-    with pytest.raises(MethodError, match="the weights of 'network' have changed since they were saved"):
-        checkpoints.save_weights(network)
-    assert checkpoints.weights_file("network").read_bytes() == saved
+    _assert_refuses_changes(checkpoints, network, checkpoints.save_weights)
 
 
 def test_keep_weights_rejects_changes_after_loading(checkpoints, network, tmp_path):
