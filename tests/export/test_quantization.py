@@ -34,7 +34,7 @@ from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
 from nasbench.trust import expected
 
-SIZES = [(48, 32), (13, 7), (2, 64), (33, 96)]
+SIZES = [(48, 32), (13, 7), (2, 64), (33, 96), (1, 1), (16, 40)]
 
 
 def _linear(n_outputs, n_inputs, bias=True):
@@ -42,29 +42,48 @@ def _linear(n_outputs, n_inputs, bias=True):
     return nn.Linear(n_inputs, n_outputs, bias=bias).requires_grad_(False)
 
 
+def _bf16(value):
+    return torch.as_tensor(value).bfloat16().double()
+
+
+def _assert_products(layer, linear, rounded):
+    """Those of the rounded weights and inputs, up to the rounding of each product of a row to bf16."""
+    inputs = torch.randn(3, 5, linear.in_features)
+    products = _bf16(inputs) @ rounded.T
+    found = layer(inputs).double() - (0 if linear.bias is None else linear.bias)
+    assert found.shape == products.shape
+    rounding = 2**-8 * products.abs() + 1e-5
+    assert ((found - products).abs() <= rounding).all()
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("bias", [True, False])
 def test_8_bit_weights_give_the_products_of_rounded_weights(size, bias):
-    linear, inputs = _linear(*size, bias), torch.randn(3, 5, size[1])
-    scale = linear.weight.abs().amax(dim=1, keepdim=True) / 127
-    rounded = torch.round(linear.weight / scale) * scale
-    wanted = inputs @ rounded.T + (linear.bias if bias else 0)
-    torch.testing.assert_close(quantization.Int8Linear(linear)(inputs), wanted, atol=1e-5, rtol=1e-4)
+    linear = _linear(*size, bias)
+    rounded = torch.zeros(size, dtype=torch.float64)
+    for row, weights in enumerate(linear.weight):
+        scale = float(_bf16(weights.abs().max() / 127))
+        levels = [min(max(round(float(w) / scale), -127), 127) for w in weights]
+        rounded[row] = torch.tensor(levels) * scale
+    assert (rounded - linear.weight).abs().max() <= 0.51 * linear.weight.abs().max() / 127
+    _assert_products(quantization.Int8Linear(linear), linear, rounded)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("bias", [True, False])
 def test_4_bit_weights_give_the_products_of_16_levels_in_each_group(size, bias):
-    linear, inputs = _linear(*size, bias), torch.randn(3, 5, size[1])
-    rounded = torch.zeros(size)
+    linear = _linear(*size, bias)
+    rounded = torch.zeros(size, dtype=torch.float64)
     for row in range(size[0]):
         for start in range(0, size[1], quantization.GROUP):
             group = linear.weight[row, start : start + quantization.GROUP]
             padded = [*group.tolist(), *([0.0] if len(group) < quantization.GROUP else [])]  # zeros fill the last group
-            low, step = min(padded), (max(padded) - min(padded)) / 15
-            rounded[row, start : start + len(group)] = low + torch.round((group - low) / step) * step
-    wanted = inputs @ rounded.T + (linear.bias if bias else 0)
-    torch.testing.assert_close(quantization.Int4Linear(linear)(inputs), wanted, atol=1e-4, rtol=1e-3)
+            step = float(_bf16((max(padded) - min(padded)) / 15))
+            zero = float(_bf16(min(padded) + 8 * step))
+            levels = [min(max(round((value - zero) / step), -8), 7) for value in group.tolist()]
+            rounded[row, start : start + len(group)] = zero + torch.tensor(levels) * step
+            assert (rounded[row, start : start + len(group)] - group).abs().max() <= 0.55 * step
+    _assert_products(quantization.Int4Linear(linear), linear, rounded)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +124,8 @@ def test_bytes_are_those_of_every_tensor(run, scheme):
         wanted += {
             "fp32": 4 * n * k,
             "int8": n * k + 16 * n,  # a scale and a zero point of 8 bytes for each output
-            "int8-weights": n * k + 4 * n,
-            "int4-weights": padded_n * padded_k // 2 + 8 * padded_n * (padded_k // 32),
+            "int8-weights": n * padded_k + 2 * n,
+            "int4-weights": padded_n * padded_k // 2 + 4 * padded_n * (padded_k // 32),
         }[scheme]
     assert quantization.n_bytes(quantization.quantized(network, scheme)) == wanted
 

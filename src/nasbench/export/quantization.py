@@ -37,11 +37,11 @@ from nasbench.training.evaluation import Logits
 SCHEMES = {
     "fp32": "as trained",
     "int8": "weights, and activations when they are multiplied, with 8 bits",
-    "int8-weights": "weights with 8 bits",
-    "int4-weights": "weights with 4 bits",
+    "int8-weights": "weights with 8 bits, activations in bf16 when they are multiplied",
+    "int4-weights": "weights with 4 bits, activations likewise",
 }
 GROUP = 32
-"""Weights of one row that share a scale and a zero point with 4 bits."""
+"""Weights of one row that share a scale and a zero point with 4 bits; numbers of inputs are filled up to multiples."""
 MOST_NETWORKS = 4
 """Networks of the front beside the full network; a longer front is thinned evenly."""
 N_ROUNDS = 6
@@ -49,57 +49,65 @@ N_ROUNDS = 6
 _BATCH_TOKENS = 2048
 
 
-class Int8Linear(nn.Module):
-    """A projection with weights of 8 bits and a scale for each output; activations stay in fp32."""
+class WeightOnlyLinear(nn.Module):
+    """A projection whose weights have few bits. Activations are rounded to bf16 when they are multiplied.
 
-    bias: Tensor | None
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        weight = linear.weight.detach()
-        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
-        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
-        self.register_buffer("scale", scale)
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        flat = inputs.reshape(-1, inputs.shape[-1]).contiguous()
-        outputs: Tensor = torch.ops.aten._weight_int8pack_mm(flat, self.weight, self.scale)
-        outputs = outputs if self.bias is None else outputs + self.bias
-        return outputs.reshape(*inputs.shape[:-1], -1)
-
-
-class Int4Linear(nn.Module):
-    """A projection with weights of 4 bits, and a scale and a zero point for each group of inputs of an output.
-
-    The kernel takes numbers of inputs and outputs that pruned networks do not have, so zeros fill them up. They count
-    as bytes.
+    For activations in fp32 or fp16, torch has loops without vector instructions only, 20 to 60 times slower.
+    The kernels take numbers of inputs, and with 4 bits of outputs, that pruned networks do not have, so zeros fill
+    them up. They count as bytes.
     """
 
     bias: Tensor | None
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight = linear.weight.detach()
-        self.n_outputs, n_inputs = weight.shape
+        self.n_outputs, n_inputs = linear.weight.shape
         self.n_padding = -n_inputs % GROUP
-        groups = functional.pad(weight, (0, self.n_padding, 0, -self.n_outputs % 16)).reshape(
-            -self.n_outputs // 16 * -16, -1, GROUP
-        )
-        low, high = groups.amin(dim=2), groups.amax(dim=2)
-        scale = (high - low).clamp(min=1e-12) / 15
-        levels = ((groups - low[..., None]) / scale[..., None]).round().clamp(0, 15).to(torch.int32)
-        self.register_buffer("weight", torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.flatten(1), 1))
-        zero = low + 8 * scale  # the kernel counts levels from -8
-        self.register_buffer("scale_and_zero", torch.stack([scale, zero], dim=2).transpose(0, 1).contiguous())
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        flat = functional.pad(inputs.reshape(-1, inputs.shape[-1]), (0, self.n_padding)).contiguous()
-        outputs: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self.weight, GROUP, self.scale_and_zero)
-        outputs = outputs[:, : self.n_outputs]
+        flat = functional.pad(inputs.reshape(-1, inputs.shape[-1]), (0, self.n_padding)).bfloat16().contiguous()
+        outputs = self.products(flat)[:, : self.n_outputs].to(inputs.dtype)
         outputs = outputs if self.bias is None else outputs + self.bias
         return outputs.reshape(*inputs.shape[:-1], -1)
+
+    def products(self, inputs: Tensor) -> Tensor:
+        """The weights by inputs in bf16: from ``(n, n_inputs)`` to ``(n, n_outputs)``, both filled up."""
+        raise NotImplementedError
+
+
+class Int8Linear(WeightOnlyLinear):
+    """Weights of 8 bits and a scale for each output."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear)
+        weight = functional.pad(linear.weight.detach(), (0, self.n_padding))
+        scale = (weight.abs().amax(dim=1).clamp(min=1e-12) / 127).bfloat16()
+        self.register_buffer("weight", (weight / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8))
+        self.register_buffer("scale", scale)
+
+    def products(self, inputs: Tensor) -> Tensor:
+        found: Tensor = torch.ops.aten._weight_int8pack_mm(inputs, self.weight, self.scale)
+        return found
+
+
+class Int4Linear(WeightOnlyLinear):
+    """Weights of 4 bits, and a scale and a zero point for each group of inputs of an output."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear)
+        weight = functional.pad(linear.weight.detach(), (0, self.n_padding, 0, -self.n_outputs % 16))
+        groups = weight.reshape(len(weight), -1, GROUP)
+        low, high = groups.amin(dim=2), groups.amax(dim=2)
+        scale = ((high - low).clamp(min=1e-12) / 15).bfloat16()
+        zero = (low + 8 * scale).bfloat16()  # the kernel counts levels from -8
+        levels = ((groups - zero[..., None]) / scale[..., None] + 8).round().clamp(0, 15).to(torch.int32)
+        self.register_buffer("weight", torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.flatten(1), 1))
+        self.register_buffer("scale_and_zero", torch.stack([scale, zero], dim=2).transpose(0, 1).contiguous())
+
+    def products(self, inputs: Tensor) -> Tensor:
+        found: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(inputs, self.weight, GROUP, self.scale_and_zero)
+        return found
 
 
 def quantized(network: nn.Module, scheme: str) -> nn.Module:
@@ -121,7 +129,7 @@ def quantized(network: nn.Module, scheme: str) -> nn.Module:
             convert: Any = torch.ao.quantization.quantize_dynamic
             found: nn.Module = convert(smaller, chosen, inplace=True)
             return found
-    make: Callable[[nn.Linear], nn.Module] = {"int8-weights": Int8Linear, "int4-weights": Int4Linear}[scheme]
+    make = {"int8-weights": Int8Linear, "int4-weights": Int4Linear}[scheme]
     for name in names:
         parent, _, own = name.rpartition(".")
         setattr(smaller.get_submodule(parent), own, make(smaller.get_submodule(name)))  # type: ignore[arg-type]
@@ -132,7 +140,7 @@ def n_bytes(network: nn.Module) -> int:
     """Bytes of all parameters of a network, in whatever format: also of scales, zero points and filling."""
     whole = sum(value.numel() * value.element_size() for value in network.parameters())
     for module in network.modules():
-        if isinstance(module, Int8Linear | Int4Linear):
+        if isinstance(module, WeightOnlyLinear):
             whole += sum(value.numel() * value.element_size() for value in module.buffers(recurse=False))
         elif isinstance(module, torch.ao.nn.quantized.dynamic.Linear):
             weight, bias = module._packed_params._weight_bias()
