@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +39,13 @@ def nasbench(
     from nasbench.cli import main as cli
 
     monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
 
     def call(*arguments: str) -> Spoken:
         capfd.readouterr()
         with pytest.raises(SystemExit) as exit_:
             cli.main(arguments)
+        signal.signal(signal.SIGTERM, handler)
         assert isinstance(exit_.value.code, int)
         return Spoken(exit_.value.code, *capfd.readouterr())
 

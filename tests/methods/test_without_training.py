@@ -71,10 +71,12 @@ def test_networks_have_the_weights_of_the_trained_classifier(name: str, trained:
         assert evaluation.error == pytest.approx(masked_error(trained, evaluation, request.space), abs=1e-6)
 
 
-def test_untrained_classifier_is_refused(tmp_path: Path) -> None:
-    arguments = ["--method", "rfp", "--task", "demo", "--model", "demo-bert", "--set", "epochs=0", "--quiet"]
+@pytest.mark.parametrize(("method", "option"), [("rfp", "epochs"), ("ws-nas-ordered", "fine_tuning_epochs")])
+def test_untrained_classifier_is_refused(method: str, option: str, tmp_path: Path) -> None:
+    arguments = ["--method", method, "--task", "demo", "--model", "demo-bert", "--set", f"{option}=0", "--quiet"]
     done = CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path)], catch_exceptions=True)
-    assert "epochs = 0 keeps the weights as they are, but the output layer is new" in str(done.exception or done.output)
+    wanted = f"{option} = 0 keeps the weights as they are, but the output layer is new"
+    assert wanted in str(done.exception or done.output)
     assert not list(tmp_path.rglob("evaluations.jsonl"))
 
 

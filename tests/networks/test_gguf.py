@@ -62,11 +62,13 @@ def write_llama(path: Path) -> dict[str, Any]:
     return values
 
 
-def test_weights_and_tokenizer_are_those_of_the_file(tmp_path: Path) -> None:
+def test_weights_and_tokenizer_are_those_of_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for library in ("gguf", "accelerate"):
         pytest.importorskip(library, reason=f"no {library}: pip install -e '.[gguf]'")
     values = write_llama(tmp_path / "small.gguf")
+    capfd.readouterr()
     weights._dequantise(tmp_path, "small.gguf", tmp_path / "made")
+    assert capfd.readouterr() == ("", "")
     restored = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "made").state_dict()
     assert len(restored) == len(values)
     for name, value in values.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
+import io
 import shutil
 import tempfile
 import zipfile
@@ -184,7 +186,8 @@ def _dequantise(package: Path, file: str, out: Path) -> None:
     import torch
     import transformers
 
-    with quiet(), torch.random.fork_rng(devices=[]):
+    # The reader's progress bar cannot be turned off.
+    with quiet(), contextlib.redirect_stderr(io.StringIO()), torch.random.fork_rng(devices=[]):
         config = transformers.GgufConfig(dequantize=True)  # packed weights could not be sliced
         network = transformers.AutoModelForCausalLM.from_pretrained(
             package, gguf_file=file, dtype=torch.float32, quantization_config=config, local_files_only=True

@@ -79,9 +79,9 @@ def load(request: RunRequest) -> Loaded:
     pretrained = load_pretrained(request.model, request.task, request.seed)
     data = load_task_data(request.task, pretrained.tokenizer, request.seed, request.data_dir)
     pretrained.check_fits(data)
-    if pretrained.output_is_new and _has_no_training(request):
+    if pretrained.output_is_new and (untrained := _without_training(request)):
         raise UserError(
-            "epochs = 0 keeps the weights as they are, but the output layer is new, so it must be trained: "
+            f"{untrained} = 0 keeps the weights as they are, but the output layer is new, so it must be trained: "
             + (pretrained.notes[0] if pretrained.notes else f"{request.model.name!r} is no trained classifier")
         )
     with devices.loading(device):
@@ -119,11 +119,14 @@ def _center_output(network: SuperNetwork, data: TaskData, pad_id: int) -> None:
     network.refresh()
 
 
-def _has_no_training(request: RunRequest) -> bool:
-    epochs = getattr(request.method_options, "epochs", None)
-    if epochs is not None:
-        return bool(epochs == 0)
-    return 0 in (request.model.fine_tuning.epochs, request.model.super_network.epochs)
+def _without_training(request: RunRequest) -> str | None:
+    """The option by which networks are measured that were not trained, if any."""
+    options = request.method_options
+    if getattr(options, "fine_tuning_epochs", None) == 0:
+        return "fine_tuning_epochs"
+    epochs = getattr(options, "epochs", None)
+    found = (request.model.fine_tuning.epochs, request.model.super_network.epochs) if epochs is None else (epochs,)
+    return "epochs" if 0 in found else None
 
 
 def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
