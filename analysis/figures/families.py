@@ -1,7 +1,8 @@
 """Which family of compression owns which part: the best test metric at each size, of pruning, NAS and the others.
 
 Sizes are bytes of the weights, because a quantised network has fewer bytes and as many parameters. A family chooses
-among the networks of all its methods.
+among the networks of all its methods. Quantisation is a family of its own where it is applied to the full network, and
+one family with each other where it is applied to the networks of a front.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "distillation": ("distillation",),
     "low rank": ("low-rank",),
 }
-"""Methods of each family. Quantised networks, of any run, are a family of their own."""
+"""Methods of each family, beside quantisation."""
 QUANTISED = "quantised"
-LIMITS = np.round(np.arange(0.05, 1.0001, 0.025), 3)
+LIMITS = np.round(np.arange(0.05, 1.0001, 0.01), 2)
 """Limits on the bytes, as shares of those of the full network in fp32."""
 COLOURS = {
     "pruning": "#0072B2",
@@ -35,6 +36,10 @@ COLOURS = {
     "distillation": "#009E73",
     "low rank": "#E69F00",
     QUANTISED: "#CC79A7",
+    f"pruning, {QUANTISED}": "#332288",
+    f"NAS, {QUANTISED}": "#56B4E9",
+    f"distillation, {QUANTISED}": "#117733",
+    f"low rank, {QUANTISED}": "#999933",
 }
 
 
@@ -57,10 +62,14 @@ def data(results: Results) -> pd.DataFrame:
 
 def _pruned(results: Results, runs: pd.DataFrame) -> pd.DataFrame:
     """Networks with test results of methods of known families, whose weights are in fp32."""
-    family_of = {method: family for family, methods in FAMILIES.items() for method in methods}
     found = results.evaluations[["run_row", "index", "params", "error", "test_error"]].dropna(subset="test_error")
-    found = found.join(runs[["scenario", "seed"]].assign(name=runs["method"].map(family_of)), on="run_row")
+    found = found.join(runs[["scenario", "seed"]].assign(name=_families(runs)), on="run_row")
     return found.dropna(subset="name").rename(columns={"params": "size"})
+
+
+def _families(runs: pd.DataFrame) -> pd.Series:
+    """The family of each run; NaN for a method of a plugin."""
+    return runs["method"].map({method: family for family, methods in FAMILIES.items() for method in methods})
 
 
 def _quantised(runs: pd.DataFrame) -> pd.DataFrame:
@@ -68,9 +77,11 @@ def _quantised(runs: pd.DataFrame) -> pd.DataFrame:
     table = variants(runs)
     whole = table[table["is_full"] & (table["scheme"] == "fp32")].groupby("run")["megabytes"].first()
     table = table[(table["scheme"] != "fp32") & table["test_error"].notna()]
-    table = table.join(whole.rename("whole"), on="run")
-    table = table.assign(size=table["megabytes"] / table["whole"], name=QUANTISED)
-    return table.dropna(subset="size")[["scenario", "seed", "name", "index", "size", "error", "test_error"]]
+    family = table["run"].map(dict(zip(runs["run"], _families(runs), strict=True)))
+    name = np.where(table["is_full"], QUANTISED, family + f", {QUANTISED}")
+    table = table.join(whole.rename("whole"), on="run").assign(name=name)
+    table = table.assign(size=table["megabytes"] / table["whole"]).dropna(subset=["size", "name"])
+    return table[["scenario", "seed", "name", "index", "size", "error", "test_error"]]
 
 
 def draw(data: pd.DataFrame) -> Figure:

@@ -32,8 +32,9 @@ def folder(tmp_path):
         if "rfp" in path.name and "rte" in str(path):
             sizes = {"fp32": (400, 0.2), "int8": (130, 0.21), "int4-weights": (90, 0.4)}
             variants = [Variant(name, error, error + 0.01, n) for name, (n, error) in sizes.items()]
-            network = QuantizedNetwork(0, True, 1.0, variants)
-            write_quantization(path, Quantization([OnDevice({"cpu": "test"}, {"torch": "2"}, [[1, 32]], [network])]))
+            smaller = [Variant("fp32", 0.3, 0.31, 200), Variant("int8", 0.32, 0.33, 100)]
+            networks = [QuantizedNetwork(0, True, 1.0, variants), QuantizedNetwork(1, False, 0.5, smaller)]
+            write_quantization(path, Quantization([OnDevice({"cpu": "test"}, {"torch": "2"}, [[1, 32]], networks)]))
     return tmp_path
 
 
@@ -45,6 +46,8 @@ def expected(results, scenario, family, limit, seed):
             continue
         if family == "quantised":
             networks = [(0.21, 130 / 400, 0.22), (0.4, 90 / 400, 0.41)] if len(run["quantized"]) else []
+        elif family == "pruning, quantised":
+            networks = [(0.32, 100 / 400, 0.33)] if len(run["quantized"]) else []
         elif run["method"] in families.FAMILIES[family]:
             own = results.evaluations[results.evaluations["run_row"] == row]
             networks = list(own[["error", "params", "test_error"]].itertuples(index=False, name=None))
@@ -59,13 +62,13 @@ def expected(results, scenario, family, limit, seed):
 def test_every_point_equals_that_of_loops_over_the_evaluations(folder):
     results = read_results(folder)
     data = families.data(results)
-    assert set(data["name"]) == {"pruning", "NAS", "quantised"}
+    assert set(data["name"]) == {"pruning", "NAS", "quantised", "pruning, quantised"}
     assert set(data.loc[data["task"] == "stsb", "name"]) == {"pruning", "NAS"}
     n = 0
     for scenario in set(data["scenario"]):
-        for limit in families.LIMITS:
+        for limit in families.LIMITS[::3]:
             part = data[(data["scenario"] == scenario) & (data["limit"] == limit)].set_index("name")
-            for family in ("pruning", "NAS", "quantised"):
+            for family in ("pruning", "NAS", "quantised", "pruning, quantised"):
                 found = [expected(results, scenario, family, limit, seed) for seed in range(3)]
                 assert (family in part.index) == (None not in found)
                 if None not in found:
@@ -105,7 +108,7 @@ def test_families_are_drawn_with_a_strip_of_owners(folder):
         assert ax.patches
         assert len({patch.get_alpha() for patch in ax.patches}) == 2
     labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert labels == {"pruning", "NAS", "quantised"}
+    assert labels == {"pruning", "NAS", "quantised", "pruning, quantised"}
 
 
 def test_a_scenario_of_one_family_is_left_out(folder):
@@ -123,3 +126,5 @@ def test_every_method_of_the_suite_has_one_family():
     listed = [method for methods in families.FAMILIES.values() for method in methods]
     assert len(listed) == len(set(listed))
     assert set(registry.methods()) <= set(listed)
+    both = {f"{family}, quantised" for family in families.FAMILIES}
+    assert set(families.COLOURS) == {*families.FAMILIES, "quantised", *both}
