@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 import torch
 from support.user_tasks import BASE, load, toml, write_rows
+from torch import nn
 
 import nasbench
+from nasbench.arrays import FloatArray
 from nasbench.data.batching import Batch
+from nasbench.export import recommendation
 from nasbench.export.folder import export
+from nasbench.export.latency import Latency
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
+from nasbench.objectives import measuring
 from nasbench.testing.decoders import TINY_LLAMA, TINY_QWEN2
 from nasbench.testing.models import (
     TINY_BERT,
@@ -90,6 +95,40 @@ def test_network_with_layers_of_different_widths_is_the_full_network_of_another_
         for logits in (network.forward(batch), network.masked(batch), network.extract(full).forward(batch)):
             torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
     assert network.dims.n_params == network.extract(full).count_params() == sum(p.numel() for p in start.parameters())
+
+
+@pytest.mark.parametrize("pruned", [TINY_BERT, TINY_LLAMA], indirect=True, ids=["tiny-bert", "tiny-llama"])
+def test_speed_is_that_beside_the_start_and_not_beside_its_widest_layers(
+    pruned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_params = sum(p.numel() for p in nasbench.load(pruned / "my model").parameters())
+    run = nasbench.run(
+        "ws-nas", pruned / "own.toml", results=pruned / "runs", budget_s=60, max_evaluations=2, quiet=True,
+        options={"epochs": 1}, objectives=("error", "latency"),
+    )  # fmt: skip
+    assert run.status == "complete", run.record.reason
+    sizes = []
+
+    def measured(full: nn.Module, _pruned: nn.Module, _length: int) -> list[Latency]:
+        sizes.append(sum(p.numel() for p in full.parameters()))
+        return []
+
+    monkeypatch.setattr(recommendation, "measure", measured)
+    recommendation.recommend(run.folder, recommendation.Limits(max_latency=1))
+
+    class Pair:
+        def __init__(self, full: nn.Module, _other: nn.Module) -> None:
+            sizes.append(sum(p.numel() for p in full.parameters()))
+
+        def ratios(self, _shape: object, n_rounds: int = 1) -> FloatArray:
+            return np.ones(n_rounds)
+
+    monkeypatch.setattr(measuring, "Pair", Pair)
+    network = SuperNetwork(load_pretrained(load(pruned, BASE)[1], load(pruned, BASE)[0], seed=0).network)
+    timer = measuring.SubNetworkTimer(network.model, network.dims)
+    timer(SubNetwork.full(network.dims))
+    timer.measured(SubNetwork.full(network.dims))
+    assert sizes == [n_params] * 3
 
 
 @pytest.mark.parametrize(

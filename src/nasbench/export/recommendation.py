@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from nasbench.errors import UserError
 from nasbench.export.folder import longest_text, subnetwork_of
 from nasbench.export.latency import Latency, measure, with_random_weights
 from nasbench.export.loading import empty_network, shrink_checked
 from nasbench.networks.architectures.compact import compact
-from nasbench.networks.subnetwork import Dimensions
+from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.records.checkpoints import Checkpoints
 from nasbench.records.front import front_of, full_network
 from nasbench.records.record import Evaluation, RunFolder, RunRecord
@@ -130,11 +132,16 @@ class _Speed:
                 f"{self._folder} has no configuration of the network, so its speed cannot be measured: the run's "
                 "weights were removed or stayed on another machine; leave out --max-latency"
             )
-        self._full = with_random_weights(empty_network(self._folder))
+        self._dims = Dimensions.from_json(record.dimensions)
+        self._full = self._network(SubNetwork.full(self._dims))
         self._length = longest_text(self._checkpoints, record)
 
     def of(self, evaluation: Evaluation) -> tuple[Latency, ...]:
-        subnetwork = subnetwork_of(self._record, evaluation, self._run_folder)
+        pruned = self._network(subnetwork_of(self._record, evaluation, self._run_folder))
+        return tuple(measure(self._full, pruned, self._length))
+
+    def _network(self, subnetwork: SubNetwork) -> nn.Module:
+        """The extracted network: what a full network that was pruned before lacks is not in the configuration."""
         stock = with_random_weights(empty_network(self._folder))
-        shrink_checked(stock, subnetwork, Dimensions.from_json(self._record.dimensions), self._folder)
-        return tuple(measure(self._full, compact(stock, subnetwork, ()), self._length))
+        shrink_checked(stock, subnetwork, self._dims, self._folder)
+        return compact(stock, subnetwork, ())

@@ -104,11 +104,12 @@ class SubNetworkTimer:
 
     def __init__(self, model: nn.Module, dims: Dimensions) -> None:
         self._model, self._dims = model, dims
+        self._full = self.extracted(SubNetwork.full(dims))  # a network that was pruned before is smaller than its model
         self.shapes = shapes_for(model)
 
     def __call__(self, subnetwork: SubNetwork) -> FloatArray:
         """Median ratio for each shape, ``(n_shapes,)``, as quickly as is good enough for a fit."""
-        pair = Pair(self._model, self.extracted(subnetwork))
+        pair = Pair(self._full, self.extracted(subnetwork))
         return np.array([np.median(pair.ratios(shape)) for shape in self.shapes])
 
     def extracted(self, subnetwork: SubNetwork) -> nn.Module:
@@ -119,7 +120,7 @@ class SubNetworkTimer:
 
     def measured(self, subnetwork: SubNetwork) -> dict[str, float]:
         """The latency of a network with its interval, for the record."""
-        pair = Pair(self._model, self.extracted(subnetwork))
+        pair = Pair(self._full, self.extracted(subnetwork))
         return ratio_with_interval(np.column_stack([pair.ratios(shape, N_ROUNDS) for shape in self.shapes]))
 
 
