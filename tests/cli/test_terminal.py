@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from nasbench.cli.progress import Progress
-from nasbench.cli.summary import duration, evenly_spaced
+from nasbench.cli.summary import duration
 from nasbench.cli.sweep_view import LiveSweepView, SweepView, view_of
 from nasbench.cli.terminal import LiveView, PlainView, View, observer, plan
 from nasbench.data.summary import DataSummary, SplitSummary
@@ -19,7 +19,7 @@ from nasbench.errors import NasbenchError
 from nasbench.networks.space import Config, SearchSpace, make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.plugins import registry
-from nasbench.records.front import front_of
+from nasbench.records.front import front_of, spread
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord
 from nasbench.runs.picture import draw_front
 from nasbench.sweeps.driver import Sweep
@@ -137,8 +137,8 @@ def test_front_is_sorted_by_size_without_failures_and_duplicates() -> None:
 
 def test_long_front_is_thinned_and_keeps_both_ends() -> None:
     front = [dataclasses.replace(FULL, index=i) for i in range(101)]
-    assert [e.index for e in evenly_spaced(front, 5)] == [0, 25, 50, 75, 100]
-    assert evenly_spaced(front[:4], 5) == front[:4]
+    assert [e.index for e in spread(front, 5)] == [0, 25, 50, 75, 100]
+    assert spread(front[:4], 5) == front[:4]
 
 
 @pytest.mark.parametrize("view_class", [PlainView, LiveView])

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nasbench.networks.space import Ranks
-from nasbench.records.front import front_of, full_network, is_no_better_than_constant
+from nasbench.records.front import front_of, full_network, is_no_better_than_constant, spread
 from nasbench.records.record import Evaluation, RunRecord
 
 MAX_ROWS = 20
@@ -24,7 +24,7 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
     identity = record.identity
     console.print()
     if front:
-        shown = evenly_spaced(front, MAX_ROWS)
+        shown = spread(front, MAX_ROWS)
         some = f", {len(shown)} shown" if len(shown) < len(front) else ""
         heading = (
             f"Pareto front of {identity.algorithm} on {identity.task} ({identity.model}): "
@@ -62,13 +62,6 @@ def print_constant(console: Console, record: RunRecord, front: Sequence[Evaluati
         text += ": this is every network here, so the run has found nothing"
         text += "; its training was shortened, so give it a larger --budget" if record.shortened_trainings else ""
     console.print(Text(text, style="yellow"))
-
-
-def evenly_spaced(front: list[Evaluation], n: int) -> list[Evaluation]:
-    """At most ``n`` evaluations of the front, evenly spaced, with both ends."""
-    if len(front) <= n:
-        return front
-    return [front[round(i * (len(front) - 1) / (n - 1))] for i in range(n)]
 
 
 def front_table(record: RunRecord, front: Sequence[Evaluation], full: Evaluation | None) -> Table:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from nasbench.export.command import command_of
 from nasbench.export.latency import Latency
 from nasbench.networks.subnetwork import Dimensions
-from nasbench.records.front import front_of, full_network, is_no_better_than_constant
+from nasbench.records.front import front_of, full_network, is_no_better_than_constant, spread
 from nasbench.records.record import Evaluation, RunRecord
 
 MAX_ROWS = 12
@@ -89,9 +89,7 @@ def _removed(record: RunRecord, chosen: Evaluation) -> str:
 
 
 def _front(record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluation) -> str:
-    front = [e for e in front_of(evaluations) if e.index != chosen.index]
-    if len(front) > MAX_ROWS:
-        front = [front[round(i * (len(front) - 1) / (MAX_ROWS - 1))] for i in range(MAX_ROWS)]
+    front = spread([e for e in front_of(evaluations) if e.index != chosen.index], MAX_ROWS)
     full = full_network(record, evaluations)
     rows = sorted([*front, chosen], key=lambda e: e.n_params)
     lines = ["| evaluation | parameters | share | validation | test |", "|---|---|---|---|---|"]

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from nasbench.data.hub import quiet
@@ -34,9 +33,9 @@ from nasbench.networks.space import Large, make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.networks.supernet import Precision, SuperNetwork
 from nasbench.records.checkpoints import Checkpoints
+from nasbench.records.front import front_of
 from nasbench.records.record import Evaluation, RunFolder, RunRecord, write_atomically
 from nasbench.records.schema import RecordError
-from nasbench.search.pareto import pareto_mask
 
 CARD = "README.md"
 _LATENCY_LENGTH = 128
@@ -149,11 +148,9 @@ def choose(evaluations: list[Evaluation], max_params: float, run_folder: Path) -
     Raises:
         UserError: if there is no such network.
     """
-    measured = [e for e in evaluations if e.error is not None]
-    if not measured:
+    front = front_of(evaluations)
+    if not front:
         raise UserError(f"{run_folder} has no evaluated network")
-    on_front = pareto_mask(np.array([(e.error, *e.cost_values) for e in measured], dtype=np.float64))
-    front = [e for e, is_member in zip(measured, on_front, strict=True) if is_member]
     small_enough = [e for e in front if e.params <= max_params]
     if not small_enough:
         smallest = min(e.params for e in front)
