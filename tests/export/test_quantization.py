@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from support.user_tasks import BASE, changed, make_folder, toml
 from torch import nn
 
+import nasbench
 from nasbench.cli.main import cli
 from nasbench.errors import UserError
 from nasbench.export import quantization
@@ -216,8 +218,8 @@ def test_command_measures_with_the_data_of_the_record_and_keeps_other_devices(ru
             (kept,) = read_quantization(run).devices[len(seen) - 1 :]
             assert kept.networks == found.networks  # an interrupt would lose nothing
 
-    def as_recorded(record, data_dir):
-        assert (record, data_dir) == (RunFolder(run).read_run(), Path("data"))
+    def as_recorded(record, data_dir, own_task):
+        assert (record, data_dir, own_task) == (RunFolder(run).read_run(), Path("data"), None)
         return MethodSubject(_Unused, run).request(run, seed=record.identity.seed)
 
     monkeypatch.setattr(quantization, "quantize", quantize)
@@ -237,6 +239,29 @@ def test_command_measures_with_the_data_of_the_record_and_keeps_other_devices(ru
     assert (folder, task, pad_id) == (run, TINY_PAIR, loaded.pad_id)
     assert data.sha256 == loaded.data.sha256
     (run / FILE).unlink()
+
+
+def test_a_run_on_a_task_of_the_user_is_measured_with_its_file(tmp_path):
+    make_folder(tmp_path)
+    own = tmp_path / "own.toml"
+    own.write_text(toml(BASE))
+    done = nasbench.run(
+        "rfp", own, results=tmp_path / "runs", budget_s=60, max_evaluations=2, quiet=True,
+        options={"epochs": 1},
+    )  # fmt: skip
+    assert done.status == "complete", done.record.reason
+
+    def failure(*arguments):
+        return CliRunner().invoke(cli, ["quantize", str(done.folder), *arguments]).exception
+
+    assert str(failure()) == "the run is on a task of your own, 'own'; name its file: --task NAME.toml"
+    own.write_text(toml(changed(max_length=16)))
+    assert f"{own} is not the task of the run: task.max_length" in str(failure("--task", str(own)))
+    own.write_text(toml(BASE))
+    assert failure("--task", str(own)) is None
+    (measured,) = read_quantization(done.folder).devices
+    full = done.evaluations[done.evaluations["n_params"] == done.record.n_params_full].iloc[0]
+    assert measured.networks[0].variants[0].error == pytest.approx(full["error"], abs=1e-6)
 
 
 def test_a_run_without_the_full_network_is_refused(run_of, loaded, tmp_path):

@@ -13,6 +13,7 @@ from nasbench.errors import UserError
 from nasbench.export.command import settings_of
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.plugins import options, registry
+from nasbench.plugins.declaration import differences
 from nasbench.records.record import Identity, RunRecord
 from nasbench.runs.loading import Loaded, load, new_record
 from nasbench.runs.request import TABLE, RunRequest, choose_searcher, make_request
@@ -71,25 +72,30 @@ class Loader:
         return Expected(new_record(shown, loaded), request, loaded.data, loaded.dims)
 
 
-def request_of(record: RunRecord, data_dir: Path | None = None, results: Path = Path("runs")) -> RunRequest:
+def request_of(
+    record: RunRecord, data_dir: Path | None = None, results: Path = Path("runs"), own_task: Path | None = None
+) -> RunRequest:
     """The request that makes a run again, on a CPU.
 
+    Args:
+        own_task: the TOML file of the task, for a run on a user's own.
+
     Raises:
-        UserError: if a name or an option is unknown, or the run cannot be verified.
+        UserError: if a name or an option is unknown, the run cannot be verified, or the file declares another task.
     """
     identity = record.identity
     if record.simulated is not None or identity.device_class == TABLE:
         raise UserError("a run on a table used recorded errors; make a run on a network")
-    if identity.declaration is not None or record.declaration is not None:
+    if own_task is None and (identity.declaration is not None or record.declaration is not None):
         raise UserError(f"task {identity.task!r} is a user's own; only tasks of the suite are verified")
     if identity.device_class not in ("cpu", "gpu"):
         raise UserError(f"device class {identity.device_class!r} is none of cpu, gpu")
     if identity.task.endswith(".toml"):
         raise UserError(f"task {identity.task!r} is a file; only tasks of the suite are verified")
     method = registry.find("method", identity.method, registry.methods())
-    return make_request(
+    request = make_request(
         identity.method,
-        identity.task,
+        identity.task if own_task is None else str(own_task),
         model=identity.model,
         space=identity.space,
         searcher=identity.searcher,
@@ -102,6 +108,10 @@ def request_of(record: RunRecord, data_dir: Path | None = None, results: Path = 
         max_evaluations=identity.max_evaluations,
         objectives=identity.objectives,
     )
+    if request.identity.declaration != identity.declaration:
+        changes = differences(record.declaration or {}, request.declaration or {})
+        raise UserError(f"{own_task} is not the task of the run: {'; '.join(changes) or request.task.name}")
+    return request
 
 
 def _changed(identity: Identity, method: Any) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from nasbench.errors import UserError
+
 PATH = click.Path(path_type=Path)
 data_dir_option = click.option(
     "--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="The folder of local data; default: $NASBENCH_DATA_DIR."
@@ -14,8 +16,9 @@ data_dir_option = click.option(
 
 @click.command()
 @click.argument("run", type=PATH)
+@click.option("--task", "own_task", type=PATH, help="The .toml file of the run's task, if it is one of your own.")
 @data_dir_option
-def quantize(run: Path, data_dir: Path | None) -> None:
+def quantize(run: Path, own_task: Path | None, data_dir: Path | None) -> None:
     """Quantise networks of a run, and measure error, bytes and latency on this CPU.
 
     RUN is the run's folder. The full network and networks of the front are measured in fp32, with int8 weights and
@@ -28,8 +31,10 @@ def quantize(run: Path, data_dir: Path | None) -> None:
     from nasbench.runs.loading import load
     from nasbench.trust.expected import request_of
 
-    earlier = read_quantization(run)
-    request = request_of(RunFolder(run).read_run(), data_dir)
+    earlier, record = read_quantization(run), RunFolder(run).read_run()
+    if record.declaration is not None and own_task is None:
+        raise UserError(f"the run is on a task of your own, {record.identity.task!r}; name its file: --task NAME.toml")
+    request = request_of(record, data_dir, own_task=own_task)
     loaded = load(request)
 
     def measured(found: OnDevice, n_networks: int) -> None:
