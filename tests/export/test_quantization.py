@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from nasbench.errors import UserError
 from nasbench.export import quantization
 from nasbench.export.folder import rebuilt
 from nasbench.networks.architectures import adapt
-from nasbench.records.front import full_network, spread
+from nasbench.records.front import front_of, full_network, spread
 from nasbench.records.quantization import (
     FILE,
     OnDevice,
@@ -151,7 +152,11 @@ def test_the_full_network_and_the_front_are_measured_in_every_format(run, loaded
     found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id)
     evaluations = RunFolder(run).read_evaluations()
     assert found.networks[0].is_full
-    assert len({each.index for each in found.networks}) == len(found.networks) <= 5
+    limit = RunFolder(run).read_run().constant_error
+    useful = [
+        each.index for each in front_of(evaluations) if each.error < limit and each.index != found.networks[0].index
+    ]
+    assert [each.index for each in found.networks[1:]] == useful
     for network in found.networks:
         assert [each.scheme for each in network.variants] == [*quantization.SCHEMES]
         recorded = evaluations[network.index]
@@ -163,6 +168,18 @@ def test_the_full_network_and_the_front_are_measured_in_every_format(run, loaded
             assert each.reason is None
             assert 0 < each.latency.low <= each.latency.ratio <= each.latency.high
     assert found.networks[0].variants[3].n_bytes < found.networks[0].variants[0].n_bytes
+
+
+@pytest.mark.parametrize(("above", "is_measured"), [(0.1, True), (0.0, False)])
+def test_a_network_no_better_than_a_constant_answer_is_left_out(run, loaded, tmp_path, above, is_measured):
+    evaluations = RunFolder(run).read_evaluations()
+    smaller = next(each for each in front_of(evaluations) if each.index != 0)
+    copied = shutil.copytree(run, tmp_path / "copied")
+    record = json.loads((copied / "run.json").read_text())
+    (copied / "run.json").write_text(json.dumps({**record, "constant_error": smaller.error + above}))
+    found = quantization.quantize(copied, TINY_PAIR, loaded.data, loaded.pad_id, n_rounds=1)
+    assert found.networks[0].is_full
+    assert (smaller.index in [each.index for each in found.networks]) == is_measured
 
 
 def test_a_format_without_a_kernel_is_recorded_with_its_reason(run, loaded, monkeypatch):

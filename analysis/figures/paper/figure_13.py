@@ -64,6 +64,7 @@ def draw(data: pd.DataFrame) -> Figure:
 
 def _errors(ax: Axes, data: pd.DataFrame, column: str) -> None:
     """Test errors by memory or latency: a line of the networks of each format, and large markers for the full one."""
+    ax.margins(x=0.12)  # room for the large markers
     for scheme, (colour, marker) in LOOKS.items():
         part = data[(data["scheme"] == scheme) & data["test_error"].notna()].sort_values(column)
         reasons = data.loc[(data["scheme"] == scheme) & data["reason"].notna(), "reason"]

@@ -28,7 +28,7 @@ from nasbench.networks.architectures import adapt
 from nasbench.objectives.latency import ratio_with_interval
 from nasbench.objectives.measuring import Pair, shapes_for
 from nasbench.records import provenance
-from nasbench.records.front import front_of, full_network, spread
+from nasbench.records.front import front_of, full_network, is_no_better_than_constant, spread
 from nasbench.records.quantization import OnDevice, QuantizedNetwork, Ratio, Variant
 from nasbench.records.record import RunFolder
 from nasbench.training import metrics
@@ -43,7 +43,7 @@ SCHEMES = {
 GROUP = 32
 """Weights of one row that share a scale and a zero point with 4 bits; numbers of inputs are filled up to multiples."""
 MOST_NETWORKS = 4
-"""Networks of the front beside the full network; a longer front is thinned evenly."""
+"""Networks of the front beside the full network, better than a constant answer; a longer front is thinned evenly."""
 N_ROUNDS = 6
 """Rounds in which a variant is timed in turns with the full network: the fewest with a 95 % interval of the median."""
 _BATCH_TOKENS = 2048
@@ -187,7 +187,8 @@ def quantize(
 
     here = provenance.describe(torch.device("cpu"))
     found = OnDevice(here["hardware"], here["packages"], [list(shape) for shape in shapes], [])
-    chosen = (full, *spread([each for each in front if each.index != full.index], MOST_NETWORKS))
+    useful = [e for e in front if e.index != full.index and not is_no_better_than_constant(record, e)]
+    chosen = (full, *spread(useful, MOST_NETWORKS))
     for evaluation in chosen:
         network = whole if evaluation is full else rebuilt(run_folder, record, evaluation)
         variants = [variant(scheme, network) for scheme in SCHEMES]
