@@ -25,6 +25,8 @@ _STRIP = 0.05
 """Height of the strip of owners, as a share of a panel's."""
 _MARGIN = 0.25
 """Most that a panel shows above and below its lines, as a share of their range."""
+_SHOWN = 0.75
+"""Least share of the largest metric that a panel shows: what is worse is of no use."""
 
 
 def table(networks: pd.DataFrame, runs: pd.DataFrame, limits: FloatArray) -> pd.DataFrame:
@@ -109,11 +111,15 @@ def draw(data: pd.DataFrame, looks: Mapping[str, tuple[str, str]], x_label: str)
 
 
 def _limit(ax: Axes, part: pd.DataFrame) -> None:
-    """Show the lines large: bands of two seeds can be wider than the range of the metric, and are cut."""
+    """Show the lines large: bands of two seeds can be wider than the range of the metric, and are cut.
+
+    The lines of useless networks are cut, too, unless all are useless.
+    """
     lines = part["test_metric"]
     low, high = (part[name].fillna(lines) for name in ("low", "high"))  # a single seed has no band
-    margin = _MARGIN * max(lines.max() - lines.min(), 1e-3)
-    ax.set_ylim(max(low.min(), lines.min() - margin), min(high.max(), lines.max() + margin) + 1e-3)
+    least = max(lines.min(), _SHOWN * lines.max()) if lines.max() > 0 else lines.min()
+    margin = _MARGIN * max(lines.max() - least, 1e-3)
+    ax.set_ylim(max(low.min(), least - margin), min(high.max(), lines.max() + margin) + 1e-3)
 
 
 def _strip(ax: Axes, part: pd.DataFrame, colours: Mapping[str, str]) -> None:

@@ -289,8 +289,9 @@ def legend_below(figure: Figure, axes: list[Axes], columns: int | None = None) -
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(str(name), handle)
     if handles:
-        fitting = 3 if figure.get_figwidth() < PAGE_IN else 5
-        n_columns = columns or min(len(handles), fitting)
+        fitting = columns or (3 if figure.get_figwidth() < PAGE_IN else 5)
+        n_rows = -(-len(handles) // fitting)
+        n_columns = -(-len(handles) // n_rows)  # rows of nearly equal length
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns)
 
 

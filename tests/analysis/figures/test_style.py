@@ -86,6 +86,17 @@ def test_any_name_can_be_drawn_and_saved(name, tmp_path):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [style.look(name).name or "?"]
 
 
+@pytest.mark.parametrize(("n_names", "n_columns"), [(1, 1), (5, 5), (6, 3), (9, 5), (11, 4)])
+def test_rows_of_a_legend_have_nearly_equal_lengths(n_names, n_columns):
+    with style.applied():
+        figure = style.new_figure(style.PAGE_IN, 2)
+        ax = figure.add_subplot()
+        for i in range(n_names):
+            ax.plot([0, 1], [0, i], label=f"name {i}")
+        style.legend_below(figure, [ax])
+    assert figure.legends[0]._ncols == n_columns
+
+
 def test_applied_restores_matplotlib_settings():
     before = dict(mpl.rcParams)
     with style.applied():
