@@ -52,7 +52,10 @@ def check_claims(results: Results, quantiles: Quantiles | None = None) -> list[C
 
 
 def _quantisation(results: Results) -> Iterator[ClaimResult]:
-    """The unpruned network in each number format against fp32, for the runs that ``nasbench quantize`` has measured."""
+    """The unpruned network in each number format against fp32, for the runs that ``nasbench quantize`` has measured.
+
+    Its bytes and times do not depend on the task, so the interval on these tasks judges.
+    """
     table = variants(results.finished().runs)
     full = table[table["is_full"] & table["latency"].notna()]
     values = ["megabytes", "latency"]
@@ -70,7 +73,8 @@ def _quantisation(results: Results) -> Iterator[ClaimResult]:
     for scheme in sorted(set(full["scheme"]) - {"fp32"}):
         for name, measure, relation, text in claims:
             own, plain = (-relative[name][each].to_numpy(dtype=np.float64) for each in (scheme, "fp32"))
-            yield judged(Claim(text.format(scheme), relation, measure, ""), own, plain, scenarios, RELATIVE_MARGIN)
+            claim = Claim(text.format(scheme), relation, measure, "", depends_on_task=False)
+            yield judged(claim, own, plain, scenarios, RELATIVE_MARGIN)
 
 
 def _spaces(scores: Scores) -> Iterator[ClaimResult]:

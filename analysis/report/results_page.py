@@ -142,8 +142,8 @@ def _paragraph(result: ClaimResult) -> str:
     )
     if result.verdict != "undecided":
         return text
-    if claim.task is None and result.n_tasks < MIN_TASKS:
+    if claim.is_general and result.n_tasks < MIN_TASKS:
         return f"{text} A claim about tasks in general needs {MIN_TASKS} tasks."
-    if claim.task is not None and these == "-":
+    if not claim.is_general and these == "-":
         return f"{text} It needs more seeds."
     return f"{text} The interval holds both answers."

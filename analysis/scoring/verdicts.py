@@ -36,7 +36,8 @@ class Claim:
         text: the claim, as printed.
         measure: the quantity that is compared.
         experiment: the experiment that makes its runs; empty if quantising any runs is enough.
-        task: the one task that the claim is about; None for a claim about tasks in general.
+        task: the one task that the claim is about; None for all tasks.
+        depends_on_task: False for a quantity that is the same on every task, such as bytes.
     """
 
     text: str
@@ -44,6 +45,12 @@ class Claim:
     measure: Measure
     experiment: str
     task: str | None = None
+    depends_on_task: bool = True
+
+    @property
+    def is_general(self) -> bool:
+        """Whether the claim is about tasks in general, so that the interval on tasks like these judges it."""
+        return self.task is None and self.depends_on_task
 
     @property
     def command(self) -> str:
@@ -152,7 +159,7 @@ def judged(
     result = compare(first, second, scenarios)
     if result.n == 0:
         return not_run(claim)
-    low, high = (result.task_low, result.task_high) if claim.task is None else (result.low, result.high)
+    low, high = (result.task_low, result.task_high) if claim.is_general else (result.low, result.high)
     return ClaimResult(
         claim=claim,
         verdict=judge(claim.relation, low, high, margin),

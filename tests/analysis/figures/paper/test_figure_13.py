@@ -79,7 +79,17 @@ def test_without_quantised_runs_there_is_no_figure(tmp_path):
         figure_13.data(read_results(tmp_path))
 
 
-def test_claims_are_judged_over_tasks(folder):
+@pytest.mark.parametrize(("n_runs", "verdict"), [(2, "undecided"), (3, "refuted")])
+def test_three_runs_on_two_tasks_decide_since_times_do_not_depend_on_the_task(tmp_path, n_runs, verdict):
+    paths = write_results(tmp_path, Plan(PLAN.entries, tasks=["mrpc", "stsb"], seeds=range(2), n_evaluations=6))
+    for i, path in enumerate(sorted(paths, key=lambda path: path.name)[:n_runs]):  # seed 0 of both tasks first
+        write_quantization(path, Quantization([_device(0.001 * i)]))
+    claims = {each.claim.text: each for each in check_claims(read_results(tmp_path))}
+    found = claims["int4-weights is not faster than fp32 (figure 13)"]
+    assert (found.n, found.n_tasks, found.verdict) == (n_runs, 2, verdict)
+
+
+def test_claims_are_judged_over_all_runs(folder):
     results = read_results(folder)
     found = {each.claim.text: each for each in check_claims(results) if "figure 13" in each.claim.text}
     assert len(found) == 6
