@@ -49,6 +49,13 @@ _METHODS = {
     "ws-nas": ("WS-NAS", "#D55E00", "^"),
     "ws-nas-depth/depth": ("WS-NAS-depth", "#000000", "h"),
     "ws-nas-ordered/ehvi-exact": ("WS-NAS-ordered", "#009E73", "P"),
+    "distillation": ("distillation", "#661100", ">"),
+    "low-rank": ("low rank", "#332288", "<"),
+    "shortgpt": ("ShortGPT", "#44BB99", "p"),
+    "wanda-sp": ("Wanda-sp", "#5B6770", "d"),
+    "flap": ("FLAP", "#AA7744", "8"),
+    "magnitude": ("magnitude", "#225522", "H"),
+    "learned-gates": ("learned gates", "#882255", "X"),
 }
 _USUAL_SPACES = {
     "head-pruning": "large", "rfp": "large", "layer-dropping": "layer", "shortgpt": "layer", "wanda-sp": "large",
@@ -94,8 +101,8 @@ class Look:
 def look(entry: str) -> Look:
     """The look of an algorithm (``ws-nas/ehvi``) or entry (``ws-nas/ehvi@small``), the same on every machine.
 
-    An algorithm that is not in the paper gets its look from a digest of its name, so the look does not depend on the
-    other entries of a figure. The same holds for an algorithm of the paper with changed options or outside its usual
+    An algorithm that is not of the suite gets its look from a digest of its name, so the look does not depend on the
+    other entries of a figure. The same holds for an algorithm of the suite with changed options or outside its usual
     space, which may appear beside the usual entry.
     """
     algorithm, _, place = entry.rpartition("@") if "@" in entry else (entry, "", "")

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from nasbench.analysis.figures import style
+from nasbench.plugins import registry
 
 # Machado, Oliveira and Fernandes (2009), severity 1, applied to linear RGB.
 DEFICIENCIES = {
@@ -37,6 +38,18 @@ FIGURES = {
     "standard": [f"s-nas/{name}" for name in ("random", "local", "morea", "ehvi", "moasha")],
     "weight-sharing": [f"ws-nas/{name}" for name in ("random", "local", "morea", "ehvi", "nsga2")],
     "contest": ["rfp", "ws-nas/ehvi", "ws-nas-ordered/ehvi-exact"],
+    "compact models": [
+        "head-pruning",
+        "layer-dropping",
+        "rfp",
+        "s-nas/random",
+        "ws-nas/ehvi",
+        "ws-nas-depth/depth",
+        "ws-nas-ordered/ehvi-exact",
+        "distillation",
+        "low-rank",
+    ],
+    "decoders": ["ws-nas/random", "shortgpt", "wanda-sp", "flap", "magnitude", "low-rank"],
     "own": ["ws-nas/random", "ws-nas/ehvi", "ws-nas/ehvi-exact", "ws-nas-depth/depth"],
 }
 
@@ -58,6 +71,14 @@ def test_colours_of_spaces_are_distinct_with_any_colour_vision():
     for deficiency in DEFICIENCIES.values():
         colours = [cielab(colour, deficiency) for colour in style.SPACES.values()]
         assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)) > 15
+
+
+def test_every_method_of_the_suite_has_a_look_of_its_own():
+    methods = registry.methods()
+    looks = {name: style.look(name) for name in methods if name not in ("ws-nas-depth", "ws-nas-ordered")}
+    looks |= {name: style.look(f"{name}/{methods[name].default_searcher}") for name in methods.keys() - looks.keys()}
+    assert len({each.marker for each in looks.values()}) == len(looks)
+    assert len({each.colour for each in looks.values()}) == len(looks)
 
 
 def test_nas_methods_share_the_searchers_colour_and_differ_in_line():
