@@ -25,7 +25,7 @@ _STRIP = 0.05
 """Height of the strip of owners, as a share of a panel's."""
 _MARGIN = 0.25
 """Most that a panel shows above and below its lines, as a share of their range."""
-_SHOWN = 0.75
+SHOWN = 0.75
 """Least share of the largest metric that a panel shows: what is worse is of no use."""
 
 
@@ -117,7 +117,7 @@ def _limit(ax: Axes, part: pd.DataFrame) -> None:
     """
     lines = part["test_metric"]
     low, high = (part[name].fillna(lines) for name in ("low", "high"))  # a single seed has no band
-    least = max(lines.min(), _SHOWN * lines.max()) if lines.max() > 0 else lines.min()
+    least = max(lines.min(), SHOWN * lines.max()) if lines.max() > 0 else lines.min()
     margin = _MARGIN * max(lines.max() - least, 1e-3)
     ax.set_ylim(max(low.min(), least - margin), min(high.max(), lines.max() + margin) + 1e-3)
 

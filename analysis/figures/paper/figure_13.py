@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.figures import style
+from nasbench.analysis.figures.best_by_size import SHOWN
 from nasbench.analysis.reading.quantized import variants
 from nasbench.analysis.reading.results import Results
 
@@ -56,6 +57,8 @@ def draw(data: pd.DataFrame) -> Figure:
             row[0].set(xlabel="weights (MB)", ylabel="test error", xlim=(0, None))
             _errors(row[1], part, "latency")
             row[1].set(xlabel="time of a pass (full network in fp32 = 1)", ylabel="test error", xlim=(0, None))
+            for ax in row[:2]:
+                _cut_useless(ax, part["test_error"])
             _by_parameters(row[2], part)
             style.set_title(row[0], title)
         style.legend_below(figure, list(grid[:, :2].ravel()), columns=4)
@@ -80,6 +83,14 @@ def _errors(ax: Axes, data: pd.DataFrame, column: str) -> None:
         )  # fmt: skip
         full = part[part["is_full"]]
         ax.plot(full[column], full["test_error"], marker, color=colour, markersize=8, markeredgecolor=style.INK)
+
+
+def _cut_useless(ax: Axes, errors: pd.Series) -> None:
+    """Show the errors of useful networks large."""
+    least = errors.min()
+    largest = 1 - SHOWN * (1 - least)
+    if least < 1 and errors.max() > largest:
+        ax.set_ylim(least - 0.1 * (largest - least), largest)
 
 
 def _by_parameters(ax: Axes, data: pd.DataFrame) -> None:

@@ -73,6 +73,21 @@ def test_the_figure_has_one_run_of_each_scenario_and_says_what_does_not_run(fold
     np.testing.assert_allclose(sorted(by_parameters[:, 0]), sorted(1 / np.arange(1, len(by_parameters) + 1)))
 
 
+@pytest.mark.parametrize(("worst", "is_cut"), [(0.35, False), (0.99, True)])
+def test_errors_of_useless_networks_are_cut(tmp_path, worst, is_cut):
+    (path,) = write_results(tmp_path, Plan(PLAN.entries, tasks=["stsb"], seeds=[0], n_evaluations=6))
+    networks = [
+        QuantizedNetwork(i, i == 0, 1 / (i + 1), [Variant("fp32", 0.2, error, 400, Ratio(1, 0.9, 1.1))])
+        for i, error in enumerate((0.2, 0.25, worst))
+    ]
+    write_quantization(path, Quantization([OnDevice({"cpu": "test"}, {"torch": "2"}, [[1, 32]], networks)]))
+    figure = figure_13.draw(figure_13.data(read_results(tmp_path)))
+    for ax in figure.axes[:2]:
+        low, high = ax.get_ylim()
+        assert low < 0.2
+        assert high == pytest.approx(1 - 0.75 * 0.8) if is_cut else high > worst
+
+
 def test_without_quantised_runs_there_is_no_figure(tmp_path):
     write_results(tmp_path, PLAN)
     with pytest.raises(MissingRuns, match="nasbench quantize"):
