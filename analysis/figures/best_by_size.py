@@ -25,8 +25,8 @@ _STRIP = 0.05
 """Height of the strip of owners, as a share of a panel's."""
 _MARGIN = 0.25
 """Most that a panel shows above and below its lines, as a share of their range."""
-SHOWN = 0.75
-"""Least share of the largest metric that a panel shows: what is worse is of no use."""
+USEFUL_SHARE = 0.75
+"""Share of the largest metric below which a network is of no use, and panels cut its line."""
 
 
 def table(networks: pd.DataFrame, runs: pd.DataFrame, limits: FloatArray) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def _limit(ax: Axes, part: pd.DataFrame) -> None:
     """
     lines = part["test_metric"]
     low, high = (part[name].fillna(lines) for name in ("low", "high"))  # a single seed has no band
-    least = max(lines.min(), SHOWN * lines.max()) if lines.max() > 0 else lines.min()
+    least = max(lines.min(), USEFUL_SHARE * lines.max()) if lines.max() > 0 else lines.min()
     margin = _MARGIN * max(lines.max() - least, 1e-3)
     ax.set_ylim(max(low.min(), least - margin), min(high.max(), lines.max() + margin) + 1e-3)
 

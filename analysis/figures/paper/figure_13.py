@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.figures import style
-from nasbench.analysis.figures.best_by_size import SHOWN
+from nasbench.analysis.figures.best_by_size import USEFUL_SHARE
 from nasbench.analysis.reading.quantized import variants
 from nasbench.analysis.reading.results import Results
 
@@ -88,7 +88,7 @@ def _errors(ax: Axes, data: pd.DataFrame, column: str) -> None:
 def _cut_useless(ax: Axes, errors: pd.Series) -> None:
     """Show the errors of useful networks large."""
     least = errors.min()
-    largest = 1 - SHOWN * (1 - least)
+    largest = 1 - USEFUL_SHARE * (1 - least)
     if least < 1 and errors.max() > largest:
         ax.set_ylim(least - 0.1 * (largest - least), largest)
 

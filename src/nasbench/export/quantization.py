@@ -54,7 +54,7 @@ class WeightOnlyLinear(nn.Module):
 
     For activations in fp32 or fp16, torch has loops without vector instructions only, 20 to 60 times slower.
     The kernels take numbers of inputs, and with 4 bits of outputs, that pruned networks do not have, so zeros fill
-    them up. They count as bytes.
+    them up. They count as bytes. The kernel for 8 bits does not check: it would read past the end of a row.
     """
 
     bias: Tensor | None

@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,12 @@ class SubNetworkTimer:
 
     def __init__(self, model: nn.Module, dims: Dimensions) -> None:
         self._model, self._dims = model, dims
-        self._full = self.extracted(SubNetwork.full(dims))  # a network that was pruned before is smaller than its model
         self.shapes = shapes_for(model)
+
+    @cached_property
+    def _full(self) -> nn.Module:
+        """The full network. One that was pruned before is smaller than its stock model."""
+        return self.extracted(SubNetwork.full(self._dims))
 
     def __call__(self, subnetwork: SubNetwork) -> FloatArray:
         """Median ratio for each shape, ``(n_shapes,)``, as quickly as is good enough for a fit."""
