@@ -253,10 +253,10 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 def panels(n: int, *, per_row: int = 4, height_in: float = 1.55) -> tuple[Figure, list[Axes]]:
     """A figure with ``n`` panels in rows of at most ``per_row``; one column wide for a single panel, else one page.
 
-    Call inside :func:`applied`.
+    The rows have nearly equal lengths. Call inside :func:`applied`.
     """
-    columns = min(n, per_row)
-    rows = -(-n // columns)
+    rows = -(-n // per_row)
+    columns = -(-n // rows)
     width = COLUMN_IN if columns == 1 else PAGE_IN
     figure = new_figure(width, max(height_in, 2.3 if columns <= 2 else 0) * rows + 0.45)
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()

@@ -79,7 +79,7 @@ def draw(data: pd.DataFrame) -> Figure:
                 ticks, [str(tick) if np.isnan(prunable) else f"{tick}\n({tick / prunable:.0f})" for tick in ticks]
             )
             _guide(ax, part["full_metric"].mean())
-        style.label_bottom(axes, "parameters pruned, % of all\n(% of those that can be)")
+        style.label_bottom(axes, "parameters pruned, %\n(% of prunable ones)")
         style.legend_below(figure, axes)
     return figure
 

@@ -185,16 +185,19 @@ def test_entry_has_the_look_of_its_algorithm_in_its_usual_space_only(algorithm):
     assert style.look("rfp@large") == style.look("rfp")
 
 
-@pytest.mark.parametrize(("n", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (1, 4)), (5, (2, 4)), (16, (4, 4))])
-def test_panels_are_arranged_in_rows_of_four(n, shape):
+@pytest.mark.parametrize(
+    ("n", "per_row", "shape"),
+    [(1, 4, (1, 1)), (3, 4, (1, 3)), (4, 4, (1, 4)), (5, 4, (2, 3)), (16, 4, (4, 4)), (4, 3, (2, 2)), (7, 3, (3, 3))],
+)
+def test_panels_are_arranged_in_rows_of_nearly_equal_length(n, per_row, shape):
     with style.applied():
-        figure, axes = style.panels(n)
+        figure, axes = style.panels(n, per_row=per_row)
     assert len(axes) == len(figure.axes) == n
     assert axes[0].get_gridspec().get_geometry() == shape
 
 
 def test_label_bottom_labels_the_lowest_panel_of_each_column():
     with style.applied():
-        _, axes = style.panels(6)
+        _, axes = style.panels(5)
         style.label_bottom(axes, "time")
-    assert [ax.get_xlabel() for ax in axes] == ["", "", "time", "time", "time", "time"]
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "time", "time", "time"]
