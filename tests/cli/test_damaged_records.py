@@ -26,8 +26,8 @@ RUN = ("run", "--method", "ws-nas", "--task", "tiny-pair", "--device", "cpu", "-
 VALUES: tuple[Any, ...] = (
     None, True, -1, 10**30, float("nan"), "", "a\0b", [], {}, [[[[1]]]], {"a": {"b": None}}, ["x"],
 )  # fmt: skip
-N_SAMPLED = 20
-"""Number of mutations of each file that one test tries: all would take half an hour."""
+N_SAMPLED = 10
+"""Number of mutations of each file that one test tries: all take half an hour, in the long tests."""
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,8 @@ def test_optimisers_find_more_than_random_search(name: str) -> None:
     problem = PROBLEMS["smooth"]
 
     def found(cls: type[Searcher]) -> float:
-        rngs = (np.random.default_rng(seed) for seed in range(6))
-        return float(np.mean([problem.run(cls(problem.space, rng), 300, rng).hypervolume for rng in rngs]))
+        rngs = (np.random.default_rng(seed) for seed in range(4))
+        return float(np.mean([problem.run(cls(problem.space, rng), 200, rng).hypervolume for rng in rngs]))
 
     assert found(outside.find(name)) > found(registry.searchers()["random"])
 
