@@ -132,10 +132,8 @@ def test_printed_numbers_equal_a_recomputation_from_the_raw_records(title: str, 
     assert table.index.tolist() == sorted(means, key=lambda entry: -means[entry])
 
 
-def test_winner_of_the_demo_differs_between_validation_and_test(runs: pd.DataFrame) -> None:
-    """The reason to rank by test errors, in the committed records: the best front on validation is second on test."""
-    demo = runs[(runs["task"] == "demo") & (runs["seed"] == 0)].set_index("entry").round(3)
-    assert demo["validation"].idxmax() == "ws-nas-depth/depth@small"
-    assert demo["test"].idxmax() == "ws-nas/ehvi@small"
-    assert demo.loc["ws-nas-depth/depth@small", ["validation", "test"]].tolist() == [3.745, 3.679]
-    assert demo.loc["ws-nas/ehvi@small", ["validation", "test"]].tolist() == [3.725, 3.694]
+def test_order_of_two_fronts_differs_between_validation_and_test(runs: pd.DataFrame) -> None:
+    """The reason to rank by test errors, in committed records with frozen quantiles."""
+    found = runs[(runs["task"] == "stsb") & (runs["seed"] == 2)].set_index("entry").round(3)
+    assert found.loc["s-nas/random@small", ["validation", "test"]].tolist() == [3.463, 3.382]
+    assert found.loc["rfp@large", ["validation", "test"]].tolist() == [3.385, 3.412]
