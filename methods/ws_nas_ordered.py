@@ -20,7 +20,6 @@ from nasbench.errors import UserError
 from nasbench.masks.ordered import Ordered, OrderedByLayer
 from nasbench.masks.sample import Sample
 from nasbench.masks.search import MacCosts, MaskSearch
-from nasbench.masks.tuning import tune_masks
 from nasbench.networks.space import Config, Large, SearchSpace
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
@@ -34,8 +33,6 @@ from nasbench.training.strategies import Step, TrainingStrategy
 
 N_BATCHES, BATCH_SIZE = 64, 32
 """The Fisher information is measured on 64 batches of 32 training examples, drawn with replacement, as in ``rfp``."""
-ALPHAS = (0.9, 0.8, 0.7, 0.6, 0.5)
-"""Fractions of the full network's operations at which masks are tuned. Below, tuned masks lose to trained networks."""
 PATH = np.geomspace(0.005, 0.98, 50)
 """Fractions of the full network's operations at which the mask search predicts the front."""
 
@@ -53,8 +50,6 @@ class OrderedOptions(SuperNetworkOptions):
             the sub-networks that the mask search finds best (``uneven`` only). ``pareto``: after half of the
             super-network's epochs, half of them near the front of ``n_front`` evaluations.
         n_front: evaluations after half of the super-network's epochs, with ``pareto``.
-        repair: evaluate masks of the fine-tuned network, tuned by least squares, before the super-network is trained.
-            docs/contest.md has why it is off.
 
     Raises:
         ValueError: if a value is out of range.
@@ -64,7 +59,6 @@ class OrderedOptions(SuperNetworkOptions):
     widths: Literal["uneven", "uniform"] = "uneven"
     sampling: Literal["uniform", "predicted", "pareto"] = "predicted"
     n_front: int = 20
-    repair: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,8 +111,6 @@ class OrderedWeightSharingNAS(Method):
             heads, units = ((g**2).sum(axis=0) for g in gradients)
             costs = MacCosts.of(problem.dims, float(problem.train.lengths.mean()))
             masks = MaskSearch(heads, units, costs, full)
-        if options.repair:
-            _evaluate_tuned(problem, fine_tuned, sample, masks)
         space: SearchSpace
         if options.widths == "uneven":
             space = nested = Ordered(problem.dims, heads, units)
@@ -175,21 +167,6 @@ class NestedStrategy(TrainingStrategy):
         start = self.near[int(rng.integers(len(self.near)))]
         steps = np.rint(self.deviation * space.upper * rng.standard_normal(space.n_dims)).astype(np.int64)
         return np.asarray(np.clip(space.upper - np.abs(space.upper - np.abs(start + steps)), 0, space.upper))
-
-
-def _evaluate_tuned(problem: Problem, network: SuperNetwork, sample: Sample, masks: MaskSearch) -> None:
-    """Report the network and its best masks, with mask values tuned as in retraining-free pruning."""
-    large = problem.space
-    assert isinstance(large, Large)
-    problem.evaluate(network, large.largest)
-    with problem.phase("search"):
-        examples = sample.tuning_batches(network, problem.pad_id)
-    for alpha in ALPHAS:
-        with problem.phase("search"):
-            student = masks.best(alpha)
-            scales = tune_masks(network, student, masks.best(alpha**0.5), examples, problem.check_budget)
-            tuned = network.scaled(*scales, f"alpha-{alpha}").extract(student, f"alpha-{alpha}")
-        problem.evaluate(tuned, large.from_subnetwork(student))
 
 
 def _search(problem: Problem, space: SearchSpace, network: SuperNetwork, most: int | None = None) -> list[Config]:

@@ -1,4 +1,4 @@
-"""WS-NAS of nested sub-networks: the contract, what it evaluates, where training draws, and tuned masks."""
+"""WS-NAS of nested sub-networks: the contract, what it evaluates, and where training draws."""
 
 import itertools
 
@@ -8,8 +8,9 @@ from scipy.stats import ks_2samp
 
 from nasbench.baselines.retraining_free import RetrainingFreePruning
 from nasbench.masks.ordered import Ordered
+from nasbench.masks.search import MaskSearch
 from nasbench.methods.random_search import RandomSearch
-from nasbench.methods.ws_nas_ordered import ALPHAS, NestedStrategy, OrderedOptions, OrderedWeightSharingNAS
+from nasbench.methods.ws_nas_ordered import NestedStrategy, OrderedOptions, OrderedWeightSharingNAS
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.runs.session import TrainingSession
@@ -54,13 +55,20 @@ def test_evaluated_networks_are_nested(tmp_path, searcher):
     assert any(not s.heads[0, : s.head_counts[0]].all() for s in found)  # not simply the first ones
 
 
-def test_first_evaluations_are_those_of_retraining_free_pruning_without_its_rearrangement(tmp_path):
-    """The same Fisher information, budgets and tuning: the largest masks equal those of ``rfp`` in number."""
-    own = _outcome(tmp_path / "own", 6, repair=True)
-    rfp = MethodSubject(RetrainingFreePruning, tmp_path / "rfp", TrainingOptions(epochs=1), n_evaluations=30).usual[0]
-    for a, b in zip(own.evaluations[: 1 + len(ALPHAS)], rfp.evaluations, strict=False):
-        assert (a.head_counts, a.unit_counts) == (b.head_counts, b.unit_counts)
-    assert own.evaluations[0].error == rfp.evaluations[0].error
+def test_importance_is_that_of_retraining_free_pruning(tmp_path, monkeypatch):
+    """The Fisher information of the same network and the same examples, to the last bit."""
+    found, search = [], MaskSearch.__init__
+
+    def noted(self, heads, units, *others):
+        found.append((heads, units))
+        search(self, heads, units, *others)
+
+    monkeypatch.setattr(MaskSearch, "__init__", noted)
+    _outcome(tmp_path / "own", 6)
+    MethodSubject(RetrainingFreePruning, tmp_path / "rfp", TrainingOptions(epochs=1), n_evaluations=3).run()
+    for own, rfp in zip(*found, strict=True):
+        np.testing.assert_array_equal(own, rfp)
+        assert (own > 0).any()
 
 
 def test_each_of_three_trainings_has_a_deadline_of_its_own(tmp_path, monkeypatch):

@@ -120,6 +120,15 @@ def test_entry_names_of_old_and_new_records_agree(folder: Path) -> None:
     assert names["default"] == names["rte/bert-base-cased/rfp_large_gpu_seed0"] == "rfp@large"
 
 
+def test_entry_names_of_records_with_and_without_a_retired_option_agree(folder: Path) -> None:
+    for seed, options in ((7, {"n_front": 20, "repair": False}), (8, {"n_front": 20})):
+        run = copy_run(first_run(folder), folder / f"seed{seed}")
+        edit_identity(run, method="ws-nas-ordered", options={"method": options}, seed=seed)
+        edit_run(run, changed_options={"method": {}})
+    runs = read_results(folder).runs.set_index("run")
+    assert runs.loc["seed7", "entry"] == runs.loc["seed8", "entry"] == "ws-nas-ordered@large"
+
+
 def test_entry_names_distinguish_the_training_space_of_random_samples(folder: Path) -> None:
     trained = ({"method": {"strategy": "sandwich", "training_space": space}} for space in (None, "small"))
     assert named(folder, *trained, max_evaluations=103) == [
