@@ -117,15 +117,20 @@ def test_searcher_that_is_named_and_not_described_is_not_looked_up(monkeypatch):
         pass
 
 
-def test_interrupt_saves_the_training(run_isolated, tmp_path):
-    method, task, space, settings, searcher = CASES[0]
+TWO_TRAININGS = ("ws-nas-ordered", TINY_PAIR, "large", ("batch_size=8", "epochs=2", "fine_tuning_epochs=1"), "random")
+
+
+@pytest.mark.parametrize(("case", "n_before"), [(CASES[0], 0), (TWO_TRAININGS, 9)])
+def test_interrupt_saves_the_training(run_isolated, tmp_path, case, n_before):
+    method, task, space, settings, searcher = case
     changes = arguments(task, space, settings, searcher, tmp_path / "whole")
     whole = in_process(method, **changes)
     changes["results"] = tmp_path / "interrupted"
     with pytest.raises(KeyboardInterrupt):
-        run_isolated(method, InterruptsAt(2), budget_s=None, **changes)
+        run_isolated(method, InterruptsAt(2, n_before), budget_s=None, **changes)
     assert next((tmp_path / "interrupted").rglob("training.pt")).stat().st_size > 0
     steps = Steps()
     resumed = run_isolated(method, steps, budget_s=None, **changes)
     assert steps.seen[0][0] > 2
+    assert len(steps.seen) < 9
     assert resumed.comparable() == whole.comparable()

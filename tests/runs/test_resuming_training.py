@@ -6,13 +6,15 @@ import shutil
 
 import pytest
 import torch
-from support.runs import QUICK, FineTunes, InterruptsAt, Steps, Trains, folder_of, kill, run, snapshot
+from support.runs import CONFIGS, QUICK, FineTunes, InterruptsAt, Steps, Trains, folder_of, kill, run, snapshot
 
 from nasbench.errors import UserError
 from nasbench.methods.ws_nas import WeightSharingNAS
+from nasbench.plugins.method import Method
 from nasbench.records.record import RunFolder
 from nasbench.runs import session
 from nasbench.testing.subject import MethodSubject, SteppingClock
+from nasbench.training.strategies import TrainingStrategy
 from nasbench.training.vocabulary import ActiveVocabulary
 
 
@@ -200,3 +202,45 @@ def test_interrupt_within_a_step_saves_no_checkpoint(results, tmp_path, monkeypa
     monkeypatch.setattr(ActiveVocabulary, "decay_others", decay_others)
     assert not (folder_of(results) / "checkpoints" / "training.pt").exists()
     assert run(subject, results).comparable() == run(subject, tmp_path / "whole").comparable()
+
+
+class TrainsTwice(Method):
+    """Trains a network, searches for a while, and trains it again under another name before anything is evaluated."""
+
+    name, summary = "trains-twice", "for tests"
+
+    def run(self, problem):
+        network = problem.pretrained("first")
+        problem.training(network).run(budget_share=0.4)
+        with problem.phase("search"):
+            for _ in range(20):
+                problem.check_budget()
+        network = network.copy("second")
+        problem.training(network, TrainingStrategy("standard")).run(budget_share=0.8)
+        problem.evaluate(network, CONFIGS[0])
+
+
+@pytest.mark.parametrize("interrupts", [False, True])
+@pytest.mark.parametrize("step", [1, 17])
+def test_what_precedes_a_checkpoint_is_neither_repeated_nor_charged_twice(
+    results, tmp_path, monkeypatch, step, interrupts
+):
+    monkeypatch.setattr(session, "CHECKPOINT_INTERVAL_S", 0.0)
+    subject = MethodSubject(TrainsTwice, tmp_path, n_evaluations=None)
+    steps = Steps()
+    whole = run(subject, tmp_path / "whole", observer=steps, budget_s=300.0)
+    n_first = len(steps.seen) // 2
+    if interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            run(subject, results, observer=InterruptsAt(step, n_first), budget_s=300.0)
+    else:
+        kill(subject, results, n_first + step + 1, budget_s=300.0)
+    state = torch.load(folder_of(results) / "checkpoints" / "training.pt", weights_only=True)
+    assert (state["name"], state["trainer"]["step"], state["trained"]) == ("second", step, ["first"])
+    again = Steps()
+    resumed = run(subject, results, observer=again, budget_s=300.0)
+    assert [seen[0] for seen in again.seen] == list(range(step + 1, n_first + 1))
+    assert resumed.comparable() == whole.comparable()
+    assert resumed.record.notes == whole.record.notes
+    assert resumed.record.charged_s["search"] == whole.record.charged_s["search"]
+    assert resumed.record.charged_s["training"] <= whole.record.charged_s["training"] + 10

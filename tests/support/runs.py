@@ -63,13 +63,14 @@ class Steps(Observer):
 
 
 class InterruptsAt(Observer):
-    """Ctrl-C after a step of training."""
+    """Ctrl-C after a step of training, counted from the end of the first ``n_before`` steps of the run."""
 
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, step, n_before=0):
+        self.step, self.n_before = step, n_before
 
     def training(self, done, total, elapsed_s):  # noqa: ARG002
-        if done == self.step:
+        self.n_before -= 1
+        if done == self.step and self.n_before < 0:
             raise KeyboardInterrupt
 
 

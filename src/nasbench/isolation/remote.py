@@ -111,6 +111,10 @@ class RemoteBudget:
         """Raise :class:`BudgetExhausted` if the budget is spent."""
         self._parent.ask("check")
 
+    def proceed(self) -> None:
+        """Charge again, after the repetition of what an earlier attempt was charged for."""
+        self._parent.ask("proceed")
+
     @contextmanager
     def charged(self, phase: str) -> Iterator[None]:
         """Count the time inside towards a phase."""
@@ -234,6 +238,7 @@ class IsolatedProblem(Problem):
             note=lambda text: parent.tell("note", text=text, shortened=shortened),
             shortened=shortened,
             broken=parent.broken,
+            trained=list(header["trained"]),
         )
         self._budget = self._context.budget
         self._trained = {}

@@ -211,6 +211,7 @@ def _start(request: RunRequest, problem: Problem, context: RunContext) -> tuple[
         "seconds": None if seconds == float("inf") else seconds,
         "folder": str(context.folder.path),
         "shortened": context.shortened,
+        "trained": context.trained,
         "n_choices": problem.train.n_choices,
         "architecture": transfer.architecture(network),
         "repeating": problem.is_repeating,

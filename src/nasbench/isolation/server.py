@@ -187,10 +187,9 @@ class Service:
     def _check_repeating(self, now: float) -> None:
         if self._repeated_since_s is None:
             self._repeated_since_s = now
-        first_s = self._context.recorded[-1].elapsed_s if self._context.recorded else 0.0
-        limit = REPEATING_S + REPEATING_FACTOR * first_s
+        limit = REPEATING_S + REPEATING_FACTOR * self._budget.elapsed_s
         if now - self._repeated_since_s > limit:
-            raise MethodEnded(f"the method did not repeat its recorded evaluations within {limit:.0f} s")
+            raise MethodEnded(f"the method did not repeat its earlier attempt within {limit:.0f} s")
 
     def _count_free(self) -> None:
         """Charge the child for uncharged time beyond what it may take. Only waiting for the child counts."""
@@ -233,6 +232,10 @@ class Service:
 
     def _do_check(self, _header: Header, _: list[Array]) -> tuple[Header, list[Array]]:
         self._budget.check()
+        return {}, []
+
+    def _do_proceed(self, _header: Header, _: list[Array]) -> tuple[Header, list[Array]]:
+        self._budget.proceed()
         return {}, []
 
     # -- networks ----------------------------------------------------------------------------------------------------
@@ -311,6 +314,8 @@ class Service:
             if len(self._saved) > MAX_NETWORKS:
                 raise MethodError(f"more than {MAX_NETWORKS} trained networks; train the same network on")
             self._context.checkpoints.save_weights(network)
+            if network.name not in self._context.trained:
+                self._context.trained.append(network.name)
         finally:
             self._leave()
         return {}, []
@@ -326,7 +331,7 @@ class Service:
 
         state = restore(header["trainer"], arrays, torch.from_numpy)
         state = {"name": self._name(header), "trainer": state, "charged_s": self._budget.charged_s}
-        self._context.checkpoints.save_training(state)
+        self._context.checkpoints.save_training({**state, "trained": self._context.trained})
         return {}, []
 
     def _do_load_training(self, _header: Header, _: list[Array]) -> tuple[Header, list[Array]]:

@@ -35,6 +35,9 @@ class RunContext:
         costs: gives the costs of sub-networks.
         sample_speed: measures the machine's speed if the last time is long ago; called off the clock.
         process: the process of the run; a copy that the method forks must not report.
+        repeats_to: the network whose training an earlier attempt saved after its last evaluation; everything before
+            that training is repeated. None if the last that it saved is an evaluation.
+        trained: names of the networks that hold shared weights and whose training has ended; their weights are saved.
         shared: super-networks that the runs of an experiment share, None if the run trains its own.
         broken: by module, why its training failed; its evaluations fail for the same reason, under any name.
         predictions: keeps what the networks on the front predict; None for a run without networks.
@@ -55,3 +58,5 @@ class RunContext:
     costs: Costs = PARAMETERS
     sample_speed: Callable[[], None] = lambda: None
     process: int = field(default_factory=os.getpid)
+    repeats_to: str | None = None
+    trained: list[str] = field(default_factory=list)

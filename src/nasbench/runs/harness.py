@@ -48,7 +48,7 @@ class Harness:
         self._n_duplicates = 0
         self._logits: Logits | None = None  # of the last validation pass
         self._is_warm = False
-        if self.is_repeating:
+        if self.is_repeating or context.repeats_to is not None:
             self._budget.suspend()
 
     @property
@@ -99,6 +99,7 @@ class Harness:
         while self.is_repeating and len(done) < len(configs):
             done.append(self._repeat(network, subnetworks[len(done)]))
         if len(done) < len(configs):
+            self._budget.proceed()
             self._budget.check()
             self._check_limit()
             broken = self._context.broken
@@ -135,7 +136,7 @@ class Harness:
         if network.is_extracted:
             self._extracted.add(network.name)
         self._note(evaluation)
-        if not self.is_repeating:
+        if not self.is_repeating and self._context.repeats_to is None:
             self._budget.proceed()
         # A run that was killed right after its last evaluation has already reached the limit.
         self._check_limit()

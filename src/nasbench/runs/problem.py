@@ -7,8 +7,8 @@ the next one starts, and computes test metrics for members of the validation Par
 or the record.
 
 Resuming is repeating. A resumed run calls the method again from the start, with the clock stopped. The problem answers
-recorded evaluations from the record and skips the trainings before them. The clock starts again with the first new
-evaluation.
+recorded evaluations from the record and skips the trainings before them, and before the last checkpoint. The clock
+starts again with the first new evaluation, or with the training that goes on from its checkpoint.
 """
 
 from __future__ import annotations

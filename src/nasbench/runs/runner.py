@@ -177,6 +177,8 @@ class _Run:
             self.recorded = folder.read_evaluations(earlier)
             self.checkpoints.check_weights({each.weights for each in self.recorded if each.weights is not None})
             folder.drop_cut_line()
+        self.repeats_to: str | None = None
+        self.trained: list[str] = []
         self.budget = self._remaining_budget(clock)
         self._watch: machine.Watch  # while the method runs
 
@@ -195,7 +197,7 @@ class _Run:
         if self.earlier is not None:
             check_same(self.earlier, record, self.folder.path)
             self.folder.begin_progress()
-            carry_over(self.earlier, record, repeats_all=not self.recorded)
+            carry_over(self.earlier, record, repeats_all=not self.recorded and not self.trained)
         self.folder.write_run(record)
         self.checkpoints.save_architecture(loaded.network.model, loaded.tokenizer)
         if self.earlier is None and (text := other_declaration(self.request)) is not None:
@@ -264,6 +266,7 @@ class _Run:
         state = self.checkpoints.load_training() if self.earlier is not None else None
         if state is not None and sum(state["charged_s"].values()) > sum(charged.values()):
             charged = state["charged_s"]
+            self.repeats_to, self.trained = state["name"], list(state.get("trained", []))
         uncharged = self.earlier.uncharged_s if self.earlier is not None else {}
         seconds = self.request.effective_budget_s
         wait = torch.cuda.synchronize if self.request.device_class == "gpu" else (lambda: None)
@@ -292,6 +295,8 @@ class _Run:
             predictions=self.predictions,
             costs=costs,
             sample_speed=lambda: self._watch.sample_speed() if self._is_timed else None,
+            repeats_to=self.repeats_to,
+            trained=self.trained,
         )
         problem = Problem(
             task=request.task,
@@ -379,10 +384,7 @@ def verdict(problem: Problem, folder: RunFolder, n_recorded: int = 0) -> tuple[R
         )
     evaluations = folder.read_evaluations()
     if not evaluations:
-        return (
-            "failed",
-            "the method ended, or its budget did, before anything was evaluated; is --budget too small?",
-        )
+        return "failed", "the method ended, or its budget did, before anything was evaluated; is --budget too small?"
     if all(evaluation.status == "failed" for evaluation in evaluations):
         return "failed", f"all {len(evaluations)} evaluations failed; the first: {evaluations[0].reason}"
     return "complete", None

@@ -85,6 +85,8 @@ class TrainingSession:
         self._share_s = budget_share * self._budget.seconds
         if self._restore_skipped(until, budget_share) or self._take_shared(until):
             return
+        if not self._repeats:
+            self._budget.proceed()
         self._context.observer.phase("training", self._budget.elapsed_s)
         with self._budget.charged("training"):
             try:
@@ -103,7 +105,7 @@ class TrainingSession:
                 self._give_up(trainer, error)
                 return
             except KeyboardInterrupt:  # unlike a kill, an interrupt leaves time for a checkpoint
-                if trainer.is_between_steps and not self._is_repeating():
+                if trainer.is_between_steps and not self._repeats:
                     self._save()
                 raise
             finally:
@@ -118,12 +120,17 @@ class TrainingSession:
         if is_cut or trainer.step == trainer.n_steps:
             trainer.release()
             self._keep_outcome(is_cut)
-        elif not self._is_repeating():
+        elif not self._repeats:
             self._save()
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether an earlier attempt has made this training, and saved an evaluation or a later training after it."""
+        return self._is_repeating() or self._network.name in self._context.trained
 
     def _restore_skipped(self, until: int, budget_share: float) -> bool:
         """Skip a training that an earlier attempt has finished, and load its weights. Returns whether it is skipped."""
-        if not self._is_repeating():
+        if not self._repeats:
             return False
         if not self._network.is_extracted:
             # Later evaluations need shared weights. If the file is lost, they are trained again, uncharged.
@@ -153,6 +160,7 @@ class TrainingSession:
                 return False
             shared.load_weights(self._network, key)
             self._checkpoints.save_weights(self._network)
+        self._context.trained.append(self._network.name)
         self._budget.charge("training", charged_s)
         self._context.observer.phase("training", self._budget.elapsed_s)
         self._context.note(
@@ -193,6 +201,7 @@ class TrainingSession:
         """Save the weights of a super-network, for resuming and for other runs."""
         if self._network.is_extracted:
             return
+        self._context.trained.append(self._network.name)
         with self._budget.uncharged("recording"):
             self._checkpoints.save_weights(self._network)
             is_whole = not is_cut and self._network.name not in self._context.shortened
@@ -286,6 +295,7 @@ class TrainingSession:
                 "name": self._network.name,
                 "trainer": self._trainer.state(),
                 "charged_s": self._budget.charged_s,
+                "trained": self._context.trained,
             }
             self._checkpoints.save_training(state)
             self._context.observer.saved(self._budget.elapsed_s)
