@@ -148,6 +148,20 @@ def test_pairs_in_turns_share_what_slows_the_machine():
     assert len(quick.ratios((2, 8))) == measuring.MOST
 
 
+@pytest.mark.parametrize(("pad", "n_words"), [(0, 50), (1, 200), (50256, 50257), (49, 50), (None, 8)])
+def test_timed_texts_have_words_of_the_vocabulary_and_no_padding(pad, n_words):
+    """GPT-2 has no token for padding, and its last one, which ends a text, stands for it."""
+    network = Slow([0.0], 0.1)
+    network.config.pad_token_id, network.config.vocab_size = pad, n_words
+    inputs = measuring.inputs_of(network, 4, 64)
+    ids = inputs["input_ids"]
+    assert ids.shape == inputs["attention_mask"].shape == (4, 64)
+    assert int(ids.min()) >= 0
+    assert int(ids.max()) < n_words
+    assert (ids != (pad or 0)).all()
+    assert len(ids.unique()) > 5
+
+
 def test_a_cached_model_is_not_fitted_again_and_a_damaged_file_is(tmp_path):
     model = fit_model(DIMS, SHAPES, _machine(), lambda: 0.0)
     cache = tmp_path / "model.json"

@@ -36,9 +36,10 @@ def inputs_of(model: Any, batch_size: int, length: int) -> dict[str, Tensor]:
         choice.
     """
     shape = (batch_size, 2, length) if type(model).__name__.endswith("MultipleChoice") else (batch_size, length)
-    first = (model.config.pad_token_id or 0) + 1  # RoBERTa takes its positions from the padding
-    last = min(first + 100, model.config.vocab_size)
-    ids = torch.randint(first, last, shape, generator=torch.Generator().manual_seed(0))
+    n_words = model.config.vocab_size
+    after = torch.randint(min(100, n_words - 1), shape, generator=torch.Generator().manual_seed(0)) + 1
+    # RoBERTa takes its positions from the padding. That of GPT-2 is its last word.
+    ids = ((model.config.pad_token_id or 0) + after) % n_words
     ids = ids.to(next(model.parameters(), ids).device)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
