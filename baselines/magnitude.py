@@ -40,9 +40,17 @@ class MagnitudeOptions(TrainingOptions):
     Attributes:
         then: ``masks``: masks are tuned by least squares, without labels, as in ``rfp``. ``training``: each network is
             fine-tuned once more, for as many epochs as the first one. ``nothing``: it is evaluated as it is.
+
+    Raises:
+        ValueError: if a value is out of range, or for a training of no epochs.
     """
 
     then: Literal["masks", "training", "nothing"] = "masks"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.then == "training" and self.epochs == 0:
+            raise ValueError("epochs = 0 trains no pruned network either; set then to masks or nothing")
 
 
 class MagnitudePruning(Method):

@@ -30,6 +30,12 @@ def test_pruned_networks_trained_again_can_be_stopped_anywhere(tmp_path):
     stopped_anywhere(MethodSubject(MagnitudePruning, tmp_path, options, n_evaluations=3))
 
 
+def test_pruned_networks_are_not_trained_again_for_no_epochs():
+    with pytest.raises(ValueError, match="epochs = 0 trains no pruned network either"):
+        MagnitudeOptions(then="training", epochs=0)
+    MagnitudeOptions(then="nothing", epochs=0)
+
+
 def test_norms_are_those_of_the_stock_weights():
     network = tiny_network(TINY_BERT, TINY_PAIR).network
     heads, units = norms(network)
