@@ -11,6 +11,7 @@ from nasbench.methods.random_search import RandomSearch
 from nasbench.networks.space import Auto
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.objectives.costs import PARAMETERS
+from nasbench.search import halving
 from nasbench.search.halving import N_FIRST, hypervolumes, search_parts
 
 DIMS = Dimensions(n_layers=6, n_heads=12, n_units=50, hidden_size=8, head_size=4, n_fixed_params=100)
@@ -106,6 +107,16 @@ def test_hypervolumes_are_areas_on_the_ranks_of_all_networks():
         places = [[sum(everything[:, i] < value[i]) for i in range(2)] for value in values]
         cells = sum(any(a <= i and b <= j for a, b in places) for i in range(n) for j in range(n))
         assert volume == pytest.approx(cells / n**2)
+
+
+def test_network_that_is_proposed_again_counts_once(monkeypatch):
+    """LAYER has four networks here, and proposes them until it is clear that there are no more."""
+    seen = []
+    monkeypatch.setattr(halving, "hypervolumes", lambda values: seen.append(values) or hypervolumes(values))
+    problem = Problem(Dimensions(2, 12, 50, 8, 4, 100), 99, dict.fromkeys(("small", "medium", "layer", "large"), 1))
+    with pytest.raises(BudgetExhausted):
+        problem.search()
+    assert len(seen[0][2]) == 4
 
 
 def test_set_without_networks_has_no_volume():

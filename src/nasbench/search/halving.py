@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.stats import rankdata
@@ -45,11 +45,16 @@ def search_parts(
         for loop in loops[:n_left]:
             loop.run(n_more)
         shape = -1, 1 + len(chosen.costs.names)
-        volumes = hypervolumes([np.array(loop.told).reshape(shape) for loop in loops[:n_left]])
+        volumes = hypervolumes([np.array(_once(loop.told)).reshape(shape) for loop in loops[:n_left]])
         loops[:n_left] = [loops[i] for i in np.argsort(-volumes, kind="stable")]
         n_left, n_more = n_left // 2, 2 * n_more
     for loop in loops:
         loop.run()
+
+
+def _once(told: Sequence[FloatArray]) -> list[FloatArray]:
+    """The values of each network once: of a network that is proposed again, the searcher is told the same array."""
+    return list({id(values): values for values in told}.values())
 
 
 def hypervolumes(values: list[FloatArray]) -> FloatArray:
