@@ -63,7 +63,7 @@ class Ranking:
         table: one row for each entry, best first, with the columns
 
             - ``entry``;
-            - ``place``: neighbours that are not separated share a place; NaN for a single entry;
+            - ``place``: neighbours that are not separated share a place, see :func:`_places`; NaN for a single entry;
             - ``test``: mean test hypervolume over the list, missing runs as worst;
             - ``test_low, test_high``: its 95 % interval on these tasks; NaN for an incomplete entry;
             - ``test_task_low, test_task_high``: its 95 % interval on tasks like these; NaN for an incomplete entry;
@@ -254,7 +254,9 @@ def _places(filled: FloatArray, has_run: BoolArray, scenario_of: np.ndarray[Any,
     """The place of each entry, ``(n_entries,)``; NaN for a single entry.
 
     An entry shares the place of the entry before it unless the 95 % interval of their paired difference on these tasks
-    is above zero. Blocks in which neither has a run say nothing about the two and are left out.
+    is above zero, or it lacks a run that the entry before it has: a missing run would widen the interval as no seed
+    does, so leaving out a run could gain a place. Blocks in which neither has a run say nothing about the two and are
+    left out.
 
     Args:
         filled: ``(n_entries, n_blocks)``, best entry first, missing runs as worst.
@@ -266,7 +268,8 @@ def _places(filled: FloatArray, has_run: BoolArray, scenario_of: np.ndarray[Any,
     for i in range(1, len(filled)):
         known = has_run[i - 1] | has_run[i]
         difference = np.round(filled[i - 1] - filled[i], DIGITS)[known]
-        separated = interval_on_these_tasks(difference, scenario_of[known]).low > 0
+        lacks_run = bool((has_run[i - 1] & ~has_run[i]).any())
+        separated = lacks_run or interval_on_these_tasks(difference, scenario_of[known]).low > 0
         places.append(float(i + 1) if separated else places[-1])
     return np.array(places, dtype=np.float64)
 

@@ -174,6 +174,17 @@ def test_entries_that_are_not_separated_share_a_place(tmp_path: Path) -> None:
     assert section.table["place"].tolist() == [1, 1, 3]
 
 
+def test_leaving_out_a_run_gains_no_place(tmp_path: Path) -> None:
+    # A missing run spreads the differences to the entry above far more than seeds do.
+    plan = Plan([Entry("best", shift=-0.03), Entry("second")], tasks=("rte", "cola"), seeds=range(3), noise=0.001)
+    *_, last = write_results(tmp_path, plan)
+    assert column(ranking(tmp_path), "place") == {"best@small": 1, "second@small": 2}
+    shutil.rmtree(last)
+    section = ranking(tmp_path)
+    assert column(section, "n_runs") == {"best@small": 6, "second@small": 5}
+    assert column(section, "place") == {"best@small": 1, "second@small": 2}
+
+
 def test_single_seed_separates_nothing(tmp_path: Path) -> None:
     write(tmp_path, Entry("a", shift=-0.09), Entry("b", shift=0.09), tasks=TASKS, seeds=(0,))
     assert ranking(tmp_path).table["place"].tolist() == [1, 1]
