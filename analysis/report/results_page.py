@@ -142,8 +142,10 @@ def _paragraph(result: ClaimResult) -> str:
     )
     if result.verdict != "undecided":
         return text
-    if claim.is_general and result.n_tasks < MIN_TASKS:
-        return f"{text} A claim about tasks in general needs {MIN_TASKS} tasks."
+    if claim.is_general and like == "-":
+        # A claim that contrasts two kinds of tasks needs so many of each.
+        kinds = "" if result.n_tasks < MIN_TASKS else " of each kind"
+        return f"{text} A claim about tasks in general needs {MIN_TASKS} tasks{kinds}."
     if not claim.is_general and these == "-":
         return f"{text} It needs more seeds."
     return f"{text} The interval holds both answers."

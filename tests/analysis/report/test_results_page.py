@@ -33,6 +33,16 @@ def test_undecided_claims_say_what_they_need(tmp_path: Path) -> None:
     assert "It needs more seeds." in text
 
 
+def test_claim_without_an_interval_is_not_said_to_have_one(tmp_path: Path) -> None:
+    # Four smaller tasks and a larger one: enough tasks for a claim about all, too few for a contrast of the two kinds.
+    entries = [Entry("ws-nas", "ehvi"), Entry("head-pruning", space="large"), Entry("rfp", space="large")]
+    write_results(tmp_path, Plan(entries, tasks=["rte", "mrpc", "stsb", "cola", "imdb"], seeds=[0]))
+    text = page(tmp_path, Quantiles())
+    (contrast,) = [part for part in text.split("\n\n") if "on the four larger data sets" in part]
+    assert "over 5 blocks of 5 tasks" in contrast
+    assert contrast.endswith("on tasks like these missing. A claim about tasks in general needs 3 tasks of each kind.")
+
+
 def test_damaged_and_failed_runs_are_listed(tmp_path: Path) -> None:
     plan = Plan([Entry("rfp", space="large")], tasks=["rte"], seeds=range(2), n_evaluations=9)
     damaged, _ = write_results(tmp_path, plan)
