@@ -32,6 +32,9 @@ from nasbench.analysis.scoring.verdicts import (
 from nasbench.arrays import BoolArray, FloatArray, IntArray
 from nasbench.networks.space import PAPER_SPACES
 
+_IN_SMALL = r"heads=\d{1,9}, units=\d{1,9}, layers=\d{1,9}"
+"""A configuration of SMALL as text."""
+
 
 def check_claims(results: Results, quantiles: Quantiles | None = None) -> list[ClaimResult]:
     """All claims with their verdicts, in the order of the paper.
@@ -176,7 +179,8 @@ def _order(results: Results) -> ClaimResult:
         _usual_in_small(runs) & ((runs["searcher"] == "random") & runs["method"].isin(["s-nas", "ws-nas"])).to_numpy()
     )
     evaluations = finished.evaluations
-    evaluations = evaluations[evaluations["error"].notna() & evaluations["config"].str.startswith("heads=")]
+    evaluations = evaluations[evaluations["error"].notna() & evaluations["config"].str.fullmatch(_IN_SMALL)]
+    evaluations = evaluations.drop_duplicates(["run_row", "config"])  # a method may report a network twice
     errors = {row: part.set_index("config")["error"] for row, part in evaluations.groupby("run_row")}
     shared, alone, scenarios = [], [], []
     for (scenario, _), block in runs[keep].groupby(["scenario", "seed"], observed=True):

@@ -300,8 +300,12 @@ def _verified(runs: pd.DataFrame) -> np.ndarray[Any, Any]:
     n_weights = weights.groupby([runs["model"]]).transform("nunique")
     texts = []
     for i in range(len(runs)):
-        attempts = [provenance.iloc[i], *provenance.iloc[i].get(EARLIER_ATTEMPTS, [])]
-        revisions = [attempt.get("git_revision") for attempt in attempts]
+        earlier = provenance.iloc[i].get(EARLIER_ATTEMPTS, [])
+        # A foreign record may hold anything here. What is no attempt has an unknown revision.
+        attempts = [provenance.iloc[i], *(earlier if isinstance(earlier, list) else [None])]
+        revisions: list[Any] = [
+            attempt.get("git_revision") if isinstance(attempt, dict) else None for attempt in attempts
+        ]
         missing = []
         if not all(isinstance(revision, str) for revision in revisions):
             missing.append("unknown revision")

@@ -79,7 +79,9 @@ def prunable_parameters(results: Results) -> FloatArray:
 def _parameters(results: Results) -> tuple[FloatArray, FloatArray]:
     """Parameters of the full network of each run, all and those outside the layers, ``(n_runs,)`` each."""
     runs = results.runs
-    fixed = np.array([(dims or {}).get("n_fixed_params", np.nan) for dims in runs["dimensions"]], dtype=np.float64)
+    counts = [(dims or {}).get("n_fixed_params") for dims in runs["dimensions"]]
+    # Some sizes of a network are lists, so a foreign record may have a list here, too.
+    fixed = np.array([n if isinstance(n, int) else np.nan for n in counts], dtype=np.float64)
     return runs["n_params_full"].to_numpy(dtype=np.float64), fixed
 
 
