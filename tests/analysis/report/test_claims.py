@@ -60,6 +60,16 @@ def test_claims_without_runs_name_the_experiment(tmp_path: Path) -> None:
     assert "nasbench experiment fig5" in claims(tmp_path, Quantiles())
 
 
+def test_simulated_runs_alone_decide_no_claim(tmp_path: Path) -> None:
+    entries = [Entry("s-nas", "random"), Entry("s-nas", "local", shift=0.05)]
+    plan = Plan(entries, tasks=TASKS[:3], seeds=range(3), n_evaluations=8, device_class="table", track="compact")
+    write_results(tmp_path, plan)
+    text = claims(tmp_path, Quantiles())
+    assert text.startswith("No runs that the claims are about\n")
+    assert "confirmed  " not in text
+    assert "refuted  " not in text
+
+
 def test_spaces_are_compared_separately_on_cola(tmp_path: Path) -> None:
     own, shared = ({"strategy": "full", "n_random": 2, "training_space": space} for space in (None, "small"))
     entries = [
