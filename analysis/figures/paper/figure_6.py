@@ -1,6 +1,7 @@
 """Figure 6: average rank of the searchers over time, a) standard, b) weight-sharing NAS (sections 4.1.2, 4.1.3).
 
-A panel has the runs of one model on one device class. Ranks of different models or devices are never averaged.
+A panel has the runs of one model on one device class, in one track: the demo and users' tasks may have the same model.
+Ranks of different models, devices or tracks are never averaged.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ METHODS = {
     "s-nas": ("standard NAS", STANDARD_SEARCHERS),
     "ws-nas": ("weight-sharing NAS", WEIGHT_SHARING_SEARCHERS),
 }
-_PANEL = ["method", "model", "device_class"]
+_PANEL = ["method", "model", "device_class", "track"]
 
 
 def data(scores: Scores) -> pd.DataFrame:
@@ -29,9 +30,9 @@ def data(scores: Scores) -> pd.DataFrame:
     Searchers are compared in the blocks (scenario and seed) in which all searchers of the panel have run.
 
     Returns:
-        One row for each panel, searcher and time step: ``method, model, device_class, algorithm, time, rank, low, high,
-        n_blocks``. ``time`` is the fraction of the time axis: of the budget, or of the window. ``low`` and ``high``
-        bound the 95 % interval on scenarios like these; they are NaN for fewer than
+        One row for each panel, searcher and time step: ``method, model, device_class, track, algorithm, time, rank,
+        low, high, n_blocks``. ``time`` is the fraction of the time axis: of the budget, or of the window. ``low`` and
+        ``high`` bound the 95 % interval on scenarios like these; they are NaN for fewer than
         :data:`nasbench.analysis.scoring.ranks.MIN_SCENARIOS`.
 
     Raises:
@@ -61,13 +62,17 @@ def data(scores: Scores) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """Draw one panel for each method, model and device class, and a line for each searcher. Rank 1 is at the top."""
+    """Draw one panel for each method, model, device class and track, and a line for each searcher.
+
+    Rank 1 is at the top. A title names the track if the model has runs in several.
+    """
     names = data[_PANEL].drop_duplicates().astype(str).itertuples(index=False, name=None)
     panels = sorted(names, key=lambda panel: (*panel[1:], list(METHODS).index(panel[0])))
+    tracks = data.groupby("model")["track"].nunique()
     with style.applied():
         figure, axes = style.panels(len(panels), per_row=2, height_in=2.1)
         for letter, ax, names_of_panel in zip("abcdefghijklmnop", axes, panels, strict=False):
-            method, model, device = names_of_panel
+            method, model, device, track = names_of_panel
             panel = data[(data[_PANEL] == list(names_of_panel)).all(axis=1)]
             title, searchers = METHODS[method]
             for searcher in searchers:
@@ -80,7 +85,8 @@ def draw(data: pd.DataFrame) -> Figure:
                 every = (len(line) // 10, max(len(line) // 5, 1))
                 ax.plot(time, line["rank"], label=name, markevery=every, **look.line)
             ax.set_title(f"{letter}) {title}", loc="left")
-            ax.set_title(f"{style.model_name(model)}, {device.upper()}", loc="right", fontsize=6.5, color=style.GREY)
+            place = f"{style.model_name(model)}, {device.upper()}" + (f", {track}" if tracks[model] > 1 else "")
+            ax.set_title(place, loc="right", fontsize=6.5, color=style.GREY)
             ax.set(ylabel="average rank", xlim=(0, 100))
             ax.set_yticks(range(1, panel["algorithm"].nunique() + 1))
             ax.invert_yaxis()

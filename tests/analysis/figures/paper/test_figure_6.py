@@ -87,6 +87,21 @@ def test_each_model_and_device_class_has_its_own_panel(make_scores):
     assert [ax.get_title(loc="left")[:2] for ax in figure.axes] == ["a)", "b)", "c)"]
 
 
+def test_tracks_are_never_averaged(make_scores):
+    rows = [
+        {"task": task, "track": track, "model": "minilm-l6", "searcher": searcher, "hypervolume": [value]}
+        for task, track, values in (("mrpc", "compact", (3.0, 2.0)), ("demo", "demo", (2.0, 3.0)))
+        for searcher, value in zip(("ehvi", "random"), values, strict=True)
+    ]  # fmt: skip
+    data = figure_6.data(make_scores(*rows))
+    assert data.set_index(["track", "algorithm"])["rank"].to_dict() == {
+        ("compact", "ws-nas/ehvi"): 1.0, ("compact", "ws-nas/random"): 2.0,
+        ("demo", "ws-nas/ehvi"): 2.0, ("demo", "ws-nas/random"): 1.0,
+    }  # fmt: skip
+    titles = [ax.get_title(loc="right") for ax in figure_6.draw(data).axes]
+    assert titles == ["MiniLM-L6, GPU, compact", "MiniLM-L6, GPU, demo"]
+
+
 def test_ranks_use_only_blocks_in_which_all_searchers_have_run(make_scores):
     rows = [
         {"task": task, "searcher": searcher, "hypervolume": [value]}
