@@ -87,12 +87,21 @@ def _commands(results: Results) -> Iterator[str]:
     rows = [
         (
             escape(str(part["entry"].iloc[0])),
-            ", ".join(f"{task} ({', '.join(map(str, sorted(own['seed'])))})" for task, own in part.groupby("task")),
-            f"`{part['command'].iloc[0]}`",
+            ", ".join(
+                f"{escape(str(task))} ({', '.join(map(str, sorted(own['seed'])))})"
+                for task, own in part.groupby("task")
+            ),
+            _code(str(part["command"].iloc[0])),
         )
         for _, part in runs.groupby(["track", "device_class", "entry"], observed=True)
     ]
     yield tabulate(rows, ["entry", "tasks (seeds)", "command"], "pipe", disable_numparse=True)
+
+
+def _code(command: str) -> str:
+    """A command as code. A name from a stranger's record may hold what ends code or a cell in Markdown."""
+    is_plain = command.isprintable() and not set(command) & set("`|")
+    return f"`{command}`" if is_plain else f"<code>{escape(command)}</code>"
 
 
 def _hardware(provenance: dict[str, object]) -> str:
@@ -111,7 +120,8 @@ def _figures(results: Results) -> Iterator[str]:
         places = inventory.where(entry.shows)
         if experiment is not None:
             lacks = shortfall(experiment, inventory, places) if places else beginning(experiment, entry.shows)
-            yield f"**{entry.heading}.** {entry.title.rstrip('?')}: {lacks or 'all its runs'}."
+            has = "all its runs" if lacks is None else f"{lacks.has}; {_code(lacks.command)} {lacks.effect}"
+            yield f"**{entry.heading}.** {entry.title.rstrip('?')}: {has}."
 
 
 def _claims(results: list[ClaimResult]) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """The page about a folder of records: numbers of runs, commands for missing runs, a paragraph on each decided claim."""
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 from support.generated_results import Entry, Plan, write_results
@@ -41,6 +43,19 @@ def test_claim_without_an_interval_is_not_said_to_have_one(tmp_path: Path) -> No
     (contrast,) = [part for part in text.split("\n\n") if "on the four larger data sets" in part]
     assert "over 5 blocks of 5 tasks" in contrast
     assert contrast.endswith("on tasks like these missing. A claim about tasks in general needs 3 tasks of each kind.")
+
+
+def test_names_of_strangers_end_no_code_and_no_cell(tmp_path: Path) -> None:
+    name = "a|b`<img src=x>"
+    write_results(tmp_path, Plan([Entry("ws-nas", "random"), Entry("mine")], tasks=["rte"], seeds=[0]))
+    for path in tmp_path.rglob("run.json"):
+        record = json.loads(path.read_text())
+        record["identity"]["method" if record["identity"]["method"] == "mine" else "task"] = name
+        path.write_text(json.dumps(record))
+    text = page(tmp_path, Quantiles())
+    assert text.count("&lt;img") > 4
+    assert "<img" not in text
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if "@small" in line}) == 1
 
 
 def test_damaged_and_failed_runs_are_listed(tmp_path: Path) -> None:
