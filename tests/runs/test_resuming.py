@@ -266,6 +266,16 @@ def test_record_of_one_place_names_no_others(subject, results):
     assert "earlier_attempts" not in run(subject, results).record.provenance
 
 
+@pytest.mark.parametrize("damaged", [5, "abc", {"a": 1}])
+def test_damaged_list_of_attempts_does_not_stop_a_resumed_run(subject, results, damaged):
+    kill(subject, results, 2)
+    folder = RunFolder(folder_of(results))
+    record = folder.read_run()
+    record.provenance["earlier_attempts"] = damaged
+    folder.write_run(record)
+    assert "earlier_attempts" not in run(subject, results).record.provenance
+
+
 def test_uncharged_seconds_of_an_interrupted_attempt_are_kept(subject, results):
     interrupted = Observer()
 

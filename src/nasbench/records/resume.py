@@ -108,7 +108,8 @@ def carry_over(earlier: RunRecord, now: RunRecord, *, repeats_all: bool) -> None
     if not repeats_all:
         now.notes = earlier.notes
         now.shortened_trainings.update(earlier.shortened_trainings)
-    attempts = list(earlier.provenance.get(EARLIER_ATTEMPTS, []))
+    recorded = earlier.provenance.get(EARLIER_ATTEMPTS)
+    attempts = list(recorded) if isinstance(recorded, list) else []  # a damaged record may hold anything here
     before, after = ({name: part.provenance.get(name) for name in _ORIGIN} for part in (earlier, now))
     if before != after and before not in attempts:
         attempts.append(before)
