@@ -37,6 +37,17 @@ def steps(monkeypatch):
     return made
 
 
+def test_training_until_epoch_0_is_refused(tmp_path, steps):
+    class CountsFromZero(FineTunes):
+        def run(self, problem):
+            problem.training(problem.pretrained("fine-tuned")).run(until_epoch=0)
+
+    outcome = MethodSubject(CountsFromZero, tmp_path).run(tmp_path / "results")
+    assert outcome.record.status == "failed"
+    assert "until_epoch = 0; epochs are counted from 1" in outcome.record.reason
+    assert steps == []
+
+
 def _subject(tmp_path, searcher=RandomSearch, options=QUICK):
     return MethodSubject(WeightSharingNAS, tmp_path, options, searcher, n_evaluations=5)
 

@@ -78,7 +78,10 @@ class TrainingSession:
 
         Raises:
             BudgetExhausted: if the budget is spent. The network keeps the weights of the last step.
+            MethodError: if ``until_epoch`` is less than 1.
         """
+        if until_epoch is not None and until_epoch < 1:
+            raise MethodError(f"until_epoch = {until_epoch!r}; epochs are counted from 1")
         if self._fine_tuning.epochs == 0:
             return
         until = until_epoch or self._fine_tuning.epochs
