@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from click.testing import CliRunner
 
 from nasbench.cli.main import cli
+from nasbench.export import onnx_file
 from nasbench.export.latency import measure, with_random_weights
 from nasbench.export.loading import empty_network
+from nasbench.objectives.measuring import inputs_of
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
 
@@ -44,6 +47,19 @@ def test_latency_is_the_median_of_alternating_passes() -> None:
     assert times.speedup == pytest.approx(4)
     assert (times.batch_size, times.length) == (4, 7)
     assert 9 <= next(full.passes) <= 12  # 0.13 s a pair: after a second no pair starts
+
+
+def test_padding_may_be_the_last_token(tmp_path: Path) -> None:
+    """As that of the published GPT-2, whose tokenizer pads with its end of text."""
+    config = transformers.GPT2Config(
+        n_embd=8, n_layer=1, n_head=2, n_positions=32, vocab_size=20, pad_token_id=19, eos_token_id=19
+    )
+    network = transformers.GPT2ForSequenceClassification(config).eval()
+    ids = inputs_of(network, 4, 30)["input_ids"]
+    assert set(ids.unique().tolist()) == set(range(19))
+    assert all(times.speedup > 0 for times in measure(network, network, 32, clock=iter(range(10**6)).__next__))
+    pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install -e '.[onnx]'")
+    assert onnx_file.write_onnx(network, ["input_ids", "attention_mask"], tmp_path).exists()
 
 
 @pytest.mark.parametrize("task", [TINY_PAIR, TINY_CHOICE], ids=lambda task: task.name)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nasbench.errors import NasbenchError, UserError
 from nasbench.networks.architectures import adapt
+from nasbench.objectives.measuring import usual_tokens
 from nasbench.records.record import write_atomically
 
 FILE = "model.onnx"
@@ -100,8 +101,7 @@ def _example(network: Any, names: Sequence[str], n_examples: int, n_tokens: int)
     """Random tokens; the last example is padded to the length of the others."""
     shape = (n_examples, 2, n_tokens) if _is_choice(network) else (n_examples, n_tokens)
     pad_id = network.config.pad_token_id or 0
-    last = min(pad_id + 101, network.config.vocab_size)
-    ids = torch.randint(pad_id + 1, last, shape, generator=torch.Generator().manual_seed(n_tokens))
+    ids = torch.randint(*usual_tokens(network.config), shape, generator=torch.Generator().manual_seed(n_tokens))
     mask = torch.ones_like(ids)
     mask[-1, ..., n_tokens // 2 :] = 0
     values = {"input_ids": ids.masked_fill(mask == 0, pad_id), "attention_mask": mask}

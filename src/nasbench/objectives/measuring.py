@@ -36,12 +36,21 @@ def inputs_of(model: Any, batch_size: int, length: int) -> dict[str, Tensor]:
         choice.
     """
     shape = (batch_size, 2, length) if type(model).__name__.endswith("MultipleChoice") else (batch_size, length)
-    n_words = model.config.vocab_size
-    after = torch.randint(min(100, n_words - 1), shape, generator=torch.Generator().manual_seed(0)) + 1
-    # RoBERTa takes its positions from the padding. That of GPT-2 is its last word.
-    ids = ((model.config.pad_token_id or 0) + after) % n_words
+    ids = torch.randint(*usual_tokens(model.config), shape, generator=torch.Generator().manual_seed(0))
     ids = ids.to(next(model.parameters(), ids).device)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def usual_tokens(config: Any) -> tuple[int, int]:
+    """First and last token (exclusive) of a range of at most 100 that does not hold the padding.
+
+    RoBERTa takes its positions from the padding. It is the last token of GPT-2, whose tokenizer has no other padding
+    than its end of text; the range then lies before it.
+    """
+    padding = config.pad_token_id or 0
+    if padding + 1 < config.vocab_size:
+        return padding + 1, min(padding + 101, config.vocab_size)
+    return max(0, padding - 100), padding
 
 
 def shapes_for(model: Any) -> tuple[Shape, ...]:
