@@ -16,6 +16,7 @@ import nasbench
 from nasbench.cli.main import cli
 from nasbench.errors import NasbenchError, UserError
 from nasbench.export import onnx_file
+from nasbench.testing.decoders import TINY_GPT2
 from nasbench.testing.models import TINY_BERT, TINY_DEBERTA_V2, TINY_MODERNBERT, TINY_ROBERTA
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
 
@@ -59,6 +60,20 @@ def test_onnxruntime_computes_the_outputs_of_the_network(
         (found,) = session.run(None, {name: inputs[name].numpy() for name in names})
         with torch.no_grad():
             np.testing.assert_allclose(found, network(**inputs).logits.numpy(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("model", [TINY_BERT, TINY_GPT2], ids=lambda model: model.name)
+def test_network_without_layers_has_only_the_inputs_that_it_reads(
+    model: Any, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx", reason="no onnx: pip install -e '.[onnx]'")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install -e '.[onnx]'")
+    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
+    arguments = ["export", str(run_of([[0, 0, 0]], space="small", model=model)), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, [*arguments, "--format", "onnx"], catch_exceptions=False)
+    assert "model.onnx: its outputs agree with the network's" in done.output
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
+    assert "attention_mask" not in [entry.name for entry in session.get_inputs()]
 
 
 def test_other_outputs_are_refused(run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,8 +52,8 @@ def write_onnx(network: Any, input_names: Sequence[str], folder: Path) -> Path:
 
     Args:
         network: in fp32, eval mode.
-        input_names: inputs in order, as the tokenizer names them. Types of tokens are none of the file if the network
-            ignores them.
+        input_names: inputs in order, as the tokenizer names them. One that the network ignores is none of the file:
+            types of tokens in some architectures, and the attention mask in a network without layers.
 
     Raises:
         UserError: if the libraries are not installed.
@@ -90,11 +90,11 @@ def write_onnx(network: Any, input_names: Sequence[str], folder: Path) -> Path:
 
 
 def run_onnx(path: Path, inputs: dict[str, Tensor]) -> Any:
-    """The logits that onnxruntime computes from a file."""
+    """The logits that onnxruntime computes from a file, whose inputs may be some of these only."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run([LOGITS], {name: value.numpy() for name, value in inputs.items()})[0]
+    return session.run([LOGITS], {entry.name: inputs[entry.name].numpy() for entry in session.get_inputs()})[0]
 
 
 def _example(network: Any, names: Sequence[str], n_examples: int, n_tokens: int) -> dict[str, Tensor]:
