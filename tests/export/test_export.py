@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -16,8 +17,8 @@ import nasbench
 from nasbench.cli.main import cli
 from nasbench.data.batching import collate
 from nasbench.data.splits import load_task_data
-from nasbench.errors import UserError
-from nasbench.export.folder import choose, export, fraction_of_all
+from nasbench.errors import NasbenchError, UserError
+from nasbench.export.folder import choose, export, export_network, fraction_of_all
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.networks.subnetwork import Dimensions
@@ -162,6 +163,35 @@ def test_export_overwrites_no_existing_file(run, tmp_path):
     file.write_text("mine")
     with pytest.raises(UserError, match="file exists already"):
         export(run, file, 1.0)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("stage", ["measure", "write_atomically", "_limit_length"])
+def test_failed_export_leaves_nothing_and_can_be_repeated(run, tmp_path, monkeypatch, stage, is_there):
+    out = tmp_path / "out"
+    if is_there:
+        out.mkdir()
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(f"nasbench.export.folder.{stage}", fail)
+        export_network(run, out, 1.0, with_latency=True)
+    assert (list(out.iterdir()) == []) if is_there else not out.exists()
+    export(run, out)
+    nasbench.load(out)
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_one_line(run, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))  # room for the tokenizer
+    try:
+        with pytest.raises(NasbenchError, match=r"^cannot write .*out: Error while serializing: .*File too large"):
+            export(run, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_rejects_run_without_weights(run, tmp_path):

@@ -15,10 +15,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 
 from nasbench.data.hub import quiet
@@ -94,18 +97,6 @@ def export_network(
     subnetwork = subnetwork_of(record, evaluation, run_folder)
     checkpoints = Checkpoints(run_folder)
     network: Any = compact(_rebuild(checkpoints, evaluation, subnetwork), subnetwork, _output_names(record))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for path in checkpoints.architecture.iterdir():
-            if path.name != "config.json":
-                shutil.copyfile(path, out / path.name)
-        with quiet():
-            network.save_pretrained(out)
-        _limit_length(out / "tokenizer_config.json", record)
-        for path in out.iterdir():
-            path.chmod(0o644)  # transformers lets only the owner read the weights
-    except OSError as error:
-        raise NasbenchError(f"cannot write {out}: {error.strerror}") from error
     latency: list[Latency] = []
     if with_latency:
         full = empty_network(checkpoints.architecture)
@@ -115,13 +106,46 @@ def export_network(
     ranks: dict[str, int] = getattr(network.config, "ranks", {})
     facts = _describe(record, evaluation, subnetwork) | {"latency": [dataclasses.asdict(times) for times in latency]}
     description = json.dumps(facts, indent=1, allow_nan=False) + "\n"
-    write_atomically(out / DESCRIPTION, description.encode())
     needs_code = network.config.model_type.startswith("pruned-")
     code = f"{type(network.config).__module__.rpartition('.')[2]}.py" if needs_code else None
     loader = f"AutoModelFor{head_of(type(network).__name__)}"
     card = model_card(record, evaluations, evaluation, out.name, loader, code, latency, ranks.values())
-    write_atomically(out / CARD, card.encode())
+    with _emptied_after_failure(out):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for path in checkpoints.architecture.iterdir():
+                if path.name != "config.json":
+                    shutil.copyfile(path, out / path.name)
+            with quiet():
+                network.save_pretrained(out)
+            _limit_length(out / "tokenizer_config.json", record)
+            for path in out.iterdir():
+                path.chmod(0o644)  # transformers lets only the owner read the weights
+        except (OSError, SafetensorError) as error:  # the second if the weights do not fit on the disk
+            reason = error.strerror if isinstance(error, OSError) else first_line(error)
+            raise NasbenchError(f"cannot write {out}: {reason}") from error
+        write_atomically(out / DESCRIPTION, description.encode())
+        write_atomically(out / CARD, card.encode())
     return Exported(evaluation, record, latency, (out / WEIGHTS).stat().st_size)
+
+
+@contextmanager
+def _emptied_after_failure(out: Path) -> Iterator[None]:
+    """Remove what has been written to a folder if the rest is not, so that the same command works once that is mended.
+
+    Args:
+        out: a folder that is empty or does not exist.
+    """
+    is_new = not out.exists()
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for path in out.iterdir():
+                path.unlink()
+            if is_new:
+                out.rmdir()
+        raise
 
 
 def fraction_of_all(run_folder: Path, max_prunable: float) -> float:
