@@ -178,6 +178,12 @@ def test_every_format_gives_the_same_rows(kind: str, packed: bool, tmp_path: Pat
     assert pairs(read(path)) == DUE
 
 
+def test_json_that_is_nested_too_deep_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"rows\.json: cannot be read as json; replace it \(maximum recursion depth"):
+        read_file(tmp_path / "rows.json", ["text", "label"], [], FileFormat())
+
+
 @pytest.mark.parametrize("kept", [5, 40])
 def test_error_names_a_damaged_gz_file(kept: int, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv.gz"

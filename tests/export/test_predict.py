@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 import transformers
@@ -114,3 +116,53 @@ def test_predict_names_the_mistake(spam: Path, tmp_path: Path) -> None:
     assert isinstance(done.exception, UserError)
     assert "new-predictions.csv exists already; name another file with --out" in str(done.exception)
     assert (tmp_path / "new-predictions.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        ("new.csv", b"message,n,n,,\nba be,1,02,,\n"),
+        ("new.tsv", b"message\tprediction\tprediction\nba be\t1\t2\n"),
+        ("new.jsonl", b'{"message": "ba be", "n": 1}\n{"message": "bi", "n": "x"}\n{"message": "bi", "n": null}\n'),
+        ("new.json", b'[{"message": "ba be", "n": 123456789012345678901234567890}]'),
+    ],
+)
+def test_columns_beside_the_texts_may_hold_anything(spam: Path, tmp_path: Path, name: str, contents: bytes) -> None:
+    (tmp_path / name).write_bytes(contents)
+    done = CliRunner().invoke(cli, ["predict", str(spam), str(tmp_path / name)], catch_exceptions=False)
+    assert "left out" not in done.output
+    with (tmp_path / "new-predictions.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    beside = {"new.csv": ["n", "n", "", ""], "new.tsv": []}.get(name, ["n"])
+    assert header == ["message", *beside, "prediction", "probability_ham", "probability_spam"]
+    expected = {"new.csv": [["1", "02", "", ""]], "new.tsv": [[]], "new.jsonl": [["1"], ["x"], [""]]}
+    values = [row[1 : 1 + len(beside)] for row in rows]
+    assert values == expected.get(name, [["123456789012345678901234567890"]])
+
+
+def test_columns_that_no_cell_can_hold_are_named(spam: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"message": "ba be", "tags": ["a", "b"], "by": {"name": "ko"}}\n')
+    table = pa.table({"message": ["ba be"], "picture": [b"\xff\x00"], "tags": [["a"]], "n": [1]})
+    pyarrow.parquet.write_table(table, tmp_path / "pictures.parquet")
+    for name, left_out, kept in (("rows.jsonl", "tags, by", []), ("pictures.parquet", "picture, tags", ["n"])):
+        done = CliRunner().invoke(cli, ["predict", str(spam), str(tmp_path / name)], catch_exceptions=False)
+        assert f"left out, because a cell cannot hold their values: {left_out}\n" in done.output
+        (row,) = rows_of(tmp_path / f"{name.partition('.')[0]}-predictions.csv")
+        assert [*row] == ["message", *kept, "prediction", "probability_ham", "probability_spam"]
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ("message\nb\u00e4\n".encode("latin-1"), r"is not encoded in UTF-8; save it in UTF-8 \("),
+        ("message\nba\n".encode("utf-16-le"), "holds zero bytes, so it is not in UTF-8; save it in UTF-8$"),
+        (b'message,n\n"a \\"b\\" c, d",1\n', "put cells that hold the separator in quotes, and double the quotes"),
+        (b"message,message\nba,be\n", "two columns are called 'message'; rename one"),
+    ],
+)
+def test_remedies_are_for_the_file(spam: Path, tmp_path: Path, contents: bytes, message: str) -> None:
+    """There is no task file in which a separator or an encoding could be named."""
+    (tmp_path / "new.csv").write_bytes(contents)
+    with pytest.raises(UserError, match=message) as caught:
+        predict(spam, tmp_path / "new.csv")
+    assert "[data]" not in str(caught.value)

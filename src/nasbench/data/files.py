@@ -55,12 +55,14 @@ class FileTable(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def read_file(path: Path, columns: Sequence[str], as_text: Sequence[str], form: FileFormat) -> FileTable:
+def read_file(path: Path, columns: Sequence[str], as_text: Sequence[str], form: FileFormat | None) -> FileTable:
     """The columns of a file, of all files that a pattern such as ``train-*.parquet`` matches, or of a folder.
 
     Args:
         columns: the columns that are needed, the label last. Others may be in the table without their values.
-        as_text: the columns of a CSV file that must be read as text.
+        as_text: the columns of a CSV file that must be read as text. Of a JSON file, these columns have their values,
+            too: where they do not fit a type, each as JSON.
+        form: None for a file that no task file describes; messages then say how to change the file.
 
     Raises:
         UserError: one line, if the file is missing or cannot be read.
@@ -87,16 +89,14 @@ def read_file(path: Path, columns: Sequence[str], as_text: Sequence[str], form: 
                 text = _text(path, form)
                 table, notes = _Csv(path, text, "\t" if kind == "tsv" else ",", columns, form).read(as_text)
             case "json" | "jsonl" | "ndjson":
-                table = _read_json(_text(path, form), columns)
+                table = _read_json(_text(path, form), columns, as_text)
             case _:
                 raise UserError(f"{path}: data files end in {_KINDS}")
     except UnicodeDecodeError as error:
-        known = form.encoding or "UTF-8"
-        raise UserError(
-            f'{path}: is not encoded in {known}; name its encoding in [data], for example encoding = "cp1252", or '
-            f"save it in UTF-8 ({error})"
-        ) from error
-    except (pa.ArrowException, OSError, ValueError, EOFError, zlib.error) as error:
+        known = "UTF-8" if form is None else form.encoding or "UTF-8"
+        declare = "" if form is None else 'name its encoding in [data], for example encoding = "cp1252", or '
+        raise UserError(f"{path}: is not encoded in {known}; {declare}save it in UTF-8 ({error})") from error
+    except (pa.ArrowException, OSError, ValueError, EOFError, RecursionError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read as {kind}; replace it ({first_line(error)})") from error
     return FileTable(_tidy(table, columns, path), notes)
 
@@ -157,7 +157,7 @@ def _contents(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _text(path: Path, form: FileFormat) -> str:
+def _text(path: Path, form: FileFormat | None) -> str:
     """The file's text in the declared encoding; by default UTF-32 or UTF-16 if it begins so, else UTF-8.
 
     Raises:
@@ -165,14 +165,14 @@ def _text(path: Path, form: FileFormat) -> str:
         UserError: the file looks like UTF-16 without a byte-order mark.
     """
     contents = _contents(path)
-    encoding = form.encoding or next((name for mark, name in _MARKS if contents.startswith(mark)), "utf-8")
+    declared = None if form is None else form.encoding
+    encoding = declared or next((name for mark, name in _MARKS if contents.startswith(mark)), "utf-8")
     head = contents[:_LONGEST_HEADER]
-    if form.encoding is None and encoding == "utf-8" and b"\0" in head:
+    if declared is None and encoding == "utf-8" and b"\0" in head:
         # Of most characters in UTF-16, one byte is zero: the second one if the low byte comes first.
         guess = "utf-16-le" if head[1::2].count(0) >= head[::2].count(0) else "utf-16-be"
-        raise UserError(
-            f'{path}: holds zero bytes, so it is not in UTF-8; name its encoding in [data]: encoding = "{guess}"'
-        )
+        remedy = "save it in UTF-8" if form is None else f'name its encoding in [data]: encoding = "{guess}"'
+        raise UserError(f"{path}: holds zero bytes, so it is not in UTF-8; {remedy}")
     return contents.decode(encoding).removeprefix("\ufeff")
 
 
@@ -184,8 +184,9 @@ class _Csv:
         columns: the columns that are needed, the label last.
     """
 
-    def __init__(self, path: Path, text: str, separator: str, columns: Sequence[str], form: FileFormat) -> None:
-        self.path, self.text, self.columns, self.form = path, text, columns, form
+    def __init__(self, path: Path, text: str, separator: str, columns: Sequence[str], form: FileFormat | None) -> None:
+        self.path, self.text, self.columns, self.is_declared = path, text, columns, form is not None
+        self.form = form = form or FileFormat()
         self.separator = form.separator or self._found_separator(separator)
         self.header = self._header(self.separator)
         # Tab-separated files are mostly written without quoting (GLUE's are): a quote is part of the text. A program
@@ -234,9 +235,10 @@ class _Csv:
         if not found:
             return
         example = found.pop() if len(found) == 1 else ";"
+        remedy = f"name the separator in [data], for example separator = {example!r}"
         raise UserError(
             f"{self.path}: its header is one column ({line}) with {_NAMES.get(self.separator, repr(self.separator))} "
-            f"between cells; name the separator in [data], for example separator = {example!r}"
+            f"between cells; {remedy if self.is_declared else 'separate its cells by commas, semicolons, tabs or bars'}"
         )
 
     def _kind(self) -> str:
@@ -263,6 +265,8 @@ class _Csv:
         """What the user can do about an error of Arrow."""
         if "columns, got" not in message:
             return "replace it"
+        if not self.is_declared:
+            return "put cells that hold the separator in quotes, and double the quotes inside cells"
         if self.quoting and self.form.escape is None and '\\"' in self.text:
             return r"if its quotes are escaped by a backslash, set escape = '\' in [data]"
         if not self.quoting and '"' in self.text:
@@ -312,8 +316,13 @@ def _cells_with(column: pa.ChunkedArray, pattern: str, *, regex: bool = False) -
     return cells
 
 
-def _read_json(text: str, columns: Sequence[str]) -> pa.Table:
-    """Rows as an array of objects, or as one object per line. Columns that are not needed may hold anything."""
+def _read_json(text: str, columns: Sequence[str], others: Sequence[str]) -> pa.Table:
+    """Rows as an array of objects, or as one object per line. Columns that are not needed may hold anything.
+
+    Args:
+        others: columns that have their values although they are not needed. Where these do not fit a type, each is
+            written as JSON.
+    """
     text = text.strip()
     first = text.partition("\n")[0].strip()
     if first.startswith("{") and first.endswith("}"):
@@ -326,16 +335,19 @@ def _read_json(text: str, columns: Sequence[str]) -> pa.Table:
         raise ValueError("it has no rows")
     arrays = {name: pa.nulls(len(rows)) for row in rows for name in row}
     for name in arrays:
-        if name not in columns and name.strip() not in columns:
+        is_needed = name in columns or name.strip() in columns
+        if not is_needed and name not in others and name.strip() not in others:
             continue
         values = [row.get(name) for row in rows]
-        if any(isinstance(value, (list, dict)) for value in values):
+        if is_needed and any(isinstance(value, (list, dict)) for value in values):
             many = "; a task with several labels a row is not supported" if name.strip() == columns[-1] else ""
             raise ValueError(f"each row needs one value of {name!r}, not a list or object{many}")
         try:
             arrays[name] = pa.array(values)
         except (pa.ArrowException, OverflowError) as error:
-            raise ValueError(f"column {name!r}: {first_line(error)}") from error
+            if is_needed:
+                raise ValueError(f"column {name!r}: {first_line(error)}") from error
+            arrays[name] = pa.array([one if isinstance(one, str | None) else json.dumps(one) for one in values])
     return pa.table(arrays)
 
 
@@ -358,7 +370,7 @@ def _read_arrow(contents: bytes) -> pa.Table:
         return pyarrow.ipc.open_stream(buffer).read_all()
 
 
-def _read_folder(folder: Path, columns: Sequence[str], form: FileFormat) -> pa.Table:
+def _read_folder(folder: Path, columns: Sequence[str], form: FileFormat | None) -> pa.Table:
     """A folder of Parquet files, a data set that ``save_to_disk`` wrote, or a folder of text files for each class."""
     if (folder / "dataset_dict.json").is_file():
         splits = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
@@ -384,10 +396,10 @@ def _read_folder(folder: Path, columns: Sequence[str], form: FileFormat) -> pa.T
                 raise UserError(f"{folder}: text files have one text, so text must name one column")
             return pa.table(dict(zip(columns, values, strict=True)))
     except UnicodeDecodeError:
-        raise UserError(
-            f"{folder}: a text file is not encoded in {form.encoding or 'UTF-8'}; name the encoding of the "
-            'files in [data], for example encoding = "cp1252"'
-        ) from None
+        known = "UTF-8" if form is None else form.encoding or "UTF-8"
+        remedy = 'name the encoding of the files in [data], for example encoding = "cp1252"'
+        remedy = "save it in UTF-8" if form is None else remedy
+        raise UserError(f"{folder}: a text file is not encoded in {known}; {remedy}") from None
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: cannot be read; replace it ({first_line(error)})") from error
     kinds = re.findall(r"\.\w+", _KINDS)

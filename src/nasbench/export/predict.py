@@ -15,8 +15,7 @@ import torch
 
 from nasbench import devices
 from nasbench.arrays import FloatArray
-from nasbench.data.files import read_file
-from nasbench.declarations.task import FileFormat
+from nasbench.data.files import plain, read_file
 from nasbench.errors import UserError
 from nasbench.export.loading import load, load_tokenizer, read_description
 from nasbench.records.record import write_atomically
@@ -33,10 +32,12 @@ class Predictions(NamedTuple):
         table: the columns of the file; ``prediction`` (the class name, or a number for a regression); and
             ``probability_<class>`` for each class.
         counts: number of rows of each class; empty for a regression.
+        left_out: columns of the file that a CSV file cannot hold.
     """
 
     table: pa.Table
     counts: dict[str, int]
+    left_out: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write the table as CSV.
@@ -69,7 +70,7 @@ def predict(folder: Path, file: Path, text_columns: Sequence[str] = ()) -> Predi
     columns = tuple(text_columns) or tuple(interface.get("text_columns", ()))
     if not columns:
         raise UserError(f"{folder} does not say which columns hold the texts; name them with --text")
-    table = _read(file, columns)
+    table, left_out = _read(file, columns)
     network: Any = load(folder)
     tokenizer = load_tokenizer(folder, network)
     is_choice = type(network).__name__.endswith("MultipleChoice") or interface.get("kind") == "multiple_choice"
@@ -80,10 +81,10 @@ def predict(folder: Path, file: Path, text_columns: Sequence[str] = ()) -> Predi
     longest = min(int(interface.get("max_length", tokenizer.model_max_length)), tokenizer.model_max_length)
     texts = [["" if text is None else text for text in table.column(name).to_pylist()] for name in columns]
     logits = _logits(network, tokenizer, texts, longest, is_choice)
-    taken = [name for name in table.column_names if name == PREDICTION or name.startswith("probability_")]
-    table = table.drop_columns(taken)
+    taken = [name == PREDICTION or name.startswith("probability_") for name in table.column_names]
+    table = table.select([i for i, is_taken in enumerate(taken) if not is_taken])
     if network.config.problem_type == "regression" and not is_choice:
-        return Predictions(table.append_column(PREDICTION, pa.array(logits[:, 0])), {})
+        return Predictions(table.append_column(PREDICTION, pa.array(logits[:, 0])), {}, left_out)
     names = _class_names(network, interface, logits.shape[1], is_choice)
     chosen = [names[i] for i in logits.argmax(axis=1)]
     table = table.append_column(PREDICTION, pa.array(chosen, pa.string()))
@@ -91,11 +92,12 @@ def predict(folder: Path, file: Path, text_columns: Sequence[str] = ()) -> Predi
     for name, column in zip(names, (shares / shares.sum(axis=1, keepdims=True)).T, strict=True):
         table = table.append_column(f"probability_{name}", pa.array(column))
     counts = Counter(chosen)
-    return Predictions(table, {name: counts[name] for name in names})
+    return Predictions(table, {name: counts[name] for name in names}, left_out)
 
 
-def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
-    table = read_file(file, columns, columns, FileFormat()).table
+def _read(file: Path, columns: tuple[str, ...]) -> tuple[pa.Table, tuple[str, ...]]:
+    """The columns of a file that a CSV file can hold, and the names of the others."""
+    table = read_file(file, columns, columns, None).table
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise UserError(
@@ -104,14 +106,31 @@ def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
         )
     if table.num_rows == 0:
         raise UserError(f"{file}: has no rows")
-    # Read again with all columns, and as text, so that they are written as they were: Arrow would read 01 as 1.
-    table = read_file(file, table.column_names, table.column_names, FileFormat()).table
+    # Read again with the values of all columns, and as text, so that they are written as they were: Arrow would read 01
+    # as 1.
+    table = read_file(file, columns, table.column_names, None).table
     for name in columns:
+        if table.column_names.count(name) > 1:
+            raise UserError(f"{file}: two columns are called {name!r}; rename one")
         kind = table.column(name).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise UserError(f"{file}, column {name!r}: must hold text, not {kind}")
-    flat = [name for name in table.column_names if not pa.types.is_nested(table.column(name).type)]
-    return table.select(flat)
+    return _writable(table, str(file))
+
+
+def _writable(table: pa.Table, place: str) -> tuple[pa.Table, tuple[str, ...]]:
+    """The columns without lists, objects and bytes that are not text, and the names of those."""
+    kept, left_out = [], []
+    for i, name in enumerate(table.column_names):  # other columns than those of texts may have the same name
+        try:
+            column = plain(pa.table({name: table.column(i)}), [name], place).column(0)
+        except UserError:
+            column = None
+        if column is None or pa.types.is_nested(column.type):
+            left_out.append(name)
+        else:
+            kept.append((name, column))
+    return pa.Table.from_arrays([column for _, column in kept], names=[name for name, _ in kept]), tuple(left_out)
 
 
 def _logits(network: Any, tokenizer: Any, texts: list[list[str]], max_length: int, is_choice: bool) -> FloatArray:

@@ -220,6 +220,8 @@ def predict(folder: Path, file: Path, columns: tuple[str, ...], out: Path | None
     predictions.write(target)
     shares = ", ".join(f"{name} {count}" for name, count in predictions.counts.items())
     click.echo(f"wrote {target}: {predictions.table.num_rows} rows" + (f" ({shares})" if shares else ""))
+    if predictions.left_out:
+        click.echo(f"left out, because a cell cannot hold their values: {', '.join(predictions.left_out)}")
 
 
 COMMANDS = (export, recommend, predict)
