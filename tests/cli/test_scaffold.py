@@ -37,6 +37,21 @@ def test_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["lambda", "none", "true"])
+def test_word_of_python_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' is a word of Python's own"):
+        write_method(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["random", "torch"])
+def test_name_of_a_module_is_refused(tmp_path: Path, name: str) -> None:
+    """The written test imports the method by its module's name."""
+    with pytest.raises(UserError, match=f"there is a Python module '{name}', which {name}.py would hide"):
+        write_method(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_name_of_existing_method_is_refused(tmp_path: Path) -> None:
     taken = next(iter(registry.methods()))
     with pytest.raises(UserError, match=f"there is a method '{taken}' already"):

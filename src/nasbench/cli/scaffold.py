@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
 from pathlib import Path
@@ -90,8 +91,9 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise UserError(f"a method's name has lower-case letters, digits and single hyphens, not {name!r}")
-    if keyword.iskeyword(name):
-        raise UserError(f"{name!r} is a word of Python's own, so no module can be called that; choose another name")
+    class_name = "".join(part.capitalize() for part in name.split("-"))
+    if keyword.iskeyword(name) or keyword.iskeyword(class_name):
+        raise UserError(f"{name!r} is a word of Python's own, so nothing can be called that; choose another name")
     if name in registry.methods():
         raise UserError(f"there is a method {name!r} already ({registry.methods().place(name)})")
     module = name.replace("-", "_")
@@ -99,12 +101,14 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
         "name": name,
         "module": module,
         "title": name.replace("-", " ").capitalize(),
-        "class_name": "".join(part.capitalize() for part in name.split("-")),
+        "class_name": class_name,
     }
     files = {folder / f"{module}.py": _METHOD, folder / f"test_{module}.py": _TEST}
     for path in files:
         if path.exists():
             raise UserError(f"{path} exists; nothing was written")
+    if importlib.util.find_spec(module) is not None:  # pytest puts the folder first on the path of imports
+        raise UserError(f"there is a Python module {module!r}, which {module}.py would hide; choose another name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, template in files.items():
