@@ -16,6 +16,7 @@ from nasbench.errors import BudgetExhausted, UnknownName, UserError
 from nasbench.networks.space import Config
 from nasbench.plugins import registry
 from nasbench.plugins.method import Method
+from nasbench.plugins.registry import PluginError
 from nasbench.runs.problem import Problem
 from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
 from nasbench.testing import MethodContract, SearcherContract
@@ -328,8 +329,9 @@ def test_find_targets_takes_names_and_files(tmp_path: Path) -> None:
     file = tmp_path / "both.py"
     file.write_text(
         "from nasbench.plugins.method import Method\nfrom nasbench.search.searcher import Searcher\n"
-        "class A(Method):\n    name = 'a'\n    def run(self, problem): pass\n"
-        "class B(Searcher):\n    name = 'b'\n    def ask(self): pass\n    def tell(self, config, values): pass\n"
+        "class A(Method):\n    name = 'a'\n    summary = 'one'\n    def run(self, problem): pass\n"
+        "class B(Searcher):\n    name = 'b'\n    summary = 'two'\n    def ask(self): pass\n"
+        "    def tell(self, config, values): pass\n"
     )
     assert [cls.name for cls in check.find_targets(str(file))] == ["a", "b"]
     with pytest.raises(UnknownName, match="did you mean 'ws-nas'"):
@@ -337,3 +339,8 @@ def test_find_targets_takes_names_and_files(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("x = 1")
     with pytest.raises(UserError, match="defines neither a Method nor a Searcher"):
         check.find_targets(str(tmp_path / "empty.py"))
+    for lacking in ("name", "summary"):
+        incomplete = tmp_path / f"no_{lacking}.py"
+        incomplete.write_text(file.read_text().replace(f"    {lacking} = ", "    other = "))
+        with pytest.raises(PluginError, match=rf"no_{lacking}\.py: class A has no {lacking}; "):
+            check.find_targets(str(incomplete))

@@ -25,6 +25,7 @@ def find_targets(target: str, plugins: tuple[Path, ...] = ()) -> list[type[Metho
 
     Raises:
         UserError: for an unknown name, or a file that defines neither a method nor a searcher.
+        PluginError: for a class whose name, summary, spaces or options nobody could use.
     """
     if target.endswith(".py"):
         module = registry.load_file(Path(target))
@@ -33,7 +34,7 @@ def find_targets(target: str, plugins: tuple[Path, ...] = ()) -> list[type[Metho
         found += registry.defined_in(module, Searcher)
         if not found:
             raise UserError(f"{target} {registry.what_lacks(module)}")
-        return found
+        return [registry.checked_class(cls, target) for cls in found]
     methods, searchers = registry.methods(plugins), registry.searchers(plugins)
     named: list[type[Method] | type[Searcher]] = []
     named += [methods[target]] if target in methods else []

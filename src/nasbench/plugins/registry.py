@@ -236,18 +236,24 @@ def _classes(kind: str, base: type[T], group: str, plugins: tuple[Path, ...]) ->
 
 def _add_classes(found: Catalogue[type[T]], module: ModuleType, base: type[T], place: str) -> None:
     for cls in defined_in(module, base):
-        name = getattr(cls, "name", None)
-        if not isinstance(name, str):
-            raise PluginError(f"{place}: class {cls.__name__} has no name; give it one, like name = 'my-{found.kind}'")
-        found.add(name, place, partial(checked_class, cls, place))
+        found.add(_name_of(cls, place), place, partial(checked_class, cls, place))
+
+
+def _name_of(cls: type[object], place: str) -> str:
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str):
+        kind = "method" if issubclass(cls, Method) else "searcher"
+        raise PluginError(f"{place}: class {cls.__name__} has no name; give it one, like name = 'my-{kind}'")
+    return name
 
 
 def checked_class(cls: type[T], place: str) -> type[T]:
-    """The class itself, after a check of its summary, spaces and options.
+    """The class itself, after a check of its name, summary, spaces and options.
 
     Raises:
         PluginError: if one of them is missing or invalid.
     """
+    _name_of(cls, place)
     what = f"{place}: class {cls.__name__}"
     summary, spaces, options = (getattr(cls, name, None) for name in ("summary", "spaces", "Options"))
     if not isinstance(summary, str):
