@@ -18,6 +18,7 @@ from nasbench.cli.main import cli
 from nasbench.data.batching import collate
 from nasbench.data.splits import load_task_data
 from nasbench.errors import NasbenchError, UserError
+from nasbench.export.command import command_of
 from nasbench.export.folder import choose, export, export_network, fraction_of_all
 from nasbench.methods.s_nas import StandardNAS
 from nasbench.methods.ws_nas import WeightSharingNAS
@@ -104,6 +105,13 @@ def test_exported_folder_describes_its_network(run, tmp_path):
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["architectures"] == ["BertForSequenceClassification"]
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"model.safetensors", "tokenizer.json"}
+
+
+def test_command_in_the_card_has_the_whole_budget(run):
+    record = RunFolder(run).read_run()
+    identity = dataclasses.replace(record.identity, budget_s=7200.125)
+    record = dataclasses.replace(record, identity=identity, unofficial=["a budget of 7200.12 s"])
+    assert " --budget 7200.125" in command_of(record)
 
 
 def test_choose_returns_the_best_front_member_that_is_small_enough(run):

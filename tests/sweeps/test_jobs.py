@@ -128,6 +128,13 @@ def test_the_command_makes_the_same_run(scene: Scene, monkeypatch: pytest.Monkey
         assert str(typed.folder) == f"my runs/{job.folder}"
 
 
+@pytest.mark.parametrize(("budget_s", "text"), [(600.0, "600"), (1234567.5, "1234567.5"), (7200.125, "7200.125")])
+def test_the_command_has_the_whole_budget(budget_s: float, text: str) -> None:
+    """Another budget would be another run."""
+    (job,) = grid(["rfp"], ["demo"], [0], "cpu", budget_s=budget_s, settings=(), plugins=())
+    assert f" --budget {text} " in job.command("runs")
+
+
 def test_what_is_made_already(scene: Scene, tmp_path: Path) -> None:
     results = tmp_path / "results"
     job, other = scene.jobs(["patient"], 1, [0, 1])

@@ -34,7 +34,7 @@ def command_of(record: RunRecord) -> str:
     if identity.device_class in ("cpu", "gpu"):
         words += ["--device", "cuda" if identity.device_class == "gpu" else "cpu"]
     if identity.budget_s is not None and any("budget" in reason for reason in record.unofficial):
-        words += ["--budget", f"{identity.budget_s:g}"]
+        words += ["--budget", str(identity.budget_s).removesuffix(".0")]
     if identity.max_evaluations is not None:
         words += ["--max-evaluations", str(identity.max_evaluations)]
     return shlex.join(words)

@@ -67,7 +67,8 @@ class Job:
         words = ["nasbench", "run"]
         for name, flag in _FLAGS.items():
             if values.get(name) is not None:
-                words += [flag, f"{values[name]:g}" if name == "budget_s" else str(values[name])]
+                text = str(values[name])
+                words += [flag, text.removesuffix(".0") if name == "budget_s" else text]
         for setting in self.arguments["settings"]:
             words += ["--set", setting]
         for plugin in self.arguments["plugins"]:
