@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import nasbench
+from nasbench.errors import UserError
 from nasbench.records.record import RunFolder
 from nasbench.search.pareto import pareto_mask
 from nasbench.testing.models import TINY_BERT
@@ -194,3 +196,10 @@ except AttributeError as error:
 
 def test_import_is_light_and_every_public_name_resolves() -> None:
     subprocess.run([sys.executable, "-c", PROCESS], check=True)
+
+
+@pytest.mark.parametrize("option", [{"isolate": True}, {"precision": "bf16"}, {"threads": 2}], ids=str)
+def test_option_that_a_table_has_no_use_for_is_refused(option: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"isolate has no use with a table|--table computes nothing; leave out --"):
+        nasbench.run("ws-nas", "demo", model="minilm-l6", table=True, results=tmp_path, **option)
+    assert not list(tmp_path.iterdir())

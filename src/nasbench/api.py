@@ -216,8 +216,11 @@ def run(
         else:
             from nasbench.tables.simulation import make_simulation, simulate
 
+            if isolate:
+                raise UserError("isolate has no use with a table: the searcher of such a run sees no data")
             path = None if table is True else Path(table)
-            request, found = make_simulation(method, the_task, **arguments, table=path)
+            computing = {"precision": precision, "threads": threads}
+            request, found = make_simulation(method, the_task, **arguments, **computing, table=path)
             carry_out = partial(simulate, request, found)
         folder = RunFolder(request.folder)
         if folder.exists() and folder.read_run().status == "complete":

@@ -119,3 +119,9 @@ def test_refused_upload_keeps_the_folder_and_names_the_remedy(hub: type[_Hub], r
         CliRunner().invoke(cli, arguments, catch_exceptions=False, standalone_mode=False)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_private_without_an_upload_is_refused(run: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["export", str(run), "--out", str(tmp_path / "out"), "--private"])
+    assert (done.exit_code, "--private goes with --push-to-hub" in done.output) == (2, True)
+    assert not (tmp_path / "out").exists()

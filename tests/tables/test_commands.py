@@ -98,3 +98,9 @@ def test_a_table_by_the_cpu_clock_says_so(
     assert info.clock == "cpu"
     assert info.training_s > 0
     assert info.training_s == int(info.training_s)  # readings of whole seconds
+
+
+def test_option_that_a_table_has_no_use_for_is_refused(nasbench) -> None:
+    for option in (("--precision", "bf16"), ("--threads", "2")):
+        seen = nasbench("run", "--method", "ws-nas", "--task", "demo", "--model", "minilm-l6", "--table", *option)
+        assert (seen.code, seen.err) == (2, f"error: --table computes nothing; leave out {' '.join(option)}\n")

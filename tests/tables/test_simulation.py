@@ -194,6 +194,8 @@ def test_depths_cost_one_pass(table: Table, tmp_path: Path) -> None:
         ({"method": "s-nas"}, "--table holds the networks of one super-network; use --method ws-nas, not s-nas"),
         ({"space": "medium"}, "--table holds the space 'small-grid'; leave out --space medium"),
         ({"device": "cuda"}, "--table simulates the device on which the table was made; leave out --device cuda"),
+        ({"precision": "bf16"}, "--table computes nothing; leave out --precision bf16"),
+        ({"threads": 2}, "--table computes nothing; leave out --threads 2"),
         ({"task": TINY_PAIR}, "is of tiny-regression with tiny-bert, not tiny-pair with tiny-bert"),
         ({"settings": []}, "its super-network was trained with other options than these of --method"),
         ({"table": Path("none.parquet")}, "--table none.parquet: no such file; 'nasbench tabulate' makes one"),

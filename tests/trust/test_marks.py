@@ -170,6 +170,9 @@ def test_equal_runs_make_equal_bundles(made, tmp_path):
 
 def test_verify_says_what_it_takes(nasbench):
     assert "no run and no bundle nothing" in nasbench("verify", "nothing").err
+    for option in (("--tolerance", "0.1"), ("--rerun-in", "again")):
+        seen = nasbench("verify", "nothing", *option)
+        assert (seen.code, seen.err) == (2, f"error: {option[0]} goes with --rerun\n")
 
 
 def test_a_file_that_is_no_bundle_is_one_line(nasbench, tmp_path):

@@ -197,7 +197,7 @@ def run(
     if table is not None:
         if isolate:
             raise click.UsageError("--isolate has no use with --table: the searcher of such a run sees no data")
-        reason = tables.run_on_table(table, quiet, plugins=plugins, **arguments)
+        reason = tables.run_on_table(table, quiet, plugins=plugins, precision=precision, threads=threads, **arguments)
         return 0 if reason is None else _fail(reason, 1)
     from nasbench.cli import terminal
     from nasbench.isolation.running import prepared

@@ -60,6 +60,9 @@ def make_simulation(method: Any, task: Any, *, table: Path | None = None, **argu
         raise UserError(f"--table holds the space {SPACE!r}; leave out --space {space}")
     if (device := arguments.pop("device", "auto")).startswith("cuda"):
         raise UserError(f"--table simulates the device on which the table was made; leave out --device {device}")
+    for option in ("precision", "threads"):
+        if (value := arguments.pop(option, None)) is not None:
+            raise UserError(f"--table computes nothing; leave out --{option} {value}")
     request = make_request(method, task, space=SPACE, device="cpu", **arguments)
     training = options.to_json(request.method_options)
     place = (request.task.name, request.model.name)

@@ -57,6 +57,8 @@ def export(
     from nasbench.export.folder import export_network
     from nasbench.records.front import is_no_better_than_constant
 
+    if private and repository is None:
+        raise click.UsageError("--private goes with --push-to-hub")
     if form == "onnx":
         from nasbench.export import onnx_file
 

@@ -89,6 +89,9 @@ def verify(
     from nasbench.trust.verifying import submitted_runs
     from nasbench.trust.verifying import verify as carry_out
 
+    for name, value in (("--tolerance", tolerance), ("--rerun-in", rerun_in)):
+        if value is not None and not repeat:
+            raise click.UsageError(f"{name} goes with --rerun")
     loader, levels, n_unwritten = Loader(data_dir), [], 0
     for path in paths:
         for submitted in submitted_runs(path):
