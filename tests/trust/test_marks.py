@@ -175,6 +175,12 @@ def test_verify_says_what_it_takes(nasbench):
         assert (seen.code, seen.err) == (2, f"error: {option[0]} goes with --rerun\n")
 
 
+def test_a_run_that_is_named_twice_is_bundled_once(nasbench, made):
+    more = ["--out", "b.zip", "--author", AUTHOR, "--link", LINK]
+    seen = nasbench("submit", str(made.folder), str(made.folder.parent), *more)
+    assert "wrote b.zip: 1 runs" in seen.out
+
+
 def test_a_file_that_is_no_bundle_is_one_line(nasbench, tmp_path):
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 no archive")
     seen = nasbench("verify", "x.zip")

@@ -35,13 +35,13 @@ def submit(runs: tuple[Path, ...], out: Path, author: str, link: str) -> None:
 
     if out.exists():
         raise UserError(f"{out} exists already; name another file with --out")
-    folders: list[Path] = []
+    folders: dict[Path, Path] = {}
     for path in runs:
         found = find_runs(path) if path.is_dir() else []
         if not found:
             raise UserError(f"no run below {path}; a run's folder has a run.json")
-        folders += found
-    contents = write_bundle(out, folders, author, link)
+        folders |= {folder.resolve(): folder for folder in found}  # the folders that are named may overlap
+    contents = write_bundle(out, list(folders.values()), author, link)
     click.echo(f"wrote {out}: {len(contents.runs)} runs, {out.stat().st_size / 1e6:.1f} MB; now:")
     click.echo(f"  nasbench verify {out}")
 
