@@ -1,5 +1,6 @@
 """What an isolated method may read of the system where records or data lie in folders of the system."""
 
+import pytest
 from support.user_tasks import changed, make_folder, toml
 
 from nasbench.isolation import running, sandbox
@@ -32,3 +33,22 @@ def test_data_of_a_users_own_task_are_hidden(tmp_path):
     task.write_text(toml(changed(data={"train": "rows*.csv"})))
     assert running._own_files(load_user_task(task)[0]) == [tmp_path]
     assert running._own_files("rte") == []
+
+
+def test_caches_and_the_usual_folder_of_data_are_hidden(tmp_path, monkeypatch):
+    """They hold texts of the test split, and may lie below a folder of the system, as in many containers."""
+    seen = []
+
+    def child(_plugins, hidden, _memory_bytes):
+        seen.extend(hidden)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "Child", child)
+    for variable in ("NASBENCH_CACHE_DIR", "NASBENCH_DATA_DIR", "HF_DATASETS_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    for name in ("HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", str(tmp_path / name))
+    with pytest.raises(KeyboardInterrupt), running.isolated("mine", "demo", results=tmp_path / "runs"):
+        pass
+    names = {"runs", "NASBENCH_CACHE_DIR", "NASBENCH_DATA_DIR", "HF_DATASETS_CACHE", "HF_HOME", "HF_HUB_CACHE"}
+    assert set(seen) == {tmp_path / name for name in names}

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -30,6 +31,14 @@ def reason(error: Exception) -> str:
     if isinstance(error, (ConnectionError, LocalEntryNotFoundError)):
         return "the hub cannot be reached, and its cache has no copy"
     return first_line(error)
+
+
+def hub_caches() -> list[Path]:
+    """The folders in which the Hugging Face libraries keep what they have loaded."""
+    from huggingface_hub import constants
+
+    data_sets = os.environ.get("HF_DATASETS_CACHE")  # importing datasets, which reads it, takes a second
+    return [Path(constants.HF_HOME), Path(constants.HF_HUB_CACHE), *([Path(data_sets)] if data_sets else [])]
 
 
 @contextmanager

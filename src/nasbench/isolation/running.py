@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,9 @@ from typing import Any
 
 import torch
 
+from nasbench.data.hub import hub_caches
+from nasbench.data.sources import DATA_DIR_VARIABLE
+from nasbench.data.tokens import default_cache_dir
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
 from nasbench.isolation import transfer
@@ -134,8 +138,7 @@ def isolated(
         UserError: for everything that does not exist or does not fit together.
         PluginError: for a plugin that cannot be used.
     """
-    hidden = [results, *([data_dir] if data_dir else []), *_own_files(task)]
-    child = Child(plugins, hidden, memory_bytes)
+    child = Child(plugins, [results, *_places_of_data(data_dir), *_own_files(task)], memory_bytes)
     try:
         described = _described(child, method, searcher, settings, plugins)
         module = MODULE if is_foreign(method, searcher, plugins) else __name__
@@ -155,6 +158,12 @@ def isolated(
         yield Isolated(request, child)
     finally:
         child.close()
+
+
+def _places_of_data(data_dir: Path | None) -> list[Path]:
+    """The folder of local data, and the caches with texts of the test split or whole data sets."""
+    local = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    return [*([Path(local)] if local else []), default_cache_dir(), *hub_caches()]
 
 
 def _own_files(task: Any) -> list[Path]:
