@@ -30,8 +30,7 @@ from nasbench.declarations.task import OBJECTIVES
 from nasbench.errors import UserError
 from nasbench.export.command import command_of
 from nasbench.records.record import RunFolder, RunRecord, find_runs
-from nasbench.records.retired import present_options
-from nasbench.records.schema import RecordError
+from nasbench.records.schema import RecordError, present_options
 from nasbench.tables.table import table_of
 from nasbench.trust.marks import Mark, mark_of
 
@@ -284,7 +283,7 @@ def _identity_text(record: RunRecord) -> str:
     """Equal text for two records of one run, even if they write unset options or the number 100 differently."""
     identity = record.identity
     fields = dataclasses.asdict(identity) | {
-        "options": set_options(present_options(identity)),
+        "options": set_options(present_options(identity.method, identity.options)),
         "budget_s": None if identity.budget_s is None else float(identity.budget_s),
         "table": table_of(record),
     }
@@ -315,7 +314,7 @@ def _runs_frame(
     devices = device_labels([record for _, record in records])
     for (name, record), task, device, table in zip(records, tasks, devices, tables, strict=True):
         identity = record.identity
-        options = json.dumps(set_options(present_options(identity)), sort_keys=True)
+        options = json.dumps(set_options(present_options(identity.method, identity.options)), sort_keys=True)
         elapsed = table["elapsed_s"]
         rows.append(
             {

@@ -31,6 +31,8 @@ MAX_ERROR = 2
 """Largest error: it is 1 - metric, and no metric is below -1."""
 EARLIER_ATTEMPTS = "earlier_attempts"
 """Where the provenance has the revision, hardware and packages of attempts that were made in another place."""
+RETIRED_OPTIONS: Mapping[str, Mapping[str, Any]] = {"ws-nas-ordered": {"repair": False}}
+"""By method: options that it once had. Each has the value that does what the method does without the option."""
 _DEEPEST = 32
 """Levels of lists and objects in one value: the code that shows them calls itself at every level."""
 _INT64 = 2**63
@@ -38,6 +40,19 @@ _INT64 = 2**63
 
 class RecordError(UserError):
     """A record that cannot be read; names the file, the line or field, and the value."""
+
+
+def present_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run, ``{"method": {...}, "searcher": {...}}``, as a record of the present version has them.
+
+    A retired option is left out if it has the value that stayed. With another value it is kept, because the run did
+    something that the method no longer does.
+    """
+    stayed, own = RETIRED_OPTIONS.get(method, {}), options.get("method")
+    if not isinstance(own, dict):
+        return dict(options)
+    kept = {name: value for name, value in own.items() if name not in stayed or value != stayed[name]}
+    return {**options, "method": kept}
 
 
 def _can_be_shown(value: Any, depth: int = _DEEPEST) -> bool:

@@ -15,7 +15,7 @@ from nasbench.networks.subnetwork import Dimensions
 from nasbench.plugins import options, registry
 from nasbench.plugins.declaration import differences
 from nasbench.records.record import Identity, RunRecord
-from nasbench.records.retired import present_options
+from nasbench.records.schema import present_options
 from nasbench.runs.loading import Loaded, load, new_record
 from nasbench.runs.request import TABLE, RunRequest, choose_searcher, make_request
 
@@ -122,7 +122,7 @@ def _changed(identity: Identity, method: Any) -> dict[str, dict[str, Any]]:
         owners["searcher"] = choose_searcher(method, identity.searcher)
     changed = {}
     for owner, cls in owners.items():
-        own = present_options(identity).get(owner, {})
+        own = present_options(identity.method, identity.options).get(owner, {})
         if not isinstance(own, dict):
             raise UserError(f"the options of the {owner} are no object")
         defaults: Mapping[str, Any] = options.to_json(cls.Options())

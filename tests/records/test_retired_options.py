@@ -8,7 +8,7 @@ import pytest
 from nasbench.errors import UserError
 from nasbench.plugins import options, registry
 from nasbench.records.record import Identity, RunFolder, find_runs
-from nasbench.records.retired import RETIRED, present_options
+from nasbench.records.schema import RETIRED_OPTIONS, present_options
 from nasbench.trust.expected import request_of
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -26,13 +26,13 @@ def test_committed_records_have_no_option_that_their_method_lacks() -> None:
     for path in find_runs(RESULTS):
         identity = RunFolder(path).read_run().identity
         known = options.to_json(registry.methods()[identity.method].Options())
-        assert set(present_options(identity)["method"]) <= set(known), path
+        assert set(present_options(identity.method, identity.options)["method"]) <= set(known), path
         seen.add(identity.method)
-    assert seen >= set(RETIRED)
+    assert seen >= set(RETIRED_OPTIONS)
 
 
 def test_retired_options_are_no_options_of_the_present_methods() -> None:
-    for method, retired in RETIRED.items():
+    for method, retired in RETIRED_OPTIONS.items():
         assert not set(retired) & set(options.to_json(registry.methods()[method].Options()))
 
 
