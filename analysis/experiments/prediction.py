@@ -15,12 +15,14 @@ import pandas as pd
 
 from nasbench.analysis.experiments.selection import every_layer_network
 from nasbench.analysis.reading.results import Results
-from nasbench.analysis.scoring.intervals import interval_on_these_tasks
+from nasbench.analysis.scoring.intervals import interval_on_tasks_like_these, interval_on_these_tasks
 from nasbench.arrays import FloatArray
 
 TOP = (1, 5, 10)
 """How many of the networks that look best are fine-tuned, for the regret."""
 PREDICTORS = ("super-network", "number of parameters")
+ALL = "all"
+"""Stands for all scenarios together."""
 DIFFERENCE = "super-network - number of parameters"
 MEASURES = ("tau", "tau within bins", *(f"regret of top {k}" for k in TOP), "regret within bins")
 
@@ -52,17 +54,25 @@ def table(pairs: pd.DataFrame) -> pd.DataFrame:
         pairs: from :func:`pairs`.
 
     Returns:
-        One row for each scenario, measure and predictor: ``scenario, measure, predictor, mean, low, high, n_seeds,
-        n_networks``. The bounds are NaN for fewer than three seeds.
+        One row for each scenario, measure and predictor: ``scenario, measure, predictor, mean, low, high, task_low,
+        task_high, n_seeds, n_networks``. ``low`` and ``high`` say how much other seeds would change the value; they
+        are NaN for fewer than three seeds. With several scenarios, rows of the scenario :data:`ALL` follow;
+        ``task_low`` and ``task_high`` say what to expect on other tasks, NaN for fewer than three tasks.
     """
     values = pd.DataFrame(list(_values(pairs)), columns=["scenario", "seed", "measure", "predictor", "value", "n"])
     rows = []
     for (scenario, measure, predictor), part in values.groupby(["scenario", "measure", "predictor"], sort=False):
         found = part["value"].dropna()
         mean, low, high = interval_on_these_tasks(found, np.full(len(found), scenario))
-        rows.append((scenario, measure, predictor, mean, low, high, len(found), int(part["n"].min())))
-    columns = ["scenario", "measure", "predictor", "mean", "low", "high", "n_seeds", "n_networks"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append((scenario, measure, predictor, mean, low, high, np.nan, np.nan, len(found), int(part["n"].min())))
+    if len(pairs["scenario"].unique()) > 1:
+        for (measure, predictor), part in values.dropna().groupby(["measure", "predictor"], sort=False):
+            mean, low, high = interval_on_these_tasks(part["value"], part["scenario"])
+            _, task_low, task_high = interval_on_tasks_like_these(part["value"], part["scenario"])
+            n = int(part["n"].min())
+            rows.append((ALL, measure, predictor, mean, low, high, task_low, task_high, len(part), n))
+    columns = ["scenario", "measure", "predictor", "mean", "low", "high", "task_low", "task_high"]
+    return pd.DataFrame(rows, columns=[*columns, "n_seeds", "n_networks"])
 
 
 def _values(pairs: pd.DataFrame) -> Iterator[tuple[str, int, str, str, float, int]]:

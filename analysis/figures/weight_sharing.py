@@ -11,6 +11,7 @@ from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.results import Results
 
+_SHOWN = {"tau": "τ", "tau within bins": "within bins τ"}
 TITLE = "Do shared weights predict the error after fine-tuning alone?"
 
 
@@ -27,9 +28,13 @@ def data(results: Results) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """Draw one panel for each scenario, one point for each network and seed; darker points have more parameters."""
+    """Draw one panel for each scenario, one point for each network and seed; darker points have more parameters.
+
+    Each panel says how well the super-network predicts, with the 95 % interval over seeds, beside the number of
+    parameters.
+    """
     titles = style.panel_titles(data)
-    summary = prediction.table(data).set_index(["scenario", "measure", "predictor"])["mean"]
+    summary = prediction.table(data).set_index(["scenario", "measure", "predictor"])
     with style.applied():
         figure, axes = style.panels(len(titles), height_in=2.4)
         for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
@@ -38,15 +43,22 @@ def draw(data: pd.DataFrame) -> Figure:
             ax.plot(limits, limits, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
             ax.scatter(part["shared"], part["alone"], c=part["params"], cmap="Blues", s=11, linewidth=0.3,
                        edgecolor=style.INK, vmin=2 * part["params"].min() - part["params"].max())  # fmt: skip
-            taus = [summary[scenario, measure, prediction.PREDICTORS[0]] for measure in prediction.MEASURES[:2]]
+            lines = [_line(summary, scenario, measure, label) for measure, label in _SHOWN.items()]
             ax.annotate(
-                f"τ {_number(taus[0])}, within bins {_number(taus[1])}", (0.03, 0.97), xycoords="axes fraction",
-                va="top", fontsize=6.5, bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
+                "\n".join(lines), (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=6,
+                bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
             )  # fmt: skip
             style.set_title(ax, title)
         style.label_bottom(axes, "error with shared weights")
         figure.supylabel("error fine-tuned alone", fontsize=7.5)
     return figure
+
+
+def _line(summary: pd.DataFrame, scenario: str, measure: str, label: str) -> str:
+    """A measure of the super-network with its interval over seeds, and that of the rival."""
+    own, rival = (summary.loc[(scenario, measure, predictor)] for predictor in prediction.PREDICTORS)
+    interval = "" if np.isnan(own["low"]) else f" ({own['low']:.2f} to {own['high']:.2f})"
+    return f"{label} {_number(own['mean'])}{interval}, by size {_number(rival['mean'])}"
 
 
 def _number(value: float) -> str:

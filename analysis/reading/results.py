@@ -76,6 +76,7 @@ _RUN_TYPES = {
     "provenance": "object",
     "charged_s": "object",
     "uncharged_s": "object",
+    "conditions": "object",
     "level": "str",
     "reproduced": "object",
     "author": "str",
@@ -125,7 +126,7 @@ class Results:
             one), ``author, link`` (None unless somebody submitted the run), ``command``; ``quantized, zero_shot``, see
             :mod:`nasbench.analysis.reading.beside`;
             and as Python objects ``unofficial`` (list), ``changed_options`` (dict or None) and ``dimensions,
-            provenance, charged_s, uncharged_s`` (dicts).
+            provenance, charged_s, uncharged_s`` (dicts), ``conditions`` (list of dicts).
         evaluations: one row per evaluation, in the order of the runs and of their evaluations. Columns:
             ``run_row`` (row of the run in ``runs``);
             ``index, error, params, n_params, test_error, elapsed_s, status, latency_ms, n_duplicates, epochs, key,
@@ -351,6 +352,7 @@ def _runs_frame(
                 "provenance": record.provenance,
                 "charged_s": record.charged_s,
                 "uncharged_s": record.uncharged_s,
+                "conditions": record.conditions,
                 **_of_mark(marks[name]),
                 "command": command_of(record),
             }

@@ -50,7 +50,8 @@ def claims(results: Path | Sequence[Path], quantiles: Quantiles | None = None) -
         f"a is as good as b: the interval of a - b is within {HYPERVOLUME_MARGIN:g} hypervolume (of at most 4) or "
         f"{RELATIVE_MARGIN:.0%} of the full network's test metric.\n"
         "Two intervals: on these tasks (other seeds), and on tasks like these (other tasks). A claim about tasks in\n"
-        f"general is judged by the second one, and is undecided for fewer than {MIN_TASKS} tasks."
+        f"general is judged by the second one, and is undecided for fewer than {MIN_TASKS} tasks. Bytes and times of\n"
+        "the unpruned network do not depend on the task: the first one judges them."
     )
     if found.findings:
         parts.append("Warnings:\n" + "\n".join(f"  {printable(text)}" for text in found.warnings))
@@ -62,7 +63,7 @@ def _table(title: str, results: Sequence[ClaimResult]) -> str:
     for result in results:
         rows.append(
             {
-                "claim": result.claim.text,
+                "claim": printable(result.claim.text),  # it may hold a device's name from a stranger's record
                 "verdict": result.verdict,
                 "difference": number(result.difference, 3),
                 "on these tasks": bounds(result.low, result.high, 3),

@@ -1,9 +1,9 @@
-"""The page about a folder of records (``nasbench claims --out``): how they were made, and a paragraph on each claim."""
+"""The page about a folder of records (``nasbench claims --out``): how they were made, and its figures and claims."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -13,38 +13,52 @@ from nasbench.analysis.experiments.definitions import experiment_of
 from nasbench.analysis.experiments.missing import beginning, shortfall, take_inventory
 from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import Results, read_results
+from nasbench.analysis.report.discussion import FILE, Discussion, read_discussion
 from nasbench.analysis.report.formatting import bounds, escape, number
 from nasbench.analysis.report.paper_claims import check_claims
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
 from nasbench.analysis.scoring.verdicts import ClaimResult
+from nasbench.errors import UnknownName, UserError
+from nasbench.records.schema import work_times
 
 _WRITTEN_BY = (
     "Written by `nasbench claims --results results --out results/README.md`; do not edit. `nasbench report` draws the "
     "figures."
 )
+_MADE = (
+    "In brackets: the shortest time of a fixed piece of work in a run, for the fastest and the slowest of the runs "
+    "that have measured it."
+)
 SHOWN = ("5", "5-shared", "6", "7", "8", "9", "10", "11", "12", "weight-sharing")
-"""Figures whose runs the page lists."""
+"""Figures whose runs the page lists; others are shown where they are discussed."""
 
 
 def page(folder: Path, quantiles: Quantiles | None = None) -> str:
-    """The Markdown text. The same records give the same text.
+    """The Markdown text. The same records and the same discussion give the same text.
 
     Args:
-        folder: the folder of records.
+        folder: the folder of records; :mod:`~nasbench.analysis.report.discussion` says what may lie beside them.
         quantiles: the normaliser; None for the frozen quantiles of the suite.
+
+    Raises:
+        UserError: for a damaged discussion, and for one of a figure or a claim that there is not.
     """
-    found = read_results(folder).finished()
+    found, discussion = read_results(folder).finished(), read_discussion(folder)
     parts = ["# Results", _WRITTEN_BY]
-    parts += ["## How the runs were made", _made(found), *_commands(found)]
-    parts += ["## What the figures have", *_figures(found)]
+    parts += ["## How the runs were made", _made(found), _MADE, *_commands(found)]
+    parts += ["## The figures", *_figures(found, discussion)]
+    undiscussed = {**discussion.claims}
     for track, track_title in EVERY_TRACK.items():
         for device, device_title in DEVICE_CLASSES.items():
             keep = ((found.runs["track"] == track) & (found.runs["device_class"] == device)).to_numpy()
             if keep.any():
                 parts.append(f"## Claims of the paper: {track_title}, {device_title}")
-                parts += _claims(check_claims(found.select(keep), quantiles))
+                results = check_claims(found.select(keep), quantiles)
+                parts += _claims(results, undiscussed.pop(f"{track}/{device}", {}))
+    if undiscussed:
+        raise UserError(f"{FILE} has claims of {min(undiscussed)!r}, where nothing has run")
     if found.findings:
         parts.append("## Damaged, failed and unfinished runs")
         parts.append("\n".join(f"- {escape(str(finding))}" for finding in found.findings))
@@ -55,6 +69,8 @@ def _made(results: Results) -> str:
     """Number, hours, hardware and versions of the runs of each track and device class."""
     runs = results.runs.assign(
         hardware=[_hardware(provenance) for provenance in results.runs["provenance"]],
+        revision=[str(provenance.get("git_revision")) for provenance in results.runs["provenance"]],
+        work_s=[min(work_times(conditions), default=float("nan")) for conditions in results.runs["conditions"]],
         hours=[
             (sum(charged.values()) + sum(free.values())) / 3600
             for charged, free in zip(results.runs["charged_s"], results.runs["uncharged_s"], strict=True)
@@ -68,13 +84,19 @@ def _made(results: Results) -> str:
             ", ".join(sorted(set(part["task"].astype(str)))),
             ", ".join(map(str, sorted(set(part["seed"])))),
             f"{part['hours'].sum():.1f}",
-            "; ".join(sorted(set(part["hardware"]))),
-            ", ".join(sorted(set(part["suite_version"].astype(str)))),
+            "; ".join(f"{name}{_speed(own['work_s'])}" for name, own in part.groupby("hardware")),
+            f"{', '.join(sorted(set(part['suite_version'].astype(str))))} ({part['revision'].nunique()} revisions)",
         )
         for key, part in runs.groupby(["track", "device_class"], observed=True)
     ]
     headers = ["section", "device", "runs", "tasks", "seeds", "hours", "hardware", "versions"]
     return tabulate([[escape(str(cell)) for cell in row] for row in rows], headers, "pipe", disable_numparse=True)
+
+
+def _speed(work_s: pd.Series) -> str:
+    """The range over runs of the shortest time of the fixed piece of work, in brackets."""
+    known = 1000 * work_s.dropna()
+    return f" ({known.min():.1f} to {known.max():.1f} ms)" if len(known) else ""
 
 
 def _commands(results: Results) -> Iterator[str]:
@@ -113,23 +135,36 @@ def _hardware(provenance: dict[str, object]) -> str:
     return f"{device}, {n} thread{'' if n == 1 else 's'}"
 
 
-def _figures(results: Results) -> Iterator[str]:
+def _figures(results: Results, discussion: Discussion) -> Iterator[str]:
     inventory = take_inventory(results.runs)
-    for name in SHOWN:
-        entry, experiment = FIGURES[name], experiment_of(name)
+    for name, entry in FIGURES.items():
+        shown = discussion.figures.get(name)
+        if name not in SHOWN and shown is None:
+            continue
+        yield f"### {entry.heading}: {entry.title.rstrip('?')}"
+        if shown is not None:
+            if shown.picture:
+                yield f"![{entry.title}]({shown.picture})"
+            yield f"{shown.text.strip()} `nasbench report --figure {name}` draws it."
+        experiment = experiment_of(name)
         places = inventory.where(entry.shows)
-        if experiment is not None:
+        if name in SHOWN and experiment is not None:
             lacks = shortfall(experiment, inventory, places) if places else beginning(experiment, entry.shows)
             has = "all its runs" if lacks is None else f"{lacks.has}; {_code(lacks.command)} {lacks.effect}"
-            yield f"**{entry.heading}.** {entry.title.rstrip('?')}: {has}."
+            yield f"Runs: {has}."
 
 
-def _claims(results: list[ClaimResult]) -> Iterator[str]:
+def _claims(results: list[ClaimResult], reasons: Mapping[str, str]) -> Iterator[str]:
+    """How many claims have which verdict, a paragraph on each one that has runs, and what the others need."""
+    texts = [result.claim.text for result in results]
+    for text in reasons:
+        if text not in texts:
+            raise UnknownName("claim", text, texts)
     counts = pd.Series([result.verdict for result in results]).value_counts()
     yield ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in _ORDER) + "."
     for result in results:
         if result.verdict != "not run":
-            yield _paragraph(result)
+            yield f"{_paragraph(result)} {reasons.get(result.claim.text, '').strip()}".rstrip()
     needed = defaultdict(list)
     for result in results:
         if result.verdict == "not run":

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from nasbench.analysis.reading.objectives import USUAL, columns, in_use, of_rows
 from nasbench.analysis.reading.results import read_results
 from nasbench.arrays import FloatArray
 from nasbench.declarations.task import OBJECTIVES
-from nasbench.errors import NasbenchError, UserError
+from nasbench.errors import NasbenchError, UnknownName, UserError
 from nasbench.records.record import write_atomically
 
 N_QUANTILES = 1000
@@ -204,7 +204,7 @@ class Frozen:
     warnings: tuple[str, ...]
 
 
-def freeze(results: Path, benchmark_dir: Path) -> Frozen:
+def freeze(results: Path, benchmark_dir: Path, only: Sequence[str] = ()) -> Frozen:
     """Fit quantiles to the official runs of scenarios that have none yet, and write the next version.
 
     Frozen scenarios are copied unchanged, so no published score moves. If all scenarios are frozen already, nothing is
@@ -215,9 +215,11 @@ def freeze(results: Path, benchmark_dir: Path) -> Frozen:
     Args:
         results: the results folder.
         benchmark_dir: the folder with ``quantiles_v1.json``, ``quantiles_v2.json``, ...; the newest counts.
+        only: the scenarios to freeze, such as ``stsb/minilm-l6/cpu``; none for all. Others may wait for more methods.
 
     Raises:
-        UserError: if there are no official runs with evaluations, or none of a second method.
+        UserError: if there are no official runs with evaluations, or none of a second method, or if a scenario of
+            ``only`` has no official runs or is frozen already.
         NasbenchError: if a record is damaged.
     """
     found = read_results(results)
@@ -232,8 +234,13 @@ def freeze(results: Path, benchmark_dir: Path) -> Frozen:
     fitted = fit_quantiles(official.evaluations).scenarios
     if not fitted:
         raise UserError(f"no official runs with evaluations in {results}; quantiles are fitted to official runs")
+    for scenario in only:
+        if scenario in old.scenarios:
+            raise UserError(f"{scenario} is frozen already, and stays as it is")
+        if scenario not in fitted:
+            raise UnknownName("scenario", scenario, fitted.keys() - old.scenarios.keys())
     new, refused = {}, []
-    for scenario in sorted(fitted.keys() - old.scenarios.keys()):
+    for scenario in sorted(set(only) or fitted.keys() - old.scenarios.keys()):
         runs = official.runs[(official.runs["scenario"] == scenario) & (official.runs["n_evaluations"] > 0)]
         methods = sorted(runs["method"].unique())
         if len(methods) > 1:

@@ -99,7 +99,9 @@ def test_freeze_lists_new_scenarios_and_refuses_damaged_records(
     assert str(find_runs(results)[0].name) in damaged.err
     assert not list((tmp_path / "benchmark").iterdir())
     run.write_text(text)
-    spoken = nasbench("freeze")
+    other = nasbench("freeze", "--scenario", "rte/bert-base-cased/cpu")
+    assert (other.code, other.err.count("\n")) == (2, 1)
+    spoken = nasbench("freeze", "--scenario", "rte/bert-base-cased/gpu")
     assert (spoken.code, spoken.err) == (0, "")
     first, path = spoken.out.splitlines()
     assert first == "rte/bert-base-cased/gpu: 120 evaluations, runs: 6, methods: 2 (s-nas, ws-nas), seeds: 3"

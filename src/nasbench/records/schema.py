@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
 from annotated_types import DocInfo, Ge, Gt, Le, Lt, MinLen, Predicate, doc
@@ -185,3 +185,14 @@ def _wanted(hint: Any) -> str:
     if arguments and all(isinstance(part, str) for part in arguments):
         return " or ".join(map(repr, arguments))
     return "an object"
+
+
+def work_times(conditions: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Seconds of the fixed piece of work that a run has measured, over all attempts.
+
+    Args:
+        conditions: of a record; values that are no positive numbers are left out.
+    """
+    measured = [each.get(name) for each in conditions for name in ("work_s", "work_during_s")]
+    times = [value for values in measured if isinstance(values, list) for value in values]
+    return [value for value in times if isinstance(value, float) and value > 0]

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from nasbench.records.schema import work_times
+
 DISTURBED = 0.1
 """A run is disturbed if other work took more than this share of its time."""
 SHORTEST_S = 30.0
@@ -113,13 +115,8 @@ def slowness(conditions: Sequence[Mapping[str, Any]]) -> float | None:
     Work that shares the run's core, caches or memory all the time is not noticed. None with fewer than
     :data:`FEWEST_SAMPLES` samples: a single one can be slow by chance.
     """
-    times = [float(t) for each in conditions for t in (*_times(each, "work_s"), *_times(each, "work_during_s"))]
+    times = work_times(conditions)
     return 1 - sum(min(times) / each for each in times) / len(times) if len(times) >= FEWEST_SAMPLES else None
-
-
-def _times(conditions: Mapping[str, Any], name: str) -> list[float]:
-    found = conditions.get(name)
-    return [value for value in found if isinstance(value, float) and value > 0] if isinstance(found, list) else []
 
 
 def _number(conditions: Mapping[str, Any], name: str) -> float:

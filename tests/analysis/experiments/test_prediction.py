@@ -2,15 +2,27 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 from scipy.stats import kendalltau
 from support.generated_results import DIMENSIONS, Entry, Plan, write_results
 
 from nasbench.analysis.experiments.definitions import MissingRuns
-from nasbench.analysis.experiments.prediction import DIFFERENCE, PREDICTORS, measures, pairs, table, tau, top_error
+from nasbench.analysis.experiments.prediction import (
+    ALL,
+    DIFFERENCE,
+    PREDICTORS,
+    measures,
+    pairs,
+    table,
+    tau,
+    top_error,
+)
 from nasbench.analysis.figures import weight_sharing
 from nasbench.analysis.reading.results import read_results
 
@@ -96,8 +108,15 @@ def test_table_and_figure_of_a_study_with_a_known_answer(tmp_path: Path, noise: 
     write_study(tmp_path, noise)
     found = weight_sharing.data(read_results(tmp_path))
     assert len(found) == 6 * 64
-    rows = table(found).set_index(["measure", "predictor"])
+    everything = table(found)
+    rows = everything[everything["scenario"] != ALL].set_index(["measure", "predictor"])
+    pooled = everything[everything["scenario"] == ALL].set_index(["measure", "predictor"])
+    assert set(pooled["n_seeds"]) == {6}
     assert set(rows["n_seeds"]) == {3}
+    assert rows["task_low"].isna().all()
+    assert pooled["task_low"].isna().all()  # two tasks tell nothing about others
+    means = rows["mean"].groupby(level=["measure", "predictor"]).mean()
+    np.testing.assert_allclose(pooled["mean"], means[pooled.index], atol=1e-12)
     assert set(rows["n_networks"]) == {64}
     predicts = rows.loc[("tau within bins", PREDICTORS[0])]
     if noise:
@@ -108,7 +127,27 @@ def test_table_and_figure_of_a_study_with_a_known_answer(tmp_path: Path, noise: 
         assert (rows.loc[("tau within bins", DIFFERENCE), "mean"] == 1).all()
     assert (rows.loc[("tau within bins", PREDICTORS[1]), "mean"] == 0).all()
     assert rows.loc[("tau", PREDICTORS[1]), "low"].notna().all()
-    assert len(weight_sharing.draw(found).axes) == 2
+    axes = weight_sharing.draw(found).axes
+    assert len(axes) == 2
+    if not noise:
+        (shown,) = [text.get_text() for text in axes[0].texts if "τ" in text.get_text()]
+        assert re.fullmatch(r"τ 1\.00 \(1\.00 to 1\.00\), by size .*\nwithin bins τ 1\.00 .*, by size 0\.00", shown)
+
+
+def test_three_tasks_tell_what_to_expect_on_others() -> None:
+    """The interval over tasks equals Student's over the means of the tasks, computed by scipy."""
+    rng = np.random.default_rng(3)
+    blocks = [
+        pd.DataFrame({"scenario": f"{task}/m/cpu", "seed": seed, "params": rng.random(8), "shared": rng.random(8),
+                      "alone": rng.random(8)})
+        for task in ("rte", "mrpc", "stsb") for seed in range(2)
+    ]  # fmt: skip
+    found = table(pd.concat(blocks))
+    own = [kendalltau(block["shared"], block["alone"]).statistic for block in blocks]
+    means = np.array(own).reshape(3, 2).mean(axis=1)
+    row = found.set_index(["scenario", "measure", "predictor"]).loc[(ALL, "tau", PREDICTORS[0])]
+    expected = stats.t.interval(0.95, 2, means.mean(), stats.sem(means))
+    np.testing.assert_allclose([row["mean"], row["task_low"], row["task_high"]], [means.mean(), *expected])
 
 
 def test_no_block_with_both_runs_is_missing(tmp_path: Path) -> None:

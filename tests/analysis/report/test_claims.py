@@ -298,7 +298,7 @@ def test_local_search_and_random_search_under_weight_sharing(tmp_path: Path, bet
     write_results(tmp_path, Plan(entries, tasks=TASKS, seeds=range(3), n_evaluations=120, noise=0.001, **COMPACT))
     results = found(tmp_path)
     overtakes = results["weight sharing: local search overtakes random search by the end of the budget"]
-    strong = results["weight sharing: random search is at least as good as local at the end of the paper's window"]
+    strong = results["weight sharing: random search is at least as good as local early in the paper's window"]
     assert overtakes.verdict == verdict
     assert strong.verdict == ("refuted" if better else "confirmed")
 
@@ -340,7 +340,7 @@ def test_share_in_order_of_a_slow_count() -> None:
             empty = [c[2] == 0 or (c[0] == 0 and c[1] == 0) for c in (small, large)]
             if all(a <= b for a, b in zip(small, large, strict=True)) and list(small) != list(large) and not all(empty):
                 n += 1
-                good += bool(e_large <= e_small)
+                good += 0.5 if e_large == e_small else e_large < e_small
     assert n > 20
     assert share_in_order(configs, errors) == pytest.approx(good / n)
     assert np.isnan(share_in_order(configs[:1], errors[:1]))

@@ -1,17 +1,19 @@
 """The leaderboard's numbers, computed again from the raw records without any code of the suite.
 
-Only pandas and numpy are used: for reading, the fronts, the quantiles, the areas and the means. The numbers are then
-looked up in the text of ``leaderboard.md``.
+Only pandas, numpy and Student's quantiles are used: for reading, the fronts, the quantiles, the areas and the means.
+The numbers are then looked up in the text of ``leaderboard.md``.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 ROOT = Path(__file__).parents[3]
 SECTIONS = {
@@ -130,6 +132,38 @@ def test_printed_numbers_equal_a_recomputation_from_the_raw_records(title: str, 
             assert table.loc[entry, column] == f"{value:.3f}", (entry, column)
         assert table.loc[entry, "runs"] == f"{by_block['test'].notna().sum()} of {len(grid)}"
     assert table.index.tolist() == sorted(means, key=lambda entry: -means[entry])
+
+
+def is_separated(upper: pd.Series, lower: pd.Series) -> bool:
+    """Whether the entry below has a place of its own, from test hypervolumes by task and seed; NaN = no such run.
+
+    The 95 % interval of the paired difference is Welch's, over the seeds of each task.
+    """
+    if (upper.notna() & lower.isna()).any():
+        return True
+    known = upper.notna() | lower.notna()
+    worst = {"lower": 1.0}
+    difference = (upper.fillna(1.0).clip(**worst) - lower.fillna(1.0).clip(**worst))[known]
+    groups = difference.groupby("task")
+    assert (groups.size() > 1).all()
+    parts = groups.var() / groups.size() / len(groups) ** 2
+    degrees = parts.sum() ** 2 / (parts**2 / (groups.size() - 1)).sum()
+    return bool(groups.mean().mean() > stats.t.ppf(0.975, degrees) * np.sqrt(parts.sum()))
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_printed_places_and_ranks_equal_a_recomputation(title: str, runs: pd.DataFrame) -> None:
+    tasks, seeds = SECTIONS[title]
+    own = runs[runs["task"].isin(tasks) & runs["seed"].isin(seeds)]
+    values = own.pivot_table("test", ["task", "seed"], "entry")
+    table = printed(title)
+    ranks = values.fillna(1.0).clip(lower=1.0).rank(axis=1, ascending=False).groupby("task").mean().mean()
+    for entry, rank in ranks.items():
+        assert table.loc[str(entry), "average rank"] == f"{rank:.2f}", entry
+    places = ["1"]
+    for i, (upper, lower) in enumerate(itertools.pairwise(table.index), 2):
+        places.append(str(i) if is_separated(values[upper], values[lower]) else places[-1])
+    assert table["place"].tolist() == places
 
 
 def test_order_of_two_fronts_differs_between_validation_and_test(runs: pd.DataFrame) -> None:

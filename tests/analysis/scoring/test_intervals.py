@@ -7,7 +7,9 @@ from scipy.stats import binom
 
 from nasbench.analysis.scoring.comparison import compare
 from nasbench.analysis.scoring.intervals import interval_on_tasks_like_these, interval_on_these_tasks, task_means
-from nasbench.analysis.scoring.verdicts import judge
+from nasbench.analysis.scoring.verdicts import Claim, contrasted, judge
+
+N_DRAWS = 1000
 
 
 def test_one_scenario_gives_students_interval() -> None:
@@ -143,6 +145,25 @@ def test_intervals_on_these_tasks_do_not_cover_the_mean_of_other_tasks() -> None
     draws, scenarios = method_by_task_draws(16, 10, n_draws=300, seed=4)
     found = np.array([interval_on_these_tasks(values, scenarios) for values in draws])
     assert ((found[:, 1] <= 0) & (found[:, 2] >= 0)).mean() < 0.5
+
+
+def test_intervals_of_two_kinds_of_tasks_cover_the_true_difference() -> None:
+    """Four tasks of each kind: the difference of these tasks with other seeds, and that of tasks like these."""
+    n_tasks, n_seeds, rng = 4, 3, np.random.default_rng(5)
+    claim = Claim("for tests", "better than", "relative test metric", "")
+    scenarios = np.array([f"task{i}/m/cpu" for i in range(2 * n_tasks) for _ in range(n_seeds)])
+    is_first = np.arange(len(scenarios)) < n_tasks * n_seeds
+    here = elsewhere = 0
+    for _ in range(N_DRAWS):
+        effects = rng.standard_normal(2 * n_tasks)
+        values = np.repeat(effects, n_seeds) + 0.5 * rng.standard_normal(len(scenarios))
+        found = contrasted(claim, values, scenarios, is_first, 0.0)
+        truth = effects[:n_tasks].mean() - effects[n_tasks:].mean()
+        here += found.low <= truth <= found.high
+        elsewhere += found.task_low <= 0 <= found.task_high
+    assert 0.93 < elsewhere / N_DRAWS < 0.97
+    # Half widths of both groups, each with its own quantile, cover somewhat more than 95 %.
+    assert 0.94 < here / N_DRAWS <= 1
 
 
 def test_wilcoxon_over_tasks_rejects_equal_methods_at_the_nominal_rate() -> None:

@@ -139,6 +139,28 @@ def test_freeze_round_trips_and_keeps_frozen_scenarios(tmp_path: Path) -> None:
     assert old == new
 
 
+def test_freeze_takes_only_the_scenarios_asked_for(tmp_path: Path) -> None:
+    results, benchmark = tmp_path / "results", tmp_path / "benchmark"
+    benchmark.mkdir()
+    write_results(results, SMALL_PLAN)
+    two = [Entry("s-nas", "random"), Entry("rfp", None, "large")]
+    write_results(results, Plan(two, tasks=["cola"], seeds=[0], n_evaluations=9))
+    with pytest.raises(UserError, match="unknown scenario 'cola/bert-base-cased/cpu'; did you mean 'cola/bert-base-ca"):
+        freeze(results, benchmark, ["cola/bert-base-cased/cpu"])
+    assert frozen_files(benchmark) == {}
+    first = freeze(results, benchmark, ["cola/bert-base-cased/gpu"]).path
+    assert list(load_quantiles(first).scenarios) == ["cola/bert-base-cased/gpu"]
+    with pytest.raises(UserError, match="cola/bert-base-cased/gpu is frozen already"):
+        freeze(results, benchmark, ["cola/bert-base-cased/gpu"])
+    second = freeze(results, benchmark, ["rte/bert-base-cased/gpu"]).path
+    together = tmp_path / "together"
+    together.mkdir()
+    everything = freeze(results, together).path
+    cells = [json.loads(path.read_text())["cells"] for path in (second, everything)]
+    assert cells[0] == cells[1]
+    assert len(cells[0]) == 2
+
+
 def test_freeze_rejects_damaged_records(tmp_path: Path) -> None:
     paths = write_results(tmp_path / "results", SMALL_PLAN)
     for path in paths[:3]:

@@ -84,20 +84,25 @@ def claims(results: tuple[Path, ...], out: Path | None) -> None:
 
 @click.command()
 @curated_option
-def freeze(results: Path) -> None:
+@click.option(
+    "--scenario", "scenarios", multiple=True, metavar="TASK/MODEL/DEVICE",
+    help="Freeze this scenario only; repeatable. Default: all that are not frozen.",
+)  # fmt: skip
+def freeze(results: Path, scenarios: tuple[str, ...]) -> None:
     """Freeze the scales of the hypervolume.
 
     Objectives are normalised by quantiles. The command writes the next version of the quantiles: it copies all frozen
-    quantiles and adds each new scenario (task, model and device class) on which at least two methods have run. Only
-    the curated records in results/ count.
+    quantiles and adds each new scenario (task, model and device class) on which at least two methods have run. A scale
+    stays as it is frozen, so a scenario should wait until its methods have run. Only the curated records in results/
+    count.
     """
     from nasbench.analysis.scoring import quantiles
 
     benchmark = Path(importlib.import_module("nasbench.benchmark").__path__[0])
-    frozen = quantiles.freeze(results, benchmark)
+    frozen = quantiles.freeze(results, benchmark, scenarios)
     _warn(frozen.warnings)
-    for scenario in frozen.scenarios:
-        click.echo(scenario)
+    for line in frozen.scenarios:
+        click.echo(line)
     click.echo(frozen.path if frozen.scenarios else f"nothing to freeze; the newest quantiles are {frozen.path}")
 
 

@@ -1,5 +1,7 @@
 """Figure 13 and its claim: quantised networks read back, chosen, drawn and judged."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -9,6 +11,7 @@ from nasbench.analysis.experiments.definitions import MissingRuns
 from nasbench.analysis.figures.paper import figure_13
 from nasbench.analysis.reading.quantized import variants
 from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.report.claims import claims
 from nasbench.analysis.report.paper_claims import check_claims
 from nasbench.records.quantization import (
     FILE,
@@ -99,8 +102,8 @@ def test_three_runs_on_two_tasks_decide_since_times_do_not_depend_on_the_task(tm
     paths = write_results(tmp_path, Plan(PLAN.entries, tasks=["mrpc", "stsb"], seeds=range(2), n_evaluations=6))
     for i, path in enumerate(sorted(paths, key=lambda path: path.name)[:n_runs]):  # seed 0 of both tasks first
         write_quantization(path, Quantization([_device(0.001 * i)]))
-    claims = {each.claim.text: each for each in check_claims(read_results(tmp_path))}
-    found = claims["int4-weights is not faster than fp32 (figure 13)"]
+    judged = {each.claim.text: each for each in check_claims(read_results(tmp_path))}
+    found = judged["int4-weights is not faster than fp32 on test, threads: 1 (figure 13)"]
     assert (found.n, found.n_tasks, found.verdict) == (n_runs, 2, verdict)
 
 
@@ -113,16 +116,35 @@ def test_claims_are_judged_over_all_runs(folder):
         "int8 needs less memory than fp32": "confirmed",
         "int8-weights needs less memory than fp32": "confirmed",
         "int4-weights needs less memory than fp32": "confirmed",
-        "int8 is not faster than fp32": "confirmed",  # a difference of 2 % is within the margin
-        "int8-weights is not faster than fp32": "confirmed",
-        "int4-weights is not faster than fp32": "refuted",
+        "int8 is not faster than fp32 on test, threads: 1": "confirmed",  # a difference of 2 % is within the margin
+        "int8-weights is not faster than fp32 on test, threads: 1": "confirmed",
+        "int4-weights is not faster than fp32 on test, threads: 1": "refuted",
     }
-    faster = found["int4-weights is not faster than fp32 (figure 13)"]
+    faster = found["int4-weights is not faster than fp32 on test, threads: 1 (figure 13)"]
     latency = [(0.5 + 0.001 * i) / (1 + 0.001 * i) for i in range(6)]
     assert faster.difference == pytest.approx(1 - np.mean(latency), abs=1e-6)
     assert (faster.n, faster.n_tasks) == (6, 3)
     memory = found["int8 needs less memory than fp32 (figure 13)"]
     assert memory.difference == pytest.approx(1 - 150 / 400)
+
+
+def test_times_of_each_device_are_judged_apart(tmp_path):
+    """A quantised run on a GPU is timed on a CPU, and two CPUs may disagree."""
+    for path in write_results(tmp_path, PLAN):
+        slow = _device(0, cpu="slow\x1b[31m")
+        full = slow.networks[0]
+        full.variants[-1] = dataclasses.replace(full.variants[-1], latency=Ratio(3.0, 2.9, 3.1))
+        write_quantization(path, Quantization([_device(0, cpu="quick"), slow]))
+    found = {each.claim.text: each for each in check_claims(read_results(tmp_path)) if "figure 13" in each.claim.text}
+    assert len(found) == 3 + 2 * 3
+    quick, slow = (
+        found[f"int4-weights is not faster than fp32 on {name}, threads: 1 (figure 13)"]
+        for name in ("quick", "slow\x1b[31m")
+    )
+    assert (quick.verdict, slow.verdict) == ("refuted", "confirmed")
+    assert (quick.difference, slow.difference) == pytest.approx((0.5, -2.0))
+    assert found["int4-weights needs less memory than fp32 (figure 13)"].n == 6
+    assert "\x1b" not in claims(tmp_path)
 
 
 def test_without_quantised_runs_the_claim_is_not_run(tmp_path):
