@@ -12,7 +12,6 @@ from support.user_tasks import BASE, load, toml, write_rows
 from torch import nn
 
 import nasbench
-from nasbench.arrays import FloatArray
 from nasbench.data.batching import Batch
 from nasbench.export import recommendation
 from nasbench.export.folder import export
@@ -120,8 +119,11 @@ def test_speed_is_that_beside_the_start_and_not_beside_its_widest_layers(
         def __init__(self, full: nn.Module, _other: nn.Module) -> None:
             sizes.append(sum(p.numel() for p in full.parameters()))
 
-        def ratios(self, _shape: object, n_rounds: int = 1) -> FloatArray:
-            return np.ones(n_rounds)
+        def ratio(self, _shape: object) -> float:
+            return 1.0
+
+        def measured(self, _shapes: object) -> dict[str, float]:
+            return {}
 
     monkeypatch.setattr(measuring, "Pair", Pair)
     network = SuperNetwork(load_pretrained(load(pruned, BASE)[1], load(pruned, BASE)[0], seed=0).network)

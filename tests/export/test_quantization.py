@@ -177,7 +177,7 @@ def test_a_network_no_better_than_a_constant_answer_is_left_out(run, loaded, tmp
     copied = shutil.copytree(run, tmp_path / "copied")
     record = json.loads((copied / "run.json").read_text())
     (copied / "run.json").write_text(json.dumps({**record, "constant_error": smaller.error + above}))
-    found = quantization.quantize(copied, TINY_PAIR, loaded.data, loaded.pad_id, n_rounds=1)
+    found = quantization.quantize(copied, TINY_PAIR, loaded.data, loaded.pad_id, most_rounds=1)
     assert found.networks[0].is_full
     assert (smaller.index in [each.index for each in found.networks]) == is_measured
 
@@ -188,7 +188,7 @@ def test_a_format_without_a_kernel_is_recorded_with_its_reason(run, loaded, monk
             raise NotImplementedError("no kernel\nfor this CPU")
 
     monkeypatch.setattr(quantization, "Int4Linear", Missing)
-    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id, n_rounds=1)
+    found = quantization.quantize(run, TINY_PAIR, loaded.data, loaded.pad_id, most_rounds=1)
     (variant,) = [each for each in found.networks[0].variants if each.scheme == "int4-weights"]
     assert variant.reason.startswith("no kernel")
     assert (variant.error, variant.n_bytes, variant.latency) == (None, None, None)
@@ -198,7 +198,7 @@ def test_a_multiple_choice_is_measured(run_of):
     run = run_of([[4, 48, 3]], space="small", task=TINY_CHOICE)
     request = MethodSubject(_Unused, run, task=TINY_CHOICE, model=TINY_BERT).request(run)
     loaded = load(request)
-    found = quantization.quantize(run, TINY_CHOICE, loaded.data, loaded.pad_id, n_rounds=1)
+    found = quantization.quantize(run, TINY_CHOICE, loaded.data, loaded.pad_id, most_rounds=1)
     recorded = RunFolder(run).read_evaluations()[0]
     assert found.networks[0].variants[0].error == pytest.approx(recorded.error, abs=1e-6)
 

@@ -137,15 +137,56 @@ class Slow(torch.nn.Module):
         self.clock[0] += self.seconds * (10 if 3 <= self.clock[0] < 6 else 1)
 
 
+class CountingPair(measuring.Pair):
+    """A pair that counts its turns."""
+
+    n_turns = 0
+
+    def _turn(self, inputs):
+        self.n_turns += 1
+        return super()._turn(inputs)
+
+
 def test_pairs_in_turns_share_what_slows_the_machine():
     clock = [0.0]
-    pair = measuring.Pair(Slow(clock, 0.2), Slow(clock, 0.05), clock=lambda: clock[0])
-    ratios = pair.ratios((2, 8), 40)
-    assert len(ratios) == 40
-    assert np.median(ratios) == pytest.approx(0.25)
-    assert len(pair.ratios((2, 8))) == measuring.FEWEST
-    quick = measuring.Pair(Slow(clock, 1e-3), Slow(clock, 1e-3), clock=lambda: clock[0])
-    assert len(quick.ratios((2, 8))) == measuring.MOST
+    pair = CountingPair(Slow(clock, 0.2), Slow(clock, 0.05), clock=lambda: clock[0])
+    assert np.median([pair.ratio((2, 8)) for _ in range(40)]) == pytest.approx(0.25)
+    assert pair.n_turns == 40  # two turns take more than QUICK_S
+    quick = CountingPair(Slow(clock, 1e-3), Slow(clock, 1e-3), clock=lambda: clock[0])
+    assert quick.ratio((2, 8)) == pytest.approx(1)
+    assert quick.n_turns == measuring.MOST_TURNS
+
+
+class DrawnPair(measuring.Pair):
+    """A pair whose true ratio is 1, measured with random errors of the given standard deviation."""
+
+    def __init__(self, rng, deviation):
+        self.rng, self.deviation, self.n_ratios = rng, deviation, 0
+
+    def ratio(self, _shape):
+        self.n_ratios += 1
+        return float(np.exp(self.deviation * self.rng.standard_normal()))
+
+
+@pytest.mark.parametrize(("deviation", "n_rounds"), [(0.005, 9), (0.05, None), (0.5, 36)])
+def test_rounds_go_on_until_the_interval_is_narrow_and_it_still_covers_the_ratio(deviation, n_rounds):
+    rng, covered, errors = np.random.default_rng(0), [], []
+    for _ in range(600):
+        pair = DrawnPair(rng, deviation)
+        found = pair.measured([(1, 8)])
+        assert pair.n_ratios == n_rounds or (n_rounds is None and pair.n_ratios in (9, 18, 27, 36))
+        assert (found["high"] - found["low"] <= 0.05 * found["ratio"]) or pair.n_ratios == 36
+        covered.append(found["low"] <= 1 <= found["high"])
+        errors.append(np.log(found["ratio"]))
+    assert 0.93 < np.mean(covered) < 0.99
+    # The median of normal errors deviates by sqrt(pi / 2 / n) of their deviation; a stop at chance would add to that.
+    assert np.std(errors) < 1.1 * deviation * np.sqrt(np.pi / 2 / (n_rounds or 9))
+
+
+def test_few_rounds_have_no_interval():
+    found = DrawnPair(np.random.default_rng(0), 0.1).measured([(1, 8)], most_rounds=5)
+    assert found["ratio"] > 0
+    assert np.isnan([found["low"], found["high"]]).all()
 
 
 @pytest.mark.parametrize(("pad", "n_words"), [(0, 50), (1, 200), (50256, 50257), (49, 50), (None, 8)])

@@ -191,11 +191,18 @@ def quick(monkeypatch):
 
 
 def test_a_run_with_latency_fits_a_model_pays_for_it_and_measures_its_front(subject, tmp_path, quick):
-    changes = {"objectives": ("error", "latency")}
-    found = run(subject, tmp_path / "a", **changes)
+    changes, phases = {"objectives": ("error", "latency")}, []
+
+    class Phases(Observer):
+        def phase(self, name, elapsed_s):
+            phases.append(name)
+
+    found = run(subject, tmp_path / "a", observer=Phases(), **changes)
     (model,) = quick
     described = found.record.costs["latency"]
     front = front_of(found.evaluations)
+    n = len(front)
+    assert phases[-n:] == [f"measuring network {place} of {n} of the front" for place in range(1, n + 1)]
     assert [entry["index"] for entry in described["front"]] == [each.index for each in front]
     for entry in described["front"]:
         assert 0 < entry["low"] <= entry["ratio"] <= entry["high"]

@@ -25,8 +25,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line, printable
 from nasbench.export.folder import rebuilt
 from nasbench.networks.architectures import adapt
-from nasbench.objectives.latency import ratio_with_interval
-from nasbench.objectives.measuring import Pair, shapes_for
+from nasbench.objectives.measuring import N_ROUNDS, Pair, shapes_for
 from nasbench.records import provenance
 from nasbench.records.front import front_of, full_network, is_no_better_than_constant, spread
 from nasbench.records.quantization import OnDevice, QuantizedNetwork, Ratio, Variant
@@ -44,8 +43,6 @@ GROUP = 32
 """Weights of one row that share a scale and a zero point with 4 bits; numbers of inputs are filled up to multiples."""
 MOST_NETWORKS = 4
 """Networks of the front beside the full network, better than a constant answer; a longer front is thinned evenly."""
-N_ROUNDS = 6
-"""Rounds in which a variant is timed in turns with the full network: the fewest with a 95 % interval of the median."""
 _BATCH_TOKENS = 2048
 
 
@@ -150,7 +147,7 @@ def n_bytes(network: nn.Module) -> int:
 
 
 def quantize(
-    run_folder: Path, task: Task, data: TaskData, pad_id: int, n_rounds: int = N_ROUNDS,
+    run_folder: Path, task: Task, data: TaskData, pad_id: int, most_rounds: int = N_ROUNDS,
     measured: Callable[[OnDevice, int], None] = lambda *_: None,
 ) -> OnDevice:  # fmt: skip
     """Measure the full network of a run and networks of its front in every number format, on this CPU.
@@ -158,7 +155,7 @@ def quantize(
     Args:
         run_folder: the run's folder, with its weights.
         data: the splits of the run.
-        n_rounds: rounds of timing; six or more for intervals.
+        most_rounds: rounds of timing of a network at most; six or more for intervals.
         measured: called after each network with what is measured so far, and the number of networks.
 
     Raises:
@@ -179,11 +176,10 @@ def quantize(
         try:
             changed = quantized(network, scheme)
             error, test_error = (_error(changed, task, split, pad_id) for split in (data.validation, data.test))
-            pair = Pair(whole, changed)
-            times = np.column_stack([pair.ratios(shape, n_rounds) for shape in shapes])
+            ratio = Ratio(**Pair(whole, changed).measured(shapes, most_rounds))
         except (RuntimeError, NotImplementedError, FloatingPointError) as failure:
             return Variant(scheme, reason=printable(first_line(failure)))
-        return Variant(scheme, error, test_error, n_bytes(changed), Ratio(**ratio_with_interval(times)))
+        return Variant(scheme, error, test_error, n_bytes(changed), ratio)
 
     here = provenance.describe(torch.device("cpu"))
     found = OnDevice(here["hardware"], here["packages"], [list(shape) for shape in shapes], [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from nasbench.networks.pretrained import n_positions
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.objectives.latency import SHAPES, LatencyModel, Shape, fit_model, ratio_with_interval
 
-N_ROUNDS = 9
-"""Rounds in which a network of the front is timed."""
-QUICK_S, FEWEST, MOST = 0.3, 1, 15
-"""Seconds and numbers of rounds for a network of the fit, in each shape."""
+QUICK_S, MOST_TURNS = 0.3, 15
+"""A shape is timed in as many turns as take :data:`QUICK_S`: at least one and at most :data:`MOST_TURNS`."""
+N_ROUNDS, MOST_ROUNDS, PRECISION = 9, 36, 0.025
+"""A network that is recorded is timed in :data:`N_ROUNDS` rounds over all shapes, and again in as many until half of its
+interval is at most :data:`PRECISION` of the ratio, or until it has had :data:`MOST_ROUNDS`."""
 
 
 def inputs_of(model: Any, batch_size: int, length: int) -> dict[str, Tensor]:
@@ -73,21 +74,38 @@ class Pair:
     def __init__(self, full: nn.Module, other: nn.Module, clock: Callable[[], float] = time.perf_counter) -> None:
         self._full, self._other, self._clock = full, other, clock
         self._is_on_gpu = next(full.parameters()).is_cuda
+        self._n_turns: dict[Shape, int] = {}
+        self._goes_first = True
 
-    def ratios(self, shape: Shape, n_rounds: int | None = None) -> FloatArray:
-        """Time of the network by time of the full network in each round, ``(n_rounds,)``.
-
-        Args:
-            n_rounds: None for as many as take :data:`QUICK_S`, but between :data:`FEWEST` and :data:`MOST`.
-        """
+    def ratio(self, shape: Shape) -> float:
+        """Time of the network by time of the full network: the median of as many turns as take :data:`QUICK_S`."""
         inputs = inputs_of(self._full, *shape)
         with torch.inference_mode():
-            pair_s = self._seconds(self._full, inputs) + self._seconds(self._other, inputs)
-            n = n_rounds or int(np.clip(QUICK_S / pair_s, FEWEST, MOST))
-            return np.array([self._round(inputs, is_first=bool(i % 2)) for i in range(n)])
+            if shape not in self._n_turns:  # warm up
+                pair_s = self._seconds(self._full, inputs) + self._seconds(self._other, inputs)
+                self._n_turns[shape] = int(np.clip(QUICK_S / pair_s, 1, MOST_TURNS))
+            return float(np.median([self._turn(inputs) for _ in range(self._n_turns[shape])]))
 
-    def _round(self, inputs: Mapping[str, Tensor], is_first: bool) -> float:
-        if is_first:
+    def measured(self, shapes: Sequence[Shape], most_rounds: int = MOST_ROUNDS) -> dict[str, float]:
+        """The latency of the network with its 95 % interval: ``ratio``, ``low`` and ``high``.
+
+        Rounds come in blocks, because a stop at the first narrow interval would pick those that are narrow by chance.
+
+        Args:
+            most_rounds: fewer than six have no interval.
+        """
+        rounds: list[list[float]] = []
+        while True:
+            n = min(N_ROUNDS, most_rounds - len(rounds))
+            rounds += [[self.ratio(shape) for shape in shapes] for _ in range(n)]
+            found = ratio_with_interval(np.array(rounds))
+            is_narrow = found["high"] - found["low"] <= 2 * PRECISION * found["ratio"]
+            if is_narrow or len(rounds) >= most_rounds:
+                return found
+
+    def _turn(self, inputs: Mapping[str, Tensor]) -> float:
+        self._goes_first = not self._goes_first
+        if self._goes_first:
             own = self._seconds(self._other, inputs)
             return own / self._seconds(self._full, inputs)
         whole = self._seconds(self._full, inputs)
@@ -125,7 +143,7 @@ class SubNetworkTimer:
     def __call__(self, subnetwork: SubNetwork) -> FloatArray:
         """Median ratio for each shape, ``(n_shapes,)``, as quickly as is good enough for a fit."""
         pair = Pair(self._full, self.extracted(subnetwork))
-        return np.array([np.median(pair.ratios(shape)) for shape in self.shapes])
+        return np.array([pair.ratio(shape) for shape in self.shapes])
 
     def extracted(self, subnetwork: SubNetwork) -> nn.Module:
         """A module of the sub-network with copies of its parameters."""
@@ -134,9 +152,8 @@ class SubNetworkTimer:
         return compact(smaller, subnetwork, ()).eval()
 
     def measured(self, subnetwork: SubNetwork) -> dict[str, float]:
-        """The latency of a network with its interval, for the record."""
-        pair = Pair(self._full, self.extracted(subnetwork))
-        return ratio_with_interval(np.column_stack([pair.ratios(shape, N_ROUNDS) for shape in self.shapes]))
+        """The latency of a network with its interval, for the record; see :meth:`Pair.measured`."""
+        return Pair(self._full, self.extracted(subnetwork)).measured(self.shapes)
 
 
 def fitted_latency(timer: SubNetworkTimer, dims: Dimensions, cache: Path) -> LatencyModel:

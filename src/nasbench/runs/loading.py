@@ -34,6 +34,7 @@ from nasbench.records.front import front_of, spread
 from nasbench.records.interface import Interface
 from nasbench.records.record import RunFolder, RunRecord, write_atomically
 from nasbench.runs.budget import Budget
+from nasbench.runs.observer import Observer
 from nasbench.runs.request import RunRequest
 from nasbench.training.metrics import constant_error
 
@@ -245,11 +246,17 @@ def _latency_model(request: RunRequest, loaded: Loaded) -> LatencyModel:
     return model
 
 
-def measured_front(request: RunRequest, loaded: Loaded, folder: RunFolder) -> list[dict[str, Any]]:
-    """Measured latencies of the networks on a run's front, with 95 % intervals: ``index, ratio, low, high`` each."""
-    front, space = front_of(folder.read_evaluations()), make_space(request.space, loaded.dims)
-    timer = SubNetworkTimer(loaded.network.model, loaded.dims)
-    return [
-        {"index": each.index, **timer.measured(space.to_subnetwork(space.from_json(each.config)))}
-        for each in spread(front, MOST_MEASURED)
-    ]
+def measured_front(
+    request: RunRequest, loaded: Loaded, folder: RunFolder, budget: Budget, observer: Observer,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Measured latencies of the networks on a run's front, with 95 % intervals: ``index, ratio, low, high`` each.
+
+    The budget is not charged for them. The observer is told which network is measured.
+    """
+    space, timer = make_space(request.space, loaded.dims), SubNetworkTimer(loaded.network.model, loaded.dims)
+    front, found = spread(front_of(folder.read_evaluations()), MOST_MEASURED), []
+    with budget.uncharged("latency"):
+        for place, each in enumerate(front, 1):
+            observer.phase(f"measuring network {place} of {len(front)} of the front", budget.elapsed_s)
+            found.append({"index": each.index, **timer.measured(space.to_subnetwork(space.from_json(each.config)))})
+    return found

@@ -206,10 +206,9 @@ class _Run:
         with self._watched(record):
             record.status, record.reason = self._run_method(problem, context)
         if "latency" in self.request.objectives:
-            with self.budget.uncharged("latency"):
-                self.observer.phase("measuring the front", self.budget.elapsed_s)
-                assert record.costs is not None
-                record.costs["latency"]["front"] = measured_front(self.request, loaded, self.folder)
+            assert record.costs is not None
+            measured = measured_front(self.request, loaded, self.folder, self.budget, self.observer)
+            record.costs["latency"]["front"] = measured
         evaluations = self.folder.read_evaluations()
         self.predictions.finish(each.index for each in front_of(evaluations))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
