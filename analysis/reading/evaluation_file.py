@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from nasbench.analysis.reading.objectives import COST, MEASURED_LATENCY, columns
+from nasbench.analysis.reading.objectives import COST, MEASURED, columns
 from nasbench.arrays import BoolArray, FloatArray
 from nasbench.declarations.task import OBJECTIVES
 from nasbench.records.progress import check_whole
@@ -63,7 +63,7 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
     Returns:
         A table with the columns :data:`COLUMNS`, ``config``, the metrics as ``metric.<name>`` and
         ``test_metric.<name>``, costs beside the parameters as ``cost.<name>``,
-        and measured latencies as ``measured_latency`` beside modelled ones; and one text per oddity.
+        and measured ones as ``measured_<name>`` beside modelled ones; and one text per oddity.
 
     Raises:
         RecordError: if lines are lost or changed, for a line that is not an evaluation, indices that do not count 0, 1,
@@ -91,8 +91,10 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
             if prefix + metric != f"{COST}params":
                 table = table.append_column(prefix + metric, values.cast(pa.float64(), safe=False))
     _check_costs(path.name, table, record.identity)
-    if f"{COST}latency" in table.column_names:
-        table = table.append_column(MEASURED_LATENCY, pa.array(_measured_latencies(record, len(table)), pa.float64()))
+    for cost, measured in MEASURED.items():
+        if cost in table.column_names:
+            values = _measured(record, cost.removeprefix(COST), len(table))
+            table = table.append_column(measured, pa.array(values, pa.float64()))
     table = _validated(path.name, table, record.n_params_full, oddities)
     return _within_limits(path.name, table, record.identity, oddities), oddities
 
@@ -106,10 +108,10 @@ def _check_costs(name: str, table: pa.Table, identity: Identity) -> None:
             raise RecordError(f"{name}, line {i + 1}: no {column!r} of 0 or more, which the run minimises")
 
 
-def _measured_latencies(record: RunRecord, n: int) -> FloatArray:
-    """Measured latencies of the evaluations on the front, ``(n,)``; NaN for the others and for what is no latency."""
+def _measured(record: RunRecord, name: str, n: int) -> FloatArray:
+    """Measured costs of the evaluations on the front, ``(n,)``; NaN for the others and for what is no cost."""
     found = np.full(n, np.nan)
-    described = (record.costs or {}).get("latency")
+    described = (record.costs or {}).get(name)
     front = described.get("front") if isinstance(described, dict) else None
     for each in front if isinstance(front, list) else []:
         index, ratio = (each.get("index"), each.get("ratio")) if isinstance(each, dict) else (None, None)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nasbench.declarations.task import OBJECTIVES
+from nasbench.objectives.declared import DECLARED, is_modelled
 
 USUAL = ",".join(OBJECTIVES)
 """The text in the column ``objectives`` of runs with error and parameters."""
 COST = "cost."
 """What the columns of costs begin with; the parameters have a column of their own."""
-MEASURED_LATENCY = "measured_latency"
-"""The column of the measured latencies of networks on a front; ``cost.latency`` is modelled."""
+MEASURED = {f"{COST}{name}": f"measured_{name}" for name in DECLARED if is_modelled(name)}
+"""By the column of a modelled cost, the column of its measured values of networks on a front."""
 
 
 def label(objectives: Sequence[str] | None) -> str:

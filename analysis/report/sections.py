@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nasbench.analysis.reading.objectives import MEASURED_LATENCY, in_use
+from nasbench.analysis.reading.objectives import MEASURED, in_use
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.formatting import DIGITS
 from nasbench.analysis.scoring.intervals import interval_on_tasks_like_these, interval_on_these_tasks
@@ -108,7 +108,7 @@ def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mappi
             sections of their own, after those of their track.
     """
     # Selecting runs copies their evaluations. Keep the columns that are needed, about a third.
-    measured = [name for name in (MEASURED_LATENCY,) if name in results.evaluations]
+    measured = [name for name in MEASURED.values() if name in results.evaluations]
     names = [*dict.fromkeys([*_COLUMNS, *in_use(results.evaluations), *measured])]
     official = dataclasses.replace(results, evaluations=results.evaluations[names]).official()
     frozen = load_quantiles() if quantiles is None else quantiles

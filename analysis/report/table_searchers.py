@@ -20,7 +20,7 @@ from nasbench.analysis.scoring.intervals import interval_on_these_tasks
 from nasbench.analysis.scoring.truth import Truth
 from nasbench.arrays import FloatArray
 from nasbench.errors import UserError
-from nasbench.objectives.latency import median_interval
+from nasbench.objectives.modelled import median_interval
 from nasbench.tables.table import Table
 
 TARGET = 0.99

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasbench.analysis.reading.objectives import COST, MEASURED_LATENCY, of_rows
+from nasbench.analysis.reading.objectives import MEASURED, of_rows
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring import hypervolume
 from nasbench.analysis.scoring.fronts import front_mask
@@ -143,8 +143,9 @@ def _test_hypervolume(finished: Results, spent: FloatArray, quantiles: Quantiles
     evaluations = finished.evaluations[in_time]
     on_front = front_mask(evaluations)
     front = evaluations[on_front].assign(error=evaluations["test_error"][on_front].to_numpy())
-    if MEASURED_LATENCY in front:  # what was modelled in the search was measured on the front
-        front[f"{COST}latency"] = front[MEASURED_LATENCY].fillna(front[f"{COST}latency"])
+    for cost, measured in MEASURED.items():  # what was modelled in the search was measured on the front
+        if measured in front:
+            front[cost] = front[measured].fillna(front[cost])
     values, _ = normalise(front, _with_all_scenarios(quantiles, finished.evaluations))
     rows = front["run_row"].to_numpy()
     return _over_time(values, np.zeros(len(rows)), rows, finished.runs, np.ones(1))[:, 0]

@@ -1,8 +1,8 @@
-"""Whether measured latencies repeat: ``python tests/benchmarks/latencies.py``, on a machine that does nothing else.
+"""Whether measured costs repeat: ``python tests/benchmarks/latencies.py [OBJECTIVE]``, on a machine without other work.
 
-Ten random sub-networks of MiniLM-L6 are timed beside the full network, as the networks of a front are after a run with
-the objective ``latency``; then all of them again. Prints both ratios, their difference, the share of
-multiply-accumulates, and how far the two orders agree.
+Ten random sub-networks of MiniLM-L6 are measured beside the full network, as the networks of a front are after a run
+with the objective (``latency`` if none is named); then all of them again. Prints both ratios, their difference, the
+share of multiply-accumulates, and how far the two orders agree.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.objectives.declared import DECLARED
-from nasbench.objectives.measuring import SubNetworkTimer
+from nasbench.objectives.measurers import MEASURERS
 from nasbench.plugins import registry
 
 N_NETWORKS = 10
@@ -36,8 +36,8 @@ def main() -> None:
     assert count is not None
     full = SubNetwork.full(dims)
     macs = count(dims, *counts) / count(dims, full.head_counts[None], full.unit_counts[None])
-    timer = SubNetworkTimer(model, dims)
-    first, second = ([timer.measured(network) for network in networks] for _ in range(2))
+    measurer = MEASURERS[sys.argv[1] if len(sys.argv) > 1 else "latency"](model, dims)
+    first, second = ([measurer.measured(network) for network in networks] for _ in range(2))
     ratios = np.array([[one["ratio"], other["ratio"]] for one, other in zip(first, second, strict=True)])
     differences = np.abs(ratios[:, 1] / ratios[:, 0] - 1)
     rows = [

@@ -125,10 +125,10 @@ def test_speed_is_that_beside_the_start_and_not_beside_its_widest_layers(
         def measured(self, _shapes: object) -> dict[str, float]:
             return {}
 
-    monkeypatch.setattr(measuring, "Pair", Pair)
+    monkeypatch.setattr(measuring.SubNetworkTimer, "pair", Pair)
     network = SuperNetwork(load_pretrained(load(pruned, BASE)[1], load(pruned, BASE)[0], seed=0).network)
     timer = measuring.SubNetworkTimer(network.model, network.dims)
-    timer(SubNetwork.full(network.dims))
+    timer.ratios([SubNetwork.full(network.dims)])
     timer.measured(SubNetwork.full(network.dims))
     assert sizes == [n_params] * 3
 

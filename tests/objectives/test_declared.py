@@ -17,7 +17,6 @@ from nasbench.objectives.costs import PARAMETERS, counted_costs, restored_costs
 from nasbench.objectives.declared import (
     DECLARED,
     MAC_LENGTH,
-    REFUSED,
     choose_objectives,
     fractions,
     full_amount,
@@ -115,7 +114,6 @@ def test_objectives_are_put_into_the_declared_order():
         ("error,macs,macs", "names an objective twice"),
         ("error,params,macs,weight_bytes", "are error and one or two costs"),
         ("error,size", "size"),
-        *((f"error,{name}", "is not available") for name in REFUSED),
     ],
 )
 def test_other_objectives_are_refused_in_one_line(text, message):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.runs import QUICK, Evaluates, folder_of, kill, run
 
+from nasbench.analysis.reading.results import read_results
 from nasbench.errors import CannotResume, UserError
 from nasbench.export.command import command_of
 from nasbench.methods.random_search import RandomSearch
@@ -15,6 +16,8 @@ from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.objectives.costs import counted_costs
+from nasbench.objectives.measurers import MEASURERS
+from nasbench.objectives.measuring import Measurer
 from nasbench.plugins import registry
 from nasbench.records.front import front_of
 from nasbench.records.record import RunFolder
@@ -174,19 +177,19 @@ def test_random_search_handles_as_many_objectives_as_a_run_may_have():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """The latency models fitted by the runs of a test. Each takes 10,000 s; the clock's readings add few seconds."""
-    from nasbench.objectives import latency, measuring
+    """The models of costs fitted by the runs of a test. Each takes 10,000 s; the clock's readings add few seconds."""
+    from nasbench.objectives import measurers, measuring, modelled
 
     monkeypatch.setattr(measuring, "QUICK_S", 0.0)
-    monkeypatch.setattr(latency, "N_NETWORKS", 8)
+    monkeypatch.setattr(modelled, "N_NETWORKS", 8)
     fitted = []
-    fit = measuring.fit_model
+    fit = measurers.fit_model
 
     def slow(*arguments):
         fitted.append(dataclasses.replace(fit(*arguments), seconds=10_000.0))
         return fitted[-1]
 
-    monkeypatch.setattr(measuring, "fit_model", slow)
+    monkeypatch.setattr(measurers, "fit_model", slow)
     return fitted
 
 
@@ -194,7 +197,7 @@ def test_a_run_with_latency_fits_a_model_pays_for_it_and_measures_its_front(subj
     changes, phases = {"objectives": ("error", "latency")}, []
 
     class Phases(Observer):
-        def phase(self, name, elapsed_s):
+        def phase(self, name, elapsed_s):  # noqa: ARG002
             phases.append(name)
 
     found = run(subject, tmp_path / "a", observer=Phases(), **changes)
@@ -252,11 +255,58 @@ def test_a_run_killed_before_anything_was_saved_is_charged_for_its_latency_model
     assert 10_000 < again.evaluations[0].elapsed_s < 20_000
 
 
-def test_a_table_has_no_network_to_time():
+@pytest.mark.parametrize("name", ["latency", "peak_memory", "energy"])
+def test_a_table_has_no_network_to_measure(name):
     from nasbench.tables.simulation import make_simulation
 
-    with pytest.raises(UserError, match="leave out the objective latency"):
-        make_simulation("ws-nas", "demo", objectives="error,latency")
+    with pytest.raises(UserError, match=f"leave out the objective {name}"):
+        make_simulation("ws-nas", "demo", objectives=f"error,{name}")
+
+
+@pytest.mark.parametrize("name", ["latency", "peak_memory", "energy"])
+def test_networks_of_low_rank_have_no_modelled_cost(name):
+    with pytest.raises(UserError, match=f"{name} is modelled from heads and units"):
+        make_request("low-rank", "demo", objectives=f"error,{name}")
+
+
+def test_an_objective_that_the_device_cannot_measure_is_refused_before_anything_is_written(subject, tmp_path):
+    with pytest.raises(UserError, match="needs a GPU: a CPU has no counter"):
+        run(subject, tmp_path / "a", objectives=("error", "energy"))
+    assert not (tmp_path / "a").exists()
+
+
+class KnownCosts(Measurer):
+    """Stands for a measurer: costs by heads and units, and networks of a front cost twice as much."""
+
+    def ratios(self, subnetworks):
+        counts = np.array([[n.head_counts.sum(), n.unit_counts.sum()] for n in subnetworks]) / [8, 48 * 4]
+        return np.repeat(0.1 + counts.sum(axis=1, keepdims=True), len(self.shapes), axis=1)
+
+    def measured(self, subnetwork):
+        ratio = 2 * float(self.ratios([subnetwork])[0, 0])
+        return {"ratio": ratio, "low": ratio, "high": ratio}
+
+
+def test_a_record_of_what_only_another_machine_can_measure_is_read_and_verified(subject, tmp_path, quick, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setitem(MEASURERS, "energy", KnownCosts)
+        elsewhere.setitem(MEASURERS, "peak_memory", KnownCosts)
+        found = run(subject, tmp_path, objectives=("error", "peak_memory", "energy"))
+    assert [model.name for model in quick] == ["peak_memory", "energy"]
+    assert 20_000 < found.evaluations[0].elapsed_s < 30_000
+    assert {path.parent.name for path in tmp_path.glob("*-models/*")} == {"peak_memory-models", "energy-models"}
+    space = make_space("small", Dimensions.from_json(found.record.dimensions))
+    assert all(check.outcome == "ok" for check in record_checks(found.record, found.evaluations, space))
+    results = read_results(tmp_path)
+    assert not results.findings
+    front = {each.index: each for each in front_of(found.evaluations)}
+    for name in ("peak_memory", "energy"):
+        measured = results.evaluations[f"measured_{name}"].dropna()
+        assert [*measured.index] == sorted(front)
+        recorded = {entry["index"]: entry["ratio"] for entry in found.record.costs[name]["front"]}
+        assert measured.to_dict() == recorded
+    assert command_of(found.record).count("--objectives error,peak_memory,energy") == 1
+    make_request("ws-nas", "demo", device="cpu", objectives=found.record.identity.objectives)
 
 
 def test_the_picture_has_the_first_cost_as_axis_and_the_second_as_colour(outcome, subject, tmp_path):

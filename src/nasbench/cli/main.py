@@ -166,7 +166,8 @@ class ExperimentArguments(TypedDict):
 @click.option(
     "--objectives",
     metavar="NAME,NAME[,NAME]",
-    help="What is minimised: error and one or two of params, macs, weight_bytes, latency; default: error,params.",
+    help="What is minimised: error and one or two of params, macs, weight_bytes, latency, peak_memory, and, on a GPU, "
+    "energy; default: error,params.",
 )
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default: bf16 where the device computes in it.")
 @click.option("--threads", type=int, metavar="N", help="Threads of the CPU; default: all cores, or one if faster.")

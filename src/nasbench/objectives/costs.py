@@ -11,8 +11,8 @@ import numpy as np
 from nasbench.arrays import FloatArray, IntArray
 from nasbench.networks.space import SearchSpace
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
-from nasbench.objectives.declared import DECLARED, fractions, full_amount
-from nasbench.objectives.latency import LatencyModel
+from nasbench.objectives.declared import DECLARED, fractions, full_amount, is_modelled
+from nasbench.objectives.modelled import Modelled
 
 
 class CostModel(Protocol):
@@ -91,13 +91,13 @@ def restored_costs(described: Mapping[str, Mapping[str, Any]], names: Sequence[s
     Raises:
         KeyError, TypeError, ValueError: for other values.
     """
-    return Costs(
-        tuple(
-            LatencyModel.from_json(described[name]) if described[name]["source"] == "modelled" else Counted(name)
-            for name in names
-            if name != "error"
-        )
-    )
+    return Costs(tuple(_restored(name, described[name]) for name in names if name != "error"))
+
+
+def _restored(name: str, described: Mapping[str, Any]) -> CostModel:
+    if described["source"] != DECLARED[name].source:
+        raise ValueError(f"{name} is not {described['source']}")
+    return Modelled.from_json(name, described) if is_modelled(name) else Counted(name)
 
 
 PARAMETERS = counted_costs(("params",))

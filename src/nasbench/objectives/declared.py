@@ -99,14 +99,23 @@ DECLARED: dict[str, Objective] = {
             "modelled",
             "time of a pass beside the full network's; a model in the search, measured on the front",
         ),
+        Objective(
+            "peak_memory",
+            "ratio to the full network's peak of memory",
+            "peak memory",
+            "modelled",
+            "peak of the memory of a pass, weights included, beside the full network's; as latency",
+        ),
+        Objective(
+            "energy",
+            "ratio to the full network's joules",
+            "energy",
+            "modelled",
+            "joules of a pass by the counter of a GPU, beside the full network's; as latency",
+        ),
     )
 }
 """All objectives by name, in the order in which a run names them."""
-REFUSED = {
-    "energy": "no counter of energy is read: a CPU has none that is open to everybody, and joules are not estimated",
-    "peak_memory": "the peak of a CPU's memory includes scratch space that torch does not count, so it is not measured",
-}
-"""Objectives that cannot be measured here, and why."""
 
 
 def choose_objectives(names: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -116,15 +125,13 @@ def choose_objectives(names: str | Iterable[str] | None) -> tuple[str, ...]:
         names: separated by commas, or several texts; None for error and parameters.
 
     Raises:
-        UserError: for an unknown or repeated name, an objective that cannot be measured here, objectives without the
-            error or without a cost, or more than :data:`MOST_OBJECTIVES`.
+        UserError: for an unknown or repeated name, objectives without the error or without a cost, or more than
+            :data:`MOST_OBJECTIVES`.
     """
     if names is None:
         return USUAL
     chosen = [part.strip() for part in names.split(",")] if isinstance(names, str) else list(names)
     for name in chosen:
-        if name in REFUSED:
-            raise UserError(f"objective {name!r} is not available: {REFUSED[name]}")
         if name not in DECLARED:
             raise UnknownName("objective", name, DECLARED)
     text = ",".join(chosen)
@@ -138,6 +145,11 @@ def choose_objectives(names: str | Iterable[str] | None) -> tuple[str, ...]:
 def is_usual(names: Sequence[str] | None) -> bool:
     """Whether these are error and parameters, the objectives of the paper. None stands for them in records."""
     return names is None or tuple(names) == USUAL
+
+
+def is_modelled(name: str) -> bool:
+    """Whether an objective is measured, so that a search takes it from a fitted model."""
+    return DECLARED[name].source == "modelled"
 
 
 def full_amount(name: str, dims: Dimensions) -> int:

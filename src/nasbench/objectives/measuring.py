@@ -1,14 +1,13 @@
-"""Time sub-networks beside the full network, as a user would run them: extracted, in fp32, without padding."""
+"""Measure sub-networks beside the full network, as a user would run them: extracted, in fp32, without padding."""
 
 from __future__ import annotations
 
 import copy
-import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,13 +19,13 @@ from nasbench.networks.architectures import adapt
 from nasbench.networks.architectures.compact import compact
 from nasbench.networks.pretrained import n_positions
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
-from nasbench.objectives.latency import SHAPES, LatencyModel, Shape, fit_model, ratio_with_interval
+from nasbench.objectives.modelled import SHAPES, Shape, ratio_with_interval
 
 QUICK_S, MOST_TURNS = 0.3, 15
 """A shape is timed in as many turns as take :data:`QUICK_S`: at least one and at most :data:`MOST_TURNS`."""
 N_ROUNDS, MOST_ROUNDS, PRECISION = 9, 36, 0.025
-"""A network that is recorded is timed in :data:`N_ROUNDS` rounds over all shapes, and again in as many until half of its
-interval is at most :data:`PRECISION` of the ratio, or until it has had :data:`MOST_ROUNDS`."""
+"""A network that is recorded is timed in :data:`N_ROUNDS` rounds over all shapes, and again in as many until half of
+its interval is at most :data:`PRECISION` of the ratio, or until it has had :data:`MOST_ROUNDS`."""
 
 
 def inputs_of(model: Any, batch_size: int, length: int) -> dict[str, Tensor]:
@@ -55,7 +54,7 @@ def usual_tokens(config: Any) -> tuple[int, int]:
 
 
 def shapes_for(model: Any) -> tuple[Shape, ...]:
-    """The shapes of :data:`~nasbench.objectives.latency.SHAPES`, no longer than the network takes."""
+    """The shapes of :data:`~nasbench.objectives.modelled.SHAPES`, no longer than the network takes."""
     room = n_positions(model.config.to_dict())
     return tuple(dict.fromkeys((batch_size, min(length, room)) for batch_size, length in SHAPES))
 
@@ -63,12 +62,13 @@ def shapes_for(model: Any) -> tuple[Shape, ...]:
 class Pair:
     """A network and the full network, timed in turns after a pass of each to warm up.
 
-    Passes in turns share what else the machine does; who goes first alternates. On a GPU, each pass is waited for.
+    Passes in turns share what else the machine does; who goes first alternates. On a GPU, events on its stream time
+    each pass, which is launched kernel by kernel, without a CUDA graph.
 
     Args:
         full: the full network; a module of transformers in eval mode.
         other: the network beside it.
-        clock: gives seconds.
+        clock: gives seconds, on a CPU.
     """
 
     def __init__(self, full: nn.Module, other: nn.Module, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -82,12 +82,12 @@ class Pair:
         inputs = inputs_of(self._full, *shape)
         with torch.inference_mode():
             if shape not in self._n_turns:  # warm up
-                pair_s = self._seconds(self._full, inputs) + self._seconds(self._other, inputs)
+                pair_s = self._amount(self._full, inputs) + self._amount(self._other, inputs)
                 self._n_turns[shape] = int(np.clip(QUICK_S / pair_s, 1, MOST_TURNS))
             return float(np.median([self._turn(inputs) for _ in range(self._n_turns[shape])]))
 
     def measured(self, shapes: Sequence[Shape], most_rounds: int = MOST_ROUNDS) -> dict[str, float]:
-        """The latency of the network with its 95 % interval: ``ratio``, ``low`` and ``high``.
+        """The ratio over all shapes with its 95 % interval: ``ratio``, ``low`` and ``high``.
 
         Rounds come in blocks, because a stop at the first narrow interval would pick those that are narrow by chance.
 
@@ -106,25 +106,33 @@ class Pair:
     def _turn(self, inputs: Mapping[str, Tensor]) -> float:
         self._goes_first = not self._goes_first
         if self._goes_first:
-            own = self._seconds(self._other, inputs)
-            return own / self._seconds(self._full, inputs)
-        whole = self._seconds(self._full, inputs)
-        return self._seconds(self._other, inputs) / whole
+            own = self._amount(self._other, inputs)
+            return own / self._amount(self._full, inputs)
+        whole = self._amount(self._full, inputs)
+        return self._amount(self._other, inputs) / whole
 
-    def _seconds(self, network: nn.Module, inputs: Mapping[str, Tensor]) -> float:
-        self._wait()
+    def _amount(self, network: nn.Module, inputs: Mapping[str, Tensor]) -> float:
+        """Seconds of a pass."""
+        if self._is_on_gpu:
+            return seconds_on_gpu(lambda: network(**inputs))
         started = self._clock()
         network(**inputs)
-        self._wait()
         return max(self._clock() - started, 1e-9)
 
-    def _wait(self) -> None:
-        if self._is_on_gpu:
-            torch.cuda.synchronize()
+
+def seconds_on_gpu(work: Callable[[], object]) -> float:
+    """Seconds of work on the current stream, by two events on it; the stream has nothing to do before and after."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    work()
+    end.record()
+    end.synchronize()
+    return max(1e-3 * start.elapsed_time(end), 1e-9)
 
 
-class SubNetworkTimer:
-    """Times sub-networks of a stock model, extracted and without their empty layers.
+class Measurer(ABC):
+    """Measures sub-networks of a stock model, extracted and without their empty layers.
 
     Args:
         model: the stock model of the full network, in eval mode; left unchanged.
@@ -135,15 +143,21 @@ class SubNetworkTimer:
         self._model, self._dims = model, dims
         self.shapes = shapes_for(model)
 
-    @cached_property
-    def _full(self) -> nn.Module:
-        """The full network. One that was pruned before is smaller than its stock model."""
-        return self.extracted(SubNetwork.full(self._dims))
+    @classmethod  # noqa: B027 - time can be measured on every device
+    def check(cls, device: torch.device) -> None:
+        """Check that a device can be measured.
 
-    def __call__(self, subnetwork: SubNetwork) -> FloatArray:
-        """Median ratio for each shape, ``(n_shapes,)``, as quickly as is good enough for a fit."""
-        pair = Pair(self._full, self.extracted(subnetwork))
-        return np.array([pair.ratio(shape) for shape in self.shapes])
+        Raises:
+            UserError: if not; says why in one line.
+        """
+
+    @abstractmethod
+    def ratios(self, subnetworks: Sequence[SubNetwork]) -> FloatArray:
+        """Ratios to the full network for each shape, ``(n, n_shapes)``, as quickly as is good enough for a fit."""
+
+    @abstractmethod
+    def measured(self, subnetwork: SubNetwork) -> dict[str, float]:
+        """The ratio over all shapes with its 95 % interval, for the record: ``ratio``, ``low`` and ``high``."""
 
     def extracted(self, subnetwork: SubNetwork) -> nn.Module:
         """A module of the sub-network with copies of its parameters."""
@@ -151,18 +165,22 @@ class SubNetworkTimer:
         shrink(adapt(smaller), subnetwork, self._dims)
         return compact(smaller, subnetwork, ()).eval()
 
+
+class SubNetworkTimer(Measurer):
+    """Times sub-networks in turns with the full network."""
+
+    pair: ClassVar[type[Pair]] = Pair
+
+    def ratios(self, subnetworks: Sequence[SubNetwork]) -> FloatArray:
+        return np.array([[pair.ratio(shape) for shape in self.shapes] for pair in map(self._beside_full, subnetworks)])
+
     def measured(self, subnetwork: SubNetwork) -> dict[str, float]:
-        """The latency of a network with its interval, for the record; see :meth:`Pair.measured`."""
-        return Pair(self._full, self.extracted(subnetwork)).measured(self.shapes)
+        return self._beside_full(subnetwork).measured(self.shapes)
 
+    @cached_property
+    def _full(self) -> nn.Module:
+        """The full network. One that was pruned before is smaller than its stock model."""
+        return self.extracted(SubNetwork.full(self._dims))
 
-def fitted_latency(timer: SubNetworkTimer, dims: Dimensions, cache: Path) -> LatencyModel:
-    """The latency model of a network on this device, fitted once and kept in a file.
-
-    Args:
-        cache: the file; its name tells network, device, threads and versions apart.
-    """
-    try:
-        return LatencyModel.from_json(json.loads(cache.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: fit it
-        return fit_model(dims, timer.shapes, timer, time.perf_counter)
+    def _beside_full(self, subnetwork: SubNetwork) -> Pair:
+        return self.pair(self._full, self.extracted(subnetwork))

@@ -25,9 +25,10 @@ from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.networks.supernet import Precision, SuperNetwork
-from nasbench.objectives.costs import Costs, Counted, counted_costs, restored_costs
-from nasbench.objectives.latency import LatencyModel
-from nasbench.objectives.measuring import SubNetworkTimer, fitted_latency
+from nasbench.objectives.costs import Costs, Counted, restored_costs
+from nasbench.objectives.declared import is_modelled
+from nasbench.objectives.measurers import MEASURERS, fitted_model
+from nasbench.objectives.modelled import Modelled
 from nasbench.plugins import options
 from nasbench.records import provenance
 from nasbench.records.front import front_of, spread
@@ -202,61 +203,64 @@ def changed_options(request: RunRequest) -> dict[str, dict[str, Any]]:
     return changed
 
 
-LATENCY_MODELS = "latency-models"
-"""The folder of the latency models of this machine, below the results folder."""
 MOST_MEASURED = 20
 """Networks of a front that are measured; a longer front is thinned evenly."""
 
 
 def find_costs(request: RunRequest, loaded: Loaded, earlier: RunRecord | None, budget: Budget) -> Costs:
-    """The costs of a run's objectives. A latency model is fitted once on a device, and every run is charged for it.
+    """The costs of a run's objectives. A model is fitted once on a device, and every run is charged for it.
 
     Args:
-        earlier: the record of an earlier attempt, whose latency model the run keeps.
+        earlier: the record of an earlier attempt, whose models the run keeps.
 
     Raises:
-        CannotResume: if the earlier record has no such model.
+        CannotResume: if the earlier record has no such models.
     """
-    if "latency" not in request.objectives:
-        return counted_costs(request.objectives)
-    if earlier is not None:
+    if earlier is not None and any(map(is_modelled, request.objectives)):
         try:
-            described = earlier.costs or {}
-            costs, seconds = restored_costs(described, request.objectives), described["latency"]["seconds"]
+            costs = restored_costs(earlier.costs or {}, request.objectives)
         except (KeyError, TypeError, ValueError) as error:
             raise CannotResume(f"cannot resume {request.folder}: its costs are damaged; remove the folder") from error
     else:
-        with budget.uncharged("latency"):
-            model = _latency_model(request, loaded)
-        costs = Costs(tuple(model if name == "latency" else Counted(name) for name in request.objectives[1:]))
-        seconds = model.seconds
-    if not budget.elapsed_s:  # otherwise the earlier attempt was charged for it
+        models = (
+            _fitted(name, request, loaded, budget) if is_modelled(name) else Counted(name)
+            for name in request.objectives[1:]
+        )
+        costs = Costs(tuple(models))
+    seconds = sum(model.seconds for model in costs.models if isinstance(model, Modelled))
+    if seconds and not budget.elapsed_s:  # otherwise the earlier attempt was charged for it
         budget.charge("search", seconds)
     return costs
 
 
-def _latency_model(request: RunRequest, loaded: Loaded) -> LatencyModel:
+def _fitted(name: str, request: RunRequest, loaded: Loaded, budget: Budget) -> Modelled:
+    """The model of an objective. It is kept in ``<name>-models`` below the results folder."""
     device, packages = loaded.origin["hardware"], loaded.origin["packages"]
-    origin = [loaded.dims.to_json(), device, {name: packages.get(name) for name in ("torch", "transformers")}]
+    origin = [loaded.dims.to_json(), device, {each: packages.get(each) for each in ("torch", "transformers")}]
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
-    cache = request.results_dir / LATENCY_MODELS / f"{request.model.name}-{digest}.json"
-    model = fitted_latency(SubNetworkTimer(loaded.network.model, loaded.dims), loaded.dims, cache)
-    if not cache.exists():
-        write_atomically(cache, (json.dumps(model.describe(loaded.dims), indent=1) + "\n").encode())
+    cache = request.results_dir / f"{name}-models" / f"{request.model.name}-{digest}.json"
+    with budget.uncharged(name):
+        model = fitted_model(name, MEASURERS[name](loaded.network.model, loaded.dims), loaded.dims, cache)
+        if not cache.exists():
+            write_atomically(cache, (json.dumps(model.describe(loaded.dims), indent=1) + "\n").encode())
     return model
 
 
-def measured_front(
-    request: RunRequest, loaded: Loaded, folder: RunFolder, budget: Budget, observer: Observer,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Measured latencies of the networks on a run's front, with 95 % intervals: ``index, ratio, low, high`` each.
+def measure_front(
+    record: RunRecord, request: RunRequest, loaded: Loaded, folder: RunFolder, budget: Budget, observer: Observer,
+) -> None:  # fmt: skip
+    """Add to the record what is measured of the networks on a run's front: ``index, ratio, low, high`` each.
 
-    The budget is not charged for them. The observer is told which network is measured.
+    The budget is not charged for it. The observer is told which network is measured.
     """
-    space, timer = make_space(request.space, loaded.dims), SubNetworkTimer(loaded.network.model, loaded.dims)
-    front, found = spread(front_of(folder.read_evaluations()), MOST_MEASURED), []
-    with budget.uncharged("latency"):
-        for place, each in enumerate(front, 1):
-            observer.phase(f"measuring network {place} of {len(front)} of the front", budget.elapsed_s)
-            found.append({"index": each.index, **timer.measured(space.to_subnetwork(space.from_json(each.config)))})
-    return found
+    space = make_space(request.space, loaded.dims)
+    for name in filter(is_modelled, request.objectives):
+        front = spread(front_of(folder.read_evaluations()), MOST_MEASURED)
+        measurer, found = MEASURERS[name](loaded.network.model, loaded.dims), []
+        with budget.uncharged(name):
+            for place, each in enumerate(front, 1):
+                observer.phase(f"measuring network {place} of {len(front)} of the front", budget.elapsed_s)
+                subnetwork = space.to_subnetwork(space.from_json(each.config))
+                found.append({"index": each.index, **measurer.measured(subnetwork)})
+        assert record.costs is not None
+        record.costs[name]["front"] = found

@@ -16,7 +16,7 @@ from nasbench.devices import fallback_notice, resolve_device
 from nasbench.errors import UserError
 from nasbench.networks.space import EVERY_SPACE, PAPER_SPACES, Auto, Ranks, works_in
 from nasbench.networks.weights import package_folder
-from nasbench.objectives.declared import USUAL, choose_objectives, is_usual
+from nasbench.objectives.declared import USUAL, choose_objectives, is_modelled, is_usual
 from nasbench.plugins import options, registry
 from nasbench.plugins.declaration import declaration_of, digest
 from nasbench.plugins.method import Method
@@ -192,8 +192,8 @@ def make_request(
             f"searcher {searcher_class.name!r} handles {searcher_class.most_objectives} objectives, not "
             f"{','.join(chosen_objectives)}; name fewer, or another --searcher"
         )
-    if space == Ranks.name and "latency" in chosen_objectives:
-        raise UserError("--objectives latency is modelled from heads and units; it has no use for space 'ranks'")
+    if space == Ranks.name and (modelled := [*filter(is_modelled, chosen_objectives)]):
+        raise UserError(f"--objectives {modelled[0]} is modelled from heads and units; it has no use for space 'ranks'")
     method_options, searcher_options = parse_settings(method_class, searcher_class, settings)
     asked_for, device = device, resolve_device(device) if check_device else device
     the_model = _model(the_task, own_model, model, _device_class(device))

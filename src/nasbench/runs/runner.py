@@ -29,6 +29,7 @@ from nasbench.errors import (
 from nasbench.networks.space import make_space
 from nasbench.objectives.costs import Costs
 from nasbench.objectives.declared import is_usual
+from nasbench.objectives.measurers import check_measurable
 from nasbench.plugins import registry
 from nasbench.plugins.declaration import differences
 from nasbench.records import provenance
@@ -40,7 +41,7 @@ from nasbench.records.resume import carry_over, check_same, earlier_attempt, loc
 from nasbench.runs import machine, watchdog
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
-from nasbench.runs.loading import Loaded, changed_options, find_costs, load, measured_front, new_record, now
+from nasbench.runs.loading import Loaded, changed_options, find_costs, load, measure_front, new_record, now
 from nasbench.runs.observer import Guarded, Observer
 from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
@@ -72,6 +73,7 @@ def run(
     observer = observer or Observer()
     folder = RunFolder(request.folder)
     _check_limits(request)
+    check_measurable(request.objectives, torch.device(request.device))
     with locked(folder.path), machine.threads(request.threads), machine.current(request.device):
         check_complete(request)
         earlier = earlier_attempt(folder)
@@ -205,10 +207,7 @@ class _Run:
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
         with self._watched(record):
             record.status, record.reason = self._run_method(problem, context)
-        if "latency" in self.request.objectives:
-            assert record.costs is not None
-            measured = measured_front(self.request, loaded, self.folder, self.budget, self.observer)
-            record.costs["latency"]["front"] = measured
+        measure_front(record, self.request, loaded, self.folder, self.budget, self.observer)
         evaluations = self.folder.read_evaluations()
         self.predictions.finish(each.index for each in front_of(evaluations))
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s

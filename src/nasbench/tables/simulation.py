@@ -19,7 +19,7 @@ import torch
 import nasbench
 from nasbench.errors import UserError
 from nasbench.objectives.costs import counted_costs
-from nasbench.objectives.declared import choose_objectives, is_usual
+from nasbench.objectives.declared import choose_objectives, is_modelled, is_usual
 from nasbench.plugins import options
 from nasbench.records import provenance, schema
 from nasbench.records.checkpoints import Checkpoints
@@ -52,8 +52,8 @@ def make_simulation(method: Any, task: Any, *, table: Path | None = None, **argu
         UserError: for everything that does not exist or does not fit together.
     """
     name = method if isinstance(method, str) else method.name
-    if "latency" in choose_objectives(arguments.get("objectives")):
-        raise UserError("--table holds no network to time; leave out the objective latency")
+    if modelled := [*filter(is_modelled, choose_objectives(arguments.get("objectives")))]:
+        raise UserError(f"--table holds no network to measure; leave out the objective {modelled[0]}")
     if name not in METHODS:
         raise UserError(f"--table holds the networks of one super-network; use --method {METHODS[0]}, not {name}")
     if (space := arguments.pop("space", None)) not in (None, SPACE):

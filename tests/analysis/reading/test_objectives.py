@@ -137,24 +137,25 @@ def test_an_evaluation_without_costs_has_its_parameters_as_cost():
     assert Evaluation(**fields, params=0.25, n_params=1, elapsed_s=0.0).cost_values == (0.25,)
 
 
-def test_test_hypervolumes_take_the_latencies_that_were_measured(tmp_path):
+@pytest.mark.parametrize("name", ["latency", "peak_memory", "energy"])
+def test_test_hypervolumes_take_the_costs_that_were_measured(tmp_path, name):
     path = write_results(tmp_path, Plan([Entry("ws-nas", "ehvi")], tasks=["rte"], seeds=[0], n_evaluations=8))[0]
     for line in range(8):
-        edit_line(path, line, costs={"latency": 0.1 + 0.1 * line}, error=0.9 - 0.1 * line, test_error=0.9 - 0.1 * line)
+        edit_line(path, line, costs={name: 0.1 + 0.1 * line}, error=0.9 - 0.1 * line, test_error=0.9 - 0.1 * line)
     measured = {0: 0.25, 3: 0.35, 7: 0.75}
     front = [{"index": index, "ratio": ratio, "low": 0.0, "high": 1.0} for index, ratio in measured.items()]
     odd = [{"index": 99, "ratio": 1.0}, {"index": 2, "ratio": "fast"}, "nonsense", {"index": 2, "ratio": -1.0}]
-    edit_run(path, costs={"latency": {"source": "modelled", "front": [*front, *odd]}})
-    edit_identity(path, objectives=["error", "latency"])
+    edit_run(path, costs={name: {"source": "modelled", "front": [*front, *odd]}})
+    edit_identity(path, objectives=["error", name])
     found = read_results(tmp_path)
-    assert found.evaluations["measured_latency"].dropna().to_dict() == measured
+    assert found.evaluations[f"measured_{name}"].dropna().to_dict() == measured
     scores = score(found)
-    knots = {name: fit_knots(found.evaluations[name]) for name in ("error", "cost.latency")}
-    latency = [measured.get(i, 0.1 + 0.1 * i) for i in range(8)]
+    knots = {each: fit_knots(found.evaluations[each]) for each in ("error", f"cost.{name}")}
+    costs = [measured.get(i, 0.1 + 0.1 * i) for i in range(8)]
     errors = apply_knots(found.evaluations["test_error"], knots["error"])
-    values = np.column_stack([errors, apply_knots(latency, knots["cost.latency"])])
+    values = np.column_stack([errors, apply_knots(costs, knots[f"cost.{name}"])])
     assert scores.test[0] == pytest.approx(hypervolume(values, [2.0, 2.0]))
-    modelled = np.column_stack([errors, apply_knots(found.evaluations["cost.latency"], knots["cost.latency"])])
+    modelled = np.column_stack([errors, apply_knots(found.evaluations[f"cost.{name}"], knots[f"cost.{name}"])])
     assert scores.final[0] == pytest.approx(hypervolume(modelled, [2.0, 2.0]))
     assert scores.test[0] != pytest.approx(scores.final[0])
     (board,) = sections(dataclasses.replace(found, runs=found.runs.assign(official=True)))

@@ -1,7 +1,8 @@
-"""The latency model, against a machine whose times are known, and the measuring of pairs."""
+"""The model of a measured cost, against a machine whose times are known, and the timing of pairs."""
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.objectives import measuring
 from nasbench.objectives.costs import Costs, Counted, restored_costs
-from nasbench.objectives.latency import (
-    LatencyModel,
+from nasbench.objectives.measurers import fitted_model
+from nasbench.objectives.modelled import (
+    Modelled,
     features,
     fit,
     fit_model,
@@ -31,11 +33,19 @@ def _machine(noise=0.0):
     """Times sub-networks by the coefficients of TRUE."""
     rng = np.random.default_rng(0)
 
-    def time(subnetwork):
-        inputs = features(DIMS, subnetwork.head_counts[None], subnetwork.unit_counts[None])
-        return (inputs @ TRUE.T)[0] * np.exp(noise * rng.standard_normal(2))
+    def times(subnetworks):
+        inputs = features(DIMS, *_counts(subnetworks))
+        return (inputs @ TRUE.T) * np.exp(noise * rng.standard_normal((len(subnetworks), 2)))
 
-    return time
+    return times
+
+
+def _counts(subnetworks):
+    return np.array([n.head_counts for n in subnetworks]), np.array([n.unit_counts for n in subnetworks])
+
+
+def _fitted(noise=0.0, clock=lambda: 0.0):
+    return fit_model("latency", DIMS, SHAPES, _machine(noise), clock)
 
 
 def _exact(heads, units):
@@ -44,7 +54,7 @@ def _exact(heads, units):
 
 def test_the_model_finds_the_times_of_a_machine_that_adds_them_up():
     clock = itertools.count()
-    model = fit_model(DIMS, SHAPES, _machine(), lambda: float(next(clock)))
+    model = _fitted(clock=lambda: float(next(clock)))
     np.testing.assert_allclose(model.coefficients, TRUE, atol=1e-9)
     assert model.largest_error < 1e-9
     assert (model.n_networks, model.seconds) == (24, 1.0)
@@ -54,29 +64,25 @@ def test_the_model_finds_the_times_of_a_machine_that_adds_them_up():
 
 
 def test_the_stated_error_is_about_that_of_networks_outside_the_fit():
-    model = fit_model(DIMS, SHAPES, _machine(noise=0.2), lambda: 0.0)
+    model = _fitted(noise=0.2)
     space, rng = make_space("medium", DIMS), np.random.default_rng(5)
-    time = _machine(noise=0.2)
     others = [space.to_subnetwork(space.sample(rng)) for _ in range(200)]
-    heads, units = (np.array([getattr(n, name) for n in others]) for name in ("head_counts", "unit_counts"))
-    truth = np.array([np.sqrt(np.prod(time(n))) for n in others])
-    error = np.median(np.abs(model.of(DIMS, heads, units) / truth - 1))
+    truth = np.sqrt(np.prod(_machine(noise=0.2)(others), axis=1))
+    error = np.median(np.abs(model.of(DIMS, *_counts(others)) / truth - 1))
     assert error / 2 < model.median_error < 2 * error
     assert model.median_error < model.largest_error
 
 
 def test_left_out_errors_are_those_of_a_fit_without_the_network():
     networks = sample_networks(DIMS, 10)
-    counts = np.array([n.head_counts for n in networks]), np.array([n.unit_counts for n in networks])
-    inputs, time = features(DIMS, *counts), _machine(noise=0.1)
-    ratios = np.array([time(n) for n in networks])
+    inputs, ratios = features(DIMS, *_counts(networks)), _machine(noise=0.1)(networks)
     without = fit(np.delete(inputs, 3, axis=0), np.delete(ratios, 3, axis=0))
     wanted = np.sqrt(np.prod(inputs[3] @ without.T)) / np.sqrt(np.prod(ratios[3])) - 1
     assert left_out_errors(inputs, ratios)[3] == pytest.approx(abs(wanted))
 
 
 def test_removing_a_part_never_makes_a_network_slower_and_the_full_network_has_ratio_1():
-    model = fit_model(DIMS, SHAPES, _machine(noise=0.5), lambda: 0.0)
+    model = _fitted(noise=0.5)
     space, rng = make_space("medium", DIMS), np.random.default_rng(0)
     costs = Costs((Counted("params"), model))
     assert costs.of(space, space.largest)[0] == pytest.approx([1, 1])
@@ -89,16 +95,16 @@ def test_removing_a_part_never_makes_a_network_slower_and_the_full_network_has_r
 
 
 def test_a_described_model_is_restored():
-    model = fit_model(DIMS, SHAPES, _machine(noise=0.1), lambda: 0.0)
+    model = _fitted(noise=0.1)
     costs = Costs((Counted("params"), model))
     assert restored_costs(json.loads(json.dumps(costs.describe(DIMS), sort_keys=True)), costs.names) == costs
 
 
 @pytest.mark.parametrize("change", [{"coefficients": [[1.0] * 5]}, {"coefficients": [[-1.0] * 5] * 2}, {"shapes": 3}])
 def test_a_damaged_model_is_refused(change):
-    described = fit_model(DIMS, SHAPES, _machine(), lambda: 0.0).describe(DIMS) | change
+    described = _fitted().describe(DIMS) | change
     with pytest.raises((ValueError, TypeError)):
-        LatencyModel.from_json(described)
+        Modelled.from_json("latency", described)
 
 
 @pytest.mark.parametrize("n", [6, 9, 15, 40])
@@ -204,11 +210,53 @@ def test_timed_texts_have_words_of_the_vocabulary_and_no_padding(pad, n_words):
 
 
 def test_a_cached_model_is_not_fitted_again_and_a_damaged_file_is(tmp_path):
-    model = fit_model(DIMS, SHAPES, _machine(), lambda: 0.0)
+    model = _fitted()
     cache = tmp_path / "model.json"
     cache.write_text(json.dumps(model.describe(DIMS)))
-    assert measuring.fitted_latency(None, DIMS, cache) == model
+    assert fitted_model("latency", None, DIMS, cache) == model
     cache.write_text("{}")
-    timer = _machine()
-    timer.shapes = SHAPES
-    np.testing.assert_allclose(measuring.fitted_latency(timer, DIMS, cache).coefficients, TRUE, atol=1e-9)
+    measurer = SimpleNamespace(shapes=SHAPES, ratios=_machine())
+    np.testing.assert_allclose(fitted_model("latency", measurer, DIMS, cache).coefficients, TRUE, atol=1e-9)
+
+
+def test_a_model_of_latency_is_written_as_before_there_were_others():
+    """Records and files of earlier versions hold these names and texts."""
+    assert [*_fitted().describe(DIMS)] == [
+        "unit", "source", "shapes", "coefficients", "median_error", "largest_error", "n_networks", "seconds"
+    ]  # fmt: skip
+    assert _fitted().describe(DIMS)["unit"] == "geometric mean of the ratios to the full network's time"
+    assert _fitted().describe(DIMS)["source"] == "modelled"
+
+
+@pytest.mark.parametrize(("name", "source"), [("macs", "modelled"), ("latency", "counted"), ("size", "counted")])
+def test_a_cost_of_another_source_than_the_declared_one_is_damaged(name, source):
+    with pytest.raises((KeyError, ValueError)):
+        restored_costs({name: _fitted().describe(DIMS) | {"source": source}}, ["error", name])
+
+
+def test_time_on_a_gpu_is_that_between_two_events_on_an_idle_stream(monkeypatch):
+    """Stand-in events note the time of a card, which starts late and computes while the host goes on."""
+    card = [0.0]
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.at = card[0]
+
+        def synchronize(self):
+            assert self.at == card[0]
+
+        def elapsed_time(self, other):
+            return 1e3 * (other.at - self.at)
+
+    def wait():
+        card[0] = np.ceil(card[0])
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", wait)
+    pair = measuring.Pair(Slow(card, 0.5), Slow(card, 0.1), clock=None)
+    pair._is_on_gpu = True
+    card[0] = 10.0
+    assert pair.ratio((2, 8)) == pytest.approx(0.2)

@@ -1,8 +1,8 @@
-"""A model of the latency of sub-networks, fitted to a few dozen measured ones; for searches, which cannot measure each.
+"""Models of costs that are measured, fitted to a few dozen sub-networks; for searches, which cannot measure each.
 
-The time of a pass is modelled as a constant plus a time for each non-empty block, each head and each unit, none below
-zero. It is fitted for each shape of the input to ratios to the full network, which are measured in turns with it. The
-latency of a network is the geometric mean of its ratios over the shapes.
+What a pass takes is modelled as a constant plus an amount for each non-empty block, each head and each unit, none below
+zero. It is fitted for each shape of the input to measured ratios to the full network. The cost of a network is the
+geometric mean of its ratios over the shapes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from nasbench.arrays import FloatArray, IntArray
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
+from nasbench.objectives.declared import DECLARED
 
 SHAPES = ((1, 32), (1, 128), (32, 32), (32, 128))
 """Batch sizes and tokens of each text."""
@@ -24,15 +25,16 @@ N_NETWORKS = 24
 COVERAGE = 0.95
 
 Shape = tuple[int, int]
-Timer = Callable[[SubNetwork], FloatArray]
-"""Times a sub-network beside the full network; ratios ``(n_shapes,)``."""
+Measure = Callable[[Sequence[SubNetwork]], FloatArray]
+"""Measures sub-networks beside the full network; ratios ``(n, n_shapes)``."""
 
 
 @dataclass(frozen=True)
-class LatencyModel:
-    """A fitted model. It is a :class:`~nasbench.objectives.costs.CostModel`.
+class Modelled:
+    """A cost that is known from a fitted model.
 
     Attributes:
+        name: the name of the objective.
         shapes: the shapes of the input.
         coefficients: for each shape, of :func:`features`; the full network's ratio is 1.
         median_error: median relative error of networks that were left out of the fit, each once.
@@ -41,23 +43,23 @@ class LatencyModel:
         seconds: time of measuring and fitting.
     """
 
+    name: str
     shapes: tuple[Shape, ...]
     coefficients: tuple[tuple[float, ...], ...]
     median_error: float
     largest_error: float
     n_networks: int
     seconds: float
-    name: str = "latency"
 
     def of(
         self, dims: Dimensions, heads: IntArray, units: IntArray, n_spared: IntArray | int = 0,  # noqa: ARG002
     ) -> FloatArray:  # fmt: skip
-        # A run refuses this objective where factors spare weights: the model knows heads and units only.
+        # A run refuses such an objective where factors spare weights: the model knows heads and units only.
         return predict(np.array(self.coefficients), features(dims, heads, units))
 
     def describe(self, dims: Dimensions) -> dict[str, Any]:  # noqa: ARG002 - as for other costs
         return {
-            "unit": "geometric mean of the ratios to the full network's time",
+            "unit": f"geometric mean of the ratios{DECLARED[self.name].unit.removeprefix('ratio')}",
             "source": "modelled",
             "shapes": [list(shape) for shape in self.shapes],
             "coefficients": [list(row) for row in self.coefficients],
@@ -68,7 +70,7 @@ class LatencyModel:
         }
 
     @classmethod
-    def from_json(cls, described: Mapping[str, Any]) -> LatencyModel:
+    def from_json(cls, name: str, described: Mapping[str, Any]) -> Modelled:
         """The inverse of :meth:`describe`.
 
         Raises:
@@ -79,7 +81,7 @@ class LatencyModel:
         if len(rows) != len(shapes) or any(len(row) != N_FEATURES or min(row) < 0 for row in rows):
             raise ValueError("the coefficients do not fit the shapes")
         errors = float(described["median_error"]), float(described["largest_error"])
-        return cls(shapes, rows, *errors, int(described["n_networks"]), float(described["seconds"]))
+        return cls(name, shapes, rows, *errors, int(described["n_networks"]), float(described["seconds"]))
 
 
 N_FEATURES = 5
@@ -143,20 +145,23 @@ def sample_networks(dims: Dimensions, n: int = N_NETWORKS) -> list[SubNetwork]:
     return [spaces[i % 2].to_subnetwork(spaces[i % 2].sample(rng)) for i in range(n)]
 
 
-def fit_model(dims: Dimensions, shapes: Sequence[Shape], time: Timer, clock: Callable[[], float]) -> LatencyModel:
+def fit_model(
+    name: str, dims: Dimensions, shapes: Sequence[Shape], measure: Measure, clock: Callable[[], float]
+) -> Modelled:
     """Measure networks and fit a model.
 
     Args:
-        time: times a network beside the full network.
+        name: the name of the objective.
         clock: gives seconds.
     """
     started = clock()
     networks = sample_networks(dims, N_NETWORKS)
-    ratios = np.array([time(network) for network in networks])
+    ratios = measure(networks)
     counts = np.array([n.head_counts for n in networks]), np.array([n.unit_counts for n in networks])
     inputs = features(dims, *counts)
     errors = left_out_errors(inputs, ratios)
-    return LatencyModel(
+    return Modelled(
+        name,
         tuple(shapes),
         tuple(tuple(row) for row in fit(inputs, ratios).tolist()),
         float(np.median(errors)),
@@ -183,7 +188,7 @@ def median_interval(values: npt.ArrayLike) -> tuple[float, float, float]:
 
 
 def ratio_with_interval(ratios: FloatArray) -> dict[str, float]:
-    """The latency of a network: the median over rounds of the geometric mean over shapes, with its 95 % interval.
+    """The measured cost of a network: the median over rounds of the geometric mean over shapes, with its 95 % interval.
 
     Args:
         ratios: ``(n_rounds, n_shapes)``, six rounds or more.
