@@ -9,9 +9,10 @@ from nasbench.masks.importance import head_gradients, mask_gradients
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
+from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_TEXT, TINY_ZERO_SHOT
 from nasbench.training.losses import label_loss
 
 N = 6
@@ -55,6 +56,28 @@ def test_gradients_of_a_batch_equal_those_of_single_examples(tiny):
         _close(heads, expected_heads)
         _close(units, expected_units)
         _close(head_gradients(tiny.network, tiny.batch(N), tiny.task.kind, subnetwork), expected_heads)
+
+
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_TEXT), (TINY_LLAMA, TINY_ZERO_SHOT)],
+    ids=lambda part: part.name,
+)
+def test_gradients_of_a_language_model_do_not_depend_on_the_batches(model, task):
+    tiny = tiny_network(model, task)
+    labels = tiny.data.validation.labels[:N]
+    assert len(set(labels.tolist())) > 1  # passages of several lengths
+    for subnetwork in _subnetworks(tiny.network):
+        expected = _by_autograd(tiny, subnetwork)
+        for size in (1, 2, 4, N):
+            batches = [
+                collate(tiny.data.validation, np.arange(start, min(start + size, N)), tiny.pad_id)
+                for start in range(0, N, size)
+            ]
+            found = [mask_gradients(tiny.network, batch, task.kind, subnetwork) for batch in batches]
+            for one, other in zip(zip(*found, strict=True), expected, strict=True):
+                assert other.abs().max() > 1e-3
+                _close(torch.cat(one), other)
 
 
 def test_per_token_gradients_equal_hooks_on_the_stock_model(tiny):

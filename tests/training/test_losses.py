@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from nasbench.training.losses import distillation_loss, label_loss
+from nasbench.training.losses import distillation_loss, label_loss, summed_loss
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 3))
@@ -20,6 +20,29 @@ def _tensor(x):
 def test_cross_entropy_equals_numpy(kind):
     expected = -log_softmax(STUDENT, axis=1)[np.arange(7), LABELS].mean()
     assert float(label_loss(kind, _tensor(STUDENT), _tensor(LABELS))) == pytest.approx(expected)
+
+
+def test_choice_by_likelihood_reads_logits_as_powers_of_two():
+    """Likelihoods of 1/2 and 1/4 give the first ending 2/3; as powers of e they would give it 0.73."""
+    logits = _tensor(np.log2([[1 / 2, 1 / 4]]))
+    assert float(label_loss("zero_shot_choice", logits, _tensor([0]))) == pytest.approx(np.log(1.5))
+    likelihoods = RNG.uniform(0.01, 0.5, size=(7, 3))
+    chosen = likelihoods[np.arange(7), LABELS] / likelihoods.sum(axis=1)
+    loss = label_loss("zero_shot_choice", _tensor(np.log2(likelihoods)), _tensor(LABELS))
+    assert float(loss) == pytest.approx(-np.log(chosen).mean())
+
+
+def test_bits_per_byte_are_a_ratio_of_sums_and_each_passage_has_its_own():
+    logits, n_bytes = _tensor([[-30.0], [-10.0]]), _tensor([10, 20])
+    assert float(label_loss("language_modelling", logits, n_bytes)) == pytest.approx(40 / 30)
+    assert float(summed_loss("language_modelling", logits, n_bytes)) == pytest.approx(3 + 0.5)
+
+
+@pytest.mark.parametrize("kind", ["classification", "multiple_choice", "regression", "zero_shot_choice"])
+def test_summed_loss_is_that_of_each_example_alone(kind):
+    logits = _tensor(STUDENT[:, :1] if kind == "regression" else STUDENT)
+    alone = [float(label_loss(kind, logits[i : i + 1], _tensor(LABELS[i : i + 1]))) for i in range(7)]
+    assert float(summed_loss(kind, logits, _tensor(LABELS))) == pytest.approx(sum(alone))
 
 
 def test_squared_error_equals_numpy():

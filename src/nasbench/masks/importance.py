@@ -21,7 +21,7 @@ from nasbench.declarations.task import Kind
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.evaluation import MAX_PADDING
-from nasbench.training.losses import label_loss
+from nasbench.training.losses import summed_loss
 
 if TYPE_CHECKING:
     from nasbench.data.splits import Split
@@ -140,8 +140,8 @@ def _backward(
                 if on_units is not None:
                     _watch(inner, i, on_units)
                 hidden = network.feed_forward_output(i, layer_slice, inner, hidden)
-        mean_loss = label_loss(kind, network.classify(network.states(hidden), batch), batch.labels)
-        cast(Any, mean_loss * len(batch.labels)).backward()
+        logits = network.classify(network.states(hidden), batch)
+        cast(Any, summed_loss(kind, logits, batch.labels)).backward()
 
 
 def _watch(output: Tensor, layer: int, note: _Note) -> None:

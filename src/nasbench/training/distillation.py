@@ -13,7 +13,7 @@ from nasbench.data.batching import Batch
 from nasbench.declarations.task import Kind
 from nasbench.networks.passes.likelihood import divergence
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.training.losses import distillation_loss, label_loss
+from nasbench.training.losses import WHOLE, Shares, distillation_loss, label_loss, share_of
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,22 @@ class Distillation:
         batch: Batch,
         embedded: Tensor,
         progress: float = 0.0,  # noqa: ARG002
+        shares: Shares = WHOLE,
     ) -> Tensor:
-        """The loss of a batch, see :class:`~nasbench.training.objective.Objective`."""
+        """The loss of a batch or of a part, see :class:`~nasbench.training.objective.Objective`."""
         with torch.no_grad():
             wanted = _states(self.teacher, batch, self.teacher.embed(batch))
         found = _states(student, batch, embedded)
         logits = student.classify(found[-1], batch)
-        loss = label_loss(kind, logits, batch.labels) + self._divergence(student, kind, batch, found[-1], wanted[-1])
+        loss = share_of(label_loss(kind, logits, batch.labels), shares.labels)
+        loss = loss + share_of(self._divergence(student, kind, batch, found[-1], wanted[-1]), shares.marked)
         if self.hidden_weight == 0 or not self.depths:
             return loss
         ours, theirs = (list(depths) for depths in zip(*self.depths, strict=True))
         cosines = functional.cosine_similarity(found[ours].float(), wanted[theirs].float(), dim=-1)
         if student.adapter.readout == "every" and batch.attention_mask is not None:
             cosines = cosines[:, batch.attention_mask]
-        return loss + self.hidden_weight * (1 - cosines.mean())
+        return loss + share_of(self.hidden_weight * (1 - cosines.mean()), shares.tokens)
 
     def _divergence(self, student: SuperNetwork, kind: Kind, batch: Batch, found: Tensor, wanted: Tensor) -> Tensor:
         """The divergence from the teacher's logits, from hidden states after the last layer."""

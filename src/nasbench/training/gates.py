@@ -17,7 +17,7 @@ from nasbench.data.batching import Batch
 from nasbench.declarations.task import Kind
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.training.losses import label_loss
+from nasbench.training.losses import WHOLE, Shares, label_loss, share_of
 
 BETA, LOWEST, HIGHEST = 2 / 3, -0.1, 1.1
 """Temperature and ends of the stretched concrete distribution, as in Louizos et al. (2018, section 4)."""
@@ -59,15 +59,19 @@ class Gates:
         """log alpha of heads ``(n_layers, n_heads)`` and units ``(n_layers, n_units)``, and (l1, l2)."""
         return [self._network.model.get_buffer(name) for name in _NAMES]
 
-    def loss(self, network: SuperNetwork, kind: Kind, batch: Batch, embedded: Tensor, progress: float) -> Tensor:
-        """The loss of a batch, see :class:`~nasbench.training.objective.Objective`."""
+    def loss(
+        self, network: SuperNetwork, kind: Kind, batch: Batch, embedded: Tensor, progress: float,
+        shares: Shares = WHOLE,
+    ) -> Tensor:  # fmt: skip
+        """The loss of a batch or of a part, see :class:`~nasbench.training.objective.Objective`."""
         heads, units, multipliers = self.tensors()
         encoded = self._encode(network, batch, embedded, *(_drawn(values) for values in (heads, units)))
         distance = self.expected_share() - (1 - (1 - self._share) * min(1.0, progress / RAMP))
         # The gradient of the multipliers is turned round, because they maximise what the rest minimises.
         first, second = 2 * multipliers.detach() - multipliers
         penalty: Tensor = first * distance + second * distance**2
-        return label_loss(kind, network.classify(encoded, batch), batch.labels) + penalty
+        of_labels = label_loss(kind, network.classify(encoded, batch), batch.labels)
+        return share_of(of_labels + penalty, shares.labels)
 
     def expected_share(self) -> Tensor:
         """The expected share of the parameters of heads and units that stay."""

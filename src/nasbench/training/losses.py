@@ -2,25 +2,88 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nasbench.data.batching import Batch
 from nasbench.declarations.task import Kind
+from nasbench.networks.passes.likelihood import count_marked
 
 
 def label_loss(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy; mean squared error for regression; bits per byte for language modelling.
 
+    Bits per byte are those of all passages together over the bytes of all, not a mean over passages.
+
     Args:
-        logits: ``(n, n_labels)``; ``(n, 1)`` for regression and for the log-likelihoods of passages; ``(n, n_choices)``
-            for a choice.
-        labels: ``(n,)``.
+        logits: ``(n, n_labels)``; ``(n, 1)`` for regression; log-likelihoods (base 2) of passages ``(n, 1)`` or of the
+            choices of a zero-shot choice ``(n, n_choices)``.
+        labels: ``(n,)``; bytes for language modelling.
     """
     if kind == "language_modelling":
         return -logits.sum() / labels.sum()
     if kind == "regression":
         return functional.mse_loss(logits[:, 0], labels.float())
+    if kind == "zero_shot_choice":
+        logits = logits * math.log(2)  # to nats
     return functional.cross_entropy(logits, labels.long())
+
+
+def summed_loss(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum of the losses that :func:`label_loss` gives each example alone.
+
+    It does not depend on how examples are put into batches: its gradient with respect to what belongs to an example is
+    that of the example's own loss.
+
+    Args:
+        logits, labels: as for :func:`label_loss`.
+    """
+    if kind == "language_modelling":
+        return -(logits[:, 0] / labels).sum()
+    return len(labels) * label_loss(kind, logits, labels)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of a batch that one of its parts has. The losses of the parts times these add up to that of the batch.
+
+    Attributes:
+        labels: of what :func:`label_loss` divides by: examples, or bytes for language modelling.
+        marked: of what a mean over logits divides by: examples, or marked tokens of a language model.
+        tokens: of what a mean over the hidden states that the head reads divides by: examples, or all tokens of a
+            language model.
+    """
+
+    labels: float = 1.0
+    marked: float = 1.0
+    tokens: float = 1.0
+
+    @classmethod
+    def of(cls, kind: Kind, part: Batch, whole: Batch) -> Shares:
+        """The shares of a part of a batch; both may be padded to other lengths."""
+        examples = len(part.labels) / len(whole.labels)
+        if kind not in ("language_modelling", "zero_shot_choice"):
+            return cls(examples, examples, examples)
+        labels = float(part.labels.sum() / whole.labels.sum()) if kind == "language_modelling" else examples
+        return cls(labels, count_marked(part) / max(1, count_marked(whole)), _count_tokens(part) / _count_tokens(whole))
+
+
+WHOLE = Shares()
+"""The shares of a batch that is computed at once."""
+
+
+def share_of(loss: Tensor, share: float) -> Tensor:
+    """A loss times a share. A batch that is computed at once needs no product."""
+    return loss if share == 1 else share * loss
+
+
+def _count_tokens(batch: Batch) -> int:
+    mask = batch.attention_mask
+    return batch.input_ids.numel() if mask is None else int(torch.count_nonzero(mask))
 
 
 def distillation_loss(kind: Kind, student: Tensor, teacher: Tensor, temperature: float, t_squared: bool) -> Tensor:

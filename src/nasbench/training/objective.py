@@ -9,6 +9,7 @@ from torch import Tensor
 from nasbench.data.batching import Batch
 from nasbench.declarations.task import Kind
 from nasbench.networks.supernet import SuperNetwork
+from nasbench.training.losses import WHOLE, Shares
 
 
 class Objective(Protocol):
@@ -21,12 +22,16 @@ class Objective(Protocol):
         It has no warm-up and no decay, and the tensors have no weight decay.
         """
 
-    def loss(self, network: SuperNetwork, kind: Kind, batch: Batch, embedded: Tensor, progress: float, /) -> Tensor:
-        """The loss of a batch.
+    def loss(
+        self, network: SuperNetwork, kind: Kind, batch: Batch, embedded: Tensor, progress: float,
+        shares: Shares = WHOLE, /,
+    ) -> Tensor:  # fmt: skip
+        """The loss of a batch, or what one of its parts adds to it.
 
         Args:
             embedded: the embeddings, ``(n_sequences, length, d)``.
             progress: the share of the training's steps that have been made, from 0 to 1.
+            shares: those of the part.
         """
 
     def tensors(self) -> list[Tensor]:

@@ -27,7 +27,7 @@ from nasbench.networks.passes.likelihood import divergence
 from nasbench.networks.sliced import length_grid
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.cuda_graphs import GraphedPasses
-from nasbench.training.losses import distillation_loss, label_loss
+from nasbench.training.losses import WHOLE, Shares, distillation_loss, label_loss, share_of
 from nasbench.training.objective import Objective
 from nasbench.training.strategies import Step, TrainingStrategy
 from nasbench.training.vocabulary import ActiveVocabulary, WholeVocabulary
@@ -254,7 +254,7 @@ class Trainer:
                 for number, part in enumerate(np.array_split(index, min(self.n_parts, len(index)))):
                     self._set_noise((noise_seed + number) % 2**63)
                     piece = collate(self._split, part, self._pad_id).to(self.network.device)
-                    self._accumulate_gradients(piece, step, None, len(part) / len(index))
+                    self._accumulate_gradients(piece, step, None, Shares.of(self._kind, piece, batch))
                 return
             except torch.OutOfMemoryError:
                 if self.n_parts >= len(index):
@@ -278,21 +278,21 @@ class Trainer:
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
     def _accumulate_gradients(
-        self, batch: Batch, step: Step, graphed: GraphedPasses | None, weight: float = 1.0
+        self, batch: Batch, step: Step, graphed: GraphedPasses | None, shares: Shares = WHOLE
     ) -> None:
-        """Add the gradients of all passes of a step to ``grad``, times a weight."""
+        """Add the gradients of all passes of a step to ``grad``, or what a part of its batch adds to them."""
         embedded = self.network.embed(batch, self._vocabulary.look_up(batch.input_ids))
         if graphed is not None:
             gradient = graphed.accumulate(batch, embedded, step)
         else:
-            gradient = self._run_passes(batch, embedded.detach().requires_grad_(), step, weight)
+            gradient = self._run_passes(batch, embedded.detach().requires_grad_(), step, shares)
         embedded.backward(gradient)  # type: ignore[no-untyped-call]
 
-    def _run_passes(self, batch: Batch, embedded: Tensor, step: Step, weight: float) -> Tensor:
+    def _run_passes(self, batch: Batch, embedded: Tensor, step: Step, shares: Shares) -> Tensor:
         """Run each pass sliced. Returns the gradient of the embeddings, a leaf that all passes share."""
         if self._objective is not None:
             progress = self.step / self.n_steps
-            loss = weight * self._objective.loss(self.network, self._kind, batch, embedded, progress)
+            loss = self._objective.loss(self.network, self._kind, batch, embedded, progress, shares)
             loss.backward()  # type: ignore[no-untyped-call]
             assert embedded.grad is not None
             return embedded.grad
@@ -306,18 +306,19 @@ class Trainer:
             slices = network.slices(training_pass.subnetwork)
             states = network.encode(embedded, batch.attention_mask, slices)
             logits = network.classify(states, batch)
-            loss = label_loss(self._kind, logits, batch.labels)
+            loss = share_of(label_loss(self._kind, logits, batch.labels), shares.labels)
             if training_pass.distilled:
                 assert teacher is not None
                 temperature, t_squared = self._strategy.temperature, self._strategy.t_squared
                 if is_language_model:
                     head = network.adapter.classify
-                    loss = loss + divergence(head, states, teacher, batch, temperature, t_squared)
+                    extra = divergence(head, states, teacher, batch, temperature, t_squared)
                 else:
-                    loss = loss + distillation_loss(self._kind, logits, teacher, temperature, t_squared)
+                    extra = distillation_loss(self._kind, logits, teacher, temperature, t_squared)
+                loss = loss + share_of(extra, shares.marked)
             elif teacher is None:
                 teacher = (states if is_language_model else logits).detach()
-            (loss if weight == 1 else weight * loss).backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
         assert embedded.grad is not None
         return embedded.grad
 

@@ -68,6 +68,11 @@ def divergence(
     return mean * temperature**2 if t_squared else mean
 
 
+def count_marked(batch: Batch) -> int:
+    """Number of tokens that :func:`log_likelihood` counts."""
+    return len(_marked(batch)[0])
+
+
 def _marked(batch: Batch) -> tuple[Tensor, Tensor]:
     """Sequences ``(n,)`` and places ``(n,)`` of the tokens that are followed by a marked one."""
     marked = batch.token_type_ids[:, 1:] == 1
