@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nasbench.networks.attention import Noise, attend, relative_scores
+from nasbench.networks.attention import Noise, attend, relative_scores, seen_by
 
 
 def _tensors():
@@ -25,6 +25,25 @@ def test_attention_is_the_softmax_of_scaled_products():
     everything = torch.ones_like(mask)
     torch.testing.assert_close(attend(query, key, value, None), _defined(query, key, value, everything))
     torch.testing.assert_close(attend(query, key, value, mask, Noise(0), 0.0), _defined(query, key, value, mask))
+
+
+def test_causal_attention_needs_a_mask_only_for_padding_before_the_tokens():
+    query, key, value, mask = _tensors()
+    query = torch.cat((query, query[:, :, :2]), dim=2)
+    device = query.device
+    assert seen_by(mask, None, 7, True, None, device) == (None, True)
+    found = attend(query, key, value, None, causal=True)
+    for i, n in enumerate((7, 4, 1)):
+        for at in range(n):
+            alone = (x[i : i + 1, :, : at + 1] for x in (key, value))
+            wanted = _defined(query[i : i + 1, :, at : at + 1], *alone, torch.ones(1, at + 1, dtype=torch.bool))
+            torch.testing.assert_close(found[i : i + 1, :, at : at + 1], wanted)
+    for other in (mask.flip(1), torch.tensor([[True, False, True, True, True, True, True]])):
+        allowed, is_causal = seen_by(other, None, 7, True, None, device)
+        assert not is_causal
+        assert torch.equal(allowed, (other[:, None] & torch.ones(7, 7, dtype=torch.bool).tril()) | torch.eye(7).bool())
+    assert not seen_by(mask, None, 7, True, 3, device)[1]
+    assert seen_by(mask, None, 7, False, None, device) == (mask, False)
 
 
 def test_attention_with_dropout_is_unbiased_and_ignores_masked_tokens():

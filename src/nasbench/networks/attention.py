@@ -103,6 +103,8 @@ def seen_by(
 ) -> tuple[Tensor | None, bool]:
     """The mask that :func:`attend` needs for queries at places ``at`` (None for all places), and whether it is causal.
 
+    No token of a causal network attends to padding that comes after it, so such padding needs no mask.
+
     Args:
         at: ``(n, n_queries)`` or ``(1, n_queries)``; of a causal network the last place of each sequence.
         mask, length, causal, window: as for :func:`visible`.
@@ -111,10 +113,15 @@ def seen_by(
         window = None
     if window is None and (at is not None or not causal):  # no token comes after the last one
         return mask, False
-    if window is None and mask is None:
-        return None, True
+    if window is None and (mask is None or _is_padded_at_the_end(mask)):
+        return None, True  # what padding attends to does not matter
     queries = torch.arange(length, device=device)[None] if at is None else at
     return visible(mask, queries, length, causal, window), False
+
+
+def _is_padded_at_the_end(mask: Tensor) -> bool:
+    """Whether all padding comes after the tokens. On a GPU, the answer would have to be waited for: it is False."""
+    return mask.device.type == "cpu" and bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
 def relative_scores(query: Tensor, key: Tensor, at_query: Tensor, at_key: Tensor, places: Tensor) -> Tensor:
