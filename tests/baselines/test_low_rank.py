@@ -10,6 +10,7 @@ import torch
 from nasbench.baselines.low_rank import SHARES, LowRank, LowRankOptions, decompose, input_weights
 from nasbench.errors import UserError
 from nasbench.networks.factored.modules import projections
+from nasbench.networks.passes import likelihood
 from nasbench.networks.space import make_space
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.runs.request import make_request
@@ -86,11 +87,9 @@ def test_fisher_information_is_that_of_the_gradients_of_single_examples(model, t
             return added_scores(network, *arguments)
 
     monkeypatch.setattr(SuperNetwork, "_added_scores", without_the_table)
-    tiny = tiny_network(model, task)
-    network, batch, n = tiny.network, tiny.batch(5), 5
-    if task is TINY_TEXT:  # the mean loss of a text is that by its bytes, so examples do not add up
-        batch, n = tiny.batch(1), 1
-    found = input_weights(network, [batch], task.kind)
+    tiny, n = tiny_network(model, task), 5
+    network = tiny.network
+    found = input_weights(network, [tiny.batch(n)], task.kind)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
     wanted = {place: torch.zeros(projection.weight.shape[1]) for place, projection in projections(network.adapter)}
     for i in range(n):
@@ -104,6 +103,20 @@ def test_fisher_information_is_that_of_the_gradients_of_single_examples(model, t
     for place, squares in wanted.items():
         torch.testing.assert_close(found[place].float(), squares.sqrt(), rtol=2e-3, atol=1e-5)
         assert squares.max() > 0
+
+
+def test_only_a_chunk_of_tokens_has_its_logits_in_memory(monkeypatch):
+    tiny = tiny_network(TINY_LLAMA, TINY_TEXT)
+    whole, sizes = input_weights(tiny.network, [tiny.batch()], "language_modelling"), []
+    monkeypatch.setattr(likelihood, "CHUNK", 7)
+    hook = tiny.network.model.lm_head.register_forward_hook(
+        lambda _module, _inputs, logits: sizes.append(logits[..., 0].numel())
+    )
+    found = input_weights(tiny.network, [tiny.batch()], "language_modelling")
+    hook.remove()
+    assert max(sizes) == 7
+    for place, weights in whole.items():
+        torch.testing.assert_close(found[place], weights, rtol=1e-5, atol=1e-6)
 
 
 def test_networks_have_the_shares_and_the_counts_of_plain_modules(tmp_path):

@@ -1,6 +1,7 @@
 """The masked pass: the full-size stock model with masks over heads and units, as published code does it.
 
-It shares no arithmetic with the sliced pass, so tests compare the two.
+It shares no arithmetic with the sliced pass, so tests compare the two. Methods that watch the stock modules of a
+language model run it by :func:`stock_likelihood`, because all logits of a large vocabulary take too much memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from nasbench.data.batching import Batch
 from nasbench.networks.blocks import Projection
+from nasbench.networks.passes.likelihood import log_likelihood
 from nasbench.networks.subnetwork import SubNetwork
 
 if TYPE_CHECKING:
@@ -46,6 +48,24 @@ def masked_logits(
 def stock_logits(network: SuperNetwork, batch: Batch) -> Tensor:
     """Logits of the stock model, without slices or masks."""
     adapter = network.adapter
+    inputs = _stock_inputs(network, batch)
+    if adapter.is_multiple_choice:
+        inputs = {name: value.view(-1, network.n_choices, value.shape[-1]) for name, value in inputs.items()}
+    logits = cast(Tensor, network.model(**inputs).logits)
+    if adapter.readout == "every":
+        logits = _log_likelihood(logits, batch)
+    return logits.view(-1, network.n_choices) if network.n_choices > 1 else logits
+
+
+def stock_likelihood(network: SuperNetwork, batch: Batch) -> Tensor:
+    """:func:`stock_logits` of a language model. Only one chunk of tokens has its logits in memory at a time."""
+    states = cast(Tensor, network.adapter.base(**_stock_inputs(network, batch), use_cache=False).last_hidden_state)
+    logits = log_likelihood(network.adapter.output_layer, states, batch)
+    return logits.view(-1, network.n_choices) if network.n_choices > 1 else logits
+
+
+def _stock_inputs(network: SuperNetwork, batch: Batch) -> dict[str, Tensor]:
+    adapter = network.adapter
     inputs = {"input_ids": batch.input_ids}
     if adapter.has_token_types:
         inputs["token_type_ids"] = batch.token_type_ids
@@ -54,12 +74,7 @@ def stock_logits(network: SuperNetwork, batch: Batch) -> Tensor:
     )
     if adapter.is_causal:  # the stock models would count padding on the left of a text
         inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
-    if adapter.is_multiple_choice:
-        inputs = {name: value.view(-1, network.n_choices, value.shape[-1]) for name, value in inputs.items()}
-    logits = cast(Tensor, network.model(**inputs).logits)
-    if adapter.readout == "every":
-        logits = _log_likelihood(logits, batch)
-    return logits.view(-1, network.n_choices) if network.n_choices > 1 else logits
+    return inputs
 
 
 def _log_likelihood(logits: Tensor, batch: Batch) -> Tensor:

@@ -205,7 +205,7 @@ class SuperNetwork:
         block = self.adapter.attention(i)
         rows, query_rows = layer_slice.head_rows, layer_slice.query_rows
         assert block is not None and rows is not None and query_rows is not None  # noqa: PT018
-        hidden = self._block_input(block, hidden)
+        hidden = self.block_input(block, hidden)
         queried = self.read(hidden, mask) if read_only else hidden
         n_queries = layer_slice.n_heads * self.dims.n_queries
         query = self._heads(self._linear(queried, block.query, query_rows, by_rows=True), n_queries)
@@ -266,7 +266,7 @@ class SuperNetwork:
         block = self.adapter.feed_forward(i)
         assert block is not None
         assert layer_slice.units is not None
-        hidden = self._block_input(block, hidden)
+        hidden = self.block_input(block, hidden)
         activations: Tensor = block.activation(
             self._linear(hidden, block.intermediate, layer_slice.units, by_rows=True)
         )
@@ -281,7 +281,8 @@ class SuperNetwork:
         assert layer_slice.units is not None
         return self._sum(block, self._linear(inner, block.output, layer_slice.units, by_rows=False), residual)
 
-    def _block_input(self, block: AttentionBlock | FeedForwardBlock, hidden: Tensor) -> Tensor:
+    def block_input(self, block: AttentionBlock | FeedForwardBlock, hidden: Tensor) -> Tensor:
+        """What the first projections of a block get, ``(n, length, d)``, from the hidden states before it."""
         return self._norm(hidden, block.norm) if block.norm_first else hidden
 
     def _sum(self, block: AttentionBlock | FeedForwardBlock, output: Tensor, residual: Tensor) -> Tensor:
