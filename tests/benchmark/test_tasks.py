@@ -66,6 +66,15 @@ def test_declarations_of_a_task_agree(name: str) -> None:
     assert task.budget_s(small, "gpu") < task.budget_s(small, "cpu") <= 3_600
 
 
+@pytest.mark.parametrize("name", PAPER)
+def test_decoders_have_the_budgets_of_other_networks_of_their_size(name: str) -> None:
+    task, models = registry.tasks()[name], registry.models()
+    for device_class in ("gpu", "cpu"):
+        for model in ("smollm2-135m-q4_1", "gpt2"):
+            budget_s = task.budget_s(models[model], device_class)
+            assert budget_s == task.budget_s(models["mpnet-base"], device_class) is not None
+
+
 def test_tasks_are_ordered_by_size_of_the_training_set() -> None:
     tasks = registry.paper_tasks()
     assert [task.name for task in tasks] == list(PAPER)
