@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nasbench.arrays import FloatArray, IntArray
+from nasbench.baselines.masks.calibration import pruned_as_it_is
 from nasbench.baselines.masks.shares import without_smallest
 from nasbench.masks.sample import Sample
 from nasbench.networks.space import Large
@@ -28,8 +29,6 @@ DEPTHS = (1 / 2, 1 / 3, 2 / 3, 1 / 6, 5 / 6)
 """Shares of the layers that students keep, in the order in which they are trained: a short budget sees the middle."""
 WIDTHS = (1.0, 0.5)
 """Shares of the heads and units of each kept layer."""
-N_BATCHES, BATCH_SIZE = 64, 32
-"""The Fisher information is measured on 64 batches of 32 training examples, drawn with replacement, as in ``rfp``."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,10 @@ class DistillationOptions(TrainingOptions):
 
 
 class DistilledStudents(Method):
-    """Fine-tunes the network, then trains students of several depths and widths, one after the other."""
+    """Fine-tunes the network, then trains students of several depths and widths, one after the other.
+
+    A language model teaches as it is, unless ``epochs`` is set.
+    """
 
     name = "distillation"
     summary = "fine-tune, then distil into students of fewer layers, heads and units"
@@ -67,11 +69,11 @@ class DistilledStudents(Method):
         assert isinstance(problem.space, Large)
         fine_tuning = self.options.of(problem.fine_tuning)
         teacher = problem.pretrained("teacher")
-        problem.training(teacher, fine_tuning=fine_tuning).run()
+        if not pruned_as_it_is(problem, self.options):
+            problem.training(teacher, fine_tuning=fine_tuning).run()
         problem.evaluate(teacher, problem.space.largest)
         with problem.phase("search"):
-            drawn = problem.rng.integers(len(problem.train), size=(N_BATCHES, BATCH_SIZE))
-            sample = Sample.of(problem.train, drawn)
+            sample = Sample.draw(problem.train, problem.task, problem.rng)
             gradients = sample.gradients(teacher, problem.task.kind, problem.pad_id, problem.check_budget)
             heads, units = (np.square(values).sum(axis=0) for values in gradients)
         for layers, width in students(problem.dims.n_layers):

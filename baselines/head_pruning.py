@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from nasbench.arrays import BoolArray, FloatArray
+from nasbench.baselines.masks.calibration import ready_network
 from nasbench.declarations.task import Kind
 from nasbench.masks.importance import batches, head_gradients
 from nasbench.networks.space import Large
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 STEP_PERCENT = 5
 """Percentage of all heads that is removed between two evaluations."""
+N_PASSAGES = 128
+"""Importance is measured on so many train examples for a language model, and on all of them for other tasks. On two CPU
+cores, all 2,048 passages of a text would take most of the budget."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class HeadPruningOptions(TrainingOptions):
 class HeadPruning(Method):
     """Fine-tunes the network, then removes heads by ascending importance, 5 % of all at a time, until none is left.
 
+    A language model is pruned as it is, unless ``epochs`` is set.
     The network is not trained again. A block without heads is skipped with its bias and LayerNorm, as everywhere in
     this suite; Michel et al. keep both.
     """
@@ -53,8 +58,10 @@ class HeadPruning(Method):
 
     def run(self, problem: Problem) -> None:
         assert isinstance(problem.space, Large)
-        network = problem.pretrained("fine-tuned")
-        problem.training(network, fine_tuning=self.options.of(problem.fine_tuning)).run()
+        network = ready_network(problem, self.options)
+        train = problem.train
+        if problem.task.needs_language_model:
+            train = train.take(np.sort(problem.rng.permutation(len(train))[:N_PASSAGES]))
         full = SubNetwork.full(problem.dims)
         problem.evaluate(network, problem.space.from_subnetwork(full))
         heads, importance = full.heads, None
@@ -62,7 +69,7 @@ class HeadPruning(Method):
             if importance is None or self.options.exact:
                 with problem.phase("search"):
                     importance = head_importance(
-                        network, SubNetwork(heads, full.units), problem.train, problem.task.kind, problem.pad_id,
+                        network, SubNetwork(heads, full.units), train, problem.task.kind, problem.pad_id,
                         self.options.importance == "per-token", problem.check_budget,
                     )  # fmt: skip
             heads = without_least_important(heads, importance, n_removed + int((~full.heads).sum()))

@@ -9,6 +9,7 @@ follow from closed heads and units, the second is no sub-network, and the last i
 
 from __future__ import annotations
 
+from nasbench.baselines.masks.calibration import pruned_as_it_is
 from nasbench.errors import UserError
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import SubNetwork
@@ -23,7 +24,10 @@ front early, because the budget may end before the last one."""
 
 
 class LearnedGates(Method):
-    """Fine-tunes the network, then trains a copy with gates for each size, for as many epochs as the fine-tuning."""
+    """Fine-tunes the network, then trains a copy with gates for each size, for as many epochs as the fine-tuning.
+
+    A language model gets gates as it is, unless ``epochs`` is set.
+    """
 
     name = "learned-gates"
     summary = "fine-tune, then train with gates over heads and units that close until a size is reached"
@@ -36,7 +40,8 @@ class LearnedGates(Method):
         if fine_tuning.epochs == 0:
             raise UserError("epochs = 0 trains no gates, so that none would close; set epochs to 1 or more")
         fine_tuned = problem.pretrained("fine-tuned")
-        problem.training(fine_tuned, fine_tuning=fine_tuning).run()
+        if not pruned_as_it_is(problem, self.options):
+            problem.training(fine_tuned, fine_tuning=fine_tuning).run()
         problem.evaluate(fine_tuned, problem.space.largest)
         for share in SHARES:
             network = fine_tuned.copy(f"gates-{share}")

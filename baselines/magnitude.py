@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from nasbench.arrays import FloatArray
-from nasbench.baselines.masks.calibration import ready_network
+from nasbench.baselines.masks.calibration import check_calibration, ready_network
 from nasbench.baselines.masks.shares import without_smallest
 from nasbench.masks.sample import Sample
 from nasbench.masks.tuning import tune_masks
@@ -27,10 +27,9 @@ from nasbench.plugins.method import Method
 from nasbench.runs.problem import Problem
 from nasbench.training.configuration import TrainingOptions
 
-RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Shares of the heads and units of each layer that are removed; one evaluation for each."""
-N_BATCHES, BATCH_SIZE = 64, 32
-"""Masks are tuned on 64 batches of 32 training examples, drawn with replacement, as in ``rfp``."""
+RATIOS = (0.5, 0.8, 0.2, 0.9, 0.3, 0.7, 0.1, 0.6, 0.4)
+"""Shares of the heads and units of each layer that are removed; one evaluation for each. The order covers the front
+early, because the budget may end before the last one."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,24 @@ class MagnitudeOptions(TrainingOptions):
     Attributes:
         then: ``masks``: masks are tuned by least squares, without labels, as in ``rfp``. ``training``: each network is
             fine-tuned once more, for as many epochs as the first one. ``nothing``: it is evaluated as it is.
+        n_calibration: number of train examples on which masks are tuned, drawn with replacement. By default as in
+            ``rfp``: 2,048, and 128 for a language model.
 
     Raises:
         ValueError: if a value is out of range, or for a training of no epochs.
     """
 
     then: Literal["masks", "training", "nothing"] = "masks"
+    n_calibration: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.then == "training" and self.epochs == 0:
             raise ValueError("epochs = 0 trains no pruned network either; set then to masks or nothing")
+        if self.n_calibration is not None:
+            check_calibration(self.n_calibration)
+            if self.then != "masks":
+                raise ValueError(f"n_calibration would do nothing with then={self.then}; leave it out")
 
 
 class MagnitudePruning(Method):
@@ -74,9 +80,13 @@ class MagnitudePruning(Method):
 
         examples = []
         if self.options.then == "masks":
-            drawn = problem.rng.integers(len(problem.train), size=(N_BATCHES, BATCH_SIZE))
+            n = self.options.n_calibration
             with problem.phase("search"):
-                examples = Sample.of(problem.train, drawn).tuning_batches(network, problem.pad_id)
+                if n is None:
+                    sample = Sample.draw(problem.train, problem.task, problem.rng)
+                else:
+                    sample = Sample.of(problem.train, problem.rng.integers(len(problem.train), size=(1, n)))
+                examples = sample.tuning_batches(network, problem.pad_id)
         for ratio in RATIOS:
             kept, name = pruned(ratio), f"without-{ratio}"
             if self.options.then == "masks":

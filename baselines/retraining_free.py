@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nasbench.baselines.masks.calibration import ready_network
 from nasbench.masks.sample import Sample
 from nasbench.masks.search import MacCosts, MaskSearch, rearranged
 from nasbench.masks.tuning import tune_masks
@@ -13,13 +14,12 @@ from nasbench.training.configuration import TrainingOptions
 
 ALPHAS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Fractions of the full network's operations; one evaluation for each."""
-N_BATCHES, BATCH_SIZE = 64, 32
-"""The importance is measured on 64 batches of 32 training examples, drawn with replacement."""
 
 
 class RetrainingFreePruning(Method):
     """Fine-tunes the network, then prunes it to nine amounts of computation without training it again.
 
+    A language model is pruned as it is, unless ``epochs`` is set.
     All nine share the Fisher information, the sorted sums of the search and the products of the rearrangement. Sums
     over the drawn examples run over the distinct examples, in order of length, each weighted by how often it was drawn.
     A block without heads or units is skipped with its bias and LayerNorm, as everywhere in this suite.
@@ -32,13 +32,11 @@ class RetrainingFreePruning(Method):
 
     def run(self, problem: Problem) -> None:
         assert isinstance(problem.space, Large)
-        network = problem.pretrained("fine-tuned")
-        problem.training(network, fine_tuning=self.options.of(problem.fine_tuning)).run()
+        network = ready_network(problem, self.options)
         problem.evaluate(network, problem.space.largest)
         costs = MacCosts.of(problem.dims, float(problem.train.lengths.mean()))
-        drawn = problem.rng.integers(len(problem.train), size=(N_BATCHES, BATCH_SIZE))
         with problem.phase("search"):
-            sample = Sample.of(problem.train, drawn)
+            sample = Sample.draw(problem.train, problem.task, problem.rng)
             heads, units = sample.gradients(network, problem.task.kind, problem.pad_id, problem.check_budget)
             full = SubNetwork.full(problem.dims)
             search = MaskSearch((heads**2).sum(axis=0), (units**2).sum(axis=0), costs, full)

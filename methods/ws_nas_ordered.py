@@ -31,8 +31,6 @@ from nasbench.search.pareto import pareto_mask
 from nasbench.training.configuration import TRAINING_SHARE, SuperNetworkOptions
 from nasbench.training.strategies import Step, TrainingStrategy
 
-N_BATCHES, BATCH_SIZE = 64, 32
-"""The Fisher information is measured on 64 batches of 32 training examples, drawn with replacement, as in ``rfp``."""
 PATH = np.geomspace(0.005, 0.98, 50)
 """Fractions of the full network's operations at which the mask search predicts the front."""
 
@@ -43,7 +41,8 @@ class OrderedOptions(SuperNetworkOptions):
 
     Attributes:
         fine_tuning_epochs: epochs of the network that is measured; None for those declared with the model, at most half
-            of all, rounded up. The super-network starts from it and gets the other epochs.
+            of all, rounded up, and for none with a language model, which is measured as it is. The super-network starts
+            from it and gets the other epochs.
         widths: ``uneven``: the h most important heads and u most important units of all layers together. ``uniform``:
             those of each of the first l layers, as in SMALL.
         sampling: where training draws sub-networks. ``uniform``: in the whole space. ``predicted``: half of them near
@@ -95,7 +94,8 @@ class OrderedWeightSharingNAS(Method):
             )
         n_first = options.fine_tuning_epochs
         if n_first is None:
-            n_first = min(problem.fine_tuning.epochs, (declared.epochs + 1) // 2)
+            is_ready = problem.task.needs_language_model
+            n_first = 0 if is_ready else min(problem.fine_tuning.epochs, (declared.epochs + 1) // 2)
         if 0 < n_first >= declared.epochs:
             raise UserError(
                 f"fine-tuning for {n_first} of epochs = {declared.epochs} leaves none for the super-network; set "
@@ -105,8 +105,7 @@ class OrderedWeightSharingNAS(Method):
         first = dataclasses.replace(problem.fine_tuning, epochs=n_first)
         problem.training(fine_tuned, fine_tuning=first).run(budget_share=TRAINING_SHARE / 2)
         with problem.phase("search"):
-            drawn = problem.rng.integers(len(problem.train), size=(N_BATCHES, BATCH_SIZE))
-            sample = Sample.of(problem.train, drawn)
+            sample = Sample.draw(problem.train, problem.task, problem.rng)
             gradients = sample.gradients(fine_tuned, problem.task.kind, problem.pad_id, problem.check_budget)
             heads, units = ((g**2).sum(axis=0) for g in gradients)
             costs = MacCosts.of(problem.dims, float(problem.train.lengths.mean()))

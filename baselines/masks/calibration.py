@@ -35,8 +35,13 @@ class CalibrationOptions(TrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_calibration < 1:
-            raise ValueError(f"n_calibration must be 1 or more, not {self.n_calibration}")
+        check_calibration(self.n_calibration)
+
+
+def check_calibration(n: int) -> None:
+    """Raise ValueError if a calibration sample has no examples."""
+    if n < 1:
+        raise ValueError(f"n_calibration must be 1 or more, not {n}")
 
 
 def pruned_as_it_is(problem: Problem, options: TrainingOptions) -> bool:

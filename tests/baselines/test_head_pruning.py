@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
+from nasbench.baselines import head_pruning
 from nasbench.baselines.head_pruning import (
     HeadPruning,
     HeadPruningOptions,
@@ -18,10 +19,11 @@ from nasbench.data.batching import collate
 from nasbench.networks.architectures import adapt
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
+from nasbench.testing.decoders import TINY_LLAMA
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.subject import MethodSubject
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_TEXT
 from nasbench.training.losses import label_loss
 
 
@@ -41,6 +43,23 @@ def test_importance_equals_the_sum_over_single_examples(model, task):
     per_token = head_importance(tiny.network, full, split, task.kind, tiny.pad_id, per_token=True)
     assert np.abs(per_token - expected).max() > 1e-2
     np.testing.assert_allclose((per_token**2).sum(axis=1), 1)
+
+
+def test_importance_of_a_language_model_needs_few_passages(tmp_path, monkeypatch):
+    sizes = []
+
+    def noted(network, subnetwork, split, *others):
+        sizes.append(len(split))
+        return head_importance(network, subnetwork, split, *others)
+
+    monkeypatch.setattr(head_pruning, "head_importance", noted)
+    monkeypatch.setattr(head_pruning, "N_PASSAGES", 9)
+    for task, model in ((TINY_TEXT, TINY_LLAMA), (TINY_PAIR, TINY_BERT)):
+        subject = MethodSubject(HeadPruning, tmp_path / task.name, task=task, model=model, n_evaluations=2)
+        assert subject.run(budget_s=1e6).record.reason is None
+    n_train = len(tiny_network(TINY_BERT, TINY_PAIR).data.train)
+    assert sizes == [9, n_train]
+    assert n_train > 9
 
 
 def test_importance_of_pruned_heads_is_zero():

@@ -10,6 +10,7 @@ from nasbench.baselines import magnitude
 from nasbench.baselines.magnitude import RATIOS, MagnitudeOptions, MagnitudePruning, norms
 from nasbench.baselines.masks.calibration import ready_network
 from nasbench.baselines.masks.shares import without_smallest
+from nasbench.masks.sample import Sample
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.testing import MethodContract
@@ -87,7 +88,7 @@ def test_networks_keep_the_largest_norms_of_the_fine_tuned_network(tmp_path, mon
     assert (outcome.record.status, len(outcome.evaluations)) == ("complete", 1 + len(RATIOS))
     space = Large(Dimensions.from_json(outcome.record.dimensions))
     networks = [space.to_subnetwork(space.from_json(e.config)) for e in outcome.evaluations]
-    for larger, smaller in itertools.pairwise(networks):
+    for larger, smaller in itertools.pairwise(sorted(networks, key=lambda network: -network.units.sum())):
         assert not (smaller.heads & ~larger.heads).any()
         assert not (smaller.units & ~larger.units).any()
     heads, units = norms(*fine_tuned)
@@ -109,6 +110,40 @@ def test_tuned_masks_change_the_network_and_not_what_it_keeps(tmp_path):
     assert [e.key for e in masks] == [e.key for e in nothing]
     assert masks[0].metrics == nothing[0].metrics
     assert [e.metrics for e in masks] != [e.metrics for e in nothing]
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "n", "n_drawn"),
+    [(TINY_PAIR, TINY_BERT, None, 2048), (TINY_TEXT, TINY_LLAMA, None, 128), (TINY_TEXT, TINY_LLAMA, 5, 5)],
+)
+def test_masks_are_tuned_on_the_examples_asked_for(tmp_path, monkeypatch, task, model, n, n_drawn):
+    drawn, tuning_batches = [], Sample.tuning_batches
+
+    def noted(sample, *arguments):
+        drawn.append(sample.counts.sum())
+        return tuning_batches(sample, *arguments)
+
+    monkeypatch.setattr(Sample, "tuning_batches", noted)
+    subject = MethodSubject(
+        MagnitudePruning, tmp_path, MagnitudeOptions(n_calibration=n), task=task, model=model, n_evaluations=2
+    )
+    record = subject.run(budget_s=1e6).record
+    assert record.reason is None
+    assert drawn == [n_drawn]
+    assert record.changed_options["method"] == ({} if n is None else {"n_calibration": n})
+
+
+def test_calibration_that_would_do_nothing_is_refused():
+    with pytest.raises(ValueError, match="n_calibration would do nothing with then=nothing"):
+        MagnitudeOptions(then="nothing", n_calibration=5)
+    with pytest.raises(ValueError, match="n_calibration must be 1 or more, not 0"):
+        MagnitudeOptions(n_calibration=0)
+
+
+def test_first_ratios_cover_the_front():
+    assert sorted(RATIOS) == pytest.approx([0.1 * i for i in range(1, 10)])
+    gaps = [0.0, *sorted(RATIOS[:4]), 1.0]
+    assert max(b - a for a, b in itertools.pairwise(gaps)) < 0.35
 
 
 def test_language_model_is_pruned_as_it_is(tmp_path):

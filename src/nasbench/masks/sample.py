@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nasbench.arrays import FloatArray, IntArray
-from nasbench.declarations.task import Kind
+from nasbench.declarations.task import Kind, Task
 from nasbench.masks.importance import batches, mask_gradients
 from nasbench.masks.tuning import TuningBatch
 from nasbench.networks.subnetwork import SubNetwork
@@ -18,6 +18,12 @@ from nasbench.networks.supernet import SuperNetwork
 
 if TYPE_CHECKING:
     from nasbench.data.splits import Split
+
+N_BATCHES, BATCH_SIZE = 64, 32
+"""A sample has 64 batches of 32 examples, as in the code of Kwon et al. 2022."""
+PASSAGES = 2
+"""Examples of a batch for a language model. Each token of a passage is predicted, so 128 passages of 230 tokens say
+more than 2,048 labels. On two CPU cores, gradients of 2,048 passages would take most of the budget."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,12 @@ class Sample:
         counts = np.zeros((len(drawn), len(distinct)), dtype=np.int64)
         np.add.at(counts, (np.arange(len(drawn))[:, None], places.reshape(drawn.shape)), 1)
         return cls(split.take(distinct), counts)
+
+    @classmethod
+    def draw(cls, split: Split, task: Task, rng: np.random.Generator) -> Sample:
+        """:data:`N_BATCHES` batches of a train split, drawn with replacement."""
+        size = PASSAGES if task.needs_language_model else BATCH_SIZE
+        return cls.of(split, rng.integers(len(split), size=(N_BATCHES, size)))
 
     def gradients(
         self, network: SuperNetwork, kind: Kind, pad_id: int, after_batch: Callable[[], None] = lambda: None
