@@ -23,7 +23,7 @@ from nasbench.objectives.modelled import SHAPES, Shape, ratio_with_interval
 
 QUICK_S, MOST_TURNS = 0.3, 15
 """A shape is timed in as many turns as take :data:`QUICK_S`: at least one and at most :data:`MOST_TURNS`."""
-N_ROUNDS, MOST_ROUNDS, PRECISION = 9, 36, 0.025
+N_ROUNDS, MOST_ROUNDS, PRECISION = 9, 27, 0.025
 """A network that is recorded is timed in :data:`N_ROUNDS` rounds over all shapes, and again in as many until half of
 its interval is at most :data:`PRECISION` of the ratio, or until it has had :data:`MOST_ROUNDS`."""
 

@@ -237,19 +237,16 @@ class _Run:
     @contextmanager
     def _watched(self, record: RunRecord) -> Iterator[None]:
         """Record what else the machine does inside. A run that was disturbed is unofficial."""
-        before = machine.work_s() if self._is_timed else None
+        before = machine.work_s()
         self._watch = machine.Watch()
         try:
             yield
         except (KeyboardInterrupt, Interrupted):
-            record.conditions.append(self._watch.conditions())
+            record.conditions.append({**self._watch.conditions(), "work_s": [before]})
             record.uncharged_s = self.budget.uncharged_s
             self.folder.write_run(record)
             raise
-        conditions = self._watch.conditions()
-        if before is not None:
-            conditions["work_s"] = [before, machine.work_s()]
-        record.conditions.append(conditions)
+        record.conditions.append({**self._watch.conditions(), "work_s": [before, machine.work_s()]})
         share = machine.disturbance(record.conditions)
         if self._is_timed and share is not None and share > machine.DISTURBED:
             reason = f"other work on the machine took {100 * share:.0f} % of its time"
