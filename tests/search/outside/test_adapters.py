@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -69,9 +68,6 @@ def test_unknown_names_give_one_line() -> None:
         outside.find("pymo:NSGA2")
     with pytest.raises(UnknownName, match="algorithm of pymoo 'SMSEMO'; did you mean 'SMSEMOA'"):
         outside.find("pymoo:SMSEMO")
-    if importlib.util.find_spec("numba") is None:
-        with pytest.raises(UserError, match=r"searcher 'pymoo:AGEMOEA' needs pymoo.*numba"):
-            outside.find("pymoo:AGEMOEA")
 
 
 @NEEDS_OPTUNA

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import version
 
-from nasbench.errors import UnknownName, UserError
+from nasbench.errors import UnknownName, UserError, first_line
 from nasbench.search.searcher import Searcher
 
 LIBRARIES = {
@@ -37,7 +37,8 @@ def find(name: str) -> type[Searcher]:
 
     Raises:
         UnknownName: for a library without adapter.
-        UserError: if the library is not installed or has no such optimiser.
+        UserError: if the library, or another package that the optimiser needs, is not installed, or the library has no
+            such optimiser.
     """
     library, _, optimiser = name.partition(":")
     if library not in LIBRARIES:
@@ -45,7 +46,13 @@ def find(name: str) -> type[Searcher]:
     try:
         found: type[Searcher] = importlib.import_module(LIBRARIES[library]).load(optimiser)
     except ImportError as error:
-        raise UserError(f"searcher {name!r} needs {library}: pip install {library} ({error})") from error
+        text, missing = first_line(error), (error.name or "").partition(".")[0]
+        if missing == library.replace("-", "_"):
+            remedy = f"pip install {library}=={PINNED[library]}"
+            raise UserError(f"searcher {name!r} needs {library}: {remedy} ({text})") from error
+        # The library is there. What the optimiser needs besides, only the library knows.
+        remedy = text if "pip install" in text else f"{text}; install that package"
+        raise UserError(f"searcher {name!r} needs another package beside {library}: {remedy}") from error
     return found
 
 

@@ -39,7 +39,7 @@ def load(name: str) -> type[Searcher]:
     try:
         algorithm = getattr(importlib.import_module(f"pymoo.algorithms.moo.{MODULES[name]}"), name)
     except Exception as error:  # pymoo raises a bare Exception for a missing numba
-        raise ImportError(str(error)) from error
+        raise ImportError(str(error), name=getattr(error, "name", None)) from error
     members = {"name": f"pymoo:{name}", "summary": f"pymoo's {name}", "algorithm": algorithm, "__module__": "pymoo"}
     return type(name, (PymooSearcher,), members)
 

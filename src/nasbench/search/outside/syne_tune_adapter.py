@@ -22,9 +22,10 @@ CLASSES = {
     "RandomSearch": "searchers.random_searcher MultiObjectiveRandomSearcher",
     "MOREA": "multiobjective.multi_objective_regularized_evolution MultiObjectiveRegularizedEvolution",
     "REA": "searchers.regularized_evolution RegularizedEvolution",
-    "TPE": "searchers.kde KernelDensityEstimator",
-    "BORE": "searchers.bore Bore",
+    "TPE": "searchers.kde KernelDensityEstimator statsmodels",
+    "BORE": "searchers.bore Bore xgboost",
 }
+"""Module and class of each searcher, and the package without which Syne Tune hides the class."""
 MOST_KNOWN = 20  # in a row; then a configuration is drawn at random, because no searcher avoids repetitions
 
 
@@ -39,10 +40,10 @@ def load(name: str) -> type[Searcher]:
     """The searcher with this name, such as ``MOREA``, with its default options. Raises ImportError and UnknownName."""
     if name not in CLASSES:
         raise UnknownName("searcher of Syne Tune", name, CLASSES)
-    module, cls = CLASSES[name].split()
+    module, cls, *packages = CLASSES[name].split()
     found = getattr(importlib.import_module(f"syne_tune.optimizer.schedulers.{module}"), cls, None)
     if found is None:  # Syne Tune swallows the error
-        raise ImportError(f"{cls} lacks a library; pip install xgboost statsmodels")
+        raise ImportError(f"Syne Tune's {cls} cannot be imported; pip install {' '.join(packages)}")
     members = {"name": f"syne-tune:{name}", "summary": f"Syne Tune's {cls}", "__module__": "syne_tune", "cls": found}
     return type(name, (SyneTuneSearcher,), members | {"is_multi": name in ("RandomSearch", "MOREA")})
 
