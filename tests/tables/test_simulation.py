@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,7 @@ from nasbench.objectives.costs import counted_costs
 from nasbench.records.record import RunFolder, RunRecord
 from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
-from nasbench.tables.simulation import make_simulation, simulate
+from nasbench.tables.simulation import CLOCKS, make_simulation, simulate
 from nasbench.tables.table import Table, write_table
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import NOT_REPEATABLE, Outcome
@@ -93,6 +96,36 @@ def test_clock_charges_recorded_seconds_and_the_searchers_own(table: Table, tmp_
     assert last.latency_ms == pytest.approx(
         1e3 * table.entry(configs[-1]).seconds / table.info.n_validation, abs=1e3 * own / table.info.n_validation
     )
+
+
+@pytest.mark.parametrize("kind", ["wall", "cpu"])
+def test_searcher_is_charged_seconds_of_the_kind_of_its_table(kind: str, table: Table, tmp_path: Path) -> None:
+    """Each clock of the two is a fake one that counts its readings; only that of the table is read."""
+    own = Table(table.path)
+    own.__dict__["info"] = dataclasses.replace(table.info, clock=kind)  # as read from a file
+    readings = dict.fromkeys(CLOCKS, 0)
+
+    def count(name: str) -> float:
+        readings[name] += 1
+        return 1e-3 * readings[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CLOCKS:
+            patch.setitem(CLOCKS, name, functools.partial(count, name))
+        record = simulate(request_for(table, tmp_path, max_evaluations=5), own)
+    assert record.status == "complete", record.reason
+    other = "wall" if kind == "cpu" else "cpu"
+    assert (readings[kind] > 5, readings[other]) == (True, 0)
+    assert 0 < record.charged_s["search"] < 1e-3 * readings[kind]
+
+
+def test_clocks_of_tables_are_those_of_python() -> None:
+    """Sleeping takes wall-clock seconds and no CPU seconds."""
+    before = {name: clock() for name, clock in CLOCKS.items()}
+    threading.Event().wait(0.05)
+    passed = {name: clock() - before[name] for name, clock in CLOCKS.items()}
+    assert passed["wall"] >= 0.049
+    assert passed["cpu"] < passed["wall"]
 
 
 def test_budget_ends_a_simulated_run(table: Table, tmp_path: Path) -> None:

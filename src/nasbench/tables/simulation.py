@@ -1,8 +1,9 @@
 """Run a searcher on a table: the usual method, harness and budget, with recorded errors and a simulated clock.
 
-The clock charges the recorded seconds of the training and of each evaluation, and the real seconds of the searcher. A
-simulated run is not resumed: it takes seconds, so its lines are written together at the end, and a killed run starts
-afresh.
+The clock charges the recorded seconds of the training and of each evaluation, and the real seconds of the searcher:
+wall-clock seconds, or CPU seconds on a table that was recorded in CPU seconds, so that all seconds of a run are of one
+kind. A simulated run is not resumed: it takes seconds, so its lines are written together at the end, and a killed run
+starts afresh.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from nasbench.training.evaluation import Evaluator
 METHODS = ("ws-nas", "ws-nas-depth")
 """Methods that train one super-network as a table's was, and only evaluate afterwards."""
 SPACE = "small-grid"
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.thread_time}
+"""The clock of the searcher for each clock of a table: CPU seconds are those of the thread in which it runs."""
 
 
 def make_simulation(method: Any, task: Any, *, table: Path | None = None, **arguments: Any) -> tuple[RunRequest, Table]:
@@ -95,14 +98,14 @@ def simulate(
     request: RunRequest,
     table: Table,
     observer: Observer | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] | None = None,
 ) -> RunRecord:
     """Carry out a run on a table.
 
     Args:
         request: from :func:`make_simulation`.
         observer: receives the events of the run.
-        clock: the real clock, which measures the searcher. Tests pass a fake clock.
+        clock: the real clock, which measures the searcher; None for that of :data:`CLOCKS`. Tests pass a fake clock.
 
     Returns:
         The record, with status ``complete`` or ``failed``.
@@ -116,7 +119,7 @@ def simulate(
         earlier_attempt(folder)
         folder.remove_leftovers()
         folder.clear()
-        simulated = SimulatedClock(clock)
+        simulated = SimulatedClock(clock or CLOCKS.get(table.info.clock, time.monotonic))
         seconds = request.effective_budget_s
         budget = Budget(float("inf") if seconds is None else seconds, clock=simulated)
         record = _new_record(request, table)
