@@ -18,12 +18,12 @@ from tabulate import tabulate
 
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.report.formatting import bounds, count, escape, interval, number, percent
-from nasbench.analysis.report.sections import PARAMETER_LIMITS, WORST_HYPERVOLUME, Ranking, sections
+from nasbench.analysis.report.sections import PARAMETER_LIMITS, WORST_HYPERVOLUME, Ranking, sections, simulated_sections
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
 from nasbench.analysis.scoring.scores import LARGEST_HYPERVOLUME
-from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS, with_objectives
+from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TABLE, TRACKS, with_objectives
 from nasbench.errors import NasbenchError
 from nasbench.trust.marks import LEVELS
 
@@ -64,6 +64,10 @@ measured on the whole list.
   have the same hashes as the other runs of the same task, model and seed. Otherwise the table says what is missing. An
   entry with a run without hashes has no place.
 """
+_SIMULATED = """\
+These runs searched tables of recorded errors and seconds (docs/tables.md). They are unofficial, and are compared with
+each other only, never with runs on a network.
+"""
 
 
 def leaderboard(results: Path, quantiles: Quantiles | None = None) -> str:
@@ -97,15 +101,11 @@ def render(results: Results, quantiles: Quantiles | None = None) -> str:
     parts = [_HEAD]
     found = sections(results, quantiles)
     for section in found:
-        parts.append(f"## {section.title}\n")
-        parts.append(_list_of(section))
-        if len(section.table):
-            parts += [_ranking(section), _by_scenario(section), _origin(section)]
-        parts += [f"- {escape(warning)}" for warning in section.warnings]
-        if section.warnings:
-            parts.append("")
+        parts += _section(section)
     if not found:
         parts.append("No official run yet.\n")
+    for section in simulated_sections(results, quantiles):
+        parts += _section(section, _SIMULATED)
     damaged = [finding for finding in results.findings if finding.damage]
     if damaged:
         parts.append("## Damaged records\n")
@@ -115,12 +115,23 @@ def render(results: Results, quantiles: Quantiles | None = None) -> str:
     return "\n".join(parts)
 
 
+def _section(section: Ranking, note: str = "") -> list[str]:
+    parts = [f"## {section.title}\n", note] if note else [f"## {section.title}\n"]
+    parts.append(_list_of(section))
+    if len(section.table):
+        parts += [_ranking(section), _by_scenario(section), _origin(section)]
+    parts += [f"- {escape(warning)}" for warning in section.warnings]
+    return [*parts, ""] if section.warnings else parts
+
+
 def _not_counted(runs: pd.DataFrame) -> str:
     """The line about the runs that are in no section; each run is counted once."""
     unfinished = (runs["status"] == "running").to_numpy()
-    unofficial = ~unfinished & ~runs["official"].to_numpy(dtype=np.bool_)
     tracks = with_objectives(TRACKS, runs["track"])
-    known = (runs["track"].isin(tracks) & runs["device_class"].isin(DEVICE_CLASSES)).to_numpy()
+    has_section = runs["track"].isin(tracks).to_numpy()
+    simulated = has_section & (runs["device_class"] == TABLE).to_numpy()
+    unofficial = ~unfinished & ~simulated & ~runs["official"].to_numpy(dtype=np.bool_)
+    known = simulated | (has_section & runs["device_class"].isin(DEVICE_CLASSES).to_numpy())
     elsewhere = runs[~unfinished & ~unofficial & ~known]
     text = f"Not counted: {count(unofficial.sum(), 'unofficial run')}, {count(unfinished.sum(), 'unfinished run')}"
     if len(elsewhere):

@@ -16,7 +16,7 @@ from nasbench.analysis.figures import style
 from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.report.page import PageFigure, write_page
-from nasbench.analysis.report.sections import Ranking, sections
+from nasbench.analysis.report.sections import Ranking, sections, simulated_sections
 from nasbench.analysis.report.tables import make_tables, write_tables
 from nasbench.analysis.scoring.quantiles import Quantiles, fit_quantiles, load_quantiles
 from nasbench.analysis.scoring.scores import Scores, score
@@ -80,7 +80,7 @@ def report(
     warnings = [*found.warnings, *scores.warnings]
     if figures is None:
         official = sections(found, quantiles)
-        boards = official + _with_unofficial(found, quantiles)
+        boards = official + simulated_sections(found, quantiles, EVERY_TRACK) + _with_unofficial(found, quantiles)
         tables = make_tables(found, scores, boards) | {"warnings": _warnings_table(found, scores, drawn)}
         files += write_tables(tables, out / "tables")
         page = out / PAGE

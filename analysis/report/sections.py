@@ -29,7 +29,7 @@ from nasbench.analysis.scoring.quantiles import Quantiles, load_quantiles
 from nasbench.analysis.scoring.ranks import average_ranks
 from nasbench.analysis.scoring.relative_performance import relative_performance
 from nasbench.analysis.scoring.scores import LARGEST_HYPERVOLUME, Scores, largest_hypervolume, score
-from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TRACKS, section_title, with_objectives
+from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TABLE, TRACKS, section_title, with_objectives
 from nasbench.arrays import BoolArray, FloatArray, IntArray
 from nasbench.plugins import registry
 from nasbench.records.schema import EARLIER_ATTEMPTS
@@ -107,10 +107,7 @@ def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mappi
         tracks: the tracks to rank, with their titles. Runs with other objectives than error and parameters are in
             sections of their own, after those of their track.
     """
-    # Selecting runs copies their evaluations. Keep the columns that are needed, about a third.
-    measured = [name for name in MEASURED.values() if name in results.evaluations]
-    names = [*dict.fromkeys([*_COLUMNS, *in_use(results.evaluations), *measured])]
-    official = dataclasses.replace(results, evaluations=results.evaluations[names]).official()
+    official = _slim(results).official()
     frozen = load_quantiles() if quantiles is None else quantiles
     declared: dict[tuple[str, str], Blocks] = {
         (section.track, section.device_class): section.blocks for section in registry.sections()
@@ -123,6 +120,36 @@ def sections(results: Results, quantiles: Quantiles | None = None, tracks: Mappi
                 title, blocks = section_title(track, device_class), declared.get((track, device_class))
                 found.append(_ranking(title, official.select(chosen), blocks, frozen))
     return found
+
+
+def simulated_sections(
+    results: Results, quantiles: Quantiles | None = None, tracks: Mapping[str, str] = TRACKS
+) -> list[Ranking]:
+    """The sections of simulated runs, in the order of tracks; no run on a network is in them.
+
+    Simulated runs are never official, so all that have ended count. The list of a section is every scenario and seed
+    with a run.
+
+    Args:
+        quantiles, tracks: as for :func:`sections`.
+    """
+    runs = results.runs
+    ended = (runs["device_class"] == TABLE) & (runs["status"] != "running")
+    simulated = _slim(results).select(ended)
+    frozen = load_quantiles() if quantiles is None else quantiles
+    found = []
+    for track in with_objectives(tracks, simulated.runs["track"]):
+        chosen = simulated.runs["track"] == track
+        if chosen.any():
+            found.append(_ranking(section_title(track, TABLE), simulated.select(chosen), None, frozen))
+    return found
+
+
+def _slim(results: Results) -> Results:
+    """The results with the columns that are needed, about a third: selecting runs copies their evaluations."""
+    measured = [name for name in MEASURED.values() if name in results.evaluations]
+    names = [*dict.fromkeys([*_COLUMNS, *in_use(results.evaluations), *measured])]
+    return dataclasses.replace(results, evaluations=results.evaluations[names])
 
 
 def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Quantiles) -> Ranking:
@@ -283,7 +310,9 @@ def _by_scenario(scores: Scores) -> pd.DataFrame:
 
 
 def _without_device(scenario: object) -> str:
-    return str(scenario).rpartition("/")[0]
+    """Task and model of a scenario; with the digest of its table, if the seeds of the section have several tables."""
+    name, _, device = str(scenario).rpartition("/")
+    return f"{name}/{device}" if device.startswith(f"{TABLE}-") else name
 
 
 def _verified(runs: pd.DataFrame) -> np.ndarray[Any, Any]:

@@ -15,8 +15,10 @@ TRACKS = {
 EVERY_TRACK = {**TRACKS, "user": "User's own tasks and models"}
 """All tracks, including the one that is not on the leaderboard."""
 DEVICE_CLASSES = {"gpu": "GPU", "cpu": "CPU"}
-EVERY_DEVICE_CLASS = {**DEVICE_CLASSES, "table": "simulated on tables"}
-"""All device classes, including simulated runs, which are not on the leaderboard."""
+TABLE = "table"
+"""The device class of simulated runs. They have sections of their own, without a run on a network."""
+EVERY_DEVICE_CLASS = {**DEVICE_CLASSES, TABLE: "simulated on tables"}
+"""All device classes, including that of simulated runs."""
 
 
 def section_title(track: str, device_class: str) -> str:
