@@ -40,6 +40,13 @@ _SEARCHERS = {  # name: (shown as, colour, marker)
     "moasha": ("MO-ASHA", "#332288", "v"),
     "nsga2": ("NSGA-2", "#225522", "P"),
     "ehvi-exact": ("EHVI-exact", "#EE8866", "X"),
+    # Optimisers of other libraries:
+    "pymoo:SMSEMOA": ("pymoo SMS-EMOA", "#2525F4", "p"),
+    "pymoo:NSGA3": ("pymoo NSGA-3", "#DAB80B", "<"),
+    "pymoo:MOEAD": ("pymoo MOEA/D", "#A655F6", ">"),
+    "pymoo:AGEMOEA": ("pymoo AGE-MOEA", "#061A79", "d"),
+    "optuna:NSGAIISampler": ("Optuna NSGA-2", "#94B8DB", "8"),
+    "optuna:TPESampler": ("Optuna TPE", "#000000", "H"),
 }
 _METHODS = {
     "head-pruning": ("HP", "#E69F00", "v"),

@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
-from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.formatting import escape
 from nasbench.analysis.scoring.intervals import interval_on_these_tasks
+from nasbench.analysis.scoring.table_curves import Curve, own_seconds, table_curves
 from nasbench.analysis.scoring.truth import Truth
-from nasbench.arrays import FloatArray
-from nasbench.errors import UserError
 from nasbench.objectives.modelled import median_interval
 from nasbench.tables.table import Table
 
@@ -28,14 +27,25 @@ TARGET = 0.99
 
 _HEAD = """# Searchers on the tabular benchmark
 
-Written by `nasbench compare-searchers`; do not edit. [tables.md](tables.md) explains tables and simulated runs.
+Written by the command below; do not edit. [tables.md](tables.md) explains tables and simulated runs.
 
-Every searcher ran {n_seeds} times for {n_evaluations} evaluations on each table. Both objectives are normalised by the
-quantiles of all networks of the table, with the reference point (2, 2). *Regret* is the hypervolume of the table's
-true Pareto front minus that of the run: the mean over seeds with Student's 95 % interval. *To 99 %* is what a search
-needs to reach 99 % of the true hypervolume: the median over seeds with a distribution-free 95 % interval. A run that
-does not reach it counts as infinite (∞). Seconds are simulated: recorded seconds of the evaluations plus the
-searcher's own, without the training of the super-network. The last column is the searcher's own time per evaluation.
+```bash
+{command}
+```
+
+{n_searchers} searchers ran {n_seeds} times for {n_evaluations} evaluations on each table: {searchers}.{left_out}
+
+Both objectives are normalised by the quantiles of all networks of the table, with the reference point (2, 2). *Regret*
+is the hypervolume of the table's true Pareto front minus that of the run: the mean over seeds with Student's 95 %
+interval. *To 99 %* is what a search needs to reach 99 % of the true hypervolume: the median over seeds with a
+distribution-free 95 % interval. A run that does not reach it counts as infinite (∞). Seconds are simulated: recorded
+seconds of the evaluations plus the searcher's own, without the training of the super-network. The last column is the
+searcher's own time per evaluation.
+
+![true hypervolume regret of each searcher over simulated seconds, a panel for each table]({picture})
+
+*Figure 12 with true regret: the mean over seeds with its 95 % interval, from the first evaluation of all runs of a
+searcher to the end of its shortest run. Dashed: optimisers of other libraries.*
 """
 
 
@@ -83,52 +93,24 @@ def compare(
     Raises:
         UserError: if there are no such runs on the table, or runs on another one.
     """
-    read = read_results(results)
-    runs = read.runs[(read.runs["status"] == "complete").to_numpy()]
-    if {_table_of(origin) for origin in runs["provenance"]} - {table.sha256}:
-        raise UserError(
-            f"{results}: the records hold runs on another table, or on another version of it; remove the folder and "
-            "run 'nasbench compare-searchers'"
-        )
-    is_asked_for = runs["searcher"].isin(searchers) & runs["seed"].isin(seeds)
-    runs = runs[is_asked_for & (runs["max_evaluations"] == max_evaluations).fillna(False)]
-    if runs.empty:
-        raise UserError(
-            f"{results}: no complete run of {', '.join(searchers)} with {max_evaluations} evaluations; make runs with "
-            "'nasbench compare-searchers'"
-        )
-    truth = Truth(table)
-    curves: dict[str, list[tuple[FloatArray, FloatArray, float]]] = {}
-    for row, lines in read.evaluations.groupby("run_row", sort=True):
-        if row in runs.index:
-            run = runs.loc[row]
-            seconds = lines["elapsed_s"].to_numpy(dtype=np.float64) - table.info.training_s
-            found = truth.found(lines[["error", "params"]].to_numpy(dtype=np.float64))
-            own_s = (run["charged_s"]["search"] + run["charged_s"]["idle"]) / len(lines)
-            curves.setdefault(str(run["searcher"]), []).append((seconds, found, own_s))
-    shared_s = min(seconds[-1] for own in curves.values() for seconds, _, _ in own)
-    rows = [_result(name, own, truth.hypervolume, shared_s) for name, own in curves.items()]
+    curves = table_curves(table, results, searchers, seeds, max_evaluations)
+    shared_s = min(float(curve.seconds[-1]) for own in curves.values() for curve in own)
+    rows = [_result(name, own, shared_s) for name, own in curves.items()]
     return sorted(rows, key=lambda row: (round(row.regret.value, 9), row.searcher)), shared_s
 
 
-def _table_of(provenance: dict[str, dict[str, str]]) -> str:
-    return provenance.get("table", {}).get("sha256", "")
-
-
-def _result(
-    name: str, curves: list[tuple[FloatArray, FloatArray, float]], true_hypervolume: float, shared_s: float
-) -> SearcherResult:
-    final, at_s, evaluations, seconds = [], [], [], []
-    for times, found, _ in curves:
-        final.append(true_hypervolume - found[-1])
-        at_s.append(true_hypervolume - found[max(int(np.searchsorted(times, shared_s, side="right")) - 1, 0)])
-        reached = np.flatnonzero(found >= TARGET * true_hypervolume)
+def _result(name: str, curves: list[Curve], shared_s: float) -> SearcherResult:
+    evaluations, seconds = [], []
+    for curve in curves:
+        reached = np.flatnonzero(curve.found >= TARGET * curve.true_hypervolume)
         evaluations.append(float(reached[0] + 1) if len(reached) else np.inf)
-        seconds.append(float(times[reached[0]]) if len(reached) else np.inf)
+        seconds.append(float(curve.seconds[reached[0]]) if len(reached) else np.inf)
     return SearcherResult(
-        name, len(curves), _mean(final), _mean(at_s),
+        name, len(curves),
+        _mean([float(curve.regret[-1]) for curve in curves]),
+        _mean([float(curve.regret_at(np.array([shared_s]))[0]) for curve in curves]),
         Spread(*median_interval(evaluations)), Spread(*median_interval(seconds)),
-        int(np.isfinite(evaluations).sum()), float(np.mean([own_s for _, _, own_s in curves])),
+        int(np.isfinite(evaluations).sum()), float(np.mean([curve.own_s for curve in curves])),
     )  # fmt: skip
 
 
@@ -136,26 +118,71 @@ def _mean(values: list[float]) -> Spread:
     return Spread(*interval_on_these_tasks(values, ["all"] * len(values)))
 
 
+def picture_name(page: Path) -> str:
+    """The name of the picture beside a page."""
+    return f"{page.stem}-regret.png"
+
+
 def page(
-    tables: Sequence[Table], results: Path, searchers: Sequence[str], seeds: Sequence[int], max_evaluations: int
+    tables: Sequence[Table],
+    results: Path,
+    searchers: Sequence[str],
+    seeds: Sequence[int],
+    max_evaluations: int,
+    *,
+    command: str,
+    picture: str,
+    left_out: Sequence[str] = (),
 ) -> str:
     """The page about all tables.
 
     Args:
         results: the folder of :func:`nasbench.tables.comparison.run_all`.
         searchers, seeds, max_evaluations: which runs; others are left out.
+        command: writes the page.
+        picture: the name of the picture of :mod:`nasbench.analysis.figures.table_regrets`, beside the page.
+        left_out: searchers that could run on tables and were not asked for. If they have other runs in ``results``,
+            the page says what they cost.
 
     Raises:
         UserError: if there are no such runs on a table.
     """
-    sections, n_seeds = [], set()
+    sections, n_seeds, found = [], set(), set()
     for table in tables:
         rows, shared_s = compare(table, results / table.name, searchers, seeds, max_evaluations)
         n_seeds |= {row.n_runs for row in rows}
+        found |= {row.searcher for row in rows}
         sections.append(_section(table, rows, shared_s))
     least, most = min(n_seeds), max(n_seeds)
-    times = f"{least}" if least == most else f"{least} to {most}"
-    return "\n".join([_HEAD.format(n_seeds=times, n_evaluations=max_evaluations), *sections])
+    names = [_code(name) for name in dict.fromkeys(searchers) if name in found]
+    head = _HEAD.format(
+        command=command,
+        n_searchers=len(names),
+        n_seeds=f"{least}" if least == most else f"{least} to {most}",
+        n_evaluations=max_evaluations,
+        searchers=", ".join(names),
+        left_out=_left_out(left_out, tables, results),
+        picture=quote(picture),
+    )
+    return "\n".join([head, *sections])
+
+
+def _left_out(names: Sequence[str], tables: Sequence[Table], results: Path) -> str:
+    """A sentence about searchers of the suite that the page leaves out, with their own seconds where runs have them."""
+    if not names:
+        return ""
+    texts = []
+    for name in names:
+        known = [own_seconds(table, results / table.name, name) for table in tables if (results / table.name).is_dir()]
+        own_s, n = max(filter(None, known), key=lambda pair: pair[1], default=(None, 0))
+        texts.append(_code(name))
+        if own_s is not None:
+            texts[-1] += f" (it takes {own_s:.2g} s of its own per evaluation, measured over {n} of them)"
+    return f" Left out of the suite's searchers that can run on a table: {', '.join(texts)}."
+
+
+def _code(name: str) -> str:
+    return f"`{name}`" if "`" not in name else escape(name)
 
 
 def _section(table: Table, rows: list[SearcherResult], shared_s: float) -> str:

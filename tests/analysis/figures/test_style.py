@@ -37,6 +37,11 @@ FIGURES = {
     "five methods": ["head-pruning", "layer-dropping", "rfp", "s-nas/random", "ws-nas/ehvi"],
     "standard": [f"s-nas/{name}" for name in ("random", "local", "morea", "ehvi", "moasha")],
     "weight-sharing": [f"ws-nas/{name}" for name in ("random", "local", "morea", "ehvi", "nsga2")],
+    "tables": [
+        *(f"ws-nas/{name}" for name in ("random", "local", "morea", "ehvi", "nsga2", "ehvi-exact")),
+        *(f"ws-nas/{name}" for name in ("pymoo:SMSEMOA", "pymoo:NSGA3", "pymoo:MOEAD", "pymoo:AGEMOEA")),
+        *(f"ws-nas/{name}" for name in ("optuna:NSGAIISampler", "optuna:TPESampler")),
+    ],
     "contest": ["rfp", "ws-nas/ehvi", "ws-nas-ordered/ehvi-exact"],
     "compact models": [
         "head-pruning",

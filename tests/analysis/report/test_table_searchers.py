@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.formula_table import formula_table
 
 from nasbench.analysis.report import table_searchers
 from nasbench.analysis.report.table_searchers import compare, page
 from nasbench.analysis.scoring.truth import Truth
 from nasbench.cli.main import cli
 from nasbench.errors import UserError
-from nasbench.networks.subnetwork import Dimensions
 from nasbench.tables.comparison import run_all, searchers_for_tables
-from nasbench.tables.table import Table, TableInfo, grid_of, write_table
-from nasbench.training.configuration import SuperNetworkOptions
+from nasbench.tables.table import Table, write_table
 
-DIMS = Dimensions(n_layers=4, n_heads=8, n_units=64, hidden_size=32, head_size=4, n_fixed_params=2000)
 SEARCHERS = ("random", "local")
 RUNS = (SEARCHERS, range(7), 30)
 """Searchers, seeds and number of evaluations of the runs."""
+WRITTEN = {"command": "nasbench compare-searchers", "picture": "page-regret.png"}
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    """A table of ``demo`` with ``demo-bert`` whose errors follow a formula with noise."""
-    info = TableInfo(
-        task="demo", model="demo-bert", seed=0, metric="accuracy", metrics=("accuracy",), unit_step=4,
-        dimensions=DIMS.to_json(), options=json.loads(json.dumps(dataclasses.asdict(SuperNetworkOptions()))),
-        track="demo", training_s=50.0, n_validation=100, depth_shares=(0.0, 0.3, 0.6, 0.9, 1.0), depth_0_s=0.1,
-        clock="wall", suite_version="0",
-    )  # fmt: skip
-    shape = tuple(info.space.upper + 1)
-    h, u, n = (grid_of(info.space) / info.space.upper).T
-    noise = np.random.default_rng(0).normal(0, 0.01, len(h))
-    accuracy = (0.5 + 0.4 * np.tanh(2 * n * (0.6 * h + 0.4 * u)) + noise).reshape(*shape, 1)
-    table = Table(tmp_path_factory.mktemp("tables") / "formula.parquet")
-    write_table(table.path, info, accuracy, accuracy - 0.02, np.full(shape[:2], 0.5))
-    return table
+    return formula_table(tmp_path_factory.mktemp("tables") / "formula.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +66,33 @@ def test_a_repeated_comparison_runs_nothing_again(table: Table, results: Path) -
 
 
 def test_page_has_a_row_for_each_searcher(table: Table, results: Path) -> None:
-    text = page([table], results, *RUNS)
-    assert "ran 7 times for 30 evaluations on each table" in text
+    text = page([table], results, *RUNS, **WRITTEN)
+    assert "2 searchers ran 7 times for 30 evaluations on each table: `random`, `local`." in text
+    assert "```bash\nnasbench compare-searchers\n```" in text
+    assert "](page-regret.png)" in text
     assert f"{int(Truth(table).front.sum())} are on the true front" in text
     assert all(f"| {name} | " in text for name in SEARCHERS)
     assert "nan" not in text
+    assert "Left out" not in text
+
+
+def test_page_names_what_it_leaves_out_with_the_seconds_of_other_runs(
+    table: Table, results: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(results, both)
+    for n in (5, 12):
+        run_all([table], ["nsga2"], range(2), n, both)
+    records = [json.loads(path.read_text()) for path in both.rglob("ws-nas+nsga2_*/run.json")]
+    longest = [record["charged_s"] for record in records if record["identity"]["max_evaluations"] == 12]
+    assert len(longest) == 2
+    own_s = np.mean([charged["search"] + charged["idle"] for charged in longest]) / 12
+    text = page([table], both, *RUNS, **WRITTEN, left_out=["ehvi", "nsga2"])
+    assert (
+        "Left out of the suite's searchers that can run on a table: `ehvi`, `nsga2` "
+        f"(it takes {own_s:.2g} s of its own per evaluation, measured over 12 of them)."
+    ) in text
+    assert "| nsga2 |" not in text
 
 
 def test_records_of_another_version_of_the_table_are_refused(table: Table, results: Path, tmp_path: Path) -> None:
@@ -103,20 +111,27 @@ def test_only_the_runs_asked_for_are_compared(table: Table, results: Path, tmp_p
     both = tmp_path / "both"
     shutil.copytree(results, both)
     run_all([table], SEARCHERS, range(2), 20, both)
-    assert page([table], both, *RUNS) == page([table], results, *RUNS)
+    assert page([table], both, *RUNS, **WRITTEN) == page([table], results, *RUNS, **WRITTEN)
     (row,), _ = compare(table, both / table.name, ["local"], range(2), 20)
     assert (row.searcher, row.n_runs) == ("local", 2)
     with pytest.raises(UserError, match="no complete run of typo with 30 evaluations"):
         compare(table, both / table.name, ["typo"], range(7), 30)
 
 
-def test_command_writes_the_page(table: Table, results: Path, tmp_path: Path) -> None:
-    out = tmp_path / "page.md"
-    arguments = ["--table", str(table.path), "--results", str(results), "--out", str(out), "--seeds", "7"]
-    arguments += ["--max-evaluations", "30", *(word for name in SEARCHERS for word in ("--searcher", name))]
-    done = CliRunner().invoke(cli, ["compare-searchers", *arguments], catch_exceptions=False)
+def test_command_writes_the_page_and_its_picture(table: Table, results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my page.md"
+    named = ["--table", str(table.path), *(word for name in SEARCHERS for word in ("--searcher", name))]
+    named += ["--seeds", "7", "--max-evaluations", "30"]
+    places = ["--results", str(results), "--out", str(out)]
+    done = CliRunner().invoke(cli, ["compare-searchers", *named, *places], catch_exceptions=False)
     assert done.exit_code == 0
-    assert out.read_text() == page([table], results, *RUNS)
+    others = [name for name in searchers_for_tables() if name not in SEARCHERS]
+    assert len(others) == 4
+    command = shlex.join(["nasbench", "compare-searchers", *named])
+    expected = page([table], results, *RUNS, command=command, picture="my page-regret.png", left_out=others)
+    assert out.read_text() == expected
+    assert "](my%20page-regret.png)" in expected
+    assert (tmp_path / "my page-regret.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_searcher_of_the_suite_that_fits_is_compared() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -147,10 +148,12 @@ def compare_searchers(
     out: Path,
     plugins: tuple[Path, ...],
 ) -> None:
-    """Run searchers on tables and write a page about their true regret.
+    """Run searchers on tables, and write a page and a picture of their true regret.
 
-    Complete runs are skipped, so the same command continues an interrupted comparison.
+    The picture lies beside the page, as PAGE-regret.png. Complete runs are skipped, so the same command continues an
+    interrupted comparison.
     """
+    from nasbench.analysis.figures import style, table_regrets
     from nasbench.analysis.report import table_searchers
     from nasbench.records.record import write_atomically
     from nasbench.tables import comparison
@@ -166,9 +169,21 @@ def compare_searchers(
             click.echo(f"run {done + 1} of {n_all}: {name}")
 
     comparison.run_all(tables, chosen, range(n_seeds), max_evaluations, results, plugins, progress)
-    page = table_searchers.page(tables, results, chosen, range(n_seeds), max_evaluations)
+    asked = (tables, results, chosen, range(n_seeds), max_evaluations)
+    words = [word for path in paths for word in ("--table", str(path))]
+    words += [word for name in searchers for word in ("--searcher", name)]
+    words += ["--seeds", str(n_seeds), "--max-evaluations", str(max_evaluations)]
+    words += [word for path in plugins for word in ("--plugin", str(path))]
+    picture = out.with_name(table_searchers.picture_name(out))
+    page = table_searchers.page(
+        *asked,
+        command=shlex.join(["nasbench", "compare-searchers", *words]),
+        picture=picture.name,
+        left_out=[name for name in comparison.searchers_for_tables() if name not in chosen],
+    )
+    style.save(table_regrets.draw(table_regrets.data(*asked)), picture.with_suffix(""), (picture.suffix[1:],))
     write_atomically(out, page.encode())
-    click.echo(f"wrote {out}")
+    click.echo(f"wrote {out} and {picture}")
 
 
 COMMANDS: tuple[click.Command, ...] = (tabulate, compare_searchers)
