@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import same_examples
 
-from nasbench.data.passages import marked_tokens, n_bytes, passages
+from nasbench.benchmark.tasks import LAMBADA, WINOGRANDE
+from nasbench.data.passages import marked_tokens, n_bytes, passages, with_blank
+from nasbench.data.sources import read_rows
 from nasbench.data.splits import load_task_data
+from nasbench.data.tokens import tokenise
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA
 from nasbench.testing.tasks import TINY_TEXT, TINY_ZERO_SHOT
@@ -80,3 +88,84 @@ def test_limits_of_train_and_test() -> None:
     assert one.test.ids.tolist() == other.test.ids.tolist()
     assert one.train.ids.tolist() != other.train.ids.tolist()
     assert one.train.ids.tolist() == whole.train.ids.tolist()[:5]
+
+
+def llama_2_tokenizer() -> Any:
+    """A tokenizer of words that puts a blank before every text, as SentencePiece does for Llama 2."""
+    from tokenizers import Tokenizer, models, normalizers
+
+    pieces = ["<s>", "<unk>", *"▁abceinoy.", "▁ba", "▁be", "▁bi"]
+    scores = [(piece, -float(i < 12)) for i, piece in enumerate(pieces)]
+    backend = Tokenizer(models.Unigram(scores, unk_id=1))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")
+
+
+@pytest.mark.parametrize(
+    ("context", "continuation", "pieces", "n_context"),
+    [
+        ("ba be", " bi", ["▁ba", "▁be", "▁bi"], 3),
+        ("ba be", ".", ["▁ba", "▁be", "."], 3),
+        ("", "ba be", ["▁ba", "▁be"], 1),
+        ("ba b", "i", ["▁ba", "▁bi"], 2),  # the end of the context is another token in the text, and counts
+    ],
+)
+def test_continuation_has_one_blank_where_a_tokenizer_puts_one_before_a_text(
+    context: str, continuation: str, pieces: list[str], n_context: int
+) -> None:
+    tokenizer = llama_2_tokenizer()
+    assert tokenizer.convert_ids_to_tokens(tokenizer(" bi")["input_ids"]) == ["▁", "▁bi"]
+    ((ids, n),) = marked_tokens([context], [continuation], tokenizer)
+    assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", *pieces]
+    assert n == n_context
+
+
+@pytest.mark.parametrize(
+    ("continuation", "after_a_name", "otherwise"),
+    [
+        ("went out.", " went out.", " went out."),
+        (".", ".", " ."),
+        ("'s face.", "'s face.", " 's face."),
+        ("\u2019s face.", "\u2019s face.", " \u2019s face."),
+        ("'sure' was said", " 'sure' was said", " 'sure' was said"),
+        ('"Nadia', ' "Nadia', ' "Nadia'),
+        ("\n\nrecorder", "\n\nrecorder", "\n\nrecorder"),
+    ],
+)
+def test_blank_before_a_continuation(continuation: str, after_a_name: str, otherwise: str) -> None:
+    assert with_blank(continuation, follows_name=True) == after_a_name
+    assert with_blank(continuation) == otherwise
+
+
+def texts_of(tokens: Any, tokenizer: Any) -> list[tuple[str, str]]:
+    """Context and continuation of each sequence, from the tokens of bytes and their marks."""
+    found = []
+    for start, end in pairwise(tokens.offsets):
+        ids, counts = tokens.ids[start + 1 : end], tokens.segments[start + 1 : end] == 1
+        found.append((tokenizer.decode(ids[~counts]), tokenizer.decode(ids[counts])))
+    return found
+
+
+def test_sentences_of_winogrande_and_lambada_are_spaced_as_they_are_written(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE({letter: i for i, letter in enumerate(["<s>", *letters])}, []))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>")
+    names = ["I like the kayak", "I like the canoe"]
+    rows = {"context_options": [names] * 4, "continuation": [".", "'s oar", "went", "."], "label": [0, 1, 0, 1]}
+    lambada = {"context": ["he said,", "the"] * 2, "continuation": ['"Nadia', "\n\nrecorder", "'win", "end"]}
+    for name, columns in (("winogrande", rows), ("lambada", lambada)):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table(columns), tmp_path / name / "validation.parquet")
+    found, labels = [], []
+    for task in (WINOGRANDE, LAMBADA):
+        for part in read_rows(task, tmp_path):
+            found += texts_of(tokenise(part, task, tokenizer, tmp_path / "cache"), tokenizer)
+            labels += part.labels.tolist() if task is LAMBADA else []
+    endings = [".", "'s oar", " went", "."]
+    assert sorted(found[:8]) == sorted((name, ending) for name in names for ending in endings)
+    spaced = [("he said,", ' "Nadia'), ("the", "\n\nrecorder"), ("he said,", " 'win"), ("the", " end")]
+    assert sorted(found[8:]) == sorted(spaced)
+    assert labels == [len(ending.encode()) for _, ending in found[8:]]

@@ -6,11 +6,16 @@ is a row of a task, and its label is its number of bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+_AT_ONCE = re.compile(r"[.,;:!?)]|['\u2019]s\b")
+"""What follows a word without a blank."""
 
 
 def passages(lines: Iterable[str], most_bytes: int) -> list[str]:
@@ -38,20 +43,36 @@ def n_bytes(texts: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.array([_size(text) for text in texts], dtype=np.int64)
 
 
+def with_blank(continuation: str, follows_name: bool = False) -> str:
+    """A continuation with the blank that comes before it, unless it begins with white space.
+
+    Args:
+        follows_name: whether it goes on with a sentence after a name. A full stop or ``'s`` then comes at once. In
+            other tasks, a mark at the start opens a quotation.
+    """
+    is_close = continuation[:1].isspace() or (follows_name and _AT_ONCE.match(continuation) is not None)
+    return continuation if is_close else f" {continuation}"
+
+
 def marked_tokens(context: Sequence[str], continuation: Sequence[str], tokenizer: Any) -> Iterator[tuple[Any, int]]:
-    """Token ids of each context and continuation, and how many come before the continuation.
+    """Token ids of each context with its continuation, and how many come before the continuation.
 
     Each sequence begins with the token that begins a text, or else with that which ends one, so that a language model
     gives a probability to the first token of a continuation without context.
+
+    Both are encoded as one text. A tokenizer such as that of Llama 2 puts a blank before every text, also before a
+    continuation by itself. If the end of the context is another token in the whole text, that token counts.
     """
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     backend = tokenizer.backend_tokenizer
-    for before, after in zip(
-        backend.encode_batch_fast(list(context), add_special_tokens=False),
-        backend.encode_batch_fast(list(continuation), add_special_tokens=False),
+    contexts, wholes = list(context), [a + b for a, b in zip(context, continuation, strict=True)]
+    for before, whole in zip(
+        backend.encode_batch_fast(contexts, add_special_tokens=False),
+        backend.encode_batch_fast(wholes, add_special_tokens=False),
         strict=True,
     ):
-        yield [start, *before.ids, *after.ids], 1 + len(before.ids)
+        n_same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before.ids, whole.ids, strict=False)))
+        yield [start, *whole.ids], 1 + n_same
 
 
 def _pieces(line: str, most_bytes: int) -> Iterator[str]:

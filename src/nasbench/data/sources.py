@@ -24,7 +24,7 @@ from nasbench.data.division import divide
 from nasbench.data.files import plain, read_file
 from nasbench.data.hub import hub_errors, hub_session, reason
 from nasbench.data.labels import DROP, Labels, first_of, is_missing, or_drop, read_labels, with_class_names
-from nasbench.data.passages import n_bytes, passages
+from nasbench.data.passages import n_bytes, passages, with_blank
 from nasbench.declarations.task import DataSource, Task
 from nasbench.errors import UserError
 
@@ -233,7 +233,7 @@ def _rows(task: Task, split: SplitName, data_dir: Path | None) -> Rows:
         if len(texts) == 1:
             texts = (passages(texts[0], task.max_length - 1),)
             return Rows.in_canonical_order(texts, n_bytes(texts[0]), notes)
-        return Rows.in_canonical_order(texts, n_bytes([" " + ending for ending in texts[1]]), notes)
+        return Rows.in_canonical_order(texts, n_bytes([with_blank(ending) for ending in texts[1]]), notes)
     if task.data.local_files:
         _refuse_blank(task, texts, place)
     labels = read_labels(task, table.column(task.data.label_column), place)

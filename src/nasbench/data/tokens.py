@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasbench.data.passages import marked_tokens
+from nasbench.data.passages import marked_tokens, with_blank
 from nasbench.data.sources import Rows
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
 
 CACHE_VARIABLE = "NASBENCH_CACHE_DIR"
-_FORMAT = 2
+_FORMAT = 3
 """Version of the cache files, part of the cache key. Raise it when the arrays change their meaning."""
 
 _BATCH = 10_000
@@ -116,7 +116,7 @@ def _encode_marked(rows: Rows, task: Task, tokenizer: Any) -> Tokens:
     else:
         if task.choices_first:
             context, continuation = continuation, context
-        continuation = [" " + text for text in continuation]
+        continuation = [with_blank(text, task.choices_first) for text in continuation]
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     ids, segments, is_cut = [], [], []
