@@ -8,7 +8,6 @@ has on a CPU. No weight is trained again.
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from nasbench.data.batching import evaluation_batches
 from nasbench.data.splits import Split, TaskData
@@ -25,6 +25,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line, printable
 from nasbench.export.folder import rebuilt
 from nasbench.networks.architectures import adapt
+from nasbench.networks.passes.likelihood import log_likelihood
 from nasbench.objectives.measuring import N_ROUNDS, Pair, shapes_for
 from nasbench.records import provenance
 from nasbench.records.front import front_of, full_network, is_no_better_than_constant, spread
@@ -117,6 +118,7 @@ def quantized(network: nn.Module, scheme: str) -> nn.Module:
     if scheme == "fp32":
         return smaller
     output = adapt(smaller).output_layer
+    _untranspose(smaller)
     linear = [(name, module) for name, module in smaller.named_modules() if type(module) is nn.Linear]
     names = [name for name, module in linear if module is not output and module.weight.numel()]  # factors may be empty
     if scheme == "int8":
@@ -131,6 +133,15 @@ def quantized(network: nn.Module, scheme: str) -> nn.Module:
         parent, _, own = name.rpartition(".")
         setattr(smaller.get_submodule(parent), own, make(smaller.get_submodule(name)))  # type: ignore[arg-type]
     return smaller
+
+
+def _untranspose(network: nn.Module) -> None:
+    """Put usual layers in the place of GPT-2's, whose weights are stored transposed, in place."""
+    for name, module in list(network.named_modules()):
+        if isinstance(module, Conv1D):
+            layer = nn.Linear(*module.weight.shape)
+            layer.weight, layer.bias = nn.Parameter(module.weight.detach().T.contiguous()), module.bias
+            network.set_submodule(name, layer)
 
 
 def n_bytes(network: nn.Module) -> int:
@@ -200,9 +211,9 @@ def _error(network: Any, task: Task, split: Split, pad_id: int) -> float:
 
 
 def _logits(network: Any, split: Split, pad_id: int) -> Logits:
-    """Logits ``(n_examples, n_logits)`` in the order of the split."""
+    """Logits ``(n_examples, n_logits)`` in the order of the split; log-likelihoods of a language model."""
     batches = evaluation_batches(split, pad_id, _BATCH_TOKENS, None)
-    takes_segments = "token_type_ids" in inspect.signature(network.forward).parameters
+    adapter = adapt(network)
     found, order = [], []
     with torch.inference_mode():
         for batch in batches:
@@ -210,10 +221,15 @@ def _logits(network: Any, split: Split, pad_id: int) -> Logits:
             inputs = {
                 "input_ids": batch.input_ids,
                 "attention_mask": torch.ones_like(batch.input_ids) if mask is None else mask.long(),
-                **({"token_type_ids": batch.token_type_ids} if takes_segments else {}),
+                **({"token_type_ids": batch.token_type_ids} if adapter.has_token_types else {}),
             }
-            if type(network).__name__.endswith("MultipleChoice"):
+            if adapter.is_multiple_choice:
                 inputs = {name: value.reshape(len(batch.index), -1, value.shape[1]) for name, value in inputs.items()}
-            found.append(network(**inputs).logits.float().numpy().reshape(len(batch.index), -1))
+            if adapter.readout == "every":  # the stock base module has applied the last norm
+                states = adapter.base(**inputs, use_cache=False).last_hidden_state
+                logits = log_likelihood(adapter.output_layer, states, batch)
+            else:
+                logits = network(**inputs).logits.float()
+            found.append(logits.numpy().reshape(len(batch.index), -1))
             order.append(batch.index)
     return np.asarray(np.concatenate(found)[np.argsort(np.concatenate(order))])
