@@ -34,7 +34,7 @@ def draw(data: pd.DataFrame) -> Figure:
     parameters.
     """
     titles = style.panel_titles(data)
-    summary = prediction.table(data).set_index(["scenario", "measure", "predictor"])
+    table = prediction.table(data)
     with style.applied():
         figure, axes = style.panels(len(titles), height_in=2.4)
         for ax, (scenario, title) in zip(axes, titles.items(), strict=True):
@@ -43,7 +43,7 @@ def draw(data: pd.DataFrame) -> Figure:
             ax.plot(limits, limits, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.9)
             ax.scatter(part["shared"], part["alone"], c=part["params"], cmap="Blues", s=11, linewidth=0.3,
                        edgecolor=style.INK, vmin=2 * part["params"].min() - part["params"].max())  # fmt: skip
-            lines = [_line(summary, scenario, measure, label) for measure, label in _SHOWN.items()]
+            lines = [_line(table[table["scenario"] == scenario], measure, label) for measure, label in _SHOWN.items()]
             ax.annotate(
                 "\n".join(lines), (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=6,
                 bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
@@ -54,9 +54,10 @@ def draw(data: pd.DataFrame) -> Figure:
     return figure
 
 
-def _line(summary: pd.DataFrame, scenario: str, measure: str, label: str) -> str:
+def _line(table: pd.DataFrame, measure: str, label: str) -> str:
     """A measure of the super-network with its interval over seeds, and that of the rival."""
-    own, rival = (summary.loc[(scenario, measure, predictor)] for predictor in prediction.PREDICTORS)
+    rows = table[table["measure"] == measure].set_index("predictor")
+    own, rival = (rows.loc[predictor] for predictor in prediction.PREDICTORS)
     interval = "" if np.isnan(own["low"]) else f" ({own['low']:.2f} to {own['high']:.2f})"
     return f"{label} {_number(own['mean'])}{interval}, by size {_number(rival['mean'])}"
 

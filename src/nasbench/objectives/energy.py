@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.errors import UserError, printable
-from nasbench.objectives.measuring import Pair, Shape, SubNetworkTimer, inputs_of
+from nasbench.objectives.measuring import Pair, SubNetworkTimer, inputs_of
+from nasbench.objectives.modelled import Shape
 
 LEAST_S = 0.5
 """Passes are repeated for at least so long between two steps of the counter."""

@@ -6,7 +6,7 @@ import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -122,13 +122,14 @@ class Pair:
 
 def seconds_on_gpu(work: Callable[[], object]) -> float:
     """Seconds of work on the current stream, by two events on it; the stream has nothing to do before and after."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    event: Callable[[], Any] = partial(torch.cuda.Event, enable_timing=True)
+    start, end = event(), event()
     torch.cuda.synchronize()
     start.record()
     work()
     end.record()
     end.synchronize()
-    return max(1e-3 * start.elapsed_time(end), 1e-9)
+    return max(1e-3 * float(start.elapsed_time(end)), 1e-9)
 
 
 class Measurer(ABC):
