@@ -56,10 +56,11 @@ def draw(data: pd.DataFrame) -> Figure:
 
 def _line(table: pd.DataFrame, measure: str, label: str) -> str:
     """A measure of the super-network with its interval over seeds, and that of the rival."""
-    rows = table[table["measure"] == measure].set_index("predictor")
-    own, rival = (rows.loc[predictor] for predictor in prediction.PREDICTORS)
-    interval = "" if np.isnan(own["low"]) else f" ({own['low']:.2f} to {own['high']:.2f})"
-    return f"{label} {_number(own['mean'])}{interval}, by size {_number(rival['mean'])}"
+    rows = table[table["measure"] == measure].set_index("predictor")[["mean", "low", "high"]].astype(float)
+    means, low, high = rows["mean"].to_dict(), *rows.loc[prediction.PREDICTORS[0], ["low", "high"]].to_list()
+    interval = "" if np.isnan(low) else f" ({low:.2f} to {high:.2f})"
+    own, rival = (_number(means[predictor]) for predictor in prediction.PREDICTORS)
+    return f"{label} {own}{interval}, by size {rival}"
 
 
 def _number(value: float) -> str:
