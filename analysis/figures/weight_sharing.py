@@ -56,11 +56,11 @@ def draw(data: pd.DataFrame) -> Figure:
 
 def _line(table: pd.DataFrame, measure: str, label: str) -> str:
     """A measure of the super-network with its interval over seeds, and that of the rival."""
-    rows = table[table["measure"] == measure].set_index("predictor")[["mean", "low", "high"]].astype(float)
-    means, low, high = rows["mean"].to_dict(), *rows.loc[prediction.PREDICTORS[0], ["low", "high"]].to_list()
-    interval = "" if np.isnan(low) else f" ({low:.2f} to {high:.2f})"
-    own, rival = (_number(means[predictor]) for predictor in prediction.PREDICTORS)
-    return f"{label} {own}{interval}, by size {rival}"
+    rows = table[table["measure"] == measure].set_index("predictor")
+    mean, low, high = (dict(zip(rows.index, rows[name].tolist(), strict=True)) for name in ("mean", "low", "high"))
+    own, rival = prediction.PREDICTORS
+    interval = "" if np.isnan(low[own]) else f" ({low[own]:.2f} to {high[own]:.2f})"
+    return f"{label} {_number(mean[own])}{interval}, by size {_number(mean[rival])}"
 
 
 def _number(value: float) -> str:
