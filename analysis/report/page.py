@@ -29,6 +29,7 @@ from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.explorer import n_dominated, script_data
 from nasbench.analysis.report.formatting import bounds, count, interval, number, percent
 from nasbench.analysis.report.sections import PARAMETER_LIMITS, Ranking
+from nasbench.analysis.report.tables import zero_shot_choices
 from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
 from nasbench.analysis.scoring.scores import Scores
 
@@ -81,7 +82,9 @@ def write_page(
     named = _named(entries)
     coverage = _coverage(runs, named)
     payload = script_data(results, scores, entries, n_per_run) if len(runs) else {"ranks": []}
-    rows = {"Leaderboard": True, "Explore": len(runs), "Ranks": len(runs), "Coverage": len(runs), "Figures": True}
+    zero_shot = _zero_shot(runs, named)
+    rows = {"Leaderboard": True, "Explore": len(runs), "Ranks": len(runs), "Coverage": len(runs)}
+    rows |= {"Zero-shot": len(zero_shot["rows"]), "Figures": True}
     page = environment.get_template("report.html").render(
         title="Benchmark report",
         lead="Structural pruning of pre-trained language models by multi-objective neural architecture search.",
@@ -106,6 +109,8 @@ def write_page(
             "for scenarios like these. Only runs with default options and the usual budget count."
         ),
         coverage=coverage,
+        zero_shot=zero_shot,
+        zero_shot_note=_ZERO_SHOT_NOTE,
         legend=[(each["name"], each["differences"]) for each in named.values() if each["differences"]],
         figures=[_figure(figure) for figure in figures],
         footer=f"Written by nasbench, suite version {suite_version}. This page loads nothing from outside.",
@@ -126,6 +131,12 @@ _LEADERBOARD_NOTE = (
     "lower one lacks a run of the other. The validation hypervolume is optimistic. Intervals are for other seeds of "
     "these tasks, and for other tasks like these; an entry with a missing run has none. Test metrics under a limit are "
     "relative to the full network's. The limit is a share of the parameters that can be pruned, those of the layers."
+)
+
+
+_ZERO_SHOT_NOTE = (
+    "Networks of language model runs on tasks for which nothing was trained (nasbench zero-shot). Brackets are 95 % "
+    "intervals over examples like these. By chance: the metric of a network that gives every example the same answer."
 )
 
 
@@ -211,6 +222,13 @@ def _by_scenario(board: Ranking, named: Named) -> dict[str, Any]:
         for name in board.table["entry"]
     ]
     return {"columns": scenarios, "rows": rows}
+
+
+def _zero_shot(runs: pd.DataFrame, named: Named) -> dict[str, Any]:
+    """Metrics of every network on every zero-shot task; no rows if nothing was measured."""
+    table = zero_shot_choices(runs) if len(runs) else pd.DataFrame()
+    rows = [{**named[row[0]], "cells": row[1:]} for row in table.itertuples(index=False, name=None)]
+    return {"columns": [name.capitalize() if i < 4 else name for i, name in enumerate(table.columns)], "rows": rows}
 
 
 def _coverage(runs: pd.DataFrame, named: Named) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.report.discussion import FILE, Discussion, read_discussion
 from nasbench.analysis.report.formatting import bounds, escape, number
 from nasbench.analysis.report.paper_claims import check_claims
+from nasbench.analysis.report.tables import zero_shot_choices
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
@@ -50,6 +51,7 @@ def page(folder: Path, quantiles: Quantiles | None = None) -> str:
     parts += ["## How the runs were made", _made(found), _MADE, *_commands(found)]
     parts += ["## The figures", *_figures(found, discussion)]
     undiscussed = {**discussion.claims}
+    parts += _zero_shot(found)
     for track, track_title in EVERY_TRACK.items():
         for device, device_title in DEVICE_CLASSES.items():
             keep = ((found.runs["track"] == track) & (found.runs["device_class"] == device)).to_numpy()
@@ -152,6 +154,20 @@ def _figures(results: Results, discussion: Discussion) -> Iterator[str]:
             lacks = shortfall(experiment, inventory, places) if places else beginning(experiment, entry.shows)
             has = "all its runs" if lacks is None else f"{lacks.has}; {_code(lacks.command)} {lacks.effect}"
             yield f"Runs: {has}."
+
+
+def _zero_shot(results: Results) -> Iterator[str]:
+    """A section with the networks that were measured on zero-shot tasks, if there are any."""
+    table = zero_shot_choices(results.runs)
+    if len(table):
+        yield "## Zero-shot choices"
+        yield (
+            "Networks of language model runs on tasks for which nothing was trained (`nasbench zero-shot`). Brackets "
+            "are 95 % intervals over examples like these. By chance: the metric of a network that gives every example "
+            "the same answer."
+        )
+        cells = [[escape(cell) for cell in row] for row in table.itertuples(index=False, name=None)]
+        yield tabulate(cells, [escape(name) for name in table.columns], "pipe", disable_numparse=True)
 
 
 def _claims(results: list[ClaimResult], reasons: Mapping[str, str]) -> Iterator[str]:

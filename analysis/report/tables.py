@@ -12,7 +12,7 @@ from nasbench.analysis.experiments import prediction
 from nasbench.analysis.experiments.selection import subset, unchanged
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.reading.zero_shot import measured
-from nasbench.analysis.report.formatting import csv_cell, escape
+from nasbench.analysis.report.formatting import csv_cell, escape, interval, number, percent
 from nasbench.analysis.report.sections import Ranking, as_ranked
 from nasbench.analysis.scoring.comparison import compare_all
 from nasbench.analysis.scoring.relative_performance import relative_performance
@@ -60,6 +60,29 @@ def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict
         "comparison": _comparison(scores),
         "relative": relative,
     }
+
+
+def zero_shot_choices(runs: pd.DataFrame) -> pd.DataFrame:
+    """What ``nasbench zero-shot`` has measured, for readers: a row for each network of a run, a column for each task.
+
+    Args:
+        runs: as in :class:`~nasbench.analysis.reading.results.Results`.
+
+    Returns:
+        Texts ``entry, scenario, seed, network``, then each task with its metric, its examples and the metric of a
+        constant answer. A cell is a value with its 95 % interval, ``-`` if the network was not measured on the task.
+        Empty if nothing was measured.
+    """
+    order = ["entry", "scenario", "seed", "run", "is_full", "params"]
+    found = measured(runs).sort_values(order, ascending=[True] * 4 + [False] * 2, kind="stable")
+    rows: dict[tuple[str, int], dict[str, str]] = {}
+    for each in found.to_dict("records"):
+        network = "full network" if each["is_full"] else f"{percent(each['params'])} of the parameters"
+        named = {"entry": each["entry"], "scenario": each["scenario"], "seed": str(each["seed"]), "network": network}
+        row = rows.setdefault((each["run"], each["index"]), named)
+        facts = f"{each['metric']} on {each['n_examples']}, by chance {number(each['chance'], 3)}"
+        row[f"{each['task']} ({facts})"] = interval(each["value"], each["low"], each["high"], 3)
+    return pd.DataFrame(list(rows.values())).fillna("-")
 
 
 def _comparison(scores: Scores) -> pd.DataFrame:

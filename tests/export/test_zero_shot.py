@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from support.generated_results import Entry, Plan, write_results
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.reading.zero_shot import measured
 from nasbench.analysis.report.report import report
+from nasbench.analysis.report.results_page import page
+from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.cli.main import cli
 from nasbench.data.splits import load_task_data
 from nasbench.errors import UserError
@@ -174,3 +177,31 @@ def test_report_has_a_table_of_the_values_and_says_which_file_is_damaged(tmp_pat
     rows = (tmp_path / "out" / "tables" / "zero_shot.csv").read_text().splitlines()
     assert len(rows) == 1 + 4
     assert rows[0].startswith("run,entry,scenario,seed,task,metric,n_examples,index,is_full,params,value,low,high")
+
+
+def test_readers_have_a_table_of_the_values(tmp_path: Path) -> None:
+    plan = Plan([Entry("ws-nas", "ehvi")], tasks=["rte"], seeds=range(2), n_evaluations=6)
+    one, other = write_results(tmp_path / "results", plan)
+    report([tmp_path / "results"], tmp_path / "before")
+    assert "Zero-shot" not in (tmp_path / "before" / "report.html").read_text()
+    assert "Zero-shot" not in page(tmp_path / "results", Quantiles())
+    write_zero_shot(one, ZeroShot([on_task("a|<b>"), on_task("boolq", 0.05)]))
+    write_zero_shot(other, ZeroShot([on_task("boolq", 0.1)]))
+    due = [  # the full network first
+        ["0", "full network", "0.600 [0.500, 0.700]", "0.550 [0.500, 0.700]"],
+        ["0", "50.0 % of the parameters", "0.600 [0.500, 0.700]", "0.550 [0.500, 0.700]"],
+        ["1", "full network", "-", "0.500 [0.500, 0.700]"],
+        ["1", "50.0 % of the parameters", "-", "0.500 [0.500, 0.700]"],
+    ]
+    report([tmp_path / "results"], tmp_path / "out")
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert '<a href="#zero-shot">Zero-shot</a>' in html
+    _, _, section = html.partition('<section id="zero-shot">')
+    section, _, _ = section.partition("</section>")
+    assert "a|&lt;b&gt; (accuracy on 300, by chance 0.500)" in section
+    found = [re.findall(r'<td class="number">(.*?)</td>', row)[1:] for row in section.split("<tr>")[2:]]
+    assert found == due
+    _, _, text = page(tmp_path / "results", Quantiles()).partition("## Zero-shot choices")
+    lines = [line for line in text.partition("## ")[0].splitlines() if line.startswith("|")]
+    assert "a\\|&lt;b&gt; (accuracy on 300, by chance 0.500)" in lines[0]
+    assert [[cell.strip().replace("\\", "") for cell in line.split("|")[3:-1]] for line in lines[2:]] == due
