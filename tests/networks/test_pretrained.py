@@ -220,7 +220,10 @@ def cut(folder: Path) -> None:
             r"is a deberta, only BERT, RoBERTa, .*, Qwen2 and GPT-2 can be pruned",
         ),
         (with_cross_attention, r"model: a T5 has an encoder and a decoder with cross-attention.*; start from another"),
-        (with_shared_layers, r"the layers of an ALBERT share one set of weights.*; start from another network"),
+        (
+            with_shared_layers,
+            r"ALBERT share one set of weights, so heads and units .* all of them alike only",
+        ),
         (with_blocks_side_by_side, "the blocks of a GPT-NeoX layer run side by side"),
         (pruned_before, r"this MPNet was pruned before.*; start from the network that it was made from"),
         (no_first_marker, r"the tokenizer puts no marker such as \[CLS\] or <s> before a text.*; save the tokenizer"),

@@ -42,7 +42,8 @@ _OUTPUTS = {"classifier.bias", "classifier.out_proj.bias", "score.weight"}
 _CROSS_ATTENTION = "a {} has an encoder and a decoder with cross-attention, and only one stack of layers can be pruned"
 _PRUNED_AND_FUSED = "was pruned before, and its layers hold the heads that each has left in one matrix"
 _REASONS = {
-    "albert": "the layers of an ALBERT share one set of weights, so no layer can be pruned alone",
+    "albert": "the layers of an ALBERT share one set of weights, so heads and units could be pruned from all of them "
+    "alike only, and blocks could be dropped, which the suite does not do",
     "t5": _CROSS_ATTENTION.format("T5"),
     "gpt_neox": "the blocks of a GPT-NeoX layer run side by side, and only blocks one after the other can be pruned",
     "mt5": _CROSS_ATTENTION.format("mT5"),
