@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,19 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from click.testing import CliRunner
 from support.exports import encoded, logits_alone, masks, measured
 
 import nasbench
+from nasbench.cli.main import cli
 from nasbench.data.sources import read_rows
 from nasbench.errors import UserError
 from nasbench.export.folder import export
 from nasbench.export.predict import predict
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.records.record import RunFolder
-from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA, TINY_QWEN2
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_TEXT
+from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_TEXT, TINY_ZERO_SHOT
 
 MIXED, EQUAL, FULL = masks([2, 0, 4], [5, 48, 0]), masks([2, 2, 2], [11, 11, 11]), masks([4, 4, 4], [48, 48, 48])
 RunOf = Callable[..., Path]
@@ -68,10 +71,17 @@ def test_folder_needs_no_nasbench(model: Any, run_of: RunOf, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
 @pytest.mark.parametrize("task", [TINY_PAIR, TINY_CHOICE], ids=lambda task: task.name)
-def test_predictions_have_the_measured_error(task: Any, model: Any, run_of: RunOf, tmp_path: Path) -> None:
-    """The exported tokenizer and network, on the rows of the test split."""
+@pytest.mark.parametrize("has_types", [False, True])
+def test_predictions_have_the_measured_error(
+    has_types: bool, task: Any, model: Any, run_of: RunOf, tmp_path: Path
+) -> None:
+    """The exported tokenizer and network, on the rows of the test split. Some GPT-2s have the tokenizer of a BERT."""
     run, out = run_of([MIXED], model=model, task=task), tmp_path / "out"
     export(run, out, 1.0)
+    if has_types:
+        settings = json.loads((out / "tokenizer_config.json").read_text())
+        settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+        (out / "tokenizer_config.json").write_text(json.dumps(settings))
     _, rows = read_rows(task, None)
     file = tmp_path / "rows.csv"
     with file.open("w", newline="") as opened:
@@ -94,7 +104,7 @@ def test_exported_tokenizer_ends_texts_as_the_run_did(model: Any, run_of: RunOf,
     assert json.loads((out / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id
 
 
-@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_QWEN2, TINY_GPT2], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", TINY_DECODERS, ids=lambda model: model.name)
 @pytest.mark.parametrize(
     "config", [MIXED, FULL, masks([0, 2, 1], [0, 48, 7])], ids=["mixed", "full", "first layer gone"]
 )
@@ -122,6 +132,36 @@ def test_language_model_generates_and_gives_the_measured_error(
     card = (out / "README.md").read_text()
     assert "AutoModelForCausalLM.from_pretrained" in card
     assert "pipeline_tag: text-generation" in card
+
+
+@pytest.mark.parametrize("model", TINY_DECODERS, ids=lambda model: model.name)
+@pytest.mark.parametrize("task", [TINY_TEXT, TINY_ZERO_SHOT], ids=lambda task: task.name)
+def test_card_of_a_language_model_shows_how_to_generate(
+    task: Any, model: Any, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
+    monkeypatch.chdir(tmp_path)
+    run = run_of([MIXED], model=model, task=task)
+    done = CliRunner().invoke(cli, ["export", str(run), "--out", "out"], catch_exceptions=False)
+    assert done.output.splitlines()[-1] == "out/README.md shows how to load it and generate text"
+    card = Path("out/README.md").read_text()
+    assert "nasbench predict" not in card
+    assert "pipeline_tag: text-generation" in card
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL):
+        exec(code, names)
+    assert type(names["model"]).__name__.removeprefix("Pruned").endswith(("ForCausalLM", "LMHeadModel"))
+    assert capsys.readouterr().out
+    prompt = names["start"]["input_ids"].shape[1]
+    assert prompt < names["ids"].shape[1] <= prompt + 40
+
+
+def test_language_model_keeps_the_length_of_its_tokenizer(run_of: RunOf, tmp_path: Path) -> None:
+    """A limit of a language model's task says nothing about the network. Classifiers cut texts as the run did."""
+    for task, due in ((TINY_TEXT, 64), (TINY_PAIR, TINY_PAIR.max_length)):
+        out = tmp_path / task.name
+        export(run_of([FULL], model=TINY_LLAMA, task=task), out, 1.0)
+        assert transformers.AutoTokenizer.from_pretrained(out).model_max_length == due
 
 
 def test_language_model_predicts_no_class(run_of: RunOf, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +16,16 @@ from click.testing import CliRunner
 
 from nasbench.cli.main import cli
 from nasbench.export import onnx_file
+from nasbench.export.folder import export_network, longest_text
 from nasbench.export.latency import measure, with_random_weights
 from nasbench.export.loading import empty_network
+from nasbench.export.recommendation import Limits, recommend
 from nasbench.objectives.measuring import inputs_of
+from nasbench.records.checkpoints import Checkpoints
+from nasbench.records.interface import Interface
+from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
 from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
-from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
+from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_TEXT
 
 RunOf = Callable[..., Path]
 
@@ -81,6 +87,42 @@ def test_export_prints_size_and_speed(
         speedup = times["full_ms"] / times["pruned_ms"]
         assert f"speed: {speedup:.2f} times as fast as the full network" in done.output
         assert f"{speedup:.2f} times |" in card
+
+
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
+def test_passes_of_a_language_model_make_the_logits_of_one_token(
+    model: Any, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
+    sizes = []
+    keep = torch.nn.Linear.forward
+
+    def forward(layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+        found = keep(layer, inputs)
+        if layer.out_features == vocabulary:
+            sizes.append(tuple(found.shape[:2]))
+        return found
+
+    run = run_of([[3, 48, 3], [1, 3, 1]], space="small", model=model, task=TINY_TEXT)
+    vocabulary = json.loads((run / "weights" / "model" / "config.json").read_text())["vocab_size"]
+    monkeypatch.setattr(torch.nn.Linear, "forward", forward)
+    exported = export_network(run, tmp_path / "out", 1.0, with_latency=True)
+    assert set(sizes) == {(1, 1), (16, 1)}
+    assert [times.length for times in exported.latency] == [64, 64]  # all that the network takes
+    sizes.clear()
+    assert recommend(run, Limits(max_latency=1e9)).latency  # no limit, but measured
+    assert set(sizes) == {(1, 1), (16, 1)}
+
+
+def test_language_model_is_timed_at_a_usual_number_of_tokens(tmp_path: Path) -> None:
+    """Passages of at most 999 bytes have fewer than 1,000 tokens, and a network may take 8,192."""
+    folder = tmp_path / "weights" / "model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "max_position_embeddings": 8192}))
+    due = {"language_modelling": 128, "zero_shot_choice": 128, "classification": 1000}
+    for kind, length in due.items():
+        record: Any = SimpleNamespace(interface=Interface(kind, ["text"], [], 1000))
+        assert longest_text(Checkpoints(tmp_path), record) == length
 
 
 def test_random_weights_leave_the_random_state(run_of: RunOf) -> None:

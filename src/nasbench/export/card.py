@@ -13,6 +13,16 @@ from nasbench.records.record import Evaluation, RunRecord
 
 MAX_ROWS = 12
 """Largest number of rows in the table of the front; a longer front is thinned evenly."""
+_GENERATION = """\
+It goes on with a text:
+
+```python
+start = tokenizer("The weather today is", return_tensors="pt")
+ids = model.generate(**start, max_new_tokens=40, do_sample=False)
+print(tokenizer.decode(ids[0], skip_special_tokens=True))
+```
+
+It was measured by the likelihood of texts, each after the token that begins a text, or else the one that ends it."""
 NO_BETTER = "On validation data this network is no better than giving every example the same answer"
 
 
@@ -59,10 +69,11 @@ def model_card(
 
 
 def _header(record: RunRecord, tag: str) -> str:
-    kind = record.interface.kind if record.interface is not None else "classification"
+    interface = record.interface
     lines = ["library_name: transformers", "tags:", f"- {tag}", "- nasbench"]
-    tags = {"multiple_choice": [], "language_modelling": ["pipeline_tag: text-generation"], "zero_shot_choice": []}
-    lines += tags.get(kind, ["pipeline_tag: text-classification"])
+    if interface is None or interface.kind != "multiple_choice":
+        is_language_model = interface is not None and interface.is_language_model
+        lines.append(f"pipeline_tag: text-{'generation' if is_language_model else 'classification'}")
     return "\n".join(("---", *lines, "---"))
 
 
@@ -142,6 +153,8 @@ def _use(record: RunRecord, folder: str, loader: str, code: str | None, is_facto
     )
     if interface is None:
         return example
+    if interface.is_language_model:
+        return f"{example}\n\n{_GENERATION}"
     columns = ", ".join(f"`{name}`" for name in interface.text_columns)
     classes = ", ".join(f"{i} = {name}" for i, name in enumerate(interface.label_names))
     facts = [f"Texts: {columns}, cut to {interface.max_length} tokens."]

@@ -42,7 +42,7 @@ from nasbench.records.schema import RecordError
 
 CARD = "README.md"
 _LATENCY_LENGTH = 128
-"""Tokens of the timed examples if the record does not say where texts were cut."""
+"""Tokens of the timed examples if the record does not say at how many tokens texts were cut."""
 
 
 @dataclass(frozen=True)
@@ -232,9 +232,15 @@ def held(run_folder: Path, record: RunRecord, evaluation: Evaluation) -> SuperNe
 
 
 def longest_text(checkpoints: Checkpoints, record: RunRecord) -> int:
-    """The number of tokens at which speed is measured: where the run cut texts, at most what the network takes."""
+    """The number of tokens at which speed is measured: where the run cut texts, at most what the network takes.
+
+    The limit of a language model's task is one of bytes, or far above most of its texts.
+    """
     longest = n_positions(json.loads((checkpoints.architecture / "config.json").read_text(encoding="utf-8")))
-    return min(longest, record.interface.max_length if record.interface is not None else _LATENCY_LENGTH)
+    interface = record.interface
+    if interface is None or interface.is_language_model:
+        return min(longest, _LATENCY_LENGTH)
+    return min(longest, interface.max_length)
 
 
 def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -> SubNetwork:
@@ -260,14 +266,17 @@ def subnetwork_of(record: RunRecord, evaluation: Evaluation, run_folder: Path) -
 def _output_names(record: RunRecord) -> tuple[str, ...]:
     """Names of the outputs; empty if the record does not know them or the classifier has one output for each ending."""
     interface = record.interface
-    if interface is None or interface.kind in ("multiple_choice", "language_modelling", "zero_shot_choice"):
+    if interface is None or interface.is_language_model or interface.kind == "multiple_choice":
         return ()
     return tuple(interface.label_names) or (REGRESSION_OUTPUT,)
 
 
 def _limit_length(path: Path, record: RunRecord) -> None:
-    """Make the tokenizer cut texts where the run did, so that its users get the measured outputs."""
-    if record.interface is None or not path.exists():
+    """Make the tokenizer cut texts where the run did, so that its users get the measured outputs.
+
+    A language model takes longer texts than those that it was measured with.
+    """
+    if record.interface is None or record.interface.is_language_model or not path.exists():
         return
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings["model_max_length"] = record.interface.max_length

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -74,9 +75,14 @@ def measure(
     return found
 
 
-def with_random_weights(model: nn.Module) -> nn.Module:
-    """The model with small random parameters in place of parameters without memory: speed does not depend on them."""
+def with_random_weights(model: Any) -> nn.Module:
+    """The model with small random parameters in place of parameters without memory: speed does not depend on them.
+
+    Args:
+        model: a model of transformers. Weights that it ties stay tied.
+    """
     generator = torch.Generator().manual_seed(0)
     state = {name: 0.02 * torch.randn(value.shape, generator=generator) for name, value in model.named_parameters()}
-    model.load_state_dict(state, assign=True)
-    return model
+    model.load_state_dict(state, assign=True, strict=False)  # a tied weight has one name only
+    model.tie_weights()
+    return cast(nn.Module, model)

@@ -51,7 +51,9 @@ def load(folder: Path | str) -> nn.Module:
 
 
 def load_tokenizer(folder: Path, network: Any) -> Any:
-    """The tokenizer of an exported network.
+    """The tokenizer of an exported network. It makes no types of tokens for a network without them.
+
+    GPT-2 has none and takes them all the same: it adds word vectors for them.
 
     Raises:
         UserError: if the folder has none or a damaged one.
@@ -61,11 +63,14 @@ def load_tokenizer(folder: Path, network: Any) -> Any:
     try:
         # With the configuration at hand, transformers does not need the folder's code.
         with quiet():
-            return transformers.AutoTokenizer.from_pretrained(
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, config=network.config, local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # for a damaged file, transformers raises errors of many types
         raise UserError(f"no tokenizer in {folder} ({first_line(error)}); save it there") from error
+    if not adapt(network).has_token_types:
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    return tokenizer
 
 
 def read_description(folder: Path) -> dict[str, Any]:

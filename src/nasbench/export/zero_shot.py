@@ -56,7 +56,7 @@ def measure(run_folder: Path, task: Task, data_dir: Path | None = None, most: in
     if not run.exists():
         raise UserError(f"no run in {run_folder}: it has no {RunFolder.RUN}")
     record = run.read_run()
-    if record.interface is None or record.interface.kind not in ("language_modelling", "zero_shot_choice"):
+    if record.interface is None or not record.interface.is_language_model:
         raise UserError(f"{run_folder} has pruned a classifier; zero-shot tasks need a language model (task wikitext2)")
     if not task.needs_language_model:
         raise UserError(f"task {task.name!r} needs a trained classifier; choose a zero-shot task, such as piqa")

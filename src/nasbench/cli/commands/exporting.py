@@ -85,7 +85,9 @@ def export(
         from nasbench.export.hub import push
 
         click.echo(f"uploaded to {push(out, repository, private)}")
-    click.echo(f"{out / 'README.md'} shows how to load it; nasbench predict {out} FILE answers for a table of texts")
+    is_language_model = record.interface is not None and record.interface.is_language_model
+    more = " and generate text" if is_language_model else f"; nasbench predict {out} FILE answers for a table of texts"
+    click.echo(f"{out / 'README.md'} shows how to load it{more}")
 
 
 def _params_limit(run: Path, max_params: float | None, max_prunable: float | None) -> float | None:
