@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
     from nasbench.training.strategies import TrainingStrategy
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _PLACES = {
     "nasbench.api": ("Run", "load", "methods", "models", "results", "run", "searchers", "sweep", "tasks"),

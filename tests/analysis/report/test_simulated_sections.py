@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.formula_table import formula_table
 from support.generated_results import Entry, Plan, write_results
+from support.recomputed import fitted, hypervolumes
 
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.leaderboard import render
@@ -58,6 +60,20 @@ def test_simulated_runs_are_in_one_section_of_their_own(both: tuple[Path, Path])
     assert section.table["n_runs"].tolist() == [3, 3]
     real = [each for board in sections(found, NONE_FROZEN) for each in board.table["entry"]]
     assert not any("small-grid" in name for name in real)
+
+
+def test_hypervolumes_equal_a_recomputation_from_the_raw_records(both: tuple[Path, Path]) -> None:
+    (section,) = simulated_sections(read_results(both[1]), NONE_FROZEN)
+    runs: dict[str, list[pd.DataFrame]] = {"random": [], "local": []}
+    for path in sorted((both[1] / "simulated").rglob("run.json")):
+        lines = pd.read_json(path.with_name("evaluations.jsonl"), lines=True, precise_float=True)
+        runs[json.loads(path.read_text())["identity"]["searcher"]].append(lines)
+    quantiles = fitted([*runs["random"], *runs["local"]])
+    table = section.table.set_index(section.table["entry"].str.extract("/(.*)@", expand=False))
+    for searcher, own in runs.items():
+        test, validation = np.mean([hypervolumes(evaluations, quantiles) for evaluations in own], axis=0)
+        assert table.loc[searcher, "test"] == pytest.approx(test, abs=1e-9)
+        assert table.loc[searcher, "validation"] == pytest.approx(validation, abs=1e-9)
 
 
 def test_simulated_runs_change_no_other_section(both: tuple[Path, Path]) -> None:
