@@ -42,7 +42,8 @@ class MemoryMeasurer(Measurer):
             )
 
     def ratios(self, subnetworks: Sequence[SubNetwork]) -> FloatArray:
-        return self._rounds(subnetworks, 1)[0]  # a second round of ten networks differed by at most 0.7 % in any shape
+        # A second round of ten networks of MiniLM differed by at most 0.7 % in any shape.
+        return np.asarray(self._rounds(subnetworks, 1)[0])
 
     def measured(self, subnetwork: SubNetwork) -> dict[str, float]:
         return ratio_with_interval(self._rounds([subnetwork], N_ROUNDS)[:, 0])
