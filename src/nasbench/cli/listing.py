@@ -74,7 +74,9 @@ def print_table(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     for key, heading in columns.items():
         may_wrap = key in (last, "options")
         width = OPTIONS_WIDTH if key == "options" else None
-        table.add_column(heading, overflow="fold", no_wrap=not may_wrap, max_width=width)
+        # A name is never cut: it is what a user types.
+        least = max((len(str(row["name"])) for row in rows), default=0) if key == "name" else None
+        table.add_column(heading, overflow="fold", no_wrap=not may_wrap, min_width=least, max_width=width)
     for row in rows:
         if "broken" in row:
             cells = {"name": str(row["name"]), last: f"cannot be used: {row['broken']}"}
@@ -82,6 +84,8 @@ def print_table(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
             cells = {key: _cell(row.get(key), separator) for key in columns}
             if "options" in cells:
                 cells["options"] = _options_cell(row["options"], row["choices"], separator)
+            if "budgets" in cells:
+                cells["budgets"] = _budgets_cell(row["budgets"], separator)
         table.add_row(*(Text(cells.get(key, "")) for key in columns), style="red" if "broken" in row else None)
     Console(width=None if is_terminal else PIPE_WIDTH).print(table)
 
@@ -126,6 +130,20 @@ def _options_cell(options: object, choices_of: object, separator: str) -> str:
         others = [choice for choice in choices_of.get(name, ()) if choice != default]
         shown.append(f"{name}={_cell(default)}" + (f" ({', '.join(others)})" if others else ""))
     return separator.join(shown) or "-"
+
+
+def _budgets_cell(budgets: object, separator: str) -> str:
+    """The tracks that have the same budget, for each device class: ``gpu: 300 (compact), 7200 (base, paper)``."""
+    assert isinstance(budgets, Mapping)
+    found: dict[str, dict[float, list[str]]] = {}
+    for key, seconds in sorted(budgets.items(), key=lambda item: item[1]):
+        track, _, device_class = str(key).partition("/")
+        found.setdefault(device_class, {}).setdefault(seconds, []).append(track)
+    return separator.join(
+        f"{device_class}: "
+        + ", ".join(f"{_cell(seconds)} ({', '.join(sorted(tracks))})" for seconds, tracks in own.items())
+        for device_class, own in sorted(found.items())
+    )
 
 
 def _cell(value: object, separator: str = "  ") -> str:
