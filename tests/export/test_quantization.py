@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from support.quantized import bytes_of_projection
 from support.user_tasks import BASE, changed, make_folder, toml
 from torch import nn
 
@@ -123,13 +124,7 @@ def test_bytes_are_those_of_every_tensor(run, scheme):
     wanted = 4 * others
     for m in projections:
         n, k = m.weight.shape
-        padded_n, padded_k = -(-n // 16) * 16, -(-k // 32) * 32
-        wanted += {
-            "fp32": 4 * n * k,
-            "int8": n * k + 16 * n,  # a scale and a zero point of 8 bytes for each output
-            "int8-weights": n * padded_k + 2 * n,
-            "int4-weights": padded_n * padded_k // 2 + 4 * padded_n * (padded_k // 32),
-        }[scheme]
+        wanted += bytes_of_projection(scheme, n, k)
     assert quantization.n_bytes(quantization.quantized(network, scheme)) == wanted
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.exports import masks
+from support.quantized import bytes_of_projection
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -78,13 +79,7 @@ def test_transposed_layers_are_quantised(scheme: str, run_of: RunOf) -> None:
     wanted = 4 * (evaluation.n_params - sum(layer.weight.numel() for layer in layers))
     for layer in layers:
         k, n = layer.weight.shape
-        padded_n, padded_k = -(-n // 16) * 16, -(-k // 32) * 32
-        wanted += {
-            "fp32": 4 * n * k,
-            "int8": n * k + 16 * n,  # a scale and a zero point of 8 bytes for each output
-            "int8-weights": n * padded_k + 2 * n,
-            "int4-weights": padded_n * padded_k // 2 + 4 * padded_n * (padded_k // 32),
-        }[scheme]
+        wanted += bytes_of_projection(scheme, n, k)
     found: Any = quantization.quantized(network, scheme)
     assert quantization.n_bytes(found) == wanted
     ids = torch.arange(2, 11)[None]
