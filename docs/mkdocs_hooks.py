@@ -129,7 +129,7 @@ def package_pages() -> dict[str, str]:
                 f"api/{module}.md": f"# nasbench.{module}\n\n{directive(f'nasbench.{module}')}" for module in modules
             }
         elif "__init__.py" in names:
-            blocks = [f"# {package}\n", directive(package, members=False)]
+            blocks = [f"# {package}\n", directive(package)]
             blocks += [directive(f"{package}.{module}", heading_level=2) for module in modules]
             pages[f"api/{package.removeprefix('nasbench.')}.md"] = "\n".join(blocks)
     return dict(sorted(pages.items(), key=lambda item: item[0].removesuffix(".md")))

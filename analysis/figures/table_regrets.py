@@ -35,7 +35,9 @@ def data(
 
     Args:
         results: the folder of :func:`nasbench.tables.comparison.run_all`.
-        searchers, seeds, max_evaluations: which runs; others are left out.
+        searchers: their names; runs of others are left out.
+        seeds: runs with other seeds are left out.
+        max_evaluations: runs with another number are left out.
 
     Returns:
         One row for each table, searcher and time: ``table, task, model, searcher, time_s, regret, low, high, n``.

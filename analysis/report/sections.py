@@ -131,7 +131,8 @@ def simulated_sections(
     with a run.
 
     Args:
-        quantiles, tracks: as for :func:`sections`.
+        quantiles: the normaliser; None for the frozen quantiles of the suite.
+        tracks: as for :func:`sections`.
     """
     runs = results.runs
     ended = (runs["device_class"] == TABLE) & (runs["status"] != "running")

@@ -88,7 +88,9 @@ def compare(
 
     Args:
         results: the records of runs on this table.
-        searchers, seeds, max_evaluations: which runs; others are left out.
+        searchers: their names; runs of others are left out.
+        seeds: runs with other seeds are left out.
+        max_evaluations: runs with another number are left out.
 
     Raises:
         UserError: if there are no such runs on the table, or runs on another one.
@@ -138,7 +140,9 @@ def page(
 
     Args:
         results: the folder of :func:`nasbench.tables.comparison.run_all`.
-        searchers, seeds, max_evaluations: which runs; others are left out.
+        searchers: their names; runs of others are left out.
+        seeds: runs with other seeds are left out.
+        max_evaluations: runs with another number are left out.
         command: writes the page.
         picture: the name of the picture of :mod:`nasbench.analysis.figures.table_regrets`, beside the page.
         left_out: searchers that could run on tables and were not asked for. If they have other runs in ``results``,

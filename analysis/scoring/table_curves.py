@@ -56,7 +56,9 @@ def table_curves(
 
     Args:
         results: the records of runs on this table.
-        searchers, seeds, max_evaluations: which runs; others are left out.
+        searchers: their names; runs of others are left out.
+        seeds: runs with other seeds are left out.
+        max_evaluations: runs with another number are left out.
 
     Raises:
         UserError: if there are no such runs on the table, or runs on another one.

@@ -52,9 +52,10 @@ def prepared(
 ) -> Iterator[tuple[RunRequest, Callable[[Observer | None], RunRecord]]]:
     """The request of a run and the function that carries it out.
 
+    The other arguments are those of :func:`nasbench.runs.request.make_request`.
+
     Args:
         isolate: whether the method gets a process of its own; None: if it or its searcher is not part of the suite.
-        method, task, arguments: as for :func:`nasbench.runs.request.make_request`.
 
     Raises:
         UserError, PluginError: as :func:`nasbench.runs.request.make_request`; and for a class that is to be isolated.
@@ -129,10 +130,10 @@ def isolated(
 ) -> Iterator[Isolated]:
     """The isolated request behind ``nasbench run --isolate``. Leaving the context ends the method's process.
 
+    The other arguments are those of :func:`nasbench.runs.request.make_request`; method and searcher are names.
+
     Args:
         memory_bytes: limit of the method's memory; None for most of what is free.
-        method, task, searcher, settings, plugins, data_dir, results, arguments: as for
-            :func:`nasbench.runs.request.make_request`; method and searcher are names.
 
     Raises:
         UserError: for everything that does not exist or does not fit together.

@@ -50,7 +50,8 @@ class Service:
     """Answers the child's messages until the method ends.
 
     Args:
-        problem, context: the run's own.
+        problem: the run's own.
+        context: the run's own.
         child: the method's process.
     """
 

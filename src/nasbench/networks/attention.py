@@ -104,10 +104,10 @@ def seen_by(
     """The mask that :func:`attend` needs for queries at places ``at`` (None for all places), and whether it is causal.
 
     No token of a causal network attends to padding that comes after it, so such padding needs no mask.
+    The other arguments are those of :func:`visible`.
 
     Args:
         at: ``(n, n_queries)`` or ``(1, n_queries)``; of a causal network the last place of each sequence.
-        mask, length, causal, window: as for :func:`visible`.
     """
     if window is not None and window >= length:
         window = None

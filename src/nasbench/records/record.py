@@ -84,7 +84,7 @@ class RunRecord:
 
     Attributes:
         identity: the fields that tell this run from others.
-        track: ``paper``, ``compact``, ``demo`` or ``user``.
+        track: the model's track, such as ``compact``; other objectives than error and parameters follow a colon.
         unofficial: the reasons why the run does not count for the leaderboard; empty for an official run.
         metric: name of the primary metric; error = 1 - metric.
         n_params_full: number of parameters of the full network.

@@ -276,8 +276,10 @@ def write_table(path: Path, info: TableInfo, metrics: FloatArray, test_metrics: 
     """Write a table atomically.
 
     Args:
-        metrics, test_metrics: ``(heads + 1, steps + 1, layers + 1, n_metrics)``, in the order of ``info.metrics``; NaN
-            where outputs were not finite.
+        info: what the table was made of.
+        metrics: validation metrics, ``(heads + 1, steps + 1, layers + 1, n_metrics)``, in the order of
+            ``info.metrics``; NaN where outputs were not finite.
+        test_metrics: test metrics, likewise.
         pass_s: ``(heads + 1, steps + 1)``, seconds of the validation pass of all depths.
 
     Raises:

@@ -37,10 +37,7 @@ def summed_loss(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:
     """Sum of the losses that :func:`label_loss` gives each example alone.
 
     It does not depend on how examples are put into batches: its gradient with respect to what belongs to an example is
-    that of the example's own loss.
-
-    Args:
-        logits, labels: as for :func:`label_loss`.
+    that of the example's own loss. The arguments are those of :func:`label_loss`.
     """
     if kind == "language_modelling":
         return -(logits[:, 0] / labels).sum()

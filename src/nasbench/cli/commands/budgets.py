@@ -18,7 +18,9 @@ def seconds_of(budget: str | None, task: str, model: str | None, device: str) ->
 
     Args:
         budget: seconds, or a name of :mod:`nasbench.benchmark.budgets`.
-        task, model, device: as they are typed.
+        task: as it is typed.
+        model: as it is typed; None for the task's own.
+        device: as it is typed.
 
     Raises:
         UserError: for a name that does not exist or does not hold here.
