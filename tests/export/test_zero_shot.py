@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 from click.testing import CliRunner
@@ -34,7 +36,7 @@ from nasbench.records.record import RunFolder
 from nasbench.records.schema import RecordError
 from nasbench.records.zero_shot import FILE, MeasuredNetwork, OnTask, ZeroShot, read_zero_shot, write_zero_shot
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
-from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT, TINY_ZERO_SHOT
+from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT, TINY_ZERO_SHOT, WORDS
 
 CONFIGS = [masks([4, 4, 4], [48, 48, 48]), masks([2, 0, 4], [5, 48, 0]), masks([1, 1, 1], [3, 3, 3])]
 RunOf = Callable[..., Path]
@@ -89,6 +91,36 @@ def test_a_text_is_measured_as_its_own_run_has_measured_it(run: Any) -> None:
     for network in measure(folder, TINY_TEXT).networks:
         assert 1 - network.value == pytest.approx(evaluations[network.index].test_error, abs=1e-6)
         assert network.low < network.value < network.high
+
+
+def test_last_word_of_lambada_is_right_where_greedy_decoding_writes_it(run: Any, tmp_path: Path) -> None:
+    folder, model = run
+    starts = [f"ba {'be ' * i}bo" for i in range(8)]
+    rows = {"context": [start for start in starts for _ in WORDS], "continuation": [*WORDS] * len(starts)}
+    (tmp_path / "lambada").mkdir()
+    pyarrow.parquet.write_table(pa.table(rows), tmp_path / "lambada" / "validation.parquet")
+    task = dataclasses.replace(registry.tasks()["lambada"], max_length=60)
+    found = measure(folder, task, tmp_path)
+    assert (found.task, found.metric, found.chance) == ("lambada", "accuracy", 0.0)
+    split = load_task_data(task, load_pretrained(model, task, 0).tokenizer, 0, tmp_path).test
+    assert found.n_examples == len(split) == len(starts) * len(WORDS) // 2
+    record, evaluations = RunFolder(folder).read_run(), RunFolder(folder).read_evaluations()
+    for network in found.networks:
+        module: Any = rebuilt(folder, record, evaluations[network.index])
+        n_right = sum(written_greedily(module, split, i) for i in range(len(split)))
+        wanted = stats.binomtest(n_right, len(split)).proportion_ci(method="wilson")
+        assert (network.value, network.low, network.high) == pytest.approx((n_right / len(split), *wanted), abs=1e-9)
+        if model is TINY_LLAMA:  # whose words are single tokens, so that a likeliest token is a word of some row
+            assert n_right > 0
+
+
+def written_greedily(module: Any, split: Any, i: int) -> bool:
+    """Whether ``generate`` of transformers goes on with the marked tokens of an example."""
+    part = slice(split.offsets[i], split.offsets[i + 1])
+    ids, marks = (torch.from_numpy(array[part].astype(np.int64)) for array in (split.tokens, split.segments))
+    n_start = int((marks == 0).sum())
+    written = module.generate(ids[None, :n_start], do_sample=False, max_new_tokens=len(ids) - n_start)
+    return bool(torch.equal(written[0], ids))
 
 
 @pytest.mark.parametrize(("n_right", "n"), [(0, 7), (3, 7), (150, 300), (300, 300)])

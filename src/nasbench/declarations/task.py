@@ -186,6 +186,11 @@ class Task:
         """Whether the network's own predictions of tokens are measured, and no output layer is trained for the task."""
         return self.kind in ("language_modelling", "zero_shot_choice")
 
+    @property
+    def continues_texts(self) -> bool:
+        """Whether each example is a start and the words that a language model has to go on with."""
+        return self.kind == "language_modelling" and len(self.data.text_columns) == 2
+
     def track_of(self, model: Model) -> Track:
         """The track of runs with a model on this task: the task's own if it has one, else the model's."""
         return self.track or model.track

@@ -41,7 +41,9 @@ class Interval(NamedTuple):
 def measure(run_folder: Path, task: Task, data_dir: Path | None = None, most: int = MOST_NETWORKS) -> OnTask:
     """Measure the full network of a run and networks of its front on the test examples of a task, on this CPU.
 
-    Nothing is trained and nothing is chosen by these examples, so their number is that of the task's test split.
+    Nothing is trained and nothing is chosen by these examples, so their number is that of the task's test split. Where
+    an example is a start and an ending (LAMBADA), the value is the accuracy of the ending under greedy decoding, as
+    Paperno et al. (2016, ACL) count it.
 
     Args:
         run_folder: the run's folder, with its weights. The run must have pruned a language model.
@@ -76,14 +78,18 @@ def measure(run_folder: Path, task: Task, data_dir: Path | None = None, most: in
             evaluator = Evaluator(data.test, task, int(tokenizer.pad_token_id), torch.device("cpu"))
             data_sha256 = data.sha256
         network.n_choices = evaluator.n_choices
-        found = with_interval(task, evaluator.logits(network), evaluator.labels)
+        if task.continues_texts:
+            found = of_accuracy(evaluator.are_likeliest(network))
+        else:
+            found = with_interval(task, evaluator.logits(network), evaluator.labels)
         networks.append(MeasuredNetwork(evaluation.index, evaluation is full, evaluation.params, *found))
     assert evaluator is not None
+    constant = metrics.constant_error(task.metric, task.kind, task.n_labels, evaluator.labels)
     return OnTask(
         task=task.name,
-        metric=task.metric,
+        metric="accuracy" if task.continues_texts else task.metric,
         n_examples=len(evaluator.labels),
-        chance=1 - metrics.constant_error(task.metric, task.kind, task.n_labels, evaluator.labels),
+        chance=0.0 if task.continues_texts else 1 - constant,
         data_sha256=data_sha256,
         precision=str(record.provenance.get("precision", "fp32")),
         packages=provenance.describe(torch.device("cpu"))["packages"],
@@ -94,8 +100,8 @@ def measure(run_folder: Path, task: Task, data_dir: Path | None = None, most: in
 def with_interval(task: Task, logits: Logits, labels: npt.NDArray[Any]) -> Interval:
     """The task's metric on examples, with its 95 % interval over examples like these.
 
-    Of an accuracy it is Wilson's (1927). Of a share of bits to bytes it is that of a ratio of two means, by the delta
-    method.
+    Of an accuracy it is Wilson's, see :func:`of_accuracy`. Of a share of bits to bytes it is that of a ratio of two
+    means, by the delta method.
 
     Args:
         logits: ``(n, n_logits)``.
@@ -103,12 +109,22 @@ def with_interval(task: Task, logits: Logits, labels: npt.NDArray[Any]) -> Inter
     """
     value, n = metrics.compute((task.metric,), task.kind, logits, labels)[task.metric], len(labels)
     if task.kind == "zero_shot_choice":
-        middle = (n * value + Z**2 / 2) / (n + Z**2)
-        half = Z / (n + Z**2) * float(np.sqrt(n * value * (1 - value) + Z**2 / 4))
-        return Interval(value, max(0.0, middle - half), min(1.0, middle + half))
+        return of_accuracy(logits.argmax(1) == labels)
     sizes = labels.astype(np.float64)
     coded = -logits[:, 0].astype(np.float64) / 8
     mean = float(coded.sum() / sizes.sum())  # not 1 - value, which has a bound
     rest = coded - mean * sizes
     half = Z * float(np.sqrt((rest**2).sum() * n / max(1, n - 1))) / float(sizes.sum())
     return Interval(value, max(-1.0, 1 - mean - half), max(-1.0, 1 - mean + half))
+
+
+def of_accuracy(is_right: npt.NDArray[np.bool_]) -> Interval:
+    """The share of right answers, with its interval over examples like these (Wilson 1927, JASA 22:209-212).
+
+    Args:
+        is_right: ``(n,)``.
+    """
+    value, n = float(is_right.mean()), len(is_right)
+    middle = (n * value + Z**2 / 2) / (n + Z**2)
+    half = Z / (n + Z**2) * float(np.sqrt(n * value * (1 - value) + Z**2 / 4))
+    return Interval(value, max(0.0, middle - half), min(1.0, middle + half))

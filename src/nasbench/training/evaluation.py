@@ -14,6 +14,7 @@ from torch import Tensor
 from nasbench.data.batching import Batch, PackedBatch, evaluation_batches, packed_batches
 from nasbench.declarations.task import Task
 from nasbench.errors import first_line
+from nasbench.networks.passes.likelihood import are_likeliest
 from nasbench.networks.passes.packed import PackedNetwork, can_pack
 from nasbench.networks.passes.variable_length import fused_attention
 from nasbench.networks.sliced import gathering, length_grid
@@ -89,6 +90,21 @@ class Evaluator:
             ``(n_layers + 1, n_examples, n_logits)``, examples in the order of the split.
         """
         return self._run(network, subnetwork, n_layers)
+
+    def are_likeliest(self, network: SuperNetwork) -> npt.NDArray[np.bool_]:
+        """Whether a language model's greedy decoding goes on with what each example marks: ``(n_examples,)``."""
+        if self._packs:
+            self._packs = False
+            self._make_batches()
+        slices = network.slices()
+
+        def run(batch: Batch) -> Tensor:
+            states = network.encode(network.embed(batch), batch.attention_mask, slices)
+            return are_likeliest(network.adapter.classify, states, batch)[None]
+
+        with gathering():
+            found: npt.NDArray[np.bool_] = self._over_batches(run)[0, :, 0] == 1
+        return found
 
     def _run(self, network: SuperNetwork, subnetwork: SubNetwork | None, n_layers: int | None) -> Logits:
         """Logits ``(k, n_examples, n_logits)`` at all depths up to ``n_layers``; after all layers if that is None."""

@@ -43,6 +43,29 @@ def log_likelihood(head: Head, states: Tensor, batch: Batch) -> Tensor:
     return (by_place.index_put((rows, places), found).sum(1) / math.log(2))[:, None]
 
 
+def are_likeliest(head: Head, states: Tensor, batch: Batch) -> Tensor:
+    """Whether no token is likelier than any of a sequence's marked ones, given all tokens before each.
+
+    Greedy decoding then goes on with the marked tokens.
+
+    Args:
+        states: hidden states after the last layer, ``(n, length, d)``.
+        batch: as for :func:`log_likelihood`.
+
+    Returns:
+        ``(n, 1)``, fp32: 1 or 0.
+    """
+    rows, places = _marked(batch)
+    targets = batch.input_ids[rows, places + 1]
+
+    def chunk(chunk_states: Tensor, chunk_targets: Tensor) -> Tensor:
+        return (head(chunk_states.float()).argmax(-1) != chunk_targets).float()
+
+    missed = torch.zeros(len(states), dtype=torch.float32, device=states.device)
+    missed.index_add_(0, rows, _over_chunks(chunk, states[rows, places], targets))
+    return (missed == 0).float()[:, None]
+
+
 def divergence(
     head: Head, student: Tensor, teacher: Tensor, batch: Batch, temperature: float, t_squared: bool,
     teacher_head: Head | None = None,
