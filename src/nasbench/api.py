@@ -87,7 +87,7 @@ class Run:
         return evaluations[evaluations["on_front"].astype(bool)].sort_values("params", ignore_index=True)
 
     def plot(self) -> Figure:
-        """The picture of the run: error against parameters, every evaluation, and the Pareto front."""
+        """The picture of the run: error against its first cost, every evaluation, and the Pareto front."""
         from nasbench.runs.picture import draw_front
 
         return draw_front(self.record, self._evaluations)
@@ -173,11 +173,11 @@ def run(
         budget_s: charged seconds; None for the official budget. Another budget makes the run unofficial.
         max_evaluations: the largest number of evaluations; None for no limit.
         precision: ``fp32`` or ``bf16``; None for bf16 where the device computes in it.
-        threads: threads of the CPU; None for torch's default.
+        threads: threads of a CPU; None for torch's default, or for one if that is faster and the run has a budget.
         objectives: what is minimised, such as ``error,macs`` or ``("error", "params", "macs")``; None for error and
             parameters.
-        isolate: whether the method gets a process of its own, without network, files and test data; None: if it is
-            given by the name of another package's method.
+        isolate: whether the method gets a process of its own, without network, files and test data; None: if it or its
+            searcher is given by name and comes from another package, or if plugins are given.
         table: True to answer from a table of the suite in place of a network, or the path of a table.
         quiet: print nothing.
 

@@ -62,7 +62,6 @@ class UnknownName(UserError):
         near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(choices) or 'none'}"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
-        self.kind, self.name = kind, name
 
 
 def in_one_line(error: BaseException, own_files: Collection[str] = ()) -> str:

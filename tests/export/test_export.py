@@ -18,6 +18,7 @@ from nasbench.cli.main import cli
 from nasbench.data.batching import collate
 from nasbench.data.splits import load_task_data
 from nasbench.errors import NasbenchError, UserError
+from nasbench.export.card import model_card
 from nasbench.export.command import command_of
 from nasbench.export.folder import choose, export, export_network, fraction_of_all
 from nasbench.methods.s_nas import StandardNAS
@@ -152,6 +153,26 @@ def test_export_rejects_size_below_the_smallest_network(run, tmp_path):
     with pytest.raises(UserError, match=rf"at most 0\.001 of the parameters; the smallest has {smallest:.4f}$"):
         export(run, tmp_path / "out", 0.001)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("index", [-1, 1000])
+def test_export_rejects_the_number_of_no_evaluation(run, tmp_path, index):
+    last = len(RunFolder(run).read_evaluations()) - 1
+    with pytest.raises(UserError, match=rf"has evaluations 0 to {last}, and no {index}$"):
+        export_network(run, tmp_path / "out", 1.0, with_latency=False, index=index)
+
+
+def test_card_says_which_networks_its_table_has(run):
+    record, evaluations = RunFolder(run).read_run(), RunFolder(run).read_evaluations()
+    chosen = choose(evaluations, 1.0, run)
+
+    def card(objectives):
+        identity = dataclasses.replace(record.identity, objectives=objectives)
+        changed = dataclasses.replace(record, identity=identity)
+        return model_card(changed, evaluations, chosen, "out", "AutoModel", None, [], ())
+
+    assert "no other network of the run is both smaller and better on validation data." in card(None)
+    assert "Pareto front in error, macs, with the error on validation data." in card(("error", "macs"))
 
 
 def test_export_rejects_folder_without_run(tmp_path):

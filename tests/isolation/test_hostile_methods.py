@@ -40,6 +40,7 @@ class Watches(Observer):
         ("loops", OVERTIME, 1),
         ("sleeps", OVERTIME, 1),
         ("raises", r"^Mine in hostile\.py:\d+: \\x1b\[2J cleared and a second line x+$", 1),
+        ("yields", r"^run\(\) has a yield or an await in it, so calling it does nothing; report by evaluate\(\)$", 0),
         ("exits", r"^the method's process ended before the method did \(exit code 0\)$", 1),
         ("writes", "^the method's process broke the protocol: it sent an unknown message 'record'$", 1),
         ("fills", r"^the method's processes used \d\.\d GB of memory together, more than the limit of 2\.0 GB$", 1),

@@ -1,10 +1,12 @@
 """What an isolated method may read of the system where records or data lie in folders of the system."""
 
+import dataclasses
+
 import pytest
 from support.user_tasks import changed, make_folder, toml
 
 from nasbench.isolation import running, sandbox
-from nasbench.isolation.sandbox import system_paths
+from nasbench.isolation.sandbox import Protections, system_paths
 from nasbench.plugins.user_task import load_user_task
 
 
@@ -23,6 +25,17 @@ def test_folder_of_the_system_that_holds_hidden_ones_is_given_without_them(tmp_p
     assert set(system_paths([])) == {str(system), str(prefix), str(library)}
     # Python itself stays readable where everything around it is hidden.
     assert set(system_paths([system])) == {str(prefix), str(library)}
+
+
+def test_each_protection_that_is_missing_has_a_phrase_of_its_own():
+    whole = Protections("no network", files=True, processes=True, scratch=True)
+    assert whole.missing == []
+    lacking = [
+        dataclasses.replace(whole, **{name: value})
+        for name, value in (("network", "open"), ("files", False), ("processes", False), ("scratch", False))
+    ]
+    assert [len(held.missing) for held in lacking] == [1, 1, 1, 1]
+    assert len({*(held.missing[0] for held in lacking)}) == 4
 
 
 def test_data_of_a_users_own_task_are_hidden(tmp_path):

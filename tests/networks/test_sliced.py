@@ -132,5 +132,5 @@ def test_batches_with_a_length_grid_hold_every_example_once() -> None:
     batches = list(evaluation_batches(split, tiny.pad_id, 256, length_grid=4))
     longest = int(split.lengths.max())
     assert sorted(np.concatenate([batch.index for batch in batches])) == list(range(len(split)))
-    assert all(batch.n_tokens <= 256 for batch in batches)
+    assert all(batch.input_ids.numel() <= 256 for batch in batches)
     assert {batch.input_ids.shape[1] for batch in batches} <= {*range(0, longest, 4), longest}

@@ -12,7 +12,7 @@ from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import Dimensions
 from nasbench.objectives import measuring
 from nasbench.objectives.costs import Costs, Counted, restored_costs
-from nasbench.objectives.measurers import fitted_model
+from nasbench.objectives.measurers import fitted_model, kept_model
 from nasbench.objectives.modelled import (
     Modelled,
     features,
@@ -209,14 +209,17 @@ def test_timed_texts_have_words_of_the_vocabulary_and_no_padding(pad, n_words):
     assert len(ids.unique()) > 5
 
 
-def test_a_cached_model_is_not_fitted_again_and_a_damaged_file_is(tmp_path):
+def test_a_kept_model_is_that_of_its_file_unless_the_file_is_damaged(tmp_path):
     model = _fitted()
     cache = tmp_path / "model.json"
+    assert kept_model("latency", cache) is None
     cache.write_text(json.dumps(model.describe(DIMS)))
-    assert fitted_model("latency", None, DIMS, cache) == model
-    cache.write_text("{}")
+    assert kept_model("latency", cache) == model
+    for damaged in ("{}", "[]", "{", '"text"'):
+        cache.write_text(damaged)
+        assert kept_model("latency", cache) is None, damaged
     measurer = SimpleNamespace(shapes=SHAPES, ratios=_machine())
-    np.testing.assert_allclose(fitted_model("latency", measurer, DIMS, cache).coefficients, TRUE, atol=1e-9)
+    np.testing.assert_allclose(fitted_model("latency", measurer, DIMS).coefficients, TRUE, atol=1e-9)
 
 
 def test_a_model_of_latency_is_written_as_before_there_were_others():

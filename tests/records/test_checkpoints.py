@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from nasbench.errors import CannotResume, MethodError, NasbenchError
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
@@ -164,6 +165,15 @@ def test_shared_super_network_is_found_by_key_and_origin(network, tmp_path):
     _change(network)
     again.load_weights(network, dict(reversed(KEY.items())))
     _assert_equal(network, before)
+
+
+def test_shared_super_network_rejects_a_file_that_names_no_seconds(network, tmp_path):
+    shared = SharedSuperNetworks(tmp_path, {})
+    shared.save(network, KEY, 1.0)
+    (file,) = tmp_path.iterdir()
+    save_file({"a": torch.ones(1)}, file)
+    with pytest.raises(CannotResume, match=r"cannot read the shared super-network .*; delete it"):
+        shared.charged_s(KEY)
 
 
 def test_shared_super_network_rejects_damaged_file(network, tmp_path):

@@ -67,7 +67,7 @@ def test_phase_ends_with_an_error(clock):
         fail()
     clock.advance(9)
     assert budget.charged_s["training"] == budget.elapsed_s == 3
-    assert budget.phase_name == "loading"
+    assert budget.uncharged_s["loading"] == 9
 
 
 def test_budget_is_spent_exactly_at_its_end(clock):

@@ -174,9 +174,9 @@ def test_packed_batches_are_halved_where_memory_ends(monkeypatch):
 
     monkeypatch.setattr(evaluation, "fused_attention", lambda *_: in_little_memory)
     packing = _packing(tiny)
-    assert max(batch.n_tokens for batch in packing._batches) > 2 * limit
+    assert max(batch.input_ids.numel() for batch in packing._batches) > 2 * limit
     np.testing.assert_allclose(packing.logits(tiny.network), _padding(tiny).logits(tiny.network), **CLOSE)
-    assert max(batch.n_tokens for batch in packing._batches) <= limit
+    assert max(batch.input_ids.numel() for batch in packing._batches) <= limit
     limit = 1
     with pytest.raises(torch.OutOfMemoryError):
         packing.logits(tiny.network)
@@ -197,7 +197,7 @@ def test_packed_batches_hold_every_token_once(task, max_tokens):
     batches = list(packed_batches(split, max_tokens))
     assert sorted(i for batch in batches for i in batch.index) == list(range(len(split)))
     for batch in batches:
-        assert batch.n_tokens <= max_tokens or len(batch.index) == 1
+        assert batch.input_ids.numel() <= max_tokens or len(batch.index) == 1
         padded = collate(split, batch.index, tiny.pad_id)
         n_sequences, longest = padded.input_ids.shape
         is_token = torch.ones_like(padded.input_ids, dtype=torch.bool)

@@ -22,7 +22,7 @@ class Batch:
     """Padded examples on a device.
 
     Attributes:
-        input_ids: ``(n_sequences, length)``. For multiple choice, the sequences of an example are adjacent.
+        input_ids: ``(n_sequences, length)``. The sequences of an example are adjacent.
         token_type_ids: ``(n_sequences, length)``.
         attention_mask: ``(n_sequences, length)``, True = a token; None if nothing is padded.
         labels: ``(n_examples,)``.
@@ -34,11 +34,6 @@ class Batch:
     attention_mask: Tensor | None
     labels: Tensor
     index: IntArray
-
-    @property
-    def n_tokens(self) -> int:
-        """Number of tokens, padding included."""
-        return self.input_ids.numel()
 
     def halves(self) -> tuple[Batch, Batch]:
         """The first and the other examples, as two batches of the same length. There must be two examples or more."""
@@ -70,7 +65,7 @@ class PackedBatch:
     """Examples one after the other in one row, without padding, on a device.
 
     Attributes:
-        input_ids: ``(n_tokens,)``. For multiple choice, the sequences of an example are adjacent.
+        input_ids: ``(n_tokens,)``. The sequences of an example are adjacent.
         token_type_ids: ``(n_tokens,)``.
         places: place of each token in its sequence, counted from 0, ``(n_tokens,)``.
         starts: where each sequence starts, and where the last one ends, int32 ``(n_sequences + 1,)``.
@@ -92,11 +87,6 @@ class PackedBatch:
     is_token: Tensor
     longest: int
     index: IntArray
-
-    @property
-    def n_tokens(self) -> int:
-        """Number of tokens."""
-        return len(self.input_ids)
 
     def to(self, device: torch.device) -> PackedBatch:
         """The batch on a device."""

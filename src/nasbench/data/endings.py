@@ -19,7 +19,7 @@ def set_padding(tokenizer: Any) -> None:
     """Give a fast tokenizer a padding token, in place: the end-of-text token if it has no other.
 
     Raises:
-        UserError: if it has neither.
+        UserError: if it has neither, or is not a fast tokenizer.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"{type(tokenizer).__name__} is not a fast tokenizer; save the model with a tokenizer.json")
@@ -35,7 +35,8 @@ def end_texts(tokenizer: Any) -> None:
     What it puts before a text, such as ``<s>``, stays. Without a token for a line break, the end-of-text token is used.
 
     Raises:
-        UserError: if there is no token with which a text can end, or none for padding.
+        UserError: if there is no token with which a text can end, or none for padding, or the tokenizer is not a fast
+            one.
     """
     from tokenizers.processors import TemplateProcessing
 

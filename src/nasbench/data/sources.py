@@ -45,7 +45,7 @@ class Rows:
 
     Attributes:
         texts: one list per text column, each ``(n_rows,)``.
-        labels: ``(n_rows,)``, int64 classes, or float32 for a regression.
+        labels: ``(n_rows,)``, int64 classes or bytes of a passage, or float32 for a regression.
         sha256: hash of all contents, whatever their order in the source.
         notes: remarks for the user on what looks wrong in the source, or was left out.
         groups: the group of each row, ``(n_rows,)``; empty without groups.

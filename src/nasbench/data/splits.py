@@ -37,10 +37,10 @@ class Split:
 
     Attributes:
         tokens: int32 ``(n_tokens,)``, all sequences concatenated.
-        segments: uint8 ``(n_tokens,)``, the token type of each token.
+        segments: uint8 ``(n_tokens,)``, the token type of each token; 1 for those whose likelihood counts.
         offsets: int64 ``(n_sequences + 1,)``; sequence i is ``tokens[offsets[i]:offsets[i + 1]]``.
-        labels: ``(n_examples,)``, int64 classes or float32 targets.
-        n_choices: sequences per example, 1 except for multiple choice. The sequences of example i start at
+        labels: ``(n_examples,)``, int64 classes or bytes of a passage, or float32 targets.
+        n_choices: sequences per example, 1 unless the task has endings. The sequences of example i start at
             ``i * n_choices``.
         ids: int64 ``(n_examples,)``, the rank of each example in the canonical order of its source. It identifies an
             example across data seeds. Ranks in a validation split of its own are counted on from the train rows.

@@ -30,8 +30,8 @@ class SplitSummary:
 
     Attributes:
         rows: number of examples.
-        classes: number of examples of each class, by its name; for multiple choice, by the ending; empty for a
-            regression.
+        classes: number of examples of each class, by its name, or of each right ending; empty for a regression and for
+            text.
         targets: lowest, mean and highest target of a regression, else None.
         truncated: share of the examples that are longer than the task's ``max_length``.
         repeated: number of examples whose texts occur earlier in the same split.
@@ -45,7 +45,7 @@ class SplitSummary:
 
     @property
     def majority(self) -> tuple[str, float] | None:
-        """The most frequent class and its share; None for a regression."""
+        """The most frequent class and its share; None for a regression and for text."""
         if not self.classes:
             return None
         name = max(self.classes, key=self.classes.__getitem__)

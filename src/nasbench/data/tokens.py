@@ -52,7 +52,7 @@ class Tokens:
 def tokenise(rows: Rows, task: Task, tokenizer: Any, cache_dir: Path | None = None) -> Tokens:
     """Tokenise all rows with a fast tokenizer, or read the result of an earlier call from the cache.
 
-    For multiple choice, each ending is a sequence. The sequences of row i start at ``i * n_choices``.
+    If the task has endings, each is a sequence. The sequences of row i start at ``i * n_choices``.
 
     Args:
         cache_dir: None stands for :func:`default_cache_dir`. A damaged file is written again. If the folder is not

@@ -73,7 +73,7 @@ class DataSource:
         configuration: the hub's name of the configuration (``rte`` of ``nyu-mll/glue``).
         revision: the pinned commit on the hub.
         folder: folder below ``--data-dir`` with the files ``<split>.parquet``.
-        text_columns: one column for single sentences, two for pairs. For multiple choice, the first column holds the
+        text_columns: one column for single sentences, two for pairs. For tasks with endings, the first column holds the
             shared start and the others hold the endings. ``choices.1`` is item 1 of a column ``choices`` of lists.
         label_column: column of integer classes, or of floats for a regression.
         train_folder: folder below ``--data-dir`` with the train split, if that is another one.

@@ -56,8 +56,7 @@ def model_card(
         "## Numbers",
         _front(record, evaluations, chosen),
         f"All numbers are {record.metric}. Validation chose this network, so its validation result is optimistic. "
-        "The rows are the run's Pareto front: no other network of the run is both smaller and better on validation "
-        "data. This network is in bold.",
+        f"{_which_rows(record, evaluations)} This network is in bold.",
         _warning(record, chosen),
         _speed(latency),
         "## Use",
@@ -97,6 +96,17 @@ def _removed(record: RunRecord, chosen: Evaluation) -> str:
         return "nothing"
     whole = f"{n_gone} of {n_layers} layers, and in all " if n_gone else ""
     return f"{whole}{heads} of {n_heads} attention heads and {units} of {n_units} feed-forward units"
+
+
+def _which_rows(record: RunRecord, evaluations: Sequence[Evaluation]) -> str:
+    """What the networks of the table have in common."""
+    objectives = record.identity.objectives
+    if objectives is None:
+        text = "the run's Pareto front: no other network of the run is both smaller and better on validation data."
+    else:
+        text = f"the run's Pareto front in {', '.join(objectives)}, with the error on validation data."
+    n_networks = len(front_of(evaluations))
+    return f"The rows are {text}" + (f" The front has {n_networks} networks." if n_networks > MAX_ROWS + 1 else "")
 
 
 def _front(record: RunRecord, evaluations: Sequence[Evaluation], chosen: Evaluation) -> str:

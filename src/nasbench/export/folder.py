@@ -93,6 +93,8 @@ def export_network(
         raise UserError(f"{out} exists already; choose another folder")
     record = run.read_run()
     evaluations = run.read_evaluations(record)
+    if index is not None and not 0 <= index < len(evaluations):
+        raise UserError(f"{run_folder} has evaluations 0 to {len(evaluations) - 1}, and no {index}")
     evaluation = choose(evaluations, max_params, run_folder) if index is None else evaluations[index]
     subnetwork = subnetwork_of(record, evaluation, run_folder)
     checkpoints = Checkpoints(run_folder)

@@ -1,4 +1,4 @@
-"""Size and speed of an exported network beside the full network, measured on the machine that exports it."""
+"""Speed of an exported network beside the full network, measured on the machine that exports it."""
 
 from __future__ import annotations
 

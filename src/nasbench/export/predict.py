@@ -55,7 +55,7 @@ def predict(folder: Path, file: Path, text_columns: Sequence[str] = ()) -> Predi
 
     Args:
         folder: an exported network.
-        file: a CSV, TSV, JSON or Parquet file with the columns of texts. It needs no labels.
+        file: with the columns of texts, in a format of :func:`nasbench.data.files.read_file`. It needs no labels.
         text_columns: columns of texts, in order; empty for the columns of the network's task.
 
     Raises:

@@ -79,6 +79,7 @@ def _run(channel: Any, method: Any, searcher: Any) -> dict[str, Any]:
     from nasbench.networks.space import make_space
     from nasbench.networks.subnetwork import Dimensions
     from nasbench.objectives.costs import restored_costs
+    from nasbench.plugins.method import run_to_end
 
     header, arrays = channel.receive()
     if header["threads"] is not None:
@@ -99,7 +100,7 @@ def _run(channel: Any, method: Any, searcher: Any) -> dict[str, Any]:
             problem.searcher.costs = restored_costs(header["costs"], [*header["costs"]])
         subject = method[0](method[1])
         parent.ask("begin")
-        subject.run(problem)
+        run_to_end(subject, problem)
     except (BudgetExhausted, WillNotEnd):  # the parent knows whether and why it has said so
         pass
     except Ended:

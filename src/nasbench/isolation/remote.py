@@ -29,11 +29,8 @@ from nasbench.training.evaluation import Evaluator
 
 RELAYED: dict[str, type[BaseException]] = {
     cls.__name__: cls
-    for cls in (
-        errors.BudgetExhausted, errors.MethodError, errors.WillNotEnd, errors.CannotResume, errors.UserError,
-        ValueError, KeyboardInterrupt,
-    )
-}  # fmt: skip
+    for cls in (errors.BudgetExhausted, errors.MethodError, ValueError, KeyboardInterrupt)
+}
 """Errors that the parent answers with and the child raises."""
 
 

@@ -52,7 +52,8 @@ class Protections:
 
     Attributes:
         network: ``no network``, ``no TCP`` (other protocols are open), or ``open``.
-        files: whether only the listed paths can be read, and only the scratch folder can be written.
+        files: whether only the listed paths can be read, and only the scratch folder and a private ``/dev/shm`` can be
+            written.
         processes: whether other processes cannot be seen, and all end with the child.
         scratch: whether the scratch folder is limited in size.
     """
@@ -72,6 +73,8 @@ class Protections:
             found.append("the method can read and write all files of this user, records and test data among them")
         if not self.processes:
             found.append("the method can see the other processes of this user")
+        if not self.scratch:
+            found.append("the method's files have no limit in all, so it can fill the disk")
         return found
 
 
@@ -99,7 +102,7 @@ def shut_in(readable: Iterable[str], scratch: str, memory_bytes: int) -> Protect
 
     Args:
         readable: files and folders that may be read.
-        scratch: the only folder that may be written.
+        scratch: the folder that may be written, besides a private ``/dev/shm`` if the system gives one.
         memory_bytes: limit of the memory of each process.
     """
     uid, gid = os.getuid(), os.getgid()
@@ -107,13 +110,13 @@ def shut_in(readable: Iterable[str], scratch: str, memory_bytes: int) -> Protect
     if namespaces & _CLONE_NEWUSER:
         _map_user(uid, gid)
     _fork_supervised(has_pids=bool(namespaces & _CLONE_NEWPID))
-    has_scratch = has_mounts = False
+    has_scratch = has_mounts = has_own_proc = False
     if namespaces & _CLONE_NEWNS:
         has_mounts = _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
         options = f"size={SCRATCH_BYTES},mode=0700"
         has_scratch = has_mounts and _mount("tmpfs", scratch, "tmpfs", _MS_NOSUID | _MS_NODEV, options)
         if has_mounts:
-            _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+            has_own_proc = _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     has_shm = has_mounts and _mount("tmpfs", "/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={SCRATCH_BYTES}")
     os.chdir(scratch)
     _limit(memory_bytes)
@@ -121,7 +124,8 @@ def shut_in(readable: Iterable[str], scratch: str, memory_bytes: int) -> Protect
     has_files, has_tcp = _landlock(readable, [scratch, *(["/dev/shm"] if has_shm else [])])
     _drop_capabilities()
     network: Network = "no network" if namespaces & _CLONE_NEWNET else "no TCP" if has_tcp else "open"
-    return Protections(network, has_files, bool(namespaces & _CLONE_NEWPID), has_scratch)
+    sees_no_others = bool(namespaces & _CLONE_NEWPID) and has_own_proc
+    return Protections(network, has_files, sees_no_others, has_scratch)
 
 
 def hide_memory() -> None:

@@ -25,7 +25,7 @@ from nasbench.networks.supernet import SuperNetwork
 from nasbench.records.record import Evaluation
 from nasbench.runs.budget import CHARGED_PHASES
 from nasbench.runs.context import RunContext
-from nasbench.runs.problem import Problem
+from nasbench.runs.problem import LONGEST_NAME, Problem
 
 GRACE_S, GRACE_SHARE = 10.0, 0.02
 """A method that goes on after its budget is ended after so many more seconds, or this share, whichever is longer."""
@@ -39,7 +39,7 @@ UNCHARGED_PHASES = ("loading", "recording", "isolation")
 MAX_DEPTH = 64
 MAX_NOTES = 100
 MAX_NETWORKS = 1000
-_NAME = re.compile(r"[\w.-]{1,120}")
+_NAME = re.compile(rf"[\w.-]{{1,{LONGEST_NAME}}}")
 _ONE_WAY = ("leave", "phase", "training", "notice", "note")
 """Messages that get no answer."""
 _LAST = ("check", "elapsed", "evaluate", "evaluate_module", "evaluate_depths", "duplicate")
@@ -269,7 +269,8 @@ class Service:
         name = header["name"]
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise MethodError(
-                f"a network's name has 1 to 120 letters, digits, '.', '_', '-', not {in_plain_text(name, 130)!r}"
+                f"a network's name has 1 to {LONGEST_NAME} letters, digits, '.', '_', '-', not "
+                f"{in_plain_text(name, LONGEST_NAME + 10)!r}"
             )
         return name
 

@@ -123,6 +123,7 @@ def restore_masks(arrays: Sequence[Array]) -> SubNetwork:
 
     Raises:
         ValueError: if the arrays describe no network.
+        MethodError: if the masks are not of bool.
     """
     heads, units, ranks = arrays
     if heads.dtype != np.bool_ or units.dtype != np.bool_:

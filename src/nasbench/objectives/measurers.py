@@ -33,13 +33,21 @@ def check_measurable(names: Iterable[str], device: torch.device) -> None:
         MEASURERS[name].check(device)
 
 
-def fitted_model(name: str, measurer: Measurer, dims: Dimensions, cache: Path) -> Modelled:
-    """The model of an objective on this device, fitted once and kept in a file.
+def kept_model(name: str, cache: Path) -> Modelled | None:
+    """The model of an objective that an earlier run has fitted on this device.
 
     Args:
-        cache: the file; its name tells network, device, threads and versions apart.
+        cache: its file, whose name tells network, device, threads and versions apart.
+
+    Returns:
+        None if the file is missing or damaged.
     """
     try:
         return Modelled.from_json(name, json.loads(cache.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: fit it
-        return fit_model(name, dims, measurer.shapes, measurer.ratios, time.perf_counter)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def fitted_model(name: str, measurer: Measurer, dims: Dimensions) -> Modelled:
+    """The model of an objective, fitted to networks that are measured now."""
+    return fit_model(name, dims, measurer.shapes, measurer.ratios, time.perf_counter)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nasbench.errors import MethodError
 from nasbench.search.searcher import NoOptions
 
 if TYPE_CHECKING:
@@ -50,3 +52,14 @@ class Method(ABC):
     @abstractmethod
     def run(self, problem: Problem) -> None:
         """Report sub-networks with ``problem.evaluate`` until nothing is left to try or the budget is spent."""
+
+
+def run_to_end(method: Method, problem: Problem) -> None:
+    """Call a method's ``run``.
+
+    Raises:
+        MethodError: if that has only made a generator or a coroutine. What ``run`` itself raises passes.
+    """
+    result: object = method.run(problem)  # a method can return anything
+    if inspect.isgenerator(result) or inspect.isasyncgen(result) or inspect.iscoroutine(result):
+        raise MethodError("run() has a yield or an await in it, so calling it does nothing; report by evaluate()")

@@ -179,7 +179,7 @@ class SharedSuperNetworks:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                return float(file.metadata()["charged_s"])
+                return float((file.metadata() or {})["charged_s"])
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CannotResume(f"cannot read the shared super-network {path} ({error}); delete it") from error
 

@@ -15,7 +15,7 @@ class Interface:
     Attributes:
         kind: kind of the task, see :data:`nasbench.declarations.task.Kind`.
         text_columns: the columns of the texts, in order.
-        label_names: names of the classes in the order of the outputs; empty for a regression.
+        label_names: names of the classes in the order of the outputs; empty for a regression and for text.
         max_length: number of tokens at which texts were cut. Passages of running text have fewer bytes than this.
     """
 

@@ -2,8 +2,8 @@
 
 With them, anybody who has the data can compute the reported errors again, without the weights. The file holds one array
 for each network and split: the classes, packed into as few bits as they need, or the logits as they were where a metric
-needs them (regression, AUC). Both give exactly the metrics of the record. Logits in half precision would not: rounding
-makes ties, and a tie moves a rank correlation. The format holds numbers only, so nothing in it can be executed.
+needs them (regression, text, AUC). Both give exactly the metrics of the record. Logits in half precision would not:
+rounding makes ties, and a tie moves a rank correlation. The format holds numbers only: nothing in it can be executed.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class RunRecord:
 
     Attributes:
         identity: the fields that tell this run from others.
-        track: the model's track, such as ``compact``; other objectives than error and parameters follow a colon.
+        track: that of the task, or else of the model, such as ``compact``. The analysis tells other objectives apart.
         unofficial: the reasons why the run does not count for the leaderboard; empty for an official run.
         metric: name of the primary metric; error = 1 - metric.
         n_params_full: number of parameters of the full network.
@@ -97,7 +97,8 @@ class RunRecord:
         provenance: package versions, git revision, hardware, hashes of data and weights.
         status, reason: how the run ended; ``reason`` says why it failed.
         charged_s: charged seconds by phase (training, search, validation, idle); their sum is the elapsed budget.
-        uncharged_s: seconds by phase that cost no budget (loading, test, recording, repeating).
+        uncharged_s: seconds by phase that cost no budget (loading, test, recording, repeating, isolation, and the name
+            of each modelled objective).
         notes: remarks for readers, such as a training that the budget cut short.
         shortened_trainings: by network name, the number of steps of each training that had to be shorter than declared,
             because the budget held no more.
@@ -272,8 +273,9 @@ class RunFolder:
             record: the run's record, to check that no line is lost or changed; None to leave that out.
 
         Raises:
-            RecordError: if the file cannot be read, another line is damaged, the indices do not count 0, 1, 2, ..., the
-                elapsed time goes back, or lines are lost.
+            RecordError: if the file cannot be read, another line is damaged, a successful evaluation has no error,
+                lines differ in their costs, the indices do not count 0, 1, 2, ..., the elapsed time goes back, or lines
+                are lost.
         """
         data = self._data()
         # The garbage collector would walk the growing list again and again. At 10^5 lines that took half of the time.

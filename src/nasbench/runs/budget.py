@@ -63,11 +63,6 @@ class Budget:
         return self._clock()
 
     @property
-    def phase_name(self) -> str:
-        """The current phase."""
-        return self._phase
-
-    @property
     def elapsed_s(self) -> float:
         """Charged seconds so far. Does not wait for the device."""
         self._count()
@@ -138,7 +133,11 @@ class Budget:
         self.is_suspended = False
 
     def charge(self, phase: str, seconds: float) -> None:
-        """Charge seconds that another run spent, on the training of weights that both runs share."""
+        """Charge seconds that the clock has not counted.
+
+        They are those of a training that another run has made for both, of the fit of an objective's model, or idle
+        ones of an isolated method.
+        """
         self._charged[phase] += seconds
 
     @contextmanager

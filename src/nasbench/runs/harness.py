@@ -89,7 +89,8 @@ class Harness:
             The evaluations without test results, in the order of ``configs``.
 
         Raises:
-            BudgetExhausted: if the budget was spent before the pass ended; nothing is recorded.
+            BudgetExhausted: if the budget was spent before the pass ended, and nothing is recorded; or if the run has
+                made its last evaluation, which is recorded.
             CannotResume: if the record has another sub-network at this index.
         """
         watchdog.end_forked_copy(self._context.process)

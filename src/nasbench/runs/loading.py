@@ -27,7 +27,7 @@ from nasbench.networks.subnetwork import Dimensions
 from nasbench.networks.supernet import Precision, SuperNetwork
 from nasbench.objectives.costs import Costs, Counted, restored_costs
 from nasbench.objectives.declared import is_modelled
-from nasbench.objectives.measurers import MEASURERS, fitted_model
+from nasbench.objectives.measurers import MEASURERS, fitted_model, kept_model
 from nasbench.objectives.modelled import Modelled
 from nasbench.plugins import options
 from nasbench.records import provenance
@@ -234,14 +234,15 @@ def find_costs(request: RunRequest, loaded: Loaded, earlier: RunRecord | None, b
 
 
 def _fitted(name: str, request: RunRequest, loaded: Loaded, budget: Budget) -> Modelled:
-    """The model of an objective. It is kept in ``<name>-models`` below the results folder."""
+    """The model of an objective, kept in ``<name>-models`` below the results folder. A damaged file is replaced."""
     device, packages = loaded.origin["hardware"], loaded.origin["packages"]
     origin = [loaded.dims.to_json(), device, {each: packages.get(each) for each in ("torch", "transformers")}]
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
     cache = request.results_dir / f"{name}-models" / f"{request.model.name}-{digest}.json"
     with budget.uncharged(name):
-        model = fitted_model(name, MEASURERS[name](loaded.network.model, loaded.dims), loaded.dims, cache)
-        if not cache.exists():
+        model = kept_model(name, cache)
+        if model is None:
+            model = fitted_model(name, MEASURERS[name](loaded.network.model, loaded.dims), loaded.dims)
             write_atomically(cache, (json.dumps(model.describe(loaded.dims), indent=1) + "\n").encode())
     return model
 

@@ -29,7 +29,7 @@ class Observer:
         """
 
     def phase(self, name: str, elapsed_s: float) -> None:
-        """A phase begins: loading, training or search. ``elapsed_s`` seconds of the budget are spent."""
+        """A phase begins, such as loading, training or search. ``elapsed_s`` seconds of the budget are spent."""
 
     def training(self, done: int, total: int, elapsed_s: float) -> None:
         """The current training has made ``done`` of its ``total`` optimizer steps."""

@@ -198,10 +198,12 @@ class Problem:
             epochs: epochs of training so far; None unless the method varies them.
 
         Returns:
-            The recorded evaluation without its test results. ``status`` is ``failed`` if the outputs are not finite.
+            The recorded evaluation without its test results. ``status`` is ``failed`` if the outputs are not finite, or
+            the pass or the training before it did not fit the memory.
 
         Raises:
-            BudgetExhausted: if the budget was spent before the measurement ended; nothing is recorded.
+            BudgetExhausted: if the budget was spent before the measurement ended, and nothing is recorded; or if this
+                was the last evaluation that the run may make, which is recorded.
             MethodError: if ``config`` is not in the space, the network is another sub-network or has other parameters,
                 or its weights have changed since they were saved under its name.
         """

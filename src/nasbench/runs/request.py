@@ -42,7 +42,7 @@ class RunRequest:
         max_evaluations: end after so many, however long they take; without a budget of its own the run is then
             independent of speed.
         precision: None for bf16 where the device computes in it, else fp32.
-        threads: threads of a CPU, None for torch's default.
+        threads: threads of a CPU; None for torch's default, or for one if that is faster and the run has a budget.
         unofficial: reasons known beforehand why the run does not count.
         shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
         declaration: what a user's own task file declares, see :mod:`nasbench.plugins.declaration`.
@@ -158,7 +158,7 @@ def make_request(
         budget_s: charged seconds, None for the task's own budget.
         max_evaluations: stop after so many, None for no limit.
         precision: ``fp32`` or ``bf16``; None for the default of the device.
-        threads: threads of a CPU; None for torch's default.
+        threads: as in :class:`RunRequest`.
         objectives: names, or one text with commas between them; None for error and parameters.
         plugins: files that define further methods and searchers.
         check_device: False for a run on another machine, whose device is then ``cpu`` or ``cuda``.

@@ -32,6 +32,7 @@ from nasbench.objectives.declared import is_usual
 from nasbench.objectives.measurers import check_measurable
 from nasbench.plugins import registry
 from nasbench.plugins.declaration import differences
+from nasbench.plugins.method import run_to_end
 from nasbench.records import provenance
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.records.front import front_of, needed_weights
@@ -346,9 +347,7 @@ def run_method(
             problem.searcher.costs = context.costs
         method = request.method(request.method_options)
         with budget.running(), watchdog.watched(budget):
-            result: object = method.run(problem)  # a method can return anything
-        if inspect.isgenerator(result) or inspect.isasyncgen(result) or inspect.iscoroutine(result):
-            raise MethodError("run() has a yield or an await in it, so calling it does nothing; report by evaluate()")
+            run_to_end(method, problem)
     except BudgetExhausted:
         pass
     except CannotResume:

@@ -78,7 +78,8 @@ class TrainingSession:
 
         Raises:
             BudgetExhausted: if the budget is spent. The network keeps the weights of the last step.
-            MethodError: if ``until_epoch`` is less than 1.
+            MethodError: if ``until_epoch`` is less than 1, or the training of a super-network does not fit the memory.
+            CannotResume: if the weights or the checkpoint of an earlier attempt are missing or of another model.
         """
         if until_epoch is not None and until_epoch < 1:
             raise MethodError(f"until_epoch = {until_epoch!r}; epochs are counted from 1")

@@ -42,7 +42,8 @@ def watched(budget: Budget) -> Iterator[None]:
 
     Raises:
         BudgetExhausted: from within the suite's code, for a training step or an evaluation that takes too long.
-        WillNotEnd: from within the method's code. It is raised again if the method goes on.
+        WillNotEnd: from within the method's code. It is raised again if the method goes on. In another thread than the
+            main one, it is raised wherever the thread is, and once.
     """
     if budget.seconds == float("inf") or budget.clock is not time.monotonic:
         yield

@@ -59,6 +59,8 @@ def connect(address: str | None, n_cpus: int | None = None) -> None:
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise UserError(f"--backend ray: Ray does not start on this machine ({error})") from error
         raise UserError(
             f"--ray-address {address}: no Ray cluster answers ({error}); 'ray start --head' starts one"
         ) from error

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from nasbench.sweeps.jobs import Earlier, Job
 
 Status = Literal["waiting", "running", "complete", "failed", "lost"]
-"""``lost``: its process was killed more often than a sweep tries again. The record is kept and can be resumed."""
+"""``lost``: its process ended without a last report, and is not started again. The record can be resumed."""
 MAX_LOSSES = 5
 """How often a run whose process or machine was lost is resumed: a method must not kill its process for ever."""
 POLL_S = 0.5

@@ -49,7 +49,8 @@ class Job:
         max_evaluations: the largest number of evaluations, None for no limit.
         super_network: jobs with the same text share a super-network: the first trains it, and the others wait for it.
             None for a run that trains its own.
-        isolate: whether the method gets a process of its own; None: if it is not part of the suite.
+        isolate: whether the method gets a process of its own; None: if it or its searcher is not part of the suite.
+            An isolated run trains its own super-network.
     """
 
     arguments: Mapping[str, Any]
@@ -99,7 +100,7 @@ class Job:
             request,
             carry_out,
         ):
-            if shares and self.super_network is not None:
+            if shares and self.super_network is not None and request.isolation is None:
                 request = dataclasses.replace(request, shares_super_networks=True)
                 carry_out = partial(runner.run, request)
             yield request, carry_out

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.arrays import FloatArray, IntArray
+from nasbench.arrays import BoolArray, FloatArray, IntArray
 from nasbench.errors import UserError
 from nasbench.networks.space import Config, SmallGrid
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
@@ -244,7 +244,7 @@ class Table:
         return np.column_stack([self.columns["test_error"], self.columns["params"]])
 
     @cached_property
-    def is_first_copy(self) -> FloatArray:
+    def is_first_copy(self) -> BoolArray:
         """Mask ``(n_rows,)`` of the rows whose network has no earlier row. All rows without a block are one network."""
         heads, units, layers = grid_of(self.space).T
         is_empty = (layers == 0) | ((heads == 0) & (units == 0))

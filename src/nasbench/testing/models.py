@@ -1,4 +1,4 @@
-"""Tiny BERT and RoBERTa networks with tokenizers, generated from a seed: real architectures in milliseconds."""
+"""Tiny encoders with tokenizers, generated from a seed: real architectures in milliseconds."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ TINY_DEBERTA_V2 = dataclasses.replace(
 TINY_ENCODERS = (
     *TINY_MODELS, *TINY_RELATIVES, TINY_ELECTRA, TINY_DISTILBERT, TINY_MPNET, TINY_MODERNBERT, TINY_DEBERTA_V2,
 )  # fmt: skip
-"""A network of each architecture that can be pruned."""
+"""A network of each encoder that can be pruned."""
 
 
 def tiny_bert() -> tuple[Any, Any]:

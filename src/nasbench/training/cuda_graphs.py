@@ -34,7 +34,7 @@ from nasbench.training.strategies import Step, TrainingStrategy
 N_LENGTHS = 8
 """Largest number of different lengths to which batches are padded, hence of shapes to record."""
 MULTIPLE = 8
-"""Padded lengths are multiples of this: kernels for masked attention need aligned rows."""
+"""Padded lengths are multiples of this, up to the length of the longest text: kernels prefer aligned rows."""
 N_WARM_UPS = 3
 """Runs before a recording, in which libraries choose kernels and allocate workspace."""
 

@@ -10,7 +10,8 @@ MARGIN = 0.95
 PASS_SHARE = 1 / 3
 """A forward pass costs about a third of a forward and backward pass (Kaplan et al. 2020, section 2.1)."""
 RESERVE = (0.1, 0.5)
-"""Smallest and largest share of the run's time that is kept for evaluating the network."""
+"""Smallest and largest share of the time, from the first watched step to the end of the run, that is kept for
+evaluating the network."""
 
 
 class Pace:

@@ -132,6 +132,8 @@ def read_bundle(path: Path) -> list[Submitted]:
 
     Raises:
         BundleError: if the bundle is not as :func:`write_bundle` writes it.
+        RecordError: if its list of runs is not.
+        FileError: if the bundle cannot be read.
     """
     try:
         if path.stat().st_size > MAX_FILE:

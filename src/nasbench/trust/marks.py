@@ -65,7 +65,7 @@ class Verification:
     """What a verification of a record found.
 
     Attributes:
-        level: ``re-scored`` or ``re-run``.
+        level: ``re-scored`` or ``re-run``; ``self-reported`` if a repeated run did not agree.
         record_sha256: digest of the record, see :func:`record_sha256`.
         suite_version: version of nasbench that verified it.
         reproduced: whether a repeated run gave the same errors within the tolerance; None if it was not repeated.

@@ -83,8 +83,8 @@ def rerun(
         device: ``cpu`` or ``cuda``; None for the device of the record.
 
     Raises:
-        UserError: if the run cannot be repeated, because a training was shortened to fit into its budget.
-        NasbenchError: if the repetition fails.
+        UserError: if the run cannot be repeated, because a training was shortened to fit into its budget, or if the
+            repetition fails.
     """
     if record.shortened_trainings:
         names = ", ".join(sorted(record.shortened_trainings))
