@@ -17,6 +17,7 @@ import numpy as np
 from nasbench.arrays import FloatArray, IntArray
 from nasbench.baselines.masks.calibration import pruned_as_it_is
 from nasbench.baselines.masks.shares import without_smallest
+from nasbench.errors import UserError
 from nasbench.masks.sample import Sample
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import SubNetwork
@@ -57,7 +58,7 @@ class DistillationOptions(TrainingOptions):
 class DistilledStudents(Method):
     """Fine-tunes the network, then trains students of several depths and widths, one after the other.
 
-    A language model teaches as it is, unless ``epochs`` is set.
+    A language model teaches as it is, unless ``epochs`` is set. Students need an epoch or more.
     """
 
     name = "distillation"
@@ -68,6 +69,8 @@ class DistilledStudents(Method):
     def run(self, problem: Problem) -> None:
         assert isinstance(problem.space, Large)
         fine_tuning = self.options.of(problem.fine_tuning)
+        if fine_tuning.epochs == 0:
+            raise UserError("epochs = 0 trains no student, so that none would learn; set epochs to 1 or more")
         teacher = problem.pretrained("teacher")
         if not pruned_as_it_is(problem, self.options):
             problem.training(teacher, fine_tuning=fine_tuning).run()

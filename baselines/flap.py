@@ -5,10 +5,10 @@ over all tokens of the calibration examples times ||W_:j||_2^2. Scores are stand
 that they compare across layers and blocks; the score of a head is the mean of its channels. What is removed is replaced
 by its mean: the bias of W grows by the sum of W_:j times the mean input of j over the removed channels.
 
-Blocks of Llama, Mistral and Qwen2 have no bias there. Networks of this method get biases of 0 in these places before
-the run, which count as parameters and are exported. A block that loses all heads or units is skipped with its bias, as
-everywhere in this suite, so nothing replaces it. The published code squares the scores of attention blocks; the paper
-does not, and neither does this file.
+Blocks of Llama, Mistral, Qwen2 and ModernBERT have no bias there. Networks of this method get biases of 0 in these
+places before the run, which count as parameters and are exported. A block that loses all heads or units is skipped with
+its bias, as everywhere in this suite, so nothing replaces it. The published code squares the scores of attention
+blocks; the paper does not, and neither does this file.
 """
 
 from __future__ import annotations

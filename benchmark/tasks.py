@@ -1,4 +1,7 @@
-"""The tasks: the paper's eight data sets (section 4.1) and the embedded demonstration.
+"""The tasks: the paper's eight data sets (section 4.1), the embedded demonstration, and tasks for language models.
+
+Those are running text (WikiText-2, IMDB), choices by likelihood (PIQA to WinoGrande), and the last word of a passage
+(LAMBADA).
 
 Budgets are in seconds. The paper's models have the paper's budgets. The compact model has a quarter of them or less on
 a CPU, so that all methods can be compared in one night. On two CPU cores, training the super-network of a small task

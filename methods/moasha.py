@@ -36,7 +36,7 @@ class MoashaOptions:
 
 
 class Moasha(MultiFidelitySearcher):
-    """Samples uniformly, and stops trials that are not among the best third of the trials that reached the same rung.
+    """Samples uniformly, and stops trials that are not among the best 1/eta of the trials that reached the same rung.
 
     Trials are ordered by non-dominated rank, then by crowding distance, the largest first (Deb et al. 2002), then by
     arrival. So a non-dominated trial is stopped only if the first front has more trials than the rung lets pass.
@@ -80,7 +80,11 @@ class Moasha(MultiFidelitySearcher):
 
 
 def _position_of_last(values: FloatArray) -> int:
-    """Number of the trials ``(n, 2)`` of a rung that are ordered before the last trial."""
+    """Number of the trials of a rung that are ordered before the last trial.
+
+    Args:
+        values: ``(n, n_objectives)``, in the order of arrival.
+    """
     ranks = nondominated_ranks(values)
     n_better = int((ranks < ranks[-1]).sum())
     peers = np.flatnonzero(ranks == ranks[-1])

@@ -116,9 +116,9 @@ class RunSpecification:
             words += ["--max-evaluations", str(self.max_evaluations)]
         return words
 
-    def command(self) -> str:
-        """The command to type into a shell."""
-        return shlex.join(["nasbench", "run", *self.arguments()])
+    def command(self, *options: str) -> str:
+        """The command to type into a shell, with further words at the end."""
+        return shlex.join(["nasbench", "run", *self.arguments(), *options])
 
 
 Maker = Callable[[str, str, int], Iterator[RunSpecification]]

@@ -1,7 +1,7 @@
 """The runs of the paper's figures that a results folder lacks, and the command that makes them.
 
 Runs count as missing only for tasks, models, seeds and device classes that have any run. A user with one task and one
-small model is thus not asked for the paper's 1,600 runs.
+small model is thus not asked for the thousands of runs of the paper's figures.
 """
 
 from __future__ import annotations

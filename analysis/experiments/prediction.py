@@ -57,7 +57,8 @@ def table(pairs: pd.DataFrame) -> pd.DataFrame:
         One row for each scenario, measure and predictor: ``scenario, measure, predictor, mean, low, high, task_low,
         task_high, n_seeds, n_networks``. ``low`` and ``high`` say how much other seeds would change the value; they
         are NaN for fewer than three seeds. With several scenarios, rows of the scenario :data:`ALL` follow;
-        ``task_low`` and ``task_high`` say what to expect on other tasks, NaN for fewer than three tasks.
+        ``task_low`` and ``task_high`` say what to expect on other tasks, NaN for fewer than three tasks, and
+        ``n_seeds`` counts pairs of a scenario and a seed.
     """
     values = pd.DataFrame(list(_values(pairs)), columns=["scenario", "seed", "measure", "predictor", "value", "n"])
     rows = []

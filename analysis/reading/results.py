@@ -131,8 +131,9 @@ class Results:
             ``run_row`` (row of the run in ``runs``);
             ``index, error, params, n_params, test_error, elapsed_s, status, latency_ms, n_duplicates, epochs, key,
             weights, reason`` as recorded; ``config`` as text (``heads=3, units=100, layers=2``);
-            ``metric.<name>`` and ``test_metric.<name>`` for all metrics of the folder, and ``cost.<name>`` for costs
-            beside the parameters, NaN if a run does not have one;
+            ``metric.<name>`` and ``test_metric.<name>`` for all metrics of the folder, ``cost.<name>`` for costs
+            beside the parameters, and ``measured_<name>`` for the measured values of modelled costs, which networks on
+            the front have; NaN if a run does not have one;
             and ``seed, official, budget_s`` and the columns :data:`RUN_LEVEL` of the run.
         findings: records, runs and evaluations that were left out, with the reason; failed and unfinished runs.
     """

@@ -18,7 +18,14 @@ from tabulate import tabulate
 
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.report.formatting import bounds, count, escape, interval, number, percent
-from nasbench.analysis.report.sections import PARAMETER_LIMITS, WORST_HYPERVOLUME, Ranking, sections, simulated_sections
+from nasbench.analysis.report.sections import (
+    NOT_DECLARED,
+    PARAMETER_LIMITS,
+    WORST_HYPERVOLUME,
+    Ranking,
+    sections,
+    simulated_sections,
+)
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
@@ -34,8 +41,9 @@ _HEAD = f"""\
 overwrites every edit, and `nasbench leaderboard --check` fails on it.
 
 An *entry* is an algorithm with its search space and its changed options. A *scenario* is one task with one model on one
-device class. Each section has a fixed list of scenarios and seeds, declared before anyone runs them. Every entry is
-measured on the whole list.
+device class. Every entry is measured on the whole list of scenarios and seeds of its section. Most lists are fixed,
+declared before anyone runs them (`benchmark/sections.py`). Where none is declared, as for other objectives and for
+simulated runs, the list is every scenario and seed with a run, and the section says so.
 
 - **test hypervolume**: decides the order. It is the hypervolume of the *test* errors and parameter counts of the
   networks on the *validation* front of a run. Both are quantile-normalised within the scenario, with reference point
@@ -60,9 +68,10 @@ measured on the whole list.
   says fits together. *Re-scored*: the errors of its front were also computed again from its stored predictions and the
   labels (`nasbench verify`). *Re-run*: the run was repeated, and its errors agreed. A mark names the digest of the
   record, so an edited record loses it. No mark vouches for the seconds.
-- **checkout**: *clean* means that every run came from an unchanged checkout of the suite, and that its data and weights
-  have the same hashes as the other runs of the same task, model and seed. Otherwise the table says what is missing. An
-  entry with a run without hashes has no place.
+- **checkout**: *clean* means that every run came from an unchanged checkout of the suite, that its weights have the
+  same hash as those of the other runs of the model, and that its data have the same hash as those of the other runs of
+  the same task, model and seed. Otherwise the table says what is missing. An entry with a run without hashes has no
+  place.
 """
 _SIMULATED = """\
 These runs searched tables of recorded errors and seconds (docs/tables.md). They are unofficial, and are compared with
@@ -148,6 +157,8 @@ def _list_of(section: Ranking) -> str:
     shown = f"{seeds[0]} to {seeds[-1]}" if consecutive else ", ".join(map(str, seeds))
     text = f"{count(len(section.scenarios), 'scenario')}: {escape(', '.join(section.scenarios))}. Seeds: {shown}. "
     text += f"A complete entry has {count(section.n_blocks, 'run')}."
+    if not section.is_declared:
+        text += f" {NOT_DECLARED}"
     if section.largest != LARGEST_HYPERVOLUME:
         text += f" With three objectives, the largest possible hypervolume is {section.largest:g}."
     if section.n_outside:

@@ -28,7 +28,7 @@ from nasbench.analysis.reading.entries import short_names
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.explorer import n_dominated, script_data
 from nasbench.analysis.report.formatting import bounds, count, interval, number, percent
-from nasbench.analysis.report.sections import PARAMETER_LIMITS, Ranking
+from nasbench.analysis.report.sections import NOT_DECLARED, PARAMETER_LIMITS, Ranking
 from nasbench.analysis.report.tables import zero_shot_choices
 from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
 from nasbench.analysis.scoring.scores import Scores
@@ -124,13 +124,14 @@ _NARROW = ("front", "ranks", "2", "3", "4", "6")
 """Figures that share a row with another one."""
 _LEADERBOARD_NOTE = (
     "An entry is an algorithm with its search space and changed options. A scenario is one task with one model on one "
-    "device class. Each section has a fixed list of scenarios and seeds. Entries are ordered by the test hypervolume "
-    "of the front that they chose on validation data; both objectives are quantile-normalised within the scenario, and "
-    "the largest possible value is 4 (with three objectives: 8). A missing run counts as the worst possible front; the "
-    "mean over an entry's own runs stands beside. Neighbours that are not separated at 95 % share a place, unless the "
-    "lower one lacks a run of the other. The validation hypervolume is optimistic. Intervals are for other seeds of "
-    "these tasks, and for other tasks like these; an entry with a missing run has none. Test metrics under a limit are "
-    "relative to the full network's. The limit is a share of the parameters that can be pruned, those of the layers."
+    "device class. Each section has a list of scenarios and seeds; it was declared before anyone ran it, unless the "
+    "section says that it was not. Entries are ordered by the test hypervolume of the front that they chose on "
+    "validation data; both objectives are quantile-normalised within the scenario, and the largest possible value is 4 "
+    "(with three objectives: 8). A missing run counts as the worst possible front; the mean over an entry's own runs "
+    "stands beside. Neighbours that are not separated at 95 % share a place, unless the lower one lacks a run of the "
+    "other. The validation hypervolume is optimistic. Intervals are for other seeds of these tasks, and for other "
+    "tasks like these; an entry with a missing run has none. Test metrics under a limit are relative to the full "
+    "network's. The limit is a share of the parameters that can be pruned, those of the layers."
 )
 
 
@@ -194,13 +195,14 @@ def _board(board: Ranking, named: Named, folded: bool) -> dict[str, Any]:
     limits = [f"At {100 * limit:.0f} % of prunable" for limit in PARAMETER_LIMITS]
     columns = ["Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Own runs"]
     columns += ["Validation", "Average rank", *limits, "Runs"]
+    note = "" if board.is_declared else f" {NOT_DECLARED}"
     return {
         "title": board.title,
         "columns": columns,
         "rows": rows,
         "folded": folded,
         "by_scenario": _by_scenario(board, named),
-        "listed": f"{', '.join(board.scenarios)}; seeds {', '.join(map(str, board.seeds))}",
+        "listed": f"{', '.join(board.scenarios)}; seeds {', '.join(map(str, board.seeds))}.{note}",
     }
 
 

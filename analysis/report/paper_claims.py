@@ -57,7 +57,8 @@ def _quantisation(results: Results) -> Iterator[ClaimResult]:
     """The unpruned network in each number format against fp32, for the runs that ``nasbench quantize`` has measured.
 
     Its bytes and times do not depend on the task, so the interval on these tasks judges. Bytes are the same on every
-    device. Times are not, and the device that measured them need not be the device of the run: a claim names it.
+    device. Times are not, and the device that measured them need not be the device of the run: a claim names it. A
+    device that has not timed both formats says nothing.
     """
     table = variants(results.finished().runs)
     full = table[table["is_full"] & table["latency"].notna()]
@@ -71,7 +72,7 @@ def _quantisation(results: Results) -> Iterator[ClaimResult]:
         )
         yield _beside_fp32(claim, full, "megabytes", scheme)
         for device, measured in full.groupby("device"):
-            if scheme not in measured["scheme"].to_numpy():
+            if not {scheme, "fp32"} <= set(measured["scheme"]):
                 continue
             text = f"{scheme} is not faster than fp32 on {device} (figure 13)"
             claim = Claim(text, "not better than", "latency", "", depends_on_task=False)

@@ -24,10 +24,7 @@ from nasbench.analysis.scoring.verdicts import ClaimResult
 from nasbench.errors import UnknownName, UserError
 from nasbench.records.schema import work_times
 
-_WRITTEN_BY = (
-    "Written by `nasbench claims --results results --out results/README.md`; do not edit. `nasbench report` draws the "
-    "figures."
-)
+_WRITTEN_BY = "Written by `nasbench claims --out`; do not edit. `nasbench report` draws the figures."
 _MADE = (
     "In brackets: the shortest time of a fixed piece of work in a run, for the fastest and the slowest of the runs "
     "that have measured it."

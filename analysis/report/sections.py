@@ -1,8 +1,9 @@
-"""The rankings of the leaderboard: one for each declared section, from the results folder only.
+"""The rankings of the leaderboard: one for each section, from the results folder only.
 
-A section has a fixed list of scenarios and seeds (``nasbench.benchmark.SECTIONS``). Every entry is measured on the
-whole list. A run that an entry lacks counts as the worst possible front, the full network with the highest error:
-hypervolume 1. No real run is worse, so nobody gains by leaving a run out, and no entry can change the list for others.
+A section has a list of scenarios and seeds, and every entry is measured on the whole list. A run that an entry lacks
+counts as the worst possible front, the full network with the highest error: hypervolume 1. No real run is worse, so
+nobody gains by leaving a run out. Declared lists (``nasbench.benchmark.SECTIONS``) are fixed, so no entry can change
+the list for others. Without one, as for other objectives and simulated runs, it is every scenario and seed with a run.
 
 Entries are ranked by the *test* hypervolume of the front that they chose on validation data. The validation hypervolume
 stands beside it. It is optimistic, because the networks were chosen by the same errors.
@@ -37,6 +38,8 @@ from nasbench.trust.marks import LEVELS
 
 PARAMETER_LIMITS = (0.5, 0.3)
 """Fractions of the parameters that can be pruned for which a section gives relative test metrics."""
+NOT_DECLARED = "The list is not declared: it is every scenario and seed with a run."
+"""What is printed about a list that is not declared."""
 WORST_HYPERVOLUME = 1.0
 """Hypervolume of the worst front with a network in it: normalised error 1 and normalised size 1, reference (2, 2)."""
 _COLUMNS = [
@@ -59,11 +62,13 @@ class Ranking:
         seeds: the seeds of the list.
         n_blocks: number of runs that a complete entry has.
         n_outside: official runs of the track and device class that are not on the list.
-        is_declared: False for a track without a declared section. Its list is every scenario and seed with a run.
+        is_declared: False for a track and device class without a declared section, such as other objectives and
+            simulated runs. The list is then every scenario and seed with a run.
         table: one row for each entry, best first, with the columns
 
             - ``entry``;
-            - ``place``: neighbours that are not separated share a place, see :func:`_places`; NaN for a single entry;
+            - ``place``: neighbours that are not separated share a place, see :func:`_places`; NaN for a single entry,
+              and for an entry with a run without hashes;
             - ``test``: mean test hypervolume over the list, missing runs as worst;
             - ``test_low, test_high``: its 95 % interval on these tasks; NaN for an incomplete entry;
             - ``test_task_low, test_task_high``: its 95 % interval on tasks like these; NaN for an incomplete entry;

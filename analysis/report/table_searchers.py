@@ -13,7 +13,6 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-import pandas as pd
 
 from nasbench.analysis.report.formatting import escape
 from nasbench.analysis.scoring.intervals import interval_on_these_tasks
@@ -223,15 +222,3 @@ def _text(spread: Spread, form: str) -> str:
     if np.isnan(spread.low):
         return number(spread.value)
     return f"{number(spread.value)} [{number(spread.low)}, {number(spread.high)}]"
-
-
-def frame(rows: Sequence[SearcherResult]) -> pd.DataFrame:
-    """The rows of :func:`compare` as a table, one column per number."""
-    records = []
-    for row in rows:
-        record: dict[str, object] = {"searcher": row.searcher, "n_runs": row.n_runs, "n_reached": row.n_reached}
-        for name in ("regret", "regret_at_s", "evaluations", "seconds"):
-            spread: Spread = getattr(row, name)
-            record |= {name: spread.value, f"{name}_low": spread.low, f"{name}_high": spread.high}
-        records.append(record | {"own_s": row.own_s})
-    return pd.DataFrame(records)

@@ -68,11 +68,11 @@ class CriticalDifference:
         ranks: ``(n_entries,)``, average over scenarios, 1 = best.
         difference: the critical difference. Two average ranks that differ by more are significantly different at 5 %
             (Nemenyi's test).
-        p: p-value of Friedman's test that all entries are equal; NaN for fewer than three entries.
+        p: p-value of Friedman's test that all entries are equal; NaN for fewer than three entries or two scenarios.
         groups: the largest groups of neighbours in ``names`` that do not differ significantly, each as its first and
             last place.
-        n: number of scenarios compared on; a scenario counts if every entry has run there.
-        n_incomplete: number of scenarios left out because an entry is missing there.
+        n: number of scenarios compared on; a scenario counts if all entries have a seed in common there.
+        n_incomplete: number of scenarios left out because they have not.
     """
 
     names: tuple[str, ...]

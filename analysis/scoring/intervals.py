@@ -45,7 +45,7 @@ def interval_on_these_tasks(values: npt.ArrayLike, scenarios: npt.ArrayLike) -> 
     values, expanded percentiles contained the true mean in 67 of 100 cases, this interval in 97. With ten seeds or
     more, or with skewed values, both do equally well.
 
-    A scenario with a single seed has no spread of its own and borrows the mean variance of the others. Without any
+    A scenario with a single seed has no spread of its own and borrows the pooled variance of the others. Without any
     scenario of two seeds there is no interval.
 
     Args:

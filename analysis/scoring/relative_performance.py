@@ -11,7 +11,10 @@ from nasbench.arrays import FloatArray, IntArray
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FULL_NETWORK_METHODS = ("head-pruning", "rfp")
-"""Methods that only fine-tune the full network, and evaluate it before they prune it."""
+"""The two of the paper's methods that only fine-tune the full network, and evaluate it before they prune it.
+
+Other baselines do so, too, and are not used: the metric of a scenario does not depend on which of them have run.
+"""
 
 
 def relative_performance(

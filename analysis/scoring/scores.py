@@ -44,10 +44,10 @@ class Scores:
         hypervolume: ``(n_runs, n_times)``, hypervolume of the quantile-normalised objectives; at most 4, or 8 for three
             objectives. For a failed run, it counts the evaluations before the failure.
         test: ``(n_runs,)``, hypervolume at the end of the budget of the *test* errors of the networks on the validation
-            front, normalised like validation errors, and of their measured latencies. Nothing was chosen by test
-            errors, so the value is not optimistic.
+            front, normalised like validation errors, and of their costs: the measured values of those that were
+            modelled in the search. Nothing was chosen by test errors, so the value is not optimistic.
         warnings: scenarios whose normalisation is not the frozen one.
-        quantiles: the normaliser that was used; None for the frozen quantiles of the suite.
+        quantiles: the normaliser that was used.
     """
 
     runs: pd.DataFrame
@@ -86,11 +86,6 @@ class Blocks:
     scenarios: npt.NDArray[np.object_]
     seeds: npt.NDArray[np.int64]
     hypervolume: FloatArray
-
-    @property
-    def n_missing(self) -> int:
-        """Number of runs that the table lacks."""
-        return int(np.isnan(self.hypervolume).all(axis=2).sum())
 
     @property
     def final(self) -> FloatArray:

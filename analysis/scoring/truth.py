@@ -73,7 +73,3 @@ class Truth:
         n = len(normalised)
         steps = np.arange(n, dtype=np.float64)
         return np.asarray(over.over_time(normalised, steps, np.zeros(n, dtype=np.int64), 1, steps)[0])
-
-    def regret(self, values: npt.ArrayLike) -> FloatArray:
-        """The true hypervolume minus that found, after each evaluation, ``(n,)``."""
-        return self.hypervolume - self.found(values)

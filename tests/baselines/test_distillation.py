@@ -16,7 +16,9 @@ from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
 from nasbench.runs.problem import Problem
 from nasbench.testing import MethodContract
+from nasbench.testing.models import TINY_BERT, save_tiny
 from nasbench.testing.subject import MethodSubject
+from nasbench.testing.tasks import TINY_SINGLE
 
 TINY = Dimensions(n_layers=3, n_heads=4, n_units=6, hidden_size=8, head_size=2, n_fixed_params=100)
 
@@ -105,6 +107,14 @@ def test_students_start_with_the_layers_of_their_teacher_and_learn_from_it(tmp_p
 def test_options_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         DistillationOptions(**change)
+
+
+def test_no_epochs_are_refused(tmp_path):
+    model = save_tiny(TINY_BERT, TINY_SINGLE, tmp_path / "model")  # a trained classifier
+    options = DistillationOptions(epochs=0)
+    outcome = MethodSubject(DistilledStudents, tmp_path, options, task=TINY_SINGLE, model=model).run()
+    assert outcome.record.reason == "epochs = 0 trains no student, so that none would learn; set epochs to 1 or more"
+    assert len(outcome.evaluations) == 0
 
 
 def test_strategy_and_distillation_exclude_each_other(tmp_path):

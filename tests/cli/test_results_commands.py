@@ -165,7 +165,16 @@ def test_dry_run_marks_complete_runs(nasbench, tmp_path: Path) -> None:
     lines = spoken.out.splitlines()
     assert len(lines) == 5
     (marked,) = [line for line in lines if "#" in line]
-    assert marked.endswith("--method rfp --space large --seed 0  # complete")
+    assert marked.endswith("--method rfp --space large --seed 0 --device cpu  # complete")
+
+
+def test_dry_run_repeats_the_options_that_were_given(nasbench) -> None:
+    words = ("experiment", "fig8", "--dry-run", "--task", "rte", "--model", "minilm-l6", "--seed", "0")
+    plain = nasbench(*words).out.splitlines()
+    assert len(plain) == 5
+    assert not any(option in line for line in plain for option in ("--device", "--data-dir", "--results"))
+    given = nasbench(*words, "--device", "cpu", "--data-dir", "my data", "--results", "elsewhere").out.splitlines()
+    assert given == [f"{line} --device cpu --data-dir 'my data' --results elsewhere" for line in plain]
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from nasbench.runs.request import RunRequest
 from nasbench.testing.models import TINY_BERT, save_tiny
 from nasbench.testing.tasks import TINY_SINGLE
 
-METHODS = sorted(name for name, method in registry.methods().items() if registry.ships(method))
-METHODS.remove("learned-gates")  # it refuses
+REFUSING = ("distillation", "learned-gates")
+METHODS = sorted(name for name, method in registry.methods().items() if registry.ships(method) and name not in REFUSING)
 KEPT_WEIGHTS = {"rfp": 1, "flap": 1, "low-rank": 1, "magnitude": 1, "ws-nas-ordered": 1}
 """Number of first evaluations whose weights are the original ones, for methods that change weights without training."""
 

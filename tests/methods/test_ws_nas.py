@@ -69,7 +69,7 @@ def test_training_space_decides_the_weights_of_the_super_network(tmp_path):
 
 
 def test_super_network_of_the_grid_is_trained_in_small(tmp_path, monkeypatch):
-    monkeypatch.setattr("nasbench.networks.space.MOST_STEPS", 12)  # steps of 4 units
+    monkeypatch.setattr("nasbench.networks.space.LEAST_STEPS", 12)  # steps of 4 units
     weights = [
         (_run(tmp_path, space=space)[1].path / "weights/super-network.safetensors").read_bytes()
         for space in ("small", "small-grid")

@@ -46,6 +46,18 @@ def test_causal_attention_needs_a_mask_only_for_padding_before_the_tokens():
     assert seen_by(mask, None, 7, False, None, device) == (mask, False)
 
 
+@pytest.mark.parametrize("rate", [0.0, 1e-6])  # the path with dropout, at a rate that drops nothing
+def test_causal_attention_with_a_bias_is_causal(rate):
+    query, key, value, mask = _tensors()
+    bias = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(1))
+    later = torch.arange(7) > torch.arange(5)[:, None]
+    scores = torch.einsum("nhqs,nhks->nhqk", query, key) / 2 + bias
+    wanted = scores.masked_fill(later, -torch.inf).softmax(-1) @ value
+    torch.testing.assert_close(attend(query, key, value, None, Noise(0), rate, bias, causal=True), wanted)
+    with pytest.raises(AssertionError, match="it says what is causal"):
+        attend(query, key, value, mask, Noise(0), rate, bias, causal=True)
+
+
 def test_attention_with_dropout_is_unbiased_and_ignores_masked_tokens():
     query, key, value, mask = _tensors()
     noise = Noise(1)

@@ -97,6 +97,7 @@ def test_from_python_with_retry(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
         (["--method", "rfp", "--task", "demo", "--ray-address", "auto"], "--ray-address goes with --backend ray"),
         (["--method", "rfp", "--task", "demo", "--jobs", "999", "--device", "cpu"], "--jobs 999: this process may use"),
         (["--experiment", "fig6", "--set", "a=1"], "an experiment fixes its runs; leave out --set"),
+        (["--experiment", "fig6", "--isolate"], "an experiment fixes its runs; leave out --isolate"),
         (["--experiment", "fig6", "--model", "minilm-l6", "--task", "demo", "--method", "rfp", "--device", "cpu"],
          "experiment 'fig6' has no such runs"),
         (["--experiment", "fig99"], "fig99"),

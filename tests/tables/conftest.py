@@ -28,7 +28,7 @@ N_STEPS = 12
 def _steps() -> Iterator[None]:
     """A grid of 12 steps of 4 units, so that units and steps differ on the tiny network."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(space_module, "MOST_STEPS", N_STEPS)
+        patch.setattr(space_module, "LEAST_STEPS", N_STEPS)
         yield
 
 
@@ -38,7 +38,7 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     It shares the test's own patches: two sets of patches of one name would be taken back in the wrong order.
     """
-    monkeypatch.setattr(space_module, "MOST_STEPS", N_STEPS)
+    monkeypatch.setattr(space_module, "LEAST_STEPS", N_STEPS)
 
 
 MakeRequest = Callable[..., RunRequest]

@@ -6,6 +6,9 @@ Ranks of different models, devices or tracks are never averaged.
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+from string import ascii_lowercase
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -64,14 +67,15 @@ def data(scores: Scores) -> pd.DataFrame:
 def draw(data: pd.DataFrame) -> Figure:
     """Draw one panel for each method, model, device class and track, and a line for each searcher.
 
-    Rank 1 is at the top. A title names the track if the model has runs in several.
+    Rank 1 is at the top. A title names the track if the model has runs in several. Panels after z) have no letter.
     """
     names = data[_PANEL].drop_duplicates().astype(str).itertuples(index=False, name=None)
     panels = sorted(names, key=lambda panel: (*panel[1:], list(METHODS).index(panel[0])))
     tracks = data.groupby("model")["track"].nunique()
     with style.applied():
         figure, axes = style.panels(len(panels), per_row=2, height_in=2.1)
-        for letter, ax, names_of_panel in zip("abcdefghijklmnop", axes, panels, strict=False):
+        letters = chain((f"{letter}) " for letter in ascii_lowercase), repeat(""))
+        for letter, ax, names_of_panel in zip(letters, axes, panels, strict=False):
             method, model, device, track = names_of_panel
             panel = data[(data[_PANEL] == list(names_of_panel)).all(axis=1)]
             title, searchers = METHODS[method]
@@ -84,7 +88,7 @@ def draw(data: pd.DataFrame) -> Figure:
                 name = style.searcher_name(f"{method}/{searcher}")
                 every = (len(line) // 10, max(len(line) // 5, 1))
                 ax.plot(time, line["rank"], label=name, markevery=every, **look.line)
-            ax.set_title(f"{letter}) {title}", loc="left")
+            ax.set_title(f"{letter}{title}", loc="left")
             place = f"{style.model_name(model)}, {device.upper()}" + (f", {track}" if tracks[model] > 1 else "")
             ax.set_title(place, loc="right", fontsize=6.5, color=style.GREY)
             ax.set(ylabel="average rank", xlim=(0, 100))

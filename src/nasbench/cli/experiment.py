@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -43,12 +44,15 @@ def runs(
 def commands(
     specifications: Sequence[RunSpecification], device: str, data_dir: Path | None, results: Path
 ) -> Iterator[str]:
-    """The command of each run; the command of a complete run ends in the comment ``# complete``."""
+    """The command of each run, with the options that differ from their defaults.
+
+    The command of a complete run ends in the comment ``# complete``.
+    """
     for wanted in specifications:
         # Building a request takes seconds. Without a folder for this task and model no run can be complete.
         made = (results / wanted.task / wanted.model).is_dir()
         complete = made and _is_complete(_request(wanted, device, data_dir, results))
-        yield wanted.command() + ("  # complete" if complete else "")
+        yield _command(wanted, device, data_dir, results) + ("  # complete" if complete else "")
 
 
 def carry_out(
@@ -72,7 +76,8 @@ def carry_out(
                 f"choose the model of all runs with --model, for example --model {usable}"
             )
     for number, (wanted, request) in enumerate(zip(specifications, requests, strict=True), start=1):
-        console.print(Text(f"\n[{number} of {len(specifications)}] {wanted.command()}"), soft_wrap=True)
+        command = _command(wanted, device, data_dir, results)
+        console.print(Text(f"\n[{number} of {len(specifications)}] {command}"), soft_wrap=True)
         try:
             failure = _run(request, quiet)
         except NasbenchError as error:
@@ -81,6 +86,13 @@ def carry_out(
             n_failed += 1
             console.print(Text(f"failed: {failure}", style="red"))
     return n_failed
+
+
+def _command(wanted: RunSpecification, device: str, data_dir: Path | None, results: Path) -> str:
+    """The command of a run, with these options unless they are the defaults of ``nasbench run``."""
+    options = [("--device", device, "auto"), ("--data-dir", data_dir, None), ("--results", results, Path("runs"))]
+    given = [(flag, str(value)) for flag, value, default in options if value != default]
+    return wanted.command(*chain.from_iterable(given))
 
 
 def _request(wanted: RunSpecification, device: str, data_dir: Path | None, results: Path) -> RunRequest:

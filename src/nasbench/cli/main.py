@@ -142,7 +142,10 @@ class ExperimentArguments(TypedDict):
 @click.option("--method", required=True, help="A name from nasbench methods.")
 @click.option("--task", required=True, help="A name from nasbench tasks, or the path of your own .toml file.")
 @click.option("--model", help="A name from nasbench models; default: the task's.")
-@click.option("--space", help="small, medium, layer, large, auto, small-grid or ranks; default: the task's.")
+@click.option(
+    "--space",
+    help="small, medium, layer, large, auto, small-grid or ranks; default: the task's, or the method's first.",
+)
 @click.option("--searcher", help="A name from nasbench searchers; default: the method's.")
 @click.option(
     "--set",

@@ -35,7 +35,8 @@ class Place:
         backend: ``local``, processes on this machine, or ``ray``.
         results: a folder, or a URL of fsspec.
         device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1`` for one GPU of this machine.
-        jobs: runs at once; None for as many as there is room for.
+        jobs: runs at once; None for as many as there is room for: one for each GPU or group of GPUs, and on the CPU of
+            this machine one, or as many as ``cpus_per_run`` allows.
         gpus_per_run: GPUs that each run on a GPU has for itself.
         cpus_per_run: cores that each run has for itself; None for an equal share (``local``), or 1 (``ray``).
         ray_address: of a Ray cluster; None starts Ray on this machine.
@@ -104,7 +105,8 @@ def experiment_jobs(
     """The runs of an experiment, as :mod:`nasbench.analysis.experiments` defines them.
 
     Args:
-        name: of the experiment, ``fig5`` to ``fig12``.
+        name: of the experiment or of one of its figures, as :func:`find_experiment` takes it, such as ``fig5``,
+            ``fig5-shared``, ``weight-sharing`` or ``front``.
         device: ``cpu`` or ``cuda``.
         methods: keep only runs of these; empty for all. ``spaces`` and ``searchers`` likewise.
         tasks: names; empty for the paper's. ``models`` likewise.

@@ -51,17 +51,20 @@ def attend(
         rate: dropout rate of attention weights.
         bias: what is added to the scores before the softmax, ``(heads, n_queries, length)``, or four axes that
             broadcast to the scores.
-        causal: whether query i attends to tokens 0 to i only; without a mask.
+        causal: whether query i attends to tokens 0 to i only; not together with a mask, see :func:`seen_by`.
         scale: factor of the scores; None for 1 / sqrt(size).
 
     Returns:
         ``(n, heads, n_queries, size)``.
     """
+    assert mask is None or not causal, "where there is a mask, it says what is causal"
     allowed = None if mask is None else mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
     if noise is None or rate == 0 or query.device.type != "cpu":
         rate = 0.0 if noise is None else rate
         if bias is not None:
             added = bias if bias.dim() == 4 else bias[None]
+            if causal:
+                allowed = _not_later(query, key)
             if allowed is not None:
                 added = added.masked_fill(~allowed, float("-inf"))
             return functional.scaled_dot_product_attention(query, key, value, added, dropout_p=rate, scale=scale)
@@ -72,10 +75,15 @@ def attend(
     if bias is not None:
         scores = scores + bias
     if causal:
-        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        allowed = _not_later(query, key)
     if allowed is not None:
         scores = scores.masked_fill(~allowed, float("-inf"))
     return noise.dropout(scores.softmax(dim=-1), rate) @ value
+
+
+def _not_later(query: Tensor, key: Tensor) -> Tensor:
+    """Which tokens do not come after each query, ``(n_queries, length)``."""
+    return torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
 
 
 def visible(mask: Tensor | None, at: Tensor, length: int, causal: bool, window: int | None) -> Tensor:

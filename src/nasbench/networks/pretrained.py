@@ -1,7 +1,7 @@
-"""Pre-trained networks with a classifier for a task.
+"""Pre-trained networks with the head that a task needs.
 
 Weights come from an installed package, the hub at a pinned revision, a user's own folder, or a generator. The result is
-a stock model of transformers. Only its classifier is new.
+a stock model of transformers. A language model keeps its head; so does a trained classifier that fits the task.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ _PRUNED_FOR_GOOD = ("pruned-mpnet", "pruned-modernbert", "pruned-gpt2")
 
 
 class Pretrained(NamedTuple):
-    """A network with a classifier for a task, and its tokenizer.
+    """A network with the head that a task needs, and its tokenizer.
 
     Attributes:
-        network: ``AutoModelForSequenceClassification`` with ``task.n_logits`` outputs or
-            ``AutoModelForMultipleChoice``, in fp32 and eval mode.
+        network: ``AutoModelForSequenceClassification`` with ``task.n_logits`` outputs, ``AutoModelForMultipleChoice``
+            or ``AutoModelForCausalLM``, in fp32 and eval mode.
         tokenizer: a fast tokenizer.
-        weights_sha256: hash of the weights file.
+        weights_sha256: hash of the weights files, of the GGUF file, or of the tensors of a generated network.
         output_is_new: whether the output layer has random weights, because the loaded weights have none that fits.
         notes: remarks for the record: how a trained output layer is used, or why it is not.
     """
@@ -103,14 +103,16 @@ class Pretrained(NamedTuple):
 
 
 def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
-    """A pre-trained network with a classifier for a task.
+    """A pre-trained network with the head that a task needs.
 
     Args:
-        seed: seed of the new classifier's weights, which are normal with the network's ``initializer_range``; biases
-            are 0. The same seed gives the same weights. Global random state does not change.
+        seed: seed of a new head's weights, which are normal with the network's ``initializer_range``; biases are 0.
+            The same seed gives the same weights. Global random state does not change.
 
     Raises:
-        UserError: one line, for weights that are not available, are damaged, or differ from the declaration.
+        UserError: one line, for weights that are not available, are damaged, or differ from the declaration; for a
+            network that cannot be pruned; for an encoder where the task measures a language model.
+        NasbenchError: if the cache of weights cannot be written.
     """
     if task.needs_language_model and model.architecture not in DECODERS:
         raise UserError(

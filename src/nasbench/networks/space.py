@@ -31,8 +31,8 @@ Config = npt.NDArray[np.int64]
 
 JsonConfig = dict[str, int | str | list[int]]
 
-MOST_STEPS = 96
-"""Steps of units in the grid of the tabular benchmark, if 96 divides the number of units."""
+LEAST_STEPS = 96
+"""The grid of the tabular benchmark has at least so many steps of units; fewer units have a step each."""
 
 
 class SearchSpace(ABC):
@@ -101,7 +101,7 @@ class SearchSpace(ABC):
 
     @property
     def smallest(self) -> Config:
-        """The configuration without layers: embeddings, pooler and classifier only."""
+        """The configuration of zeros: no layers. In ``ranks``, heads and units stay, and projections have rank 0."""
         return np.zeros(self.n_dims, dtype=np.int64)
 
     @property
@@ -196,8 +196,11 @@ class SmallGrid(Small):
 
 
 def unit_step(dims: Dimensions) -> int:
-    """Units per step of :class:`SmallGrid`: the largest divisor of the number of units U that is at most U / 96."""
-    target = max(1, dims.n_units // MOST_STEPS)
+    """Units per step of :class:`SmallGrid`: the largest divisor of the number of units U that is at most U // 96.
+
+    It is 1 for fewer than 96 units.
+    """
+    target = max(1, dims.n_units // LEAST_STEPS)
     return next(step for step in range(target, 0, -1) if dims.n_units % step == 0)
 
 

@@ -34,7 +34,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 class SuperNetwork:
-    """Runs sub-networks of a stock encoder with a sequence-classification or multiple-choice head.
+    """Runs sub-networks of a stock encoder or decoder with a head: classifier, multiple choice or language model.
 
     Attributes:
         model: the stock model; its parameters are the shared weights.
@@ -341,6 +341,7 @@ class SuperNetwork:
 
         Raises:
             ValueError: if the masks do not fit the network, or if this network is itself extracted.
+            UserError: for factors of projections, if a layer of the model computes several projections at once.
         """
         subnetwork.check(self.dims)
         if self.is_extracted:

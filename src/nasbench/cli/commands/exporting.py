@@ -206,14 +206,19 @@ def _metric_of(evaluation: Evaluation | None, split: str) -> float | None:
 @click.argument("folder", type=PATH)
 @click.argument("file", type=PATH)
 @click.option(
-    "--text", "columns", multiple=True, help="A column of texts (repeat for pairs); default: the columns of the task."
+    "--text",
+    "columns",
+    multiple=True,
+    help="A column of texts (repeat for pairs, and for a choice: the start, then the endings); default: the columns of "
+    "the task.",
 )
 @click.option("--out", type=PATH, help="The CSV file to write; default: FILE's name with -predictions.csv.")
 def predict(folder: Path, file: Path, columns: tuple[str, ...], out: Path | None) -> None:
-    """Classify the texts of a file.
+    """Predict for the texts of a file.
 
     FOLDER is an exported network. FILE is a CSV, TSV, JSON or Parquet file. The command writes FILE's columns, the
-    predicted class and the probability of every class.
+    predicted class and the probability of every class. For a choice, the endings are the classes; a regression gets
+    one number.
     """
     target = out or file.with_name(f"{file.name.partition('.')[0]}-predictions.csv")
     if out is None and target.exists():

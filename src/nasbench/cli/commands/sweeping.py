@@ -30,7 +30,7 @@ def _list(name: str, text: str) -> Callable[[Decorated], Decorated]:
 @_list("task", "Tasks, or paths of your own .toml files.")
 @click.option("--seed", "seeds", metavar="0-9", help="Seeds, such as 0-9 or 0,2,5-7; default: 0-9.")
 @_list("model", "Models; default: the task's.")
-@_list("space", "Search spaces; default: the task's.")
+@_list("space", "Search spaces; default: the task's, or the method's first.")
 @_list("searcher", "Searchers, for the methods that use one; default: the method's.")
 @click.option(
     "--experiment",
@@ -46,11 +46,19 @@ def _list(name: str, text: str) -> Callable[[Decorated], Decorated]:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:NUMBER for one GPU.")
 @click.option("--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="The folder of local data.")
 @click.option("--results", default="runs", show_default=True, help="A folder, or a URL such as s3://bucket/runs.")
-@click.option("--plugin", "plugins", type=PATH, multiple=True, help="A Python file with more methods (repeatable).")
+@click.option(
+    "--plugin", "plugins", type=PATH, multiple=True, help="A Python file with more methods or searchers (repeatable)."
+)
 @click.option("--isolate/--no-isolate", default=None, help="As for nasbench run; default: isolate methods of plugins.")
 @click.option("--backend", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--ray-address", help="Of a Ray cluster: auto, or HOST:6379; default: start Ray on this machine.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; default: one for each device.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Runs at once; default: one for each GPU, or group of --gpus-per-run; on a CPU one, or as many as "
+    "--cpus-per-run leaves room for.",
+)
 @click.option(
     "--gpus-per-run", type=click.IntRange(1), default=1, show_default=True, help="GPUs for each run on a GPU."
 )
@@ -125,7 +133,8 @@ def sweep(
         )
     else:
         given = (("--set", settings), ("--budget", budget), ("--max-evaluations", max_evaluations),
-                 ("--objectives", objectives), ("--precision", precision), ("--plugin", plugins))  # fmt: skip
+                 ("--objectives", objectives), ("--precision", precision), ("--plugin", plugins),
+                 ("--isolate", isolate))  # fmt: skip
         for flag, value in given:
             if value:
                 raise UserError(f"an experiment fixes its runs; leave out {flag}")

@@ -58,7 +58,12 @@ def run_on_table(table: str, quiet: bool, **arguments: Any) -> str | None:
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:NUMBER.")
 @click.option("--data-dir", type=PATH, envvar="NASBENCH_DATA_DIR", help="The folder of local data.")
-@click.option("--out", type=PATH, help="The file to write; default: tables/TASK_MODEL_seedSEED.parquet.")
+@click.option(
+    "--out",
+    type=PATH,
+    help="The file to write; default: tables/TASK_MODEL_seedSEED.parquet, for other strategies than full "
+    "tables/TASK_MODEL_seedSEED_STRATEGY.parquet.",
+)
 @click.option("--cpu-clock", is_flag=True, help="Record CPU seconds per thread: for a machine that other work shares.")
 @click.option("--quiet", is_flag=True, help="Print plain lines instead of a live view.")
 def tabulate(

@@ -81,7 +81,7 @@ def verify(
     """Verify records: compute again what they state.
 
     PATHS are folders of runs, or bundles of nasbench submit. Exit code 0: every run is re-scored, or re-run with
-    --rerun. Exit code 1: some run is not.
+    --rerun. Exit code 1: some run is not, or its mark could not be written.
     """
     from nasbench.trust.expected import Loader
     from nasbench.trust.rerunning import TOLERANCE

@@ -1,8 +1,9 @@
 """A sub-network as a module whose configuration says its true sizes, so that transformers can build it.
 
-Empty layers are left out and the others are renumbered. If all remaining layers have all heads and equally many units,
-and no projection is factored, the module is of the same stock class as the full network. Otherwise its class is in
-``modeling_pruned.py`` or ``modeling_decoders.py``.
+Empty layers are left out and the others are renumbered. If the stock configuration can say the sizes of the remaining
+layers (:meth:`~nasbench.networks.adapter.Adapter.stock_options`), no projection is factored and no biases were added to
+outputs, the module is of the same stock class as the full network. Otherwise its class is in ``modeling_pruned.py`` or
+``modeling_decoders.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 """Passes for devices on which launching a kernel costs more than the arithmetic that slices save.
 
-May import: ``networks.attention``, ``networks.blocks``, ``networks.subnetwork``, ``networks.supernet``, ``data``.
+May import: ``networks.adapter``, ``networks.attention``, ``networks.blocks``, ``networks.sliced``,
+``networks.subnetwork``, ``networks.supernet``, ``data``.
 """

@@ -147,6 +147,16 @@ def test_times_of_each_device_are_judged_apart(tmp_path):
     assert "\x1b" not in claims(tmp_path)
 
 
+def test_device_without_fp32_says_nothing_about_times(tmp_path):
+    for path in write_results(tmp_path, PLAN):
+        write_quantization(path, Quantization([_device(0), _device(0, without=("fp32",), cpu="int8 only")]))
+    found = {each.claim.text: each for each in check_claims(read_results(tmp_path)) if "figure 13" in each.claim.text}
+    assert len(found) == 3 + 3
+    assert not any("int8 only" in text for text in found)
+    assert found["int8 is not faster than fp32 on test, threads: 1 (figure 13)"].n == 6
+    assert found["int8 needs less memory than fp32 (figure 13)"].difference == pytest.approx(1 - 150 / 400)
+
+
 def test_without_quantised_runs_the_claim_is_not_run(tmp_path):
     write_results(tmp_path, PLAN)
     (last,) = [each for each in check_claims(read_results(tmp_path)) if "figure 13" in each.claim.text]

@@ -87,6 +87,19 @@ def test_each_model_and_device_class_has_its_own_panel(make_scores):
     assert [ax.get_title(loc="left")[:2] for ax in figure.axes] == ["a)", "b)", "c)"]
 
 
+def test_panels_beyond_the_alphabet_are_drawn_without_letters(make_scores):
+    models = [f"model-{i:02}" for i in range(28)]
+    rows = [
+        {"model": model, "searcher": searcher, "hypervolume": [value]}
+        for model in models for searcher, value in (("ehvi", 2.0), ("random", 1.0))
+    ]  # fmt: skip
+    axes = figure_6.draw(figure_6.data(make_scores(*rows))).axes
+    assert [ax.get_title(loc="right") for ax in axes] == [f"{model}, GPU" for model in models]
+    assert all(len(ax.lines) == 2 for ax in axes)
+    titles = [f"{letter}) weight-sharing NAS" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    assert [ax.get_title(loc="left") for ax in axes] == [*titles, *["weight-sharing NAS"] * 2]
+
+
 def test_tracks_are_never_averaged(make_scores):
     rows = [
         {"task": task, "track": track, "model": "minilm-l6", "searcher": searcher, "hypervolume": [value]}
