@@ -280,7 +280,7 @@ def sweep(
         isolate: as for :func:`run`.
         backend: ``local`` for processes on this machine, ``ray`` for a Ray cluster.
         ray_address: of the cluster; None starts Ray on this machine.
-        jobs: runs at once; None for one on each device.
+        jobs: runs at once; None for one on each GPU or group of GPUs, and on a CPU for one.
         gpus_per_run: GPUs of each run on a GPU.
         cpus_per_run: cores, and threads, of each run; None for an equal share, or 1 with Ray.
         retry_failed: make failed runs again.

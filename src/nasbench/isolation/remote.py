@@ -28,8 +28,7 @@ from nasbench.runs.problem import Problem, method_rng
 from nasbench.training.evaluation import Evaluator
 
 RELAYED: dict[str, type[BaseException]] = {
-    cls.__name__: cls
-    for cls in (errors.BudgetExhausted, errors.MethodError, ValueError, KeyboardInterrupt)
+    cls.__name__: cls for cls in (errors.BudgetExhausted, errors.MethodError, ValueError, KeyboardInterrupt)
 }
 """Errors that the parent answers with and the child raises."""
 
