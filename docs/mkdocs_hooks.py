@@ -135,9 +135,9 @@ def package_pages() -> dict[str, str]:
     return dict(sorted(pages.items(), key=lambda item: item[0].removesuffix(".md")))
 
 
-def directive(name: str, **options: bool | int) -> str:
+def directive(name: str, **options: int | bool) -> str:
     """The lines that mkdocstrings replaces by documentation; it gets a heading if the options have a level."""
-    options = options if "heading_level" in options else {"heading_level": 1, "show_root_heading": False, **options}
+    options = options or {"heading_level": 2, "show_root_heading": False}
     return f"::: {name}\n    options: {json.dumps(options)}\n"
 
 
