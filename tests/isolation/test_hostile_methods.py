@@ -40,7 +40,6 @@ class Watches(Observer):
         ("loops", OVERTIME, 1),
         ("sleeps", OVERTIME, 1),
         ("raises", r"^Mine in hostile\.py:\d+: \\x1b\[2J cleared and a second line x+$", 1),
-        ("yields", r"^run\(\) has a yield or an await in it, so calling it does nothing; report by evaluate\(\)$", 0),
         ("exits", r"^the method's process ended before the method did \(exit code 0\)$", 1),
         ("writes", "^the method's process broke the protocol: it sent an unknown message 'record'$", 1),
         ("fills", r"^the method's processes used \d\.\d GB of memory together, more than the limit of 2\.0 GB$", 1),
@@ -56,6 +55,12 @@ def test_method_that_does_not_end_as_it_should(run_isolated, method, reason, n_e
     assert len(outcome.evaluations) == n_evaluations
     assert len(observer.seen) >= 2
     assert observer.alive() == []
+
+
+def test_method_with_a_yield_is_told_so(run_isolated):
+    outcome = run_isolated("yields")
+    assert outcome.record.status == "failed"
+    assert re.search(r"^run\(\) has a yield or an await in it, so calling it does nothing", outcome.record.reason)
 
 
 def test_process_that_a_method_leaves_behind_ends_and_reports_nothing(run_isolated):
