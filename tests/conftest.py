@@ -63,16 +63,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-_REAL_DATA = os.environ.get("NASBENCH_DATA_DIR") or str(Path(__file__).parents[2] / "shared" / "data")
+_CHOSEN_DATA = os.environ.get("NASBENCH_DATA_DIR")
 
 
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
-    """The folder with real data sets; without it, the tests that need it are skipped."""
-    folder = Path(_REAL_DATA)
-    if not folder.is_dir():
-        pytest.skip("no real data: set NASBENCH_DATA_DIR")
-    return folder
+    """The folder with real data sets; without it, the tests that need it are skipped. A wrong path fails them."""
+    folder = Path(_CHOSEN_DATA or Path(__file__).parents[2] / "shared" / "data")
+    if folder.is_dir():
+        return folder
+    if _CHOSEN_DATA:
+        pytest.fail(f"NASBENCH_DATA_DIR is {_CHOSEN_DATA}, and no folder is there")
+    pytest.skip("no real data: set NASBENCH_DATA_DIR")
 
 
 @pytest.fixture

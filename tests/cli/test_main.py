@@ -156,8 +156,17 @@ def write_rte(folder: Path, **columns: list[object]) -> None:
         pa.parquet.write_table(pa.table(columns), folder / "rte" / f"{split}.parquet")
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "columns", "labels"])
-def test_unusable_data_print_one_line(nasbench, tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("missing", ["no file data/rte/train.parquet, the train rows of task 'rte'", "leave out --data-dir"]),
+        ("truncated", ["data/rte/train.parquet: cannot be read as parquet; replace it"]),
+        ("columns", ["data/rte/train.parquet: no column 'sentence2'; its columns are sentence1, label"]),
+        ("labels", ["data/rte/train.parquet, column 'label': label 7 of row 0 is outside 0 to 1"]),
+        ("none", []),
+    ],
+)
+def test_unusable_data_print_one_line(nasbench, tmp_path: Path, damage: str, words: list[str]) -> None:
     sentences = [f"ba be {i}" for i in range(20)]
     columns = {"sentence1": sentences, "sentence2": sentences, "label": [i % 2 for i in range(20)]}
     if damage == "columns":
@@ -171,8 +180,11 @@ def test_unusable_data_print_one_line(nasbench, tmp_path: Path, damage: str) -> 
     if damage == "truncated":
         train.write_bytes(train.read_bytes()[:-20])
     arguments = ("run", "--method", "ws-nas", "--task", "rte", "--model", "tiny-bert", "--data-dir", "data")
-    spoken = nasbench(*arguments, "--budget", "5", "--device", "cpu")
-    assert_user_error(spoken, "rte")
+    spoken = nasbench(*arguments, "--max-evaluations", "1", "--device", "cpu")
+    if damage == "none":
+        assert (spoken.code, len(find_runs(tmp_path))) == (0, 1)
+        return
+    assert_user_error(spoken, *words)
     assert not find_runs(tmp_path)
 
 

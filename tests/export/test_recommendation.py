@@ -37,8 +37,19 @@ def table() -> pd.DataFrame:
 def test_most_accurate_network_within_the_size(table: pd.DataFrame, limit: float) -> None:
     expected = table[table["params"] <= limit].iloc[0]
     assert recommend(RECORD, Limits(max_params=limit)).evaluation.index == expected["index"]
-    n_bytes = 4 * int(expected["n_params"])
-    assert recommend(RECORD, Limits(max_bytes=n_bytes)).evaluation.error <= expected["error"]
+
+
+@pytest.mark.parametrize("limit", [0.55, 0.6, 0.75, 0.9, 1.0])
+def test_most_accurate_network_within_the_bytes(table: pd.DataFrame, limit: float) -> None:
+    """A parameter has four bytes. One byte less, and another network is the best."""
+    n_bytes = 4 * int(table.loc[table["params"] <= limit, "n_params"].iloc[0])
+    found = []
+    for max_bytes in (n_bytes, n_bytes - 1):
+        expected = table[4 * table["n_params"] <= max_bytes].iloc[0]
+        found.append(recommend(RECORD, Limits(max_bytes=max_bytes)).evaluation)
+        assert found[-1].index == expected["index"]
+    assert 4 * found[0].n_params == n_bytes
+    assert found[0].error < found[1].error
 
 
 @pytest.mark.parametrize("share", [0.8, 0.9, 0.95, 0.99])

@@ -54,11 +54,17 @@ def test_parents_are_the_survivors_by_rank_and_crowding_distance():
 
 def test_generations_continue_if_evaluations_fail():
     searcher = Nsga2(SPACE, np.random.default_rng(0), Nsga2Options(population_size=6))
+    told = []
     for i in range(60):
         config = searcher.ask()
+        SPACE.check(config)
         if i % 2:
-            searcher.tell(config, PROBLEMS["smooth"].values(config[None])[0])
-    assert [searcher.ask() for _ in range(6)]
+            told.append(PROBLEMS["smooth"].values(config[None])[0])
+            searcher.tell(config, told[-1])
+    for _ in range(6):  # begins a generation, so survivors are selected
+        SPACE.check(searcher.ask())
+    assert len(searcher._members) == 6 < len(told)
+    assert {*np.min(told, axis=0)} <= {value for member in searcher._members for value in member}
 
 
 def test_configurations_with_equal_values_count_as_one_member():

@@ -12,7 +12,6 @@ from support.examples import same_examples
 from support.runs import Evaluates
 
 from nasbench.data.splits import load_task_data
-from nasbench.errors import NasbenchError
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.records.front import front_of
 from nasbench.records.predictions import FILE, Predictions, PredictionsError, decode, encode, pack, unpack
@@ -148,9 +147,13 @@ def test_predictions_are_on_disk_before_the_line_of_their_network(tmp_path, monk
 
 def test_a_damaged_file_of_an_earlier_attempt_is_replaced(tmp_path):
     subject = MethodSubject(Evaluates, tmp_path, n_evaluations=4)
-    _, n_events, _ = subject.usual
-    with pytest.raises((Killed, NasbenchError)):
-        subject.run(tmp_path / "a", KillingObserver(n_events - 1))
-    (subject.request(tmp_path / "a").folder / FILE).write_bytes(b"damaged")
+    with pytest.raises(Killed):
+        subject.run(tmp_path / "a", KillingObserver(1))
+    path = subject.request(tmp_path / "a").folder / FILE
+    assert unpack(path.read_bytes()).keys() == {0}
+    path.write_bytes(b"damaged")
     outcome = subject.run(tmp_path / "a")
     assert outcome.record.status == "complete"
+    again, recorded = recomputed(subject, tmp_path / "a")
+    assert again == {(index, split): found for (index, split), found in recorded.items() if index > 0}  # 0 is lost
+    assert again

@@ -104,7 +104,9 @@ def test_clock_that_is_set_back_charges_nothing_twice(subject, results):
     outcome = run(subject, results, clock=set_back)
     elapsed = [evaluation.elapsed_s for evaluation in outcome.evaluations]
     assert elapsed == sorted(elapsed)
-    assert outcome.record.status == "complete"
+    record = outcome.record
+    assert record.status == "complete"
+    assert 0 < sum(record.charged_s.values()) + sum(record.uncharged_s.values()) <= clock.n_readings
 
 
 def test_networks_whose_outputs_are_not_finite_are_failed_evaluations(results, tmp_path):

@@ -93,14 +93,18 @@ def test_networks_without_heads_have_chance_error_despite_rounding(run_function,
 
 
 def test_only_front_members_get_test_results_and_the_method_sees_none(run_function):
-    returned = []
+    returned, seen = [], []
 
     def evaluate_some(problem):
         network = problem.pretrained()
         returned.extend(problem.evaluate(network, config) for config in _samples(problem, 25))
-        assert not any("test" in name for name in vars(problem) if not name.startswith("_"))
+        seen.extend(name for name in dir(problem) if not name.startswith("_"))
 
-    recorded = run_function(evaluate_some).evaluations
+    outcome = run_function(evaluate_some)
+    assert (outcome.record.status, outcome.record.reason) == ("complete", None)
+    assert {"train", "validation"} <= set(seen)
+    assert [name for name in seen if "test" in name] == []
+    recorded = outcome.evaluations
     assert len(recorded) == 25
     values = np.array([(e.error, e.params) for e in recorded])
     for i, evaluation in enumerate(recorded):

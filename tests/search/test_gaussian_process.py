@@ -101,9 +101,17 @@ def test_fit_works_with_few_or_equal_observations(n):
     assert deviation[1] > deviation[0]
 
 
-def test_hyperparameters_are_fitted_to_a_part_and_predictions_use_all_observations():
+def test_hyperparameters_are_fitted_to_a_part_and_predictions_use_all_observations(monkeypatch):
+    objective, sizes = gaussian_process._negative_log_posterior, set()
+
+    def counted(logs, squared, targets):
+        sizes.add((*squared.shape[1:], len(targets)))
+        return objective(logs, squared, targets)
+
+    monkeypatch.setattr(gaussian_process, "_negative_log_posterior", counted)
     inputs, targets = _data(gaussian_process.MAX_FIT_POINTS + 100, noise=0.05)
     model = fit(inputs, targets)
+    assert sizes == {(200, 200, 200)}  # every second of 400
     assert len(model.inputs) == len(inputs)
     part = fit(inputs[::2], targets[::2])
     points = np.random.default_rng(1).random((50, 3))

@@ -90,10 +90,11 @@ def test_small_steps_flip_one_to_three_bits_on_average():
     assert set(np.unique(searcher._steps(parents))) == {0, 1}
 
 
-def test_proposals_before_n_initial_observations_ignore_the_values():
-    first, second = (_told(SMOOTH.space, 9, n_initial=10) for _ in range(2))
-    second._values = [values * 2 for values in second._values]
-    np.testing.assert_array_equal(first.ask(), second.ask())
+@pytest.mark.parametrize(("n_initial", "is_sample"), [(10, True), (9, False)])
+def test_proposals_before_n_initial_observations_are_samples(n_initial, is_sample):
+    searcher, twin = (_told(SMOOTH.space, 10, n_initial=n_initial) for _ in range(2))
+    assert len(searcher.values) == 9  # two of the ten are one network
+    assert np.array_equal(searcher.ask(), twin.sample()) == is_sample
 
 
 @pytest.mark.parametrize("cls", [NearMidpoint, ErrorModel])

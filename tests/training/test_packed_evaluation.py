@@ -102,6 +102,7 @@ def test_packed_logits_of_an_extracted_network_equal_those_of_the_super_network(
     np.testing.assert_allclose(packing.logits(extracted, with_holes), expected, **CLOSE)
     with pytest.raises(ValueError, match="only run the sub-network that was extracted"):
         packing.logits(extracted, SubNetwork.full(tiny.network.dims))
+    assert packing._packs
 
 
 @pytest.mark.usefixtures("attention")
@@ -110,8 +111,10 @@ def test_packed_logits_in_bf16_are_as_exact_as_padded_ones():
     for subnetwork in _subnetworks(exact.network.dims):
         reference = _padding(exact).logits(exact.network, subnetwork)
         padded = np.abs(_padding(rounded).logits(rounded.network, subnetwork) - reference).mean()
-        packed = np.abs(_packing(rounded).logits(rounded.network, subnetwork) - reference).mean()
+        packing = _packing(rounded)
+        packed = np.abs(packing.logits(rounded.network, subnetwork) - reference).mean()
         assert packed <= 1.5 * padded + 1e-6
+        assert packing._packs
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -135,6 +138,7 @@ def test_changed_weights_are_noticed(precision):
     with torch.no_grad():
         other.model.classifier.bias += 1
     np.testing.assert_allclose(packing.logits(other), changed + 1, **CLOSE)
+    assert packing._packs
 
 
 def test_weights_are_laid_out_once_for_all_sub_networks(monkeypatch):

@@ -34,6 +34,7 @@ def test_training_is_the_same_with_a_warm_up(is_graphed):
     assert torch.equal(torch.random.get_rng_state(), before)
     usual.run(9)
     warm.run(9)
+    assert [usual._graphed is not None, warm._graphed is not None] == [is_graphed] * 2  # no recording has failed
     for name, value in usual.network.model.state_dict().items():
         assert torch.equal(warm.network.model.state_dict()[name], value), name
 

@@ -130,6 +130,9 @@ def test_a_damaged_mark_counts_as_none(copied, contents):
 
 def test_a_hostile_author_or_link_is_refused(copied):
     good = {"author": AUTHOR, "link": LINK, "command": "nasbench run"}
+    (copied.folder / SUBMISSION).write_text(json.dumps(good))
+    submission = mark_of(copied.folder).submission
+    assert (submission.author, submission.link) == (AUTHOR, LINK)
     for name, value in (("author", "a\nb"), ("link", "javascript:alert(1)"), ("link", "https://x.org/)[x](http://y")):
         (copied.folder / SUBMISSION).write_text(json.dumps({**good, name: value}))
         assert mark_of(copied.folder).submission is None

@@ -241,7 +241,7 @@ def zipped(draw, members, how):
         if how == "pipe":
             put(archive, "runs/1/run.json", b"{}", stat.S_IFIFO | 0o644)
         if how == "comment":
-            archive.comment = b"PK\x05\x06" * 20
+            archive.comment = draw(st.sampled_from([b"a comment", b"PK\x05\x06" * 20]))
     data = bytearray(buffer.getvalue())
     if how == "cut":
         data = data[: draw(st.integers(0, len(data)))]
@@ -371,12 +371,35 @@ def test_the_bundle_itself_is_accepted(made, tmp_path):
     assert outcome(made, made.bundle.read_bytes(), tmp_path) == "accepted"
 
 
-@pytest.mark.parametrize("how", ["link", "name", "twice", "bomb", "pipe", "cut"])
-def test_odd_archives_are_not_read(made, tmp_path, how):
+@pytest.mark.parametrize(
+    ("how", "drawn", "message"),
+    [
+        ("link", None, f"{RUN}: no regular file, but perhaps a symbolic link"),
+        ("pipe", None, "runs/1/run.json: no regular file, but perhaps a symbolic link"),
+        ("name", "../evil", r"the bundle has a file '\.\./evil'"),
+        ("twice", None, f"the bundle has '{RUN}' twice"),
+        ("bomb", False, "runs/1/run.json: larger than 4,194,304 bytes"),
+        ("cut", 200, "cannot be read as a bundle"),
+    ],
+)
+def test_odd_archives_are_refused_for_what_is_odd(made, tmp_path, how, drawn, message):
+    with zipfile.ZipFile(made.bundle) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(zipped(lambda _: drawn, members, how))
+    with pytest.raises(UserError, match=message):
+        read_bundle(path)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("how", ["plain", "reorder", "comment"])
+def test_harmless_archives_are_accepted(made, tmp_path, how):
     with zipfile.ZipFile(made.bundle) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
 
-    def first(_):
-        return 200 if how == "cut" else NAMES[0] if how == "name" else how == "bomb"
+    def drawn(_):
+        return b"a comment" if how == "comment" else [*reversed(members)]
 
-    assert outcome(made, zipped(first, members, how), tmp_path) == "not read"
+    data = zipped(drawn, members, how)
+    assert (data == zipped(drawn, members, "plain")) == (how == "plain")
+    assert outcome(made, data, tmp_path) == "accepted"

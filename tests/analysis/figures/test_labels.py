@@ -34,7 +34,9 @@ def test_labels_are_inside_the_figure_and_apart(name, results):
     figure = FIGURES[name].draw(FIGURES[name].data(*results))
     with style.applied():  # as when it is saved
         FigureCanvasAgg(figure).draw()
-    labels = [label for ax in figure.axes for label in (ax.xaxis.label, ax.yaxis.label) if label.get_text()]
+    labels = [label for ax in figure.axes for label in (ax.xaxis.label, ax.yaxis.label)]
+    labels = [label for label in (*labels, *figure.texts) if label.get_text()]  # texts: the labels of all panels
+    assert labels
     boxes = [label.get_window_extent() for label in labels]
     width, height = figure.bbox.max
     for label, box in zip(labels, boxes, strict=True):

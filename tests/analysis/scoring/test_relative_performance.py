@@ -77,14 +77,6 @@ def test_full_metric_is_the_pruning_methods_or_the_runs_own(results: Results) ->
     np.testing.assert_allclose(found[(task == "cola").to_numpy()], metric[(task == "cola").to_numpy()])
 
 
-def test_relative_is_one_for_the_runs_own_full_network(results: Results) -> None:
-    only = results.select(results.runs["task"] == "cola")
-    found = relative_performance(only, [1.0])
-    own = found["index"] == 0  # the full network itself is picked
-    np.testing.assert_allclose(found["relative"][own], 1.0)
-    np.testing.assert_allclose(found["relative"], found["test_metric"] / found["full_metric"])
-
-
 def small_results(rows: list[tuple[float | None, float, float | None]]) -> Results:
     """One run; each row is (error, params, test error)."""
     runs = pd.DataFrame({name: ["x"] for name in ("run", "entry", "algorithm", "scenario", "task", "model", "method")})
@@ -95,6 +87,13 @@ def small_results(rows: list[tuple[float | None, float, float | None]]) -> Resul
     evaluations["status"] = np.where(evaluations["error"].isna(), "failed", "ok")
     evaluations["run_row"], evaluations["index"] = 0, range(len(rows))
     return Results(runs, evaluations)
+
+
+def test_relative_is_one_for_the_runs_own_full_network() -> None:
+    found = relative_performance(small_results([(0.1, 1.0, 0.2), (0.3, 0.5, 0.36), (0.2, 0.75, 0.1)]), [0.5, 0.75, 1.0])
+    assert found["index"].tolist() == [1, 2, 0]
+    assert found["full_metric"].tolist() == [0.8] * 3
+    np.testing.assert_allclose(found["relative"], [0.8, 1.125, 1.0])
 
 
 def test_ties_failures_and_limits_worked_by_hand() -> None:
