@@ -25,6 +25,7 @@ SEEN = {
         for i in range(1, 6)
     },
     "graphemeu": "its metadata have the text of the MIT licence, without its name",
+    "docutils": "public domain and BSD; under the GPL is only an Emacs mode of its sources, which is not installed",
 }
 """Packages whose metadata do not say enough, and what a person found."""
 _NVIDIA = re.compile(r"nvidia-|cuda-")
