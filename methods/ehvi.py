@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,13 +80,16 @@ def fit(inputs: FloatArray, values: FloatArray) -> SingleTaskGP:
         values: ``(n, n_objectives)``, all minimised.
     """
     import torch
+    from botorch.exceptions import InputDataWarning
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
     from botorch.models.transforms import Standardize
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
     scale = Standardize(m=values.shape[1])
-    model = SingleTaskGP(torch.from_numpy(inputs), torch.from_numpy(-values), outcome_transform=scale)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputDataWarning)  # values that are all equal have no deviation of 1
+        model = SingleTaskGP(torch.from_numpy(inputs), torch.from_numpy(-values), outcome_transform=scale)
     fit_gpytorch_mll(
         ExactMarginalLogLikelihood(model.likelihood, model),
         optimizer_kwargs={"options": {"maxiter": _MAX_FIT_ITERATIONS}},

@@ -1,8 +1,11 @@
 """EHVI on BoTorch: signs, reference point, alignment of rows, and a search against random search."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from botorch.exceptions import InputDataWarning
 
 from nasbench.methods import ehvi
 from nasbench.methods.ehvi import Ehvi, EhviOptions
@@ -64,6 +67,18 @@ def test_front_and_reference_have_the_same_sign(fitted):
     scores = ehvi.expected_improvement(model, inputs, np.vstack([good, bad]))
     area = hypervolume(values, reference_point(values[pareto_mask(values)]))
     assert scores[1] < scores[0] < 0.2 * area
+
+
+def test_equal_errors_are_fitted_without_a_warning():
+    rng = np.random.default_rng(0)
+    inputs = rng.random((12, 3))
+    values = np.column_stack([np.full(12, 0.5), inputs.sum(axis=1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputDataWarning)
+        model = ehvi.fit(inputs, values)
+        scores = ehvi.expected_improvement(model, inputs, rng.random((5, 3)))
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(_means_and_deviations(model, inputs)[0][:, 0], 0.5, atol=1e-3)
 
 
 def test_search_beats_random_search():
