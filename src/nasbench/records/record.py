@@ -97,8 +97,7 @@ class RunRecord:
         provenance: package versions, git revision, hardware, hashes of data and weights.
         status, reason: how the run ended; ``reason`` says why it failed.
         charged_s: charged seconds by phase (training, search, validation, idle); their sum is the elapsed budget.
-        uncharged_s: seconds by phase that cost no budget (loading, test, recording, repeating, isolation, and the name
-            of each modelled objective).
+        uncharged_s: seconds that cost no budget, by phase (such as loading, test and recording) or modelled objective.
         notes: remarks for readers, such as a training that the budget cut short.
         shortened_trainings: by network name, the number of steps of each training that had to be shorter than declared,
             because the budget held no more.
@@ -273,9 +272,8 @@ class RunFolder:
             record: the run's record, to check that no line is lost or changed; None to leave that out.
 
         Raises:
-            RecordError: if the file cannot be read, another line is damaged, a successful evaluation has no error,
-                lines differ in their costs, the indices do not count 0, 1, 2, ..., the elapsed time goes back, or lines
-                are lost.
+            RecordError: if the file cannot be read, another line is damaged, lines differ in their costs, the indices
+                do not count 0, 1, 2, ..., the elapsed time goes back, or lines are lost.
         """
         data = self._data()
         # The garbage collector would walk the growing list again and again. At 10^5 lines that took half of the time.
