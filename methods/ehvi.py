@@ -80,7 +80,7 @@ def fit(inputs: FloatArray, values: FloatArray) -> SingleTaskGP:
         values: ``(n, n_objectives)``, all minimised.
     """
     import torch
-    from botorch.exceptions import InputDataWarning
+    from botorch.exceptions.warnings import InputDataWarning
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
     from botorch.models.transforms import Standardize

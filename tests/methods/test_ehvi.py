@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from botorch.exceptions import InputDataWarning
+from botorch.exceptions.warnings import InputDataWarning
 
 from nasbench.methods import ehvi
 from nasbench.methods.ehvi import Ehvi, EhviOptions
