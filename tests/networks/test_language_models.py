@@ -16,7 +16,7 @@ from nasbench.data.batching import collate
 from nasbench.declarations.model import TrainingConfiguration
 from nasbench.errors import UserError
 from nasbench.networks.passes import likelihood
-from nasbench.networks.passes.likelihood import divergence, log_likelihood
+from nasbench.networks.passes.likelihood import distilled_likelihood, log_likelihood
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.plugins import registry
@@ -92,7 +92,8 @@ def test_chunks_do_not_change_the_likelihood(monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close(tiny.network.forward(tiny.batch()), whole)
 
 
-def test_divergence_is_that_of_the_whole_vocabulary() -> None:
+def test_distilled_likelihood_is_that_of_the_whole_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likelihood, "CHUNK", 7)
     tiny = tiny_network(TINY_GPT2, TINY_TEXT)
     network, batch = tiny.network, tiny.batch()
     network.refresh()
@@ -101,16 +102,20 @@ def test_divergence_is_that_of_the_whole_vocabulary() -> None:
         network.encode(network.embed(batch), batch.attention_mask, network.slices(one)) for one in (None, half)
     )
     head = network.adapter.classify
-    found = divergence(head, student, teacher.detach(), batch, temperature=2.0, t_squared=True)
+    found = distilled_likelihood(head, student, teacher.detach(), batch, temperature=2.0, t_squared=True)
     rows = (
         batch.attention_mask[:, 1:] if batch.attention_mask is not None else torch.ones_like(batch.input_ids[:, 1:]) > 0
     )
     wanted, given = (functional.log_softmax(head(x)[:, :-1][rows] / 2, -1) for x in (teacher, student))
-    expected = 4 * functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
-    torch.testing.assert_close(found, expected)
-    (gradient,) = torch.autograd.grad(found, student, retain_graph=True)
-    (slow,) = torch.autograd.grad(expected, student)
-    torch.testing.assert_close(gradient, slow)
+    words = functional.log_softmax(head(student)[:, :-1], -1).gather(2, batch.input_ids[:, 1:, None])[..., 0]
+    expected = (
+        (words * rows).sum(1, keepdim=True) / math.log(2),
+        4 * functional.kl_div(given, wanted, reduction="batchmean", log_target=True),
+    )
+    for fast, slow in zip(found, expected, strict=True):
+        torch.testing.assert_close(fast, slow)
+        gradients = (torch.autograd.grad(each.sum(), student, retain_graph=True)[0] for each in (fast, slow))
+        torch.testing.assert_close(*gradients)
 
 
 @MODELS

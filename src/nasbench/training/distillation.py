@@ -11,9 +11,8 @@ from torch.nn import functional
 
 from nasbench.data.batching import Batch
 from nasbench.declarations.task import Kind
-from nasbench.networks.passes.likelihood import divergence
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.training.losses import WHOLE, Shares, distillation_loss, label_loss, share_of
+from nasbench.training.losses import WHOLE, Shares, distilled, label_loss, share_of
 
 
 @dataclass(frozen=True)
@@ -57,25 +56,20 @@ class Distillation:
         with torch.no_grad():
             wanted = _states(self.teacher, batch, self.teacher.embed(batch))
         found = _states(student, batch, embedded)
-        logits = student.classify(found[-1], batch)
-        loss = share_of(label_loss(kind, logits, batch.labels), shares.labels)
-        loss = loss + share_of(self._divergence(student, kind, batch, found[-1], wanted[-1]), shares.marked)
+        is_language_model = student.adapter.readout == "every"
+        teacher, head = wanted[-1], self.teacher.adapter.classify if is_language_model else None
+        if not is_language_model:
+            with torch.no_grad():
+                teacher = self.teacher.classify(teacher, batch)
+        logits, extra = distilled(student, kind, batch, found[-1], teacher, self.temperature, True, head)
+        loss = share_of(label_loss(kind, logits, batch.labels), shares.labels) + share_of(extra, shares.marked)
         if self.hidden_weight == 0 or not self.depths:
             return loss
         ours, theirs = (list(depths) for depths in zip(*self.depths, strict=True))
         cosines = functional.cosine_similarity(found[ours].float(), wanted[theirs].float(), dim=-1)
-        if student.adapter.readout == "every" and batch.attention_mask is not None:
+        if is_language_model and batch.attention_mask is not None:
             cosines = cosines[:, batch.attention_mask]
         return loss + share_of(self.hidden_weight * (1 - cosines.mean()), shares.tokens)
-
-    def _divergence(self, student: SuperNetwork, kind: Kind, batch: Batch, found: Tensor, wanted: Tensor) -> Tensor:
-        """The divergence from the teacher's logits, from hidden states after the last layer."""
-        if student.adapter.readout == "every":
-            heads = student.adapter.classify, self.teacher.adapter.classify
-            return divergence(heads[0], found, wanted, batch, self.temperature, t_squared=True, teacher_head=heads[1])
-        with torch.no_grad():
-            logits = self.teacher.classify(wanted, batch)
-        return distillation_loss(kind, student.classify(found, batch), logits, self.temperature, t_squared=True)
 
 
 def _states(network: SuperNetwork, batch: Batch, embedded: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from nasbench.data.batching import Batch
 from nasbench.declarations.task import Kind
-from nasbench.networks.passes.likelihood import count_marked
+from nasbench.networks.passes.likelihood import Head, count_marked, distilled_likelihood
+from nasbench.networks.supernet import SuperNetwork
 
 
 def label_loss(kind: Kind, logits: Tensor, labels: Tensor) -> Tensor:
@@ -100,3 +101,25 @@ def distillation_loss(kind: Kind, student: Tensor, teacher: Tensor, temperature:
         log_target=True,
     )
     return divergence * temperature**2 if t_squared else divergence
+
+
+def distilled(
+    network: SuperNetwork, kind: Kind, batch: Batch, states: Tensor, teacher: Tensor, temperature: float,
+    t_squared: bool, teacher_head: Head | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """A network's logits and its distillation loss.
+
+    Args:
+        states: hidden states after the last layer, as :meth:`SuperNetwork.encode` gives them.
+        teacher: the teacher's logits; for a language model, whose logits are many, its hidden states.
+        teacher_head: gives a language model's logits from the teacher's states, if that is not the network's head.
+
+    Returns:
+        Logits as from :meth:`SuperNetwork.classify`, and :func:`distillation_loss`, a scalar.
+    """
+    if network.adapter.readout == "every":
+        head = network.adapter.classify
+        found, loss = distilled_likelihood(head, states, teacher, batch, temperature, t_squared, teacher_head)
+        return found.view(-1, network.n_choices), loss
+    logits = network.classify(states, batch)
+    return logits, distillation_loss(kind, logits, teacher, temperature, t_squared)

@@ -23,11 +23,10 @@ from nasbench.declarations.model import TrainingConfiguration
 from nasbench.declarations.task import Kind
 from nasbench.errors import first_error, first_line
 from nasbench.networks.attention import Noise
-from nasbench.networks.passes.likelihood import divergence
 from nasbench.networks.sliced import length_grid
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.training.cuda_graphs import GraphedPasses
-from nasbench.training.losses import WHOLE, Shares, distillation_loss, label_loss, share_of
+from nasbench.training.losses import WHOLE, Shares, distilled, label_loss, share_of
 from nasbench.training.objective import Objective
 from nasbench.training.strategies import Step, TrainingStrategy
 from nasbench.training.vocabulary import ActiveVocabulary, WholeVocabulary
@@ -305,19 +304,17 @@ class Trainer:
         for training_pass in step.passes:
             slices = network.slices(training_pass.subnetwork)
             states = network.encode(embedded, batch.attention_mask, slices)
-            logits = network.classify(states, batch)
-            loss = share_of(label_loss(self._kind, logits, batch.labels), shares.labels)
             if training_pass.distilled:
                 assert teacher is not None
                 temperature, t_squared = self._strategy.temperature, self._strategy.t_squared
-                if is_language_model:
-                    head = network.adapter.classify
-                    extra = divergence(head, states, teacher, batch, temperature, t_squared)
-                else:
-                    extra = distillation_loss(self._kind, logits, teacher, temperature, t_squared)
+                logits, extra = distilled(network, self._kind, batch, states, teacher, temperature, t_squared)
+                loss = share_of(label_loss(self._kind, logits, batch.labels), shares.labels)
                 loss = loss + share_of(extra, shares.marked)
-            elif teacher is None:
-                teacher = (states if is_language_model else logits).detach()
+            else:
+                logits = network.classify(states, batch)
+                loss = share_of(label_loss(self._kind, logits, batch.labels), shares.labels)
+                if teacher is None:
+                    teacher = (states if is_language_model else logits).detach()
             loss.backward()  # type: ignore[no-untyped-call]
         assert embedded.grad is not None
         return embedded.grad

@@ -37,10 +37,7 @@ def log_likelihood(head: Head, states: Tensor, batch: Batch) -> Tensor:
     def chunk(chunk_states: Tensor, chunk_targets: Tensor) -> Tensor:
         return -functional.cross_entropy(head(chunk_states.float()), chunk_targets, reduction="none")
 
-    found = _over_chunks(chunk, states[rows, places], targets)
-    # Each token has a place of its own, so that a GPU adds those of a sequence in the same order every time.
-    by_place = torch.zeros(states.shape[:2], dtype=torch.float32, device=states.device)
-    return (by_place.index_put((rows, places), found).sum(1) / math.log(2))[:, None]
+    return _over_sequences(_over_chunks(chunk, states[rows, places], targets), batch, rows, places)
 
 
 def are_likeliest(head: Head, states: Tensor, batch: Batch) -> Tensor:
@@ -66,29 +63,38 @@ def are_likeliest(head: Head, states: Tensor, batch: Batch) -> Tensor:
     return (missed == 0).float()[:, None]
 
 
-def divergence(
+def distilled_likelihood(
     head: Head, student: Tensor, teacher: Tensor, batch: Batch, temperature: float, t_squared: bool,
     teacher_head: Head | None = None,
-) -> Tensor:  # fmt: skip
-    """Mean KL divergence of the teacher's and the student's next marked token, as :func:`log_likelihood` counts them.
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """:func:`log_likelihood` of a student, and the mean KL divergence of the teacher's and the student's marked tokens.
 
-    Equation (2) of the paper for every token; see :func:`nasbench.training.losses.distillation_loss`.
+    The divergence is equation (2) of the paper for every token; see
+    :func:`nasbench.training.losses.distillation_loss`. Both come from the same logits: with a large vocabulary, the
+    head costs about as much as the layers of a small sub-network.
 
     Args:
         student: hidden states ``(n, length, d)``.
         teacher: the same shape, without gradient.
         teacher_head: the teacher's head if it is not the student's.
+
+    Returns:
+        The log-likelihoods ``(n, 1)`` and the divergence, a scalar.
     """
     rows, places = _marked(batch)
+    targets = batch.input_ids[rows, places + 1]
 
-    def chunk(student_states: Tensor, teacher_states: Tensor) -> Tensor:
+    def chunk(student_states: Tensor, chunk_targets: Tensor, teacher_states: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = functional.log_softmax((teacher_head or head)(teacher_states.float()) / temperature, dim=-1)
-        given = functional.log_softmax(head(student_states.float()) / temperature, dim=-1)
-        return functional.kl_div(given, wanted, reduction="none", log_target=True).sum(-1)
+        logits = head(student_states.float())
+        given = functional.log_softmax(logits / temperature, dim=-1)
+        apart = functional.kl_div(given, wanted, reduction="none", log_target=True).sum(-1)
+        return torch.stack([-functional.cross_entropy(logits, chunk_targets, reduction="none"), apart])
 
-    mean = _over_chunks(chunk, student[rows, places], teacher[rows, places]).mean()
-    return mean * temperature**2 if t_squared else mean
+    found, apart = _over_chunks(chunk, student[rows, places], targets, teacher[rows, places])
+    mean = apart.mean()
+    return _over_sequences(found, batch, rows, places), mean * temperature**2 if t_squared else mean
 
 
 def count_marked(batch: Batch) -> int:
@@ -105,12 +111,16 @@ def _marked(batch: Batch) -> tuple[Tensor, Tensor]:
     return rows, places
 
 
-def _over_chunks(function: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor) -> Tensor:
-    """Results ``(n,)`` of a function of the rows of two tensors. The backward pass computes each chunk again."""
-    found = [torch.zeros(0, dtype=torch.float32, device=first.device)]
-    for one, other in zip(torch.split(first, CHUNK), torch.split(second, CHUNK), strict=True):
-        if torch.is_grad_enabled():
-            found.append(checkpoint(function, one, other, use_reentrant=False))
-        else:
-            found.append(function(one, other))
-    return torch.cat(found)
+def _over_chunks(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Results ``(..., n)`` of a function of the rows of some tensors. The backward pass computes each chunk again."""
+    found = []
+    for chunk in zip(*(torch.split(tensor, CHUNK) for tensor in tensors), strict=True):
+        found.append(checkpoint(function, *chunk, use_reentrant=False) if torch.is_grad_enabled() else function(*chunk))
+    return torch.cat(found, dim=-1)
+
+
+def _over_sequences(found: Tensor, batch: Batch, rows: Tensor, places: Tensor) -> Tensor:
+    """Sums over each sequence, from natural to base-2 logarithms: ``(n, 1)``, fp32."""
+    # Each token has a place of its own, so that a GPU adds those of a sequence in the same order every time.
+    by_place = torch.zeros(batch.input_ids.shape, dtype=torch.float32, device=found.device)
+    return (by_place.index_put((rows, places), found).sum(1) / math.log(2))[:, None]
