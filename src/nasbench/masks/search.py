@@ -34,9 +34,7 @@ class MacCosts:
     @classmethod
     def of(cls, dims: Dimensions, length: float) -> MacCosts:
         """Costs for sequences of ``length`` tokens, which may be a mean length."""
-        d, d_h, width = dims.hidden_size, dims.head_size, dims.head_width
-        head = length * d * (width + 2 * d_h) + 2 * length**2 * width + length * width * d
-        unit = (dims.n_inputs + 1) * length * d
+        head, unit = dims.macs_of_head(length), dims.macs_of_unit(length)
         mean_heads, mean_units = float(dims.most_heads.mean()), float(dims.most_units.mean())
         return cls(head, unit, dims.n_layers * (mean_heads * head + mean_units * unit))
 

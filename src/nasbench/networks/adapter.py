@@ -246,6 +246,11 @@ class Adapter(ABC):
         """Query heads that share a key and a value."""
         return 1
 
+    @property
+    def n_relative_positions(self) -> int:
+        """Rows of the table of :meth:`relative_positions`."""
+        return 0
+
     def dimensions(self) -> Dimensions:
         """Dimensions of a network from which nothing has been pruned. Also works on the meta device."""
         config, n_layers = self.model.config, len(self.layers)
@@ -276,6 +281,7 @@ class Adapter(ABC):
             n_queries=self.n_queries,
             n_inputs=len(feed_forward.inputs),
             n_unit_biases=_n_biases(*feed_forward.inputs) // n_units,
+            n_relative_positions=self.n_relative_positions,
             **others,
         )
 

@@ -44,6 +44,7 @@ class Dimensions:
         heads_by_layer: heads that each layer has, the first of ``n_heads``, if a network that was pruned before is
             pruned again; None if every layer has all.
         units_by_layer: likewise.
+        n_relative_positions: relative positions with which every head compares queries and keys (DeBERTa).
 
     Raises:
         ValueError: for numbers by layer that do not fit.
@@ -64,6 +65,7 @@ class Dimensions:
     heads_by_layer: tuple[int, ...] | None = None
     units_by_layer: tuple[int, ...] | None = None
     n_first_attention_rest: int | None = None
+    n_relative_positions: int = 0
 
     def __post_init__(self) -> None:
         for name, most in (("heads_by_layer", self.n_heads), ("units_by_layer", self.n_units)):
@@ -104,6 +106,22 @@ class Dimensions:
     def head_width(self) -> int:
         """Size of the output of a head: of all its queries together."""
         return self.n_queries * self.head_size
+
+    def macs_of_head(self, length: float) -> float:
+        """Multiply-accumulates of one head for a text of ``length`` tokens, which may be a mean length.
+
+        A head projects n tokens of width d to queries of width w and a key and a value of width d_h, multiplies n^2
+        pairs of them twice, and projects back: 2 n d (w + d_h) + 2 n^2 w. Without groups of queries, w = d_h. With r
+        relative positions, it projects those to queries and keys and multiplies them with n keys and queries:
+        2 r d_h (d + n).
+        """
+        d, w, r = self.hidden_size, self.head_width, self.n_relative_positions
+        content = 2 * length * d * (w + self.head_size) + 2 * length**2 * w
+        return content + 2 * r * self.head_size * (d + length)
+
+    def macs_of_unit(self, length: float) -> float:
+        """Multiply-accumulates of one unit for a text of ``length`` tokens: 2 n d with one input matrix."""
+        return (self.n_inputs + 1) * length * self.hidden_size
 
     @property
     def n_params_per_head(self) -> int:

@@ -60,12 +60,10 @@ def _weight_bytes(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArra
 def _macs(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:
     """Multiply-accumulates of the layers for one text of :data:`MAC_LENGTH` tokens.
 
-    A head projects n tokens of width d to queries of width w and a key and a value of width d_h, multiplies n^2 pairs
-    of them twice, and projects back: 2 n d (w + d_h) + 2 n^2 w. Without groups of queries, w = d_h. A unit with one
-    input matrix costs 2 n d. Embeddings are look-ups, pooler and classifier read one token: they are not counted.
+    Embeddings are look-ups, and a classifier reads one token: they are not counted. Nor is the head of a language
+    model, which reads every token, but which no sub-network changes.
     """
-    n, d, w = MAC_LENGTH, dims.hidden_size, dims.head_width
-    head, unit = 2 * n * d * (w + dims.head_size) + 2 * n**2 * w, (dims.n_inputs + 1) * n * d
+    head, unit = int(dims.macs_of_head(MAC_LENGTH)), int(dims.macs_of_unit(MAC_LENGTH))
     return np.asarray(heads.sum(axis=-1) * head + units.sum(axis=-1) * unit, dtype=np.int64)
 
 

@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from nasbench.arrays import BoolArray
 from nasbench.data.batching import Batch
@@ -72,6 +74,18 @@ class ArchitectureContract:
             network = _tiny(self.model, task).network
             for subnetwork in _subnetworks(network):
                 assert network.extract(subnetwork).count_params() == subnetwork.n_params(network.dims)
+
+    def test_macs_of_heads_and_units_are_half_of_the_operations_that_torch_counts(self) -> None:
+        tiny = _tiny(self.model, TINY_PAIR)
+        network, dims = tiny.network, tiny.network.dims
+        length = n_positions(network.model.config.to_dict())
+        few = SubNetwork.from_counts([1] * dims.n_layers, [7] * dims.n_layers, dims)
+        full = SubNetwork.full(dims)
+        difference = _n_operations(network.extract(full), length) - _n_operations(network.extract(few), length)
+        n_heads, n_units = (
+            int((all_ & ~kept).sum()) for all_, kept in ((full.heads, few.heads), (full.units, few.units))
+        )
+        assert n_heads * dims.macs_of_head(length) + n_units * dims.macs_of_unit(length) == difference / 2
 
     @torch.no_grad()
     def test_every_block_can_be_removed(self) -> None:
@@ -189,6 +203,15 @@ def _without(mask: BoolArray, layer: int) -> BoolArray:
 
 def _present(batch: Batch) -> Tensor:
     return torch.ones_like(batch.input_ids) if batch.attention_mask is None else batch.attention_mask
+
+
+def _n_operations(network: SuperNetwork, length: int) -> int:
+    """Additions and multiplications of a stock pass over one text, as torch counts them."""
+    ids = torch.full((1, length), 7)
+    # The fused kernel and the inference mode hide products from the counter.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        network.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    return int(counter.get_total_flops())
 
 
 def _gradients(network: SuperNetwork, logits: Tensor) -> dict[str, Tensor]:

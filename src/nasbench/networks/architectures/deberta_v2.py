@@ -48,9 +48,12 @@ class DebertaV2(Bert):
         inner = cast(Any, self.layers[layer]).attention.self
         inner.num_attention_heads, inner.all_head_size = len(heads), len(heads) * inner.attention_head_size
 
+    @property
+    def n_relative_positions(self) -> int:
+        return len(self.base.encoder.rel_embeddings.weight)
+
     def relative_positions(self, layer: int, length: int) -> RelativePositions:  # noqa: ARG002
-        encoder = self.base.encoder
-        span = len(encoder.rel_embeddings.weight) // 2
+        encoder, span = self.base.encoder, self.n_relative_positions // 2
         device = encoder.rel_embeddings.weight.device
         if len(self._places) < length or self._places.device != device:
             with torch.inference_mode(False):  # a training may use what an evaluation has computed
