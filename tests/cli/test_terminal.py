@@ -176,6 +176,13 @@ def test_summary_without_full_network_shows_no_percentages_of_it(tmp_path: Path)
     assert "0.7200" in text
 
 
+def test_summary_says_that_heads_are_groups_of_query_heads(tmp_path: Path) -> None:
+    grouped = dataclasses.replace(make_record(), dimensions=dataclasses.replace(DIMS, n_queries=3).to_json())
+    line = "a head here is a group of 3 query heads with one key and value"
+    assert line in finish(PlainView(screen()), grouped, EVALUATIONS, tmp_path).splitlines()
+    assert "group" not in finish(PlainView(screen()), make_record(), EVALUATIONS, tmp_path)
+
+
 def test_run_without_evaluations_draws_no_picture(tmp_path: Path) -> None:
     text = finish(PlainView(screen()), make_record(), [], tmp_path)
     assert "no sub-network was evaluated" in text

@@ -67,6 +67,8 @@ def test_folder_needs_no_nasbench(model: Any, run_of: RunOf, tmp_path: Path) -> 
     card = (out / "README.md").read_text()
     assert f"{loader}.from_pretrained('out', trust_remote_code=True)" in card
     assert "`modeling_decoders.py`" in card
+    heads = "groups of attention heads" if model is TINY_LLAMA else "attention heads"
+    assert f"removed 6 of 12 {heads} and 91 of 144 feed-forward units." in card
 
 
 @pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
@@ -132,6 +134,7 @@ def test_language_model_generates_and_gives_the_measured_error(
     card = (out / "README.md").read_text()
     assert "AutoModelForCausalLM.from_pretrained" in card
     assert "pipeline_tag: text-generation" in card
+    assert "All numbers are compression (1 - bits per byte / 8). " in card
 
 
 @pytest.mark.parametrize("model", TINY_DECODERS, ids=lambda model: model.name)

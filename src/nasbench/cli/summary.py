@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nasbench.networks.space import Ranks
+from nasbench.networks.subnetwork import Dimensions
 from nasbench.records.front import front_of, full_network, is_no_better_than_constant, spread
 from nasbench.records.record import Evaluation, RunRecord
 
@@ -34,6 +35,10 @@ def print_summary(console: Console, record: RunRecord, evaluations: Sequence[Eva
         console.print(front_table(record, shown, full), soft_wrap=False)
         if full is not None:
             console.print(Text("percentages after a metric are relative to the full network", style="dim"))
+        n_queries = Dimensions.from_json(record.dimensions).n_queries
+        if n_queries > 1:
+            groups = f"a head here is a group of {n_queries} query heads with one key and value"
+            console.print(Text(groups, style="dim"))
         print_constant(console, record, front, full)
         console.print()
     else:

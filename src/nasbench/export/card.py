@@ -23,6 +23,8 @@ print(tokenizer.decode(ids[0], skip_special_tokens=True))
 ```
 
 It was measured by the likelihood of texts, each after the token that begins a text, or else the one that ends it."""
+_FORMULAS = {"compression": " (1 - bits per byte / 8)"}
+"""What a metric is, where its name does not say it."""
 NO_BETTER = "On validation data this network is no better than giving every example the same answer"
 
 
@@ -55,7 +57,8 @@ def model_card(
         f"parameters. [nasbench](https://arxiv.org/abs/2405.02267) {_change(record, chosen, ranks)}.",
         "## Numbers",
         _front(record, evaluations, chosen),
-        f"All numbers are {record.metric}. Validation chose this network, so its validation result is optimistic. "
+        f"All numbers are {record.metric}{_FORMULAS.get(record.metric, '')}. "
+        f"Validation chose this network, so its validation result is optimistic. "
         f"{_which_rows(record, evaluations)} This network is in bold.",
         _warning(record, chosen),
         _speed(latency),
@@ -95,7 +98,8 @@ def _removed(record: RunRecord, chosen: Evaluation) -> str:
     if not heads + units:
         return "nothing"
     whole = f"{n_gone} of {n_layers} layers, and in all " if n_gone else ""
-    return f"{whole}{heads} of {n_heads} attention heads and {units} of {n_units} feed-forward units"
+    groups = "groups of " if dims.n_queries > 1 else ""  # query heads with a shared key and value
+    return f"{whole}{heads} of {n_heads} {groups}attention heads and {units} of {n_units} feed-forward units"
 
 
 def _which_rows(record: RunRecord, evaluations: Sequence[Evaluation]) -> str:
