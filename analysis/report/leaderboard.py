@@ -54,10 +54,11 @@ simulated runs, the list is every scenario and seed with a run, and the section 
   which the entry above it has does not share its place.
 - **on these tasks**: 95 % interval of the test hypervolume if the same tasks were run with other seeds (Student's t
   over seeds). **On tasks like these**: 95 % interval for other tasks (Student's t over tasks), from {MIN_TASKS} tasks
-  on. An entry with a missing run has no interval.
+  on. An entry with a missing run has no interval of its hypervolume.
 - **own runs**: mean test hypervolume over the runs that the entry has. It says nothing about the missing ones.
-- **validation**: mean hypervolume of the validation errors, over the runs that the entry has. It is optimistic, because
-  the networks were chosen by these errors.
+- **validation**: mean hypervolume of the validation errors, over the runs that the entry has. These errors are too
+  low, because the networks were chosen by them. The value may still be below the test hypervolume: both are on the
+  scale of validation errors, and the test examples may be easier.
 - **average rank**: by test hypervolume, over the scenarios and seeds in which any entry has run; a missing run is last.
   It has an interval from {MIN_SCENARIOS} scenarios on.
 - **at 50 %, at 30 % of prunable**: test metrics. Of the networks that keep at most this fraction of the parameters that

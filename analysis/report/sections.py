@@ -6,7 +6,7 @@ nobody gains by leaving a run out. Declared lists (``nasbench.benchmark.SECTIONS
 the list for others. Without one, as for other objectives and simulated runs, it is every scenario and seed with a run.
 
 Entries are ranked by the *test* hypervolume of the front that they chose on validation data. The validation hypervolume
-stands beside it. It is optimistic, because the networks were chosen by the same errors.
+stands beside it. Its errors are too low, because the networks were chosen by them.
 
 A section depends on nothing but the records and the frozen quantiles, and rows are sorted. Values are rounded to nine
 decimals before they are compared, so last bits that differ between machines have no effect.
