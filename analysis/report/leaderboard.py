@@ -51,7 +51,7 @@ simulated runs, the list is every scenario and seed with a run, and the section 
   as the worst possible front ({WORST_HYPERVOLUME:g}), so nobody gains by leaving a run out.
 - **place**: an entry shares the place of the entry above it unless the two are separated: the 95 % interval of their
   paired difference on these tasks is above zero. Runs with a single seed separate nothing. An entry that lacks a run
-  which the entry above it has does not share its place.
+  which the entry above it has, or whose run failed where that entry's did not, does not share its place.
 - **on these tasks**: 95 % interval of the test hypervolume if the same tasks were run with other seeds (Student's t
   over seeds). **On tasks like these**: 95 % interval for other tasks (Student's t over tasks), from {MIN_TASKS} tasks
   on. An entry with a missing run has no interval of its hypervolume.

@@ -164,7 +164,7 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
     listed = set(due)
     on_list = np.array([key in listed for key in keys], dtype=np.bool_)
     scores = as_ranked(score(results.select(on_list), quantiles, n_times=1))
-    names, values = _on_the_list(scores, due)
+    names, values, complete = _on_the_list(scores, due)
     scenario_of = np.array([scenario for scenario, _ in due], dtype=str)
     filled = np.where(np.isnan(values), WORST_HYPERVOLUME, values)
     relative = relative_performance(results.select(on_list), PARAMETER_LIMITS, prunable=True)
@@ -187,7 +187,8 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
     # A run without the hashes of its data and weights cannot be compared with others, so its entry has no place.
     placed = np.array(["no hashes" not in text for text in table["verified"]] if rows else [], dtype=np.bool_)
     places = np.full(len(table), np.nan)
-    places[placed] = _places(filled[order][placed], ~np.isnan(values[order][placed]), scenario_of)
+    ranked, has_run = order[placed], ~np.isnan(values)
+    places[placed] = _places(filled[ranked], has_run[ranked], complete[ranked], scenario_of)
     table.insert(1, "place", places)
     return Ranking(
         title=title,
@@ -215,14 +216,18 @@ def _blocks_of(runs: pd.DataFrame) -> list[tuple[str, int]]:
     return [(str(scenario), int(seed)) for scenario, seed in zip(runs["scenario"], runs["seed"], strict=True)]
 
 
-def _on_the_list(scores: Scores, due: Blocks) -> tuple[list[str], FloatArray]:
-    """The entries, sorted, and their final test hypervolumes ``(n_entries, n_blocks)``; NaN = no such run."""
+def _on_the_list(scores: Scores, due: Blocks) -> tuple[list[str], FloatArray, BoolArray]:
+    """The entries, sorted; their final test hypervolumes, NaN = no such run; and whether there is a run that has not
+    failed. Both arrays are ``(n_entries, n_blocks)``.
+    """
     names = sorted(scores.runs["entry"].astype(str).unique())
     row, column = {name: i for i, name in enumerate(names)}, {block: i for i, block in enumerate(due)}
     values = np.full((len(names), len(due)), np.nan)
-    for name, block, value in zip(scores.runs["entry"], _blocks_of(scores.runs), scores.test, strict=True):
-        values[row[str(name)], column[block]] = value
-    return names, values
+    complete = np.zeros(values.shape, dtype=np.bool_)
+    cells = [row[str(name)] for name in scores.runs["entry"]], [column[block] for block in _blocks_of(scores.runs)]
+    values[cells] = scores.test
+    complete[cells] = scores.runs["status"] != "failed"
+    return names, values, complete
 
 
 def _hypervolumes(filled: FloatArray, has_run: BoolArray, scenario_of: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -283,17 +288,20 @@ def _order(filled: FloatArray, scenario_of: np.ndarray[Any, Any], names: list[st
     return np.lexsort((np.array(names, dtype=str), -np.round(means, DIGITS))).astype(np.int64)
 
 
-def _places(filled: FloatArray, has_run: BoolArray, scenario_of: np.ndarray[Any, Any]) -> FloatArray:
+def _places(
+    filled: FloatArray, has_run: BoolArray, complete: BoolArray, scenario_of: np.ndarray[Any, Any]
+) -> FloatArray:
     """The place of each entry, ``(n_entries,)``; NaN for a single entry.
 
     An entry shares the place of the entry before it unless the 95 % interval of their paired difference on these tasks
-    is above zero, or it lacks a run that the entry before it has: a missing run would widen the interval as no seed
-    does, so leaving out a run could gain a place. Blocks in which neither has a run say nothing about the two and are
-    left out.
+    is above zero, or it lacks a run that the entry before it has, or failed where that entry did not: a missing or
+    failed run would widen the interval as no seed does, so leaving it out or letting it fail could gain a place. Blocks
+    in which neither has a run say nothing about the two and are left out.
 
     Args:
         filled: ``(n_entries, n_blocks)``, best entry first, missing runs as worst.
         has_run: ``(n_entries, n_blocks)``.
+        complete: ``(n_entries, n_blocks)``, whether there is a run that has not failed.
     """
     if len(filled) < 2:
         return np.full(len(filled), np.nan)
@@ -301,7 +309,7 @@ def _places(filled: FloatArray, has_run: BoolArray, scenario_of: np.ndarray[Any,
     for i in range(1, len(filled)):
         known = has_run[i - 1] | has_run[i]
         difference = np.round(filled[i - 1] - filled[i], DIGITS)[known]
-        lacks_run = bool((has_run[i - 1] & ~has_run[i]).any())
+        lacks_run = bool((has_run[i - 1] & ~has_run[i] | complete[i - 1] & ~complete[i]).any())
         separated = lacks_run or interval_on_these_tasks(difference, scenario_of[known]).low > 0
         places.append(float(i + 1) if separated else places[-1])
     return np.array(places, dtype=np.float64)

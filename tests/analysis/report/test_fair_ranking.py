@@ -185,6 +185,31 @@ def test_leaving_out_a_run_gains_no_place(tmp_path: Path) -> None:
     assert column(section, "place") == {"best@small": 1, "second@small": 2}
 
 
+def test_failed_run_gains_no_place(tmp_path: Path, write_run) -> None:
+    def write_one(name: str, seed: int, params: float, error: float, **changes: str) -> None:
+        folder = write_run(tmp_path / "new", name, None, "small", [(params, error, error)], seed=seed, **changes)
+        shutil.copytree(folder, tmp_path / folder.relative_to(tmp_path / "new"), dirs_exist_ok=True)
+        shutil.rmtree(tmp_path / "new")
+
+    for seed in range(3):
+        write_one("best", seed, 0.2, 0.2 + 0.001 * seed)
+        write_one("second", seed, 0.2, 0.3 + 0.001 * seed)
+    assert column(ranking(tmp_path), "place") == {"best@small": 1, "second@small": 2}
+    # It failed after the full network: a low value, which widens the interval of the difference to the entry above.
+    failure = {"status": "failed", "reason": "raised"}
+    write_one("second", 0, 1.0, 0.3, **failure)
+    section = ranking(tmp_path)
+    assert column(section, "n_failed") == {"best@small": 0, "second@small": 1}
+    assert column(section, "place") == {"best@small": 1, "second@small": 2}
+    measured = np.mean([(2 - 1.0) * (2 - 0.3), (2 - 0.2) * (2 - 0.301), (2 - 0.2) * (2 - 0.302)])
+    assert column(section, "own_test")["second@small"] == pytest.approx(measured)
+    # Where both failed, neither lacks the other's run.
+    write_one("best", 0, 1.0, 0.3, **failure)
+    write_one("best", 1, 0.2, 0.9)
+    section = ranking(tmp_path)
+    assert column(section, "place") == {"second@small": 1, "best@small": 1}
+
+
 def test_single_seed_separates_nothing(tmp_path: Path) -> None:
     write(tmp_path, Entry("a", shift=-0.09), Entry("b", shift=0.09), tasks=TASKS, seeds=(0,))
     assert ranking(tmp_path).table["place"].tolist() == [1, 1]
