@@ -49,9 +49,10 @@ simulated runs, the list is every scenario and seed with a run, and the section 
   networks on the *validation* front of a run. Both are quantile-normalised within the scenario, with reference point
   (2, 2); the largest possible value is 4. The table has the mean over all scenarios of the list. A missing run counts
   as the worst possible front ({WORST_HYPERVOLUME:g}), so nobody gains by leaving a run out.
-- **place**: an entry shares the place of the entry above it unless the two are separated: the 95 % interval of their
-  paired difference on these tasks is above zero. Runs with a single seed separate nothing. An entry that lacks a run
-  which the entry above it has, or whose run failed where that entry's did not, does not share its place.
+- **place**: an entry shares the place of the entry above it unless it is separated from that entry or from the first
+  entry with this place. Two entries are separated if the 95 % interval of their paired difference on these tasks is
+  above zero. Runs with a single seed separate nothing. An entry is also separated from one above it if it lacks a run
+  which the other has, or if its run failed where the other's did not.
 - **on these tasks**: 95 % interval of the test hypervolume if the same tasks were run with other seeds (Student's t
   over seeds). **On tasks like these**: 95 % interval for other tasks (Student's t over tasks), from {MIN_TASKS} tasks
   on. An entry with a missing run has no interval of its hypervolume.

@@ -67,7 +67,7 @@ class Ranking:
         table: one row for each entry, best first, with the columns
 
             - ``entry``;
-            - ``place``: neighbours that are not separated share a place, see :func:`_places`; NaN for a single entry,
+            - ``place``: entries that are not separated share a place, see :func:`_places`; NaN for a single entry,
               and for an entry with a run without hashes;
             - ``test``: mean test hypervolume over the list, missing runs as worst;
             - ``test_low, test_high``: its 95 % interval on these tasks; NaN for an incomplete entry;
@@ -293,10 +293,13 @@ def _places(
 ) -> FloatArray:
     """The place of each entry, ``(n_entries,)``; NaN for a single entry.
 
-    An entry shares the place of the entry before it unless the 95 % interval of their paired difference on these tasks
-    is above zero, or it lacks a run that the entry before it has, or failed where that entry did not: a missing or
-    failed run would widen the interval as no seed does, so leaving it out or letting it fail could gain a place. Blocks
-    in which neither has a run say nothing about the two and are left out.
+    An entry shares the place of the entry before it if it is separated neither from that entry nor from the first one
+    that has this place. Without the second condition, a noisy entry between two separated ones would join them.
+
+    An entry is separated from one before it if the 95 % interval of their paired difference on these tasks is above
+    zero, or if it lacks a run that the other has, or failed where the other did not: a missing or failed run would
+    widen the interval as no seed does, so leaving it out or letting it fail could gain a place. Blocks in which neither
+    has a run say nothing about the two and are left out.
 
     Args:
         filled: ``(n_entries, n_blocks)``, best entry first, missing runs as worst.
@@ -305,13 +308,19 @@ def _places(
     """
     if len(filled) < 2:
         return np.full(len(filled), np.nan)
-    places = [1.0]
+
+    def is_separated(i: int, upper: int) -> bool:
+        if (has_run[upper] & ~has_run[i] | complete[upper] & ~complete[i]).any():
+            return True
+        known = has_run[upper] | has_run[i]
+        difference = np.round(filled[upper] - filled[i], DIGITS)[known]
+        return interval_on_these_tasks(difference, scenario_of[known]).low > 0
+
+    first, places = 0, [1.0]
     for i in range(1, len(filled)):
-        known = has_run[i - 1] | has_run[i]
-        difference = np.round(filled[i - 1] - filled[i], DIGITS)[known]
-        lacks_run = bool((has_run[i - 1] & ~has_run[i] | complete[i - 1] & ~complete[i]).any())
-        separated = lacks_run or interval_on_these_tasks(difference, scenario_of[known]).low > 0
-        places.append(float(i + 1) if separated else places[-1])
+        if is_separated(i, i - 1) or is_separated(i, first):
+            first = i
+        places.append(float(first + 1))
     return np.array(places, dtype=np.float64)
 
 

@@ -174,6 +174,22 @@ def test_entries_that_are_not_separated_share_a_place(tmp_path: Path) -> None:
     assert section.table["place"].tolist() == [1, 1, 3]
 
 
+def test_noisy_entry_does_not_join_two_separated_entries(tmp_path: Path, write_run) -> None:
+    errors = {"a": (0.197, 0.2, 0.203), "b": (0.257, 0.26, 0.263), "c": (0.1, 0.23, 0.36)}
+
+    def write_seeds(name: str) -> None:
+        for seed, error in enumerate(errors[name]):
+            write_run(tmp_path, name, None, "small", [(0.5, error, error)], seed=seed)
+
+    write_seeds("a")
+    write_seeds("b")
+    assert column(ranking(tmp_path), "place") == {"a@small": 1, "b@small": 2}
+    write_seeds("c")
+    section = ranking(tmp_path)
+    assert section.table["entry"].tolist() == ["a@small", "c@small", "b@small"]
+    assert section.table["place"].tolist() == [1, 1, 3]
+
+
 def test_leaving_out_a_run_gains_no_place(tmp_path: Path) -> None:
     # A missing run spreads the differences to the entry above far more than seeds do.
     plan = Plan([Entry("best", shift=-0.03), Entry("second")], tasks=("rte", "cola"), seeds=range(3), noise=0.001)
