@@ -43,7 +43,7 @@ overwrites every edit, and `nasbench leaderboard --check` fails on it.
 An *entry* is an algorithm with its search space and its changed options. A *scenario* is one task with one model on one
 device class. Every entry is measured on the whole list of scenarios and seeds of its section. Most lists are fixed,
 declared before anyone runs them (`benchmark/sections.py`). Where none is declared, as for other objectives and for
-simulated runs, the list is every scenario and seed with a run, and the section says so.
+simulated runs, the list is every scenario and seed with a run. The section says so and has no places.
 
 - **test hypervolume**: decides the order. It is the hypervolume of the *test* errors and parameter counts of the
   networks on the *validation* front of a run. Both are quantile-normalised within the scenario, with reference point

@@ -125,15 +125,15 @@ _NARROW = ("front", "ranks", "2", "3", "4", "6")
 _LEADERBOARD_NOTE = (
     "An entry is an algorithm with its search space and changed options. A scenario is one task with one model on one "
     "device class. Each section has a list of scenarios and seeds; it was declared before anyone ran it, unless the "
-    "section says that it was not. Entries are ordered by the test hypervolume of the front that they chose on "
-    "validation data; both objectives are quantile-normalised within the scenario, and the largest possible value is 4 "
-    "(with three objectives: 8). A missing run counts as the worst possible front; the mean over an entry's own runs "
-    "stands beside. An entry shares the place of the entry above it unless it is separated at 95 % from that entry or "
-    "from the first one with this place, or lacks a run of theirs, or failed where they did not. Networks are chosen "
-    "by validation errors, so these are too low; their hypervolume may still be below that of the test, where test "
-    "examples are easier. Intervals are for other seeds of these tasks, and for other tasks like these; the "
-    "hypervolume of an entry with a missing run has none. Test metrics under a limit are relative to the full "
-    "network's. The limit is a share of the parameters that can be pruned, those of the layers."
+    "section says that it was not and has no places. Entries are ordered by the test hypervolume of the front that "
+    "they chose on validation data; both objectives are quantile-normalised within the scenario, and the largest "
+    "possible value is 4 (with three objectives: 8). A missing run counts as the worst possible front; the mean over "
+    "an entry's own runs stands beside. An entry shares the place of the entry above it unless it is separated at 95 "
+    "% from that entry or from the first one with this place, or lacks a run of theirs, or failed where they did not. "
+    "Networks are chosen by validation errors, so these are too low; their hypervolume may still be below that of the "
+    "test, where test examples are easier. Intervals are for other seeds of these tasks, and for other tasks like "
+    "these; the hypervolume of an entry with a missing run has none. Test metrics under a limit are relative to the "
+    "full network's. The limit is a share of the parameters that can be pruned, those of the layers."
 )
 
 

@@ -4,6 +4,7 @@ A section has a list of scenarios and seeds, and every entry is measured on the 
 counts as the worst possible front, the full network with the highest error: hypervolume 1. No real run is worse, so
 nobody gains by leaving a run out. Declared lists (``nasbench.benchmark.SECTIONS``) are fixed, so no entry can change
 the list for others. Without one, as for other objectives and simulated runs, it is every scenario and seed with a run.
+An entry could then extend the list by runs that others lack and overtake them, so such a section gives no places.
 
 Entries are ranked by the *test* hypervolume of the front that they chose on validation data. The validation hypervolume
 stands beside it. Its errors are too low, because the networks were chosen by them.
@@ -38,7 +39,10 @@ from nasbench.trust.marks import LEVELS
 
 PARAMETER_LIMITS = (0.5, 0.3)
 """Fractions of the parameters that can be pruned for which a section gives relative test metrics."""
-NOT_DECLARED = "The list is not declared: it is every scenario and seed with a run."
+NOT_DECLARED = (
+    "The list is not declared: it is every scenario and seed with a run. An entry can extend it by runs that others "
+    "lack, so there are no places."
+)
 """What is printed about a list that is not declared."""
 WORST_HYPERVOLUME = 1.0
 """Hypervolume of the worst front with a network in it: normalised error 1 and normalised size 1, reference (2, 2)."""
@@ -63,12 +67,12 @@ class Ranking:
         n_blocks: number of runs that a complete entry has.
         n_outside: official runs of the track and device class that are not on the list.
         is_declared: False for a track and device class without a declared section, such as other objectives and
-            simulated runs. The list is then every scenario and seed with a run.
+            simulated runs. The list is then every scenario and seed with a run, and there are no places.
         table: one row for each entry, best first, with the columns
 
             - ``entry``;
             - ``place``: entries that are not separated share a place, see :func:`_places`; NaN for a single entry,
-              and for an entry with a run without hashes;
+              for an entry with a run without hashes, and if the list is not declared;
             - ``test``: mean test hypervolume over the list, missing runs as worst;
             - ``test_low, test_high``: its 95 % interval on these tasks; NaN for an incomplete entry;
             - ``test_task_low, test_task_high``: its 95 % interval on tasks like these; NaN for an incomplete entry;
@@ -185,7 +189,9 @@ def _ranking(title: str, results: Results, declared: Blocks | None, quantiles: Q
     table = pd.DataFrame(rows).join(_ranks(filled, values, scenario_of)) if rows else pd.DataFrame({"entry": []})
     table = table.iloc[order].reset_index(drop=True)
     # A run without the hashes of its data and weights cannot be compared with others, so its entry has no place.
-    placed = np.array(["no hashes" not in text for text in table["verified"]] if rows else [], dtype=np.bool_)
+    placed = np.zeros(len(table), dtype=np.bool_)
+    if rows and declared is not None:
+        placed[:] = ["no hashes" not in text for text in table["verified"]]
     places = np.full(len(table), np.nan)
     ranked, has_run = order[placed], ~np.isnan(values)
     places[placed] = _places(filled[ranked], has_run[ranked], complete[ranked], scenario_of)

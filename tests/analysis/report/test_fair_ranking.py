@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from scipy.stats import binom
 from support.generated_results import Entry, Plan, write_results
 
 from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.report.leaderboard import render
 from nasbench.analysis.report.sections import WORST_HYPERVOLUME, Ranking, sections
 from nasbench.analysis.report.tables import make_tables
 from nasbench.analysis.scoring.quantiles import Quantiles, ScenarioQuantiles
@@ -131,6 +133,22 @@ def test_runs_that_nobody_else_has_do_not_lock_others_out(tmp_path: Path) -> Non
         assert column(after, "own_test")[name] == column(before, "own_test")[name]
     write(tmp_path, *good, tasks=("cola",))
     assert set(ranking(tmp_path).table["entry"][:3]) == {f"{entry.method}@small" for entry in good}
+
+
+def test_list_that_is_not_declared_gives_no_places(tmp_path: Path) -> None:
+    # On a CPU, the paper's track has no list. The bad entries come first with a third task that they alone have run.
+    good = [Entry(f"good-{i}", shift=-0.05 + 0.001 * i) for i in range(3)]
+    bad = [Entry(f"bad-{i}", shift=0.05 + 0.001 * i) for i in range(2)]
+    plan = Plan([*good, *bad], tasks=("rte", "mrpc"), seeds=(0, 1, 2), n_evaluations=8, device_class="cpu")
+    write_results(tmp_path, plan)
+    write_results(tmp_path, dataclasses.replace(plan, entries=bad, tasks=("cola",)))
+    (section,) = sections(read_results(tmp_path), Quantiles())
+    assert not section.is_declared
+    assert set(section.table["entry"][:2]) == {"bad-0@small", "bad-1@small"}
+    assert section.table["place"].isna().all()
+    text = render(read_results(tmp_path), Quantiles())
+    assert "so there are no places." in text
+    assert next(line for line in text.splitlines() if "bad-0@small" in line).startswith("| - ")
 
 
 def test_runs_outside_the_list_change_nothing(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_runs_on_own_data_or_unknown_devices_are_counted_without_a_section(folde
     # All tracks can be asked for.
     own = sections(results, NONE_FROZEN, EVERY_TRACK)[-1]
     assert own.title == "User's own tasks and models, GPU"
-    assert own.table["place"].tolist() == [1, 2]
+    assert own.table["entry"].tolist() == ["ws-nas/ehvi@small", "rfp@large"]
 
 
 def test_unofficial_and_unfinished_runs_are_counted_but_not_ranked(folder: Path) -> None:
