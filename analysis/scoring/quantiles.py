@@ -24,7 +24,7 @@ import pandas as pd
 
 from nasbench.analysis.reading.objectives import USUAL, columns, in_use, of_rows
 from nasbench.analysis.reading.results import read_results
-from nasbench.arrays import FloatArray
+from nasbench.arrays import BoolArray, FloatArray
 from nasbench.declarations.task import OBJECTIVES
 from nasbench.errors import NasbenchError, UnknownName, UserError
 from nasbench.records.record import write_atomically
@@ -124,7 +124,7 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
     Returns:
         ``(n, d)`` in [0, 1] for at most d objectives, NaN for the error of failed evaluations and for the objectives
         that a run does not have; and the warnings: a line for each scenario that
-        was not normalised by frozen quantiles of its own suite version, or that has errors below the frozen range.
+        was not normalised by frozen quantiles of its own suite version.
     """
     most = max((text.count(",") + 1 for text in map(str, of_rows(evaluations).unique())), default=len(OBJECTIVES))
     values = np.full((len(evaluations), most), np.nan)
@@ -149,16 +149,44 @@ def normalise(evaluations: pd.DataFrame, quantiles: Quantiles) -> tuple[FloatArr
                     f"{scenario}: runs of suite version {', '.join(others)} scored with quantiles "
                     f"v{quantiles.version}, frozen from suite version {own.suite_version}"
                 )
-            errors = group.loc[(group["status"] == "ok").to_numpy(), "error"].to_numpy()
-            n_below = int((errors < own.knots["error"][0]).sum())
-            if n_below:
-                warnings.append(
-                    f"{scenario}: {100 * n_below / len(errors):.2g} % of the errors ({n_below:,} of {len(errors):,}) "
-                    "are below the lowest frozen error and count as equal to it: the hypervolume hides their progress"
-                )
         for column, name in enumerate(columns(str(of_rows(group).iloc[0]))):
             values[rows, column] = apply_knots(group[name], own.knots[name])
     return values, warnings
+
+
+def below_frozen(evaluations: pd.DataFrame, front: pd.DataFrame, quantiles: Quantiles) -> list[str]:
+    """A warning for each scenario in which errors are below the lowest frozen error.
+
+    Validation errors set the scale and test errors decide places, so both are counted. Test errors are lower than
+    validation errors in some scenarios, and then far more of them are outside the scale.
+
+    Args:
+        evaluations: columns ``scenario, error``, the validation errors; NaN for failed evaluations.
+        front: columns ``scenario, test_error`` of the networks on the final fronts.
+        quantiles: the normalisers. Those that are not frozen give no warning.
+    """
+    if quantiles.version is None:
+        return []
+    tests = dict(list(front.groupby("scenario", observed=True)["test_error"]))
+    warnings = []
+    for scenario, errors in evaluations.groupby("scenario", observed=True)["error"]:
+        own = quantiles.scenarios.get(str(scenario))
+        if own is None:
+            continue
+        lowest = own.knots["error"][0]
+        below = [(each.dropna() < lowest).to_numpy() for each in (errors, tests.get(scenario, pd.Series(dtype=float)))]
+        if any(each.any() for each in below):
+            warnings.append(
+                f"{scenario}: {_share(below[0], 'validation errors')} and "
+                f"{_share(below[1], 'test errors on the final fronts')} are below the lowest frozen error and count as "
+                "equal to it: the hypervolume hides their progress"
+            )
+    return warnings
+
+
+def _share(chosen: BoolArray, what: str) -> str:
+    percent = 100 * chosen.sum() / max(len(chosen), 1)
+    return f"{percent:.{'2g' if percent < 10 else '0f'}} % of the {what} ({chosen.sum():,} of {len(chosen):,})"
 
 
 def frozen_files(folder: Path) -> dict[int, Path]:

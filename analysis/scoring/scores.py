@@ -13,7 +13,7 @@ from nasbench.analysis.reading.objectives import MEASURED, of_rows
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring import hypervolume
 from nasbench.analysis.scoring.fronts import front_mask
-from nasbench.analysis.scoring.quantiles import Quantiles, fit_quantiles, load_quantiles, normalise
+from nasbench.analysis.scoring.quantiles import Quantiles, below_frozen, fit_quantiles, load_quantiles, normalise
 from nasbench.arrays import FloatArray, IntArray
 from nasbench.declarations.task import REFERENCE_POINT
 
@@ -46,7 +46,7 @@ class Scores:
         test: ``(n_runs,)``, hypervolume at the end of the budget of the *test* errors of the networks on the validation
             front, normalised like validation errors, and of their costs: the measured values of those that were
             modelled in the search. Nothing was chosen by test errors, so the value is not optimistic.
-        warnings: scenarios whose normalisation is not the frozen one.
+        warnings: scenarios whose normalisation is not the frozen one, or that have errors below its range.
         quantiles: the normaliser that was used.
     """
 
@@ -123,21 +123,21 @@ def score(
     begin_s, end_s = (np.zeros(len(horizon)), horizon) if limits_s is None else np.asarray(limits_s).T
     spent = (elapsed_s - begin_s[rows]) / (end_s - begin_s)[rows]
     scores = _over_time(values, spent, rows, finished.runs, grid)
-    test = _test_hypervolume(finished, elapsed_s / horizon[rows], quantiles)
+    in_time = evaluations[elapsed_s / horizon[rows] <= 1.0]
+    front = in_time[front_mask(in_time)]
+    test = _test_hypervolume(front, finished, quantiles)
+    warnings += below_frozen(evaluations, front, quantiles)
     runs = finished.runs.assign(begin_s=begin_s, end_s=end_s)
     return Scores(runs, grid, scores, test, tuple(warnings), quantiles)
 
 
-def _test_hypervolume(finished: Results, spent: FloatArray, quantiles: Quantiles) -> FloatArray:
+def _test_hypervolume(front: pd.DataFrame, finished: Results, quantiles: Quantiles) -> FloatArray:
     """Hypervolume of the test errors of each run's final validation front, ``(n_runs,)``.
 
     Args:
-        spent: ``(n_evaluations,)``, the fraction of the budget at the end of each evaluation.
+        front: the evaluations on the validation front of each run at the end of its budget.
     """
-    in_time = spent <= 1.0
-    evaluations = finished.evaluations[in_time]
-    on_front = front_mask(evaluations)
-    front = evaluations[on_front].assign(error=evaluations["test_error"][on_front].to_numpy())
+    front = front.assign(error=front["test_error"].to_numpy())
     for cost, measured in MEASURED.items():  # what was modelled in the search was measured on the front
         if measured in front:
             front[cost] = front[measured].fillna(front[cost])

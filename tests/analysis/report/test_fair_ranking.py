@@ -68,6 +68,19 @@ def test_test_hypervolume_equals_a_case_worked_by_hand(tmp_path: Path, write_run
     assert row["validation"] == pytest.approx((2 - 0.1) * (2 - 0.9) + (2 - 0.5) * (0.9 - 0.4) + (2 - 1.0) * (0.4 - 0.2))
 
 
+def test_section_says_how_many_errors_are_below_the_frozen_ones(tmp_path: Path, write_run) -> None:
+    # The last network is dominated on validation, so its test error decides nothing and is not counted.
+    write_run(tmp_path, "m", None, "small", [(1.0, 0.3, 0.1), (0.5, 0.4, 0.3), (0.2, 0.5, 0.15), (0.9, 0.6, 0.0)])
+    knots = {"error": np.array([0.2, 1.0]), "params": np.array([0.0, 1.0])}
+    frozen = Quantiles({"rte/bert-base-cased/gpu": ScenarioQuantiles(knots, "1", 0, 0)}, version=1)
+    (section,) = sections(read_results(tmp_path), frozen)
+    (warning,) = section.warnings
+    assert warning.startswith(
+        "rte/bert-base-cased/gpu: 0 % of the validation errors (0 of 4) and 67 % of the test errors on the final "
+        "fronts (2 of 3) are below the lowest frozen error"
+    )
+
+
 def test_choosing_other_seeds_gains_nothing(tmp_path: Path) -> None:
     write(tmp_path, Entry("good", shift=-0.02))
     write(tmp_path, Entry("few-seeds", shift=0.02), seeds=range(5, 10))

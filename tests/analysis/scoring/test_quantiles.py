@@ -15,6 +15,7 @@ from nasbench.analysis.scoring.quantiles import (
     Quantiles,
     ScenarioQuantiles,
     apply_knots,
+    below_frozen,
     fit_knots,
     fit_quantiles,
     freeze,
@@ -106,9 +107,23 @@ def test_values_outside_the_frozen_range_are_clipped() -> None:
     frozen = Quantiles({"a": ScenarioQuantiles(knots, "1", 1, 2)}, version=1)
     values, warnings = normalise(evaluations(["a"] * 5, [0.1, 0.3, 0.9, 0.2, np.nan]), frozen)
     np.testing.assert_allclose(values[:, 0], [0.0, 0.5, 1.0, 0.0, np.nan])
-    (warning,) = warnings
-    assert warning.startswith("a: 25 % of the errors (1 of 4) are below the lowest frozen error")
-    assert normalise(evaluations(["a", "a"], [0.2, 0.9]), frozen)[1] == []
+    assert warnings == []
+
+
+def test_validation_and_test_errors_below_the_frozen_range_are_counted() -> None:
+    knots = {name: np.array([0.2, 0.4]) for name in ("error", "params")}
+    frozen = Quantiles({name: ScenarioQuantiles(knots, "1", 1, 2) for name in "abc"}, version=1)
+    frame = evaluations([*"aaaaabbc", "not-frozen"], [0.1, 0.3, 0.9, 0.2, np.nan, 0.2, 0.9, 0.3, 0.1])
+    frame["test_error"] = [0.1, np.nan, 0.3, 0.15, np.nan, 0.2, 0.3, 0.1, 0.1]
+    ends = "are below the lowest frozen error and count as equal to it: the hypervolume hides their progress"
+    assert below_frozen(frame, frame, frozen) == [
+        f"a: 25 % of the validation errors (1 of 4) and 67 % of the test errors on the final fronts (2 of 3) {ends}",
+        f"c: 0 % of the validation errors (0 of 1) and 100 % of the test errors on the final fronts (1 of 1) {ends}",
+    ]
+    assert below_frozen(frame[:5], frame[:0], frozen) == [
+        f"a: 25 % of the validation errors (1 of 4) and 0 % of the test errors on the final fronts (0 of 0) {ends}"
+    ]
+    assert below_frozen(frame, frame, Quantiles(frozen.scenarios)) == []
 
 
 def test_freeze_round_trips_and_keeps_frozen_scenarios(tmp_path: Path) -> None:
