@@ -26,12 +26,14 @@ class RankDiagram:
     Attributes:
         title: track and device class.
         comparison: average ranks of the compared entries, and their critical difference.
-        n_scenarios: scenarios of the track and device class; the entries are compared in ``comparison.n`` of them.
-        left_out: entries that did not run in all of these ``comparison.n`` scenarios, sorted.
+        n_tasks: tasks of the track and device class; the entries are compared in ``comparison.n`` of them.
+        n_scenarios: scenarios that the entries are compared in.
+        left_out: entries that did not run in all of these scenarios, sorted.
     """
 
     title: str
     comparison: CriticalDifference
+    n_tasks: int
     n_scenarios: int
     left_out: tuple[str, ...]
 
@@ -62,7 +64,8 @@ def data(scores: Scores) -> RankDiagram:
     return RankDiagram(
         title=section_title(track, device),
         comparison=compute(block_table(compared, values=compared.test[:, None])),
-        n_scenarios=here["scenario"].nunique(),
+        n_tasks=here["task"].nunique(),
+        n_scenarios=len(scenarios),
         left_out=tuple(sorted(set(here["entry"].astype(str)) - set(names))),
     )
 
@@ -106,10 +109,10 @@ def draw(data: RankDiagram) -> Figure:
             ax.plot(
                 [1, 1 + result.difference], [-0.72, -0.72], color=style.GREY, linewidth=1.2, marker="|", markersize=5
             )
-        n = f"n = {result.n} of {data.n_scenarios} scenarios"
+        n = f"n = {result.n} of {data.n_tasks} tasks"
         caption = [f"{data.title}; critical difference {result.difference:.2f}, {n}"]
         if data.left_out:
             names = ", ".join(style.look(name).name for name in data.left_out)
-            caption += wrap(f"left out, because they did not run in all {result.n} scenarios: {names}", 110)
+            caption += wrap(f"left out, because they did not run in all {data.n_scenarios} scenarios: {names}", 110)
         ax.annotate("\n".join(caption), (0, -3), xycoords="axes points", va="top", fontsize=7, color=style.GREY)
     return figure

@@ -28,7 +28,7 @@ from nasbench.analysis.report.sections import (
 )
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
-from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
+from nasbench.analysis.scoring.ranks import MIN_RANKED_TASKS
 from nasbench.analysis.scoring.scores import LARGEST_HYPERVOLUME
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, TABLE, TRACKS, with_objectives
 from nasbench.errors import NasbenchError
@@ -61,7 +61,8 @@ simulated runs, the list is every scenario and seed with a run. The section says
   low, because the networks were chosen by them. The value may still be below the test hypervolume: both are on the
   scale of validation errors, and the test examples may be easier.
 - **average rank**: by test hypervolume, over the scenarios and seeds in which any entry has run; a missing run is last.
-  It has an interval from {MIN_SCENARIOS} scenarios on.
+  It is averaged over seeds, then over the models of a task, then over tasks, and has an interval from
+  {MIN_RANKED_TASKS} tasks on.
 - **at 50 %, at 30 % of prunable**: test metrics. Of the networks that keep at most this fraction of the parameters that
   can be pruned (those of the layers), the network with the best validation error is chosen. Its test metric is given
   relative to the full network's. "-" means that no network is small enough.

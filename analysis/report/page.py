@@ -30,7 +30,7 @@ from nasbench.analysis.report.explorer import n_dominated, script_data
 from nasbench.analysis.report.formatting import bounds, count, interval, number, percent
 from nasbench.analysis.report.sections import NOT_DECLARED, PARAMETER_LIMITS, Ranking
 from nasbench.analysis.report.tables import zero_shot_choices
-from nasbench.analysis.scoring.ranks import MIN_SCENARIOS
+from nasbench.analysis.scoring.ranks import MIN_RANKED_TASKS
 from nasbench.analysis.scoring.scores import Scores
 
 Named = dict[str, dict[str, Any]]
@@ -104,9 +104,10 @@ def write_page(
             f"contains at most {n_per_run} per run, spread evenly over the run. The records contain all of them."
         ),
         ranks_note=(
-            "Average rank by validation hypervolume: the mean over seeds, then over scenarios, in the scenarios and "
-            f"seeds in which all shown entries have run. From {MIN_SCENARIOS} scenarios on, bands are 95 % intervals "
-            "for scenarios like these. Only runs with default options and the usual budget count."
+            "Average rank by validation hypervolume: the mean over seeds, then over the models of a task, then over "
+            "tasks, in the scenarios and seeds in which all shown entries have run. From "
+            f"{MIN_RANKED_TASKS} tasks on, bands are 95 % intervals for tasks like these. Only runs with default "
+            "options and the usual budget count."
         ),
         coverage=coverage,
         zero_shot=zero_shot,

@@ -15,6 +15,7 @@ from nasbench.analysis.scoring.intervals import (
     interval_on_tasks_like_these,
     interval_on_these_tasks,
     task_means,
+    tasks_of,
 )
 from nasbench.analysis.scoring.ranks import block_ranks
 from nasbench.analysis.scoring.scores import Blocks
@@ -65,14 +66,15 @@ class CriticalDifference:
 
     Attributes:
         names: the entries, best first.
-        ranks: ``(n_entries,)``, average over scenarios, 1 = best.
+        ranks: ``(n_entries,)``, average over tasks, 1 = best.
         difference: the critical difference. Two average ranks that differ by more are significantly different at 5 %
             (Nemenyi's test).
-        p: p-value of Friedman's test that all entries are equal; NaN for fewer than three entries or two scenarios.
+        p: p-value of Friedman's test that all entries are equal; NaN for fewer than three entries or two tasks.
         groups: the largest groups of neighbours in ``names`` that do not differ significantly, each as its first and
             last place.
-        n: number of scenarios compared on; a scenario counts if all entries have a seed in common there.
-        n_incomplete: number of scenarios left out because they have not.
+        n: number of tasks compared on; a scenario counts if all entries have a seed in common there, and a task if it
+            has such a scenario.
+        n_incomplete: number of tasks left out because they have none.
     """
 
     names: tuple[str, ...]
@@ -164,22 +166,16 @@ def holm(p: npt.ArrayLike) -> FloatArray:
 
 
 def critical_difference(blocks: Blocks) -> CriticalDifference:
-    """Average ranks of the entries over scenarios, with Friedman's test and Nemenyi's critical difference.
+    """Average ranks of the entries over tasks, with Friedman's test and Nemenyi's critical difference.
 
-    The unit of both tests is the scenario (Demsar's data set). In each scenario, an entry's values are averaged over
-    the seeds that all entries have.
+    The unit of both tests is the task (Demsar's data set). In each scenario, an entry's values are averaged over the
+    seeds that all entries have, and in each task over its scenarios: two models of one task are not independent.
     """
     final, m = blocks.final, len(blocks.names)
     complete = ~np.isnan(final).any(axis=0)
-    scenarios = np.unique(blocks.scenarios.astype(str))
-    names = blocks.scenarios.astype(str)
-    means = [
-        final[:, complete & (names == scenario)].mean(axis=1)
-        for scenario in scenarios
-        if (complete & (names == scenario)).any()
-    ]
-    values = np.array(means).reshape(len(means), m).T
-    n = values.shape[1]
+    scenarios = blocks.scenarios.astype(str)
+    n_tasks, n = (len(np.unique(tasks_of(names))) for names in (scenarios, scenarios[complete]))
+    values = np.array([task_means(row, scenarios[complete]) for row in final[:, complete]]).reshape(m, n)
     average = block_ranks(values).mean(axis=1) if n and m > 1 else np.full(m, np.nan)
     order = np.lexsort((np.array(blocks.names), np.round(average, _DIGITS)))
     ranks = average[order]
@@ -200,7 +196,7 @@ def critical_difference(blocks: Blocks) -> CriticalDifference:
         p=p,
         groups=_groups(ranks, difference),
         n=n,
-        n_incomplete=len(scenarios) - n,
+        n_incomplete=n_tasks - n,
     )
 
 

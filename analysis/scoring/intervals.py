@@ -96,6 +96,11 @@ def interval_on_tasks_like_these(values: npt.ArrayLike, scenarios: npt.ArrayLike
     return _student(mean, float(means.var(ddof=1)) / n, n - 1)
 
 
+def tasks_of(scenarios: npt.ArrayLike) -> npt.NDArray[np.str_]:
+    """The task of each scenario, ``(n,)``: the text before the first ``/``."""
+    return np.array([str(name).partition("/")[0] for name in np.asarray(scenarios)], dtype=str)
+
+
 def task_means(values: npt.ArrayLike, scenarios: npt.ArrayLike) -> FloatArray:
     """The mean of each task, ``(n_tasks,)``: over its scenarios, of the means over their seeds.
 
@@ -106,8 +111,7 @@ def task_means(values: npt.ArrayLike, scenarios: npt.ArrayLike) -> FloatArray:
     data = np.asarray(values, dtype=np.float64)
     names, scenario, size = np.unique(np.asarray(scenarios, dtype=str), return_inverse=True, return_counts=True)
     by_scenario = np.bincount(scenario, data, minlength=len(names)) / size
-    tasks = [str(name).partition("/")[0] for name in names]
-    _, task, n = np.unique(np.array(tasks, dtype=str), return_inverse=True, return_counts=True)
+    _, task, n = np.unique(tasks_of(names), return_inverse=True, return_counts=True)
     return np.asarray(np.bincount(task, by_scenario, minlength=len(n)) / n, dtype=np.float64)
 
 

@@ -35,8 +35,8 @@ def data(scores: Scores) -> pd.DataFrame:
     Returns:
         One row for each panel, searcher and time step: ``method, model, device_class, track, algorithm, time, rank,
         low, high, n_blocks``. ``time`` is the fraction of the time axis: of the budget, or of the window. ``low`` and
-        ``high`` bound the 95 % interval on scenarios like these; they are NaN for fewer than
-        :data:`nasbench.analysis.scoring.ranks.MIN_SCENARIOS`.
+        ``high`` bound the 95 % interval on tasks like these; they are NaN for fewer than
+        :data:`nasbench.analysis.scoring.ranks.MIN_RANKED_TASKS`.
 
     Raises:
         MissingRuns: if in no panel two searchers share a block.

@@ -27,7 +27,7 @@ def test_entries_with_constant_order_have_whole_ranks_and_demsars_critical_diffe
     assert result.groups == ((0, 1), (1, 2))
     texts = [text.get_text() for text in critical_difference.draw(diagram).axes[0].texts]
     assert "WS-NAS (EHVI)  1.00" in texts
-    assert "Paper models, GPU; critical difference 1.17, n = 8 of 8 scenarios" in texts
+    assert "Paper models, GPU; critical difference 1.17, n = 8 of 8 tasks" in texts
 
 
 def test_entry_with_fewer_scenarios_is_left_out_and_named(make_scores):
@@ -36,16 +36,25 @@ def test_entry_with_fewer_scenarios_is_left_out_and_named(make_scores):
     )
     assert (diagram.left_out, diagram.comparison.n) == (("ws-nas/morea@small",), 3)
     text = critical_difference.draw(diagram).axes[0].texts[-1].get_text()
-    assert text.endswith("n = 3 of 3 scenarios\nleft out, because they did not run in all 3 scenarios: WS-NAS (MO-REA)")
+    assert text.endswith("n = 3 of 3 tasks\nleft out, because they did not run in all 3 scenarios: WS-NAS (MO-REA)")
 
 
 def test_scenario_or_seed_of_a_single_entry_does_not_change_the_comparison(make_scores):
     alone = {"task": "qnli", "searcher": "ehvi", "hypervolume": [3.0]}
     diagram = critical_difference.data(make_scores(*rows(1), alone))
-    assert (len(diagram.comparison.names), diagram.comparison.n, diagram.n_scenarios) == (3, 1, 2)
+    assert (len(diagram.comparison.names), diagram.comparison.n, diagram.n_tasks) == (3, 1, 2)
     # A run with a seed that no other entry has.
     diagram = critical_difference.data(make_scores(*rows(1), {**alone, "task": "rte", "seed": 5}))
-    assert (len(diagram.comparison.names), diagram.comparison.n, diagram.n_scenarios) == (3, 1, 1)
+    assert (len(diagram.comparison.names), diagram.comparison.n, diagram.n_tasks) == (3, 1, 1)
+
+
+def test_models_of_a_task_count_as_one_value(make_scores):
+    both = [{**row, "model": model} for row in rows(3) for model in ("bert-base-cased", "roberta-base")]
+    lacking = {"task": "rte", "searcher": "morea", "hypervolume": [9.0]}
+    diagram = critical_difference.data(make_scores(*both, lacking))
+    assert (diagram.comparison.n, diagram.n_tasks, diagram.n_scenarios) == (3, 3, 6)
+    text = critical_difference.draw(diagram).axes[0].texts[-1].get_text()
+    assert "n = 3 of 3 tasks\nleft out, because they did not run in all 6 scenarios: WS-NAS (MO-REA)" in text
 
 
 def largest_table_by_brute_force(runs: set[tuple[str, str]]) -> tuple[int, int]:
@@ -75,9 +84,9 @@ def test_diagram_has_a_single_track_and_device_class(make_scores):
     compact = [{**row, "track": "compact", "model": "minilm-l6"} for row in rows(2)]
     on_cpu = [{**row, "device_class": "cpu"} for row in rows(4)]
     diagram = critical_difference.data(make_scores(*rows(3), *compact))
-    assert (diagram.title, diagram.comparison.n, diagram.n_scenarios) == ("Paper models, GPU", 3, 3)
+    assert (diagram.title, diagram.comparison.n, diagram.n_tasks) == ("Paper models, GPU", 3, 3)
     diagram = critical_difference.data(make_scores(*rows(3), *compact, *on_cpu))
-    assert (diagram.title, diagram.comparison.n, diagram.n_scenarios) == ("Paper models, CPU", 4, 4)
+    assert (diagram.title, diagram.comparison.n, diagram.n_tasks) == ("Paper models, CPU", 4, 4)
 
 
 def test_single_entry_raises_missing_runs(make_scores):

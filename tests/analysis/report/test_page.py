@@ -289,7 +289,7 @@ def test_runs_can_be_found_and_show_their_provenance(page):
 
 @pytest.fixture
 def ranks_page(browser, tmp_path, monkeypatch):
-    """GPU: six scenarios that two entries share. CPU: three entries, of which two share a scenario."""
+    """GPU: six tasks that two entries share. CPU: three entries, of which two share a scenario."""
     monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
     tasks = ("rte", "mrpc", "stsb", "cola", "imdb", "sst2")
     pair = [Entry("ws-nas", "ehvi"), Entry("rfp", space="large")]

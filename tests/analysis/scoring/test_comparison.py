@@ -156,6 +156,34 @@ def test_seeds_are_averaged_and_incomplete_scenarios_counted() -> None:
     assert np.isnan(found.p)
 
 
+def two_models(values: np.ndarray) -> Blocks:
+    """The values of entries on scenarios of two models per task, neighbours in ``values``."""
+    n = values.shape[1]
+    scenarios = np.array([f"task-{i // 2:02}/model-{i % 2}/gpu" for i in range(n)], dtype=object)
+    return Blocks(tuple("abcdefgh"[: len(values)]), scenarios, np.arange(n), values[:, :, None])
+
+
+def test_models_of_a_task_are_averaged_first() -> None:
+    # On task 0, b is better on average, on task 1 worse. On task 2, b lacks a model, and on task 3 all.
+    values = np.array([[1.0, 3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0], [4.0, 1.0, 1.0, 1.5, 2.0, NAN, NAN, NAN]])
+    found = critical_difference(two_models(values))
+    assert (found.n, found.n_incomplete) == (3, 1)
+    assert found.names == ("b", "a")
+    np.testing.assert_allclose(found.ranks, [4 / 3, 5 / 3])
+
+
+def test_equal_entries_on_two_models_of_each_task_seldom_differ() -> None:
+    """Both models of a task share its effect. As independent values, they would reject too often."""
+    rng, n_draws, rejected, as_independent = np.random.default_rng(7), 300, 0, 0
+    for _ in range(n_draws):
+        by_task = rng.standard_normal((4, 10))
+        values = np.repeat(by_task, 2, axis=1) + 0.3 * rng.standard_normal((4, 20))
+        rejected += critical_difference(two_models(values)).p < 0.05
+        as_independent += stats.friedmanchisquare(*values).pvalue < 0.05
+    assert rejected <= stats.binom.ppf(1 - 1e-3, n_draws, 0.05)
+    assert as_independent > 2 * stats.binom.ppf(1 - 1e-3, n_draws, 0.05)
+
+
 def test_critical_difference_without_common_scenarios_or_differences() -> None:
     found = critical_difference(blocks(np.array([[1.0, NAN], [NAN, 1.0]]), "ab"))
     assert (found.n, found.n_incomplete) == (0, 2)

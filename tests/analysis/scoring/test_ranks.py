@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nasbench.analysis.scoring.ranks import MIN_SCENARIOS, average_ranks, block_ranks, scenario_means
+from nasbench.analysis.scoring.ranks import MIN_RANKED_TASKS, average_ranks, block_ranks, scenario_means
 
 NAN = np.nan
 
@@ -51,10 +51,17 @@ def test_scenario_means_equal_a_plain_loop() -> None:
             np.testing.assert_allclose(found[entry, i], own.mean(axis=0) if len(own) else [NAN] * 3)
 
 
-def test_interval_is_students_over_scenario_means_within_the_possible_ranks() -> None:
+def test_task_with_two_models_has_the_weight_of_one() -> None:
+    # Task a has two models, b has one. Entry 0 is first in a/x and second elsewhere.
+    values = np.array([[2.0, 2.0, 1.0, 1.0], [1.0, 1.0, 2.0, 2.0]])
+    ranks = average_ranks(values[:, :, None], ["a/x/gpu", "a/x/gpu", "a/y/gpu", "b/x/gpu"])
+    np.testing.assert_allclose(ranks.mean[:, 0], [((1 + 2) / 2 + 2) / 2, ((2 + 1) / 2 + 1) / 2])
+
+
+def test_interval_is_students_over_task_means_within_the_possible_ranks() -> None:
     rng = np.random.default_rng(2)
     values = rng.random((4, 16, 1))
-    scenarios = np.repeat(np.arange(8), 2)
+    scenarios = [f"task-{i // 2}/model-{i % 2}" for i in range(16)]
     found = average_ranks(values, scenarios)
     for entry, ranks in enumerate(block_ranks(values)[:, :, 0].reshape(4, 8, 2).mean(axis=2)):
         expected = stats.ttest_1samp(ranks, 0.0).confidence_interval()
@@ -62,10 +69,11 @@ def test_interval_is_students_over_scenario_means_within_the_possible_ranks() ->
         assert found.high[entry, 0] == pytest.approx(min(expected.high, 4.0))
 
 
-def test_fewer_than_six_scenarios_have_no_interval() -> None:
-    for n_scenarios, has_interval in ((MIN_SCENARIOS - 1, False), (MIN_SCENARIOS, True)):
-        values = np.random.default_rng(0).random((3, 5 * n_scenarios, 2))
-        ranks = average_ranks(values, np.repeat(np.arange(n_scenarios), 5))
+def test_fewer_than_six_tasks_have_no_interval() -> None:
+    for n_tasks, has_interval in ((MIN_RANKED_TASKS - 1, False), (MIN_RANKED_TASKS, True)):
+        values = np.random.default_rng(0).random((3, 10 * n_tasks, 2))
+        scenarios = [f"task-{i}/model-{k}" for i in range(n_tasks) for k in range(2)]
+        ranks = average_ranks(values, np.repeat(scenarios, 5))
         assert np.isfinite(ranks.low).all() == np.isfinite(ranks.high).all() == has_interval
         assert np.isfinite(ranks.mean).all()
 
@@ -86,6 +94,29 @@ def test_intervals_contain_the_true_average_rank(n_scenarios: int, n_seeds: int)
         covered += int(((found.low <= truth) & (truth <= found.high)).sum())
     # Ranks have bounds and are no normal values, so the interval covers a little less than 95 of 100.
     assert 0.91 <= covered / (5 * n_draws) <= 0.98
+
+
+@pytest.mark.parametrize(("n_tasks", "n_seeds"), [(6, 3), (8, 10)])
+def test_intervals_contain_the_true_average_rank_with_two_models_of_each_task(n_tasks: int, n_seeds: int) -> None:
+    """As above, with two models per task that share its effect: 0.8 of the variance between scenarios."""
+    rng, strength = np.random.default_rng(3), np.linspace(0.0, 1.0, 5)[:, None]
+
+    def draw(n: int) -> np.ndarray:
+        shared, own = rng.standard_normal((5, n, 1)), rng.standard_normal((5, n, 2))
+        by_scenario = strength[..., None] + 0.8**0.5 * shared + 0.2**0.5 * own
+        return (by_scenario[..., None] + 0.5 * rng.standard_normal((5, n, 2, n_seeds))).reshape(5, -1)
+
+    truth = block_ranks(draw(100_000 // n_seeds)).mean(axis=1)[:, None]
+    names, n_draws, covered, too_few = [f"task-{i}/model-{k}" for i in range(n_tasks) for k in range(2)], 300, 0, 0
+    for _ in range(n_draws):
+        values = draw(n_tasks)[:, :, None]
+        found = average_ranks(values, np.repeat(names, n_seeds))
+        covered += int(((found.low <= truth) & (truth <= found.high)).sum())
+        # What was done before: every scenario as a task of its own.
+        apart = average_ranks(values, np.repeat(np.arange(2 * n_tasks), n_seeds))
+        too_few += int(((apart.low <= truth) & (truth <= apart.high)).sum())
+    assert 0.91 <= covered / (5 * n_draws) <= 0.98
+    assert too_few / (5 * n_draws) < 0.87
 
 
 def test_inputs_stay_unchanged() -> None:
