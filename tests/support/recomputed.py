@@ -1,4 +1,4 @@
-"""Hypervolumes computed again from raw records, with numpy and pandas and without any code of the suite."""
+"""Numbers of the leaderboard computed again from raw records, with numpy, pandas and scipy, not with the suite."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 
 def fitted(evaluations: Sequence[pd.DataFrame]) -> dict[str, np.ndarray]:
@@ -47,3 +48,37 @@ def hypervolumes(evaluations: pd.DataFrame, quantiles: dict[str, np.ndarray]) ->
     test = [level(value, quantiles["error"]) for value in front["test_error"]]
     validation = [level(value, quantiles["error"]) for value in front["error"]]
     return area(list(zip(sizes, test, strict=True))), area(list(zip(sizes, validation, strict=True)))
+
+
+def seeds_interval(values: pd.Series) -> tuple[float, float]:
+    """Welch's 95 % interval of the mean over tasks, from the seeds of each task; NaN where there is none.
+
+    A task with one seed has the pooled variance of the others.
+
+    Args:
+        values: one value for each run, with an index level ``task``.
+    """
+    n = values.groupby("task").size()
+    repeated = n > 1
+    if len(values) < 3 or not repeated.any():
+        return np.nan, np.nan
+    variance, freedom = values.groupby("task").var()[repeated], n[repeated] - 1
+    # The pooled variance is a weighted mean of the variances, so each of them counts once more with its weight.
+    parts = variance * (1 / n[repeated] + (~repeated).sum() * freedom / freedom.sum()) / len(n) ** 2
+    mean, total = values.groupby("task").mean().mean(), parts.sum()
+    half = stats.t.ppf(0.975, total**2 / (parts**2 / freedom).sum()) * np.sqrt(total) if total else 0.0
+    return mean - half, mean + half
+
+
+def tasks_interval(values: pd.Series) -> tuple[float, float]:
+    """Student's 95 % interval over the means of the tasks, NaN for fewer than three; ``values`` as above."""
+    means = values.groupby("task").mean()
+    return tuple(stats.ttest_1samp(means, 0.0).confidence_interval()) if len(means) > 2 else (np.nan, np.nan)
+
+
+def best_within(evaluations: pd.DataFrame, n_full: int, n_fixed: int, limit: float) -> float:
+    """Test metric of the network with the lowest validation error under a limit on what can be pruned; NaN for none."""
+    prunable = (evaluations["n_params"] - n_fixed) / (n_full - n_fixed)
+    within = evaluations[(prunable <= limit) & evaluations["error"].notna()]
+    best = within.sort_values(["error", "n_params", "index"]).head(1)
+    return 1 - best["test_error"].item() if len(best) else np.nan

@@ -1,6 +1,6 @@
 """The leaderboard's numbers, computed again from the raw records without any code of the suite.
 
-Only pandas, numpy and Student's quantiles are used: for reading, the fronts, the quantiles, the areas and the means.
+Only pandas, numpy and scipy are used: for reading, the fronts, the quantiles, the areas, the means and the intervals.
 The numbers are then looked up in the text of ``leaderboard.md``.
 """
 
@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
-from support.recomputed import fitted, hypervolumes
+from support.recomputed import best_within, fitted, hypervolumes, seeds_interval, tasks_interval
 
 ROOT = Path(__file__).parents[3]
 SECTIONS = {
@@ -23,6 +22,7 @@ SECTIONS = {
     "## Demo, CPU": ("minilm-l6", ["demo"], range(10)),
 }
 """Model, tasks and seeds of the sections with records."""
+LIMITS = (0.5, 0.3)
 
 
 def records() -> pd.DataFrame:
@@ -34,14 +34,21 @@ def records() -> pd.DataFrame:
             continue
         identity = record["identity"]
         names = [identity["method"], identity["searcher"]]
+        sizes = record["n_params_full"], record["dimensions"]["n_fixed_params"]
+        evaluations = pd.read_json(path.with_name("evaluations.jsonl"), lines=True, precise_float=True)
+        full = evaluations.loc[evaluations["n_params"] == sizes[0], "test_error"].dropna()
         rows.append(
             {
+                "method": identity["method"],
+                "status": record["status"],
                 "entry": "/".join(name for name in names if name) + "@" + identity["space"],
                 "task": identity["task"],
                 "model": identity["model"],
                 "scenario": f"{identity['task']}/{identity['model']}/{identity['device_class']}",
                 "seed": identity["seed"],
-                "evaluations": pd.read_json(path.with_name("evaluations.jsonl"), lines=True, precise_float=True),
+                "evaluations": evaluations,
+                "full": 1 - full.iloc[0] if len(full) else np.nan,
+                **{f"metric_{limit}": best_within(evaluations, *sizes, limit) for limit in LIMITS},
             }
         )
     return pd.DataFrame(rows)
@@ -70,12 +77,15 @@ def runs() -> pd.DataFrame:
     return found.drop(columns="evaluations")
 
 
-def printed(title: str) -> pd.DataFrame:
-    """The first table below a heading of ``leaderboard.md``, as texts."""
-    lines = (ROOT / "leaderboard.md").read_text().partition(title + "\n")[2].splitlines()
-    end = next(i for i, line in enumerate(lines) if line.startswith("Mean test"))
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end] if line.startswith("|")]
-    return pd.DataFrame(cells[2:], columns=cells[0]).set_index("entry")
+def printed(title: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of entries and of scenarios below a heading of ``leaderboard.md``, as texts."""
+    section = (ROOT / "leaderboard.md").read_text().partition(title + "\n")[2].partition("\n## ")[0]
+    found = []
+    for is_table, lines in itertools.groupby(section.splitlines(), lambda line: line.startswith("|")):
+        if is_table:
+            cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+            found.append(pd.DataFrame(cells[2:], columns=cells[0]).set_index("entry"))
+    return found[0], found[1]
 
 
 def of_section(title: str, runs: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +100,7 @@ def test_printed_numbers_equal_a_recomputation_from_the_raw_records(title: str, 
     own = of_section(title, runs)
     assert len(own) > 0
     grid = pd.MultiIndex.from_product([tasks, seeds], names=["task", "seed"])
-    table = printed(title)
+    table, _ = printed(title)
     assert sorted(table.index) == sorted(own["entry"].unique())
     means = {}
     for entry, group in own.groupby("entry"):
@@ -103,34 +113,65 @@ def test_printed_numbers_equal_a_recomputation_from_the_raw_records(title: str, 
         }
         for column, value in expected.items():
             assert table.loc[entry, column] == f"{value:.3f}", (entry, column)
-        assert table.loc[entry, "runs"] == f"{by_block['test'].notna().sum()} of {len(grid)}"
+        n_runs = by_block["test"].notna().sum()
+        n_failed = (group["status"] == "failed").sum()
+        assert table.loc[entry, "runs"] == f"{n_runs} of {len(grid)}" + (f" ({n_failed} failed)" if n_failed else "")
+        for column, interval in (("on these tasks", seeds_interval), ("on tasks like these", tasks_interval)):
+            low, high = interval(by_block["test"].clip(lower=1.0)) if n_runs == len(grid) else (np.nan, np.nan)
+            assert table.loc[entry, column] == ("-" if np.isnan(low) else f"[{low:.3f}, {high:.3f}]"), (entry, column)
     assert table.index.tolist() == sorted(means, key=lambda entry: -means[entry])
 
 
-def is_separated(upper: pd.Series, lower: pd.Series) -> bool:
-    """Whether the entry below has a place of its own, from test hypervolumes by task and seed; NaN = no such run.
+@pytest.mark.parametrize("title", SECTIONS)
+def test_printed_metrics_under_limits_equal_a_recomputation(title: str, runs: pd.DataFrame) -> None:
+    own = of_section(title, runs)
+    # The full network is that of the two methods that fine-tune it and nothing else, or the run's own without them.
+    fine_tuned = own[own["method"].isin(["head-pruning", "rfp"])].dropna(subset="full")
+    full = fine_tuned.groupby(["task", "seed"])["full"].mean().groupby("task").mean()
+    full = own["task"].map(full).fillna(own["full"])
+    table, _ = printed(title)
+    for limit in LIMITS:
+        relative = (own[f"metric_{limit}"] / full.where(full > 0)).rename("relative")
+        for entry, group in own.join(relative).groupby("entry"):
+            known = group.dropna(subset="relative")
+            text = f"{100 * known.groupby('task')['relative'].mean().mean():.1f} %" if len(known) else "-"
+            text += f" ({len(known)} of {len(group)} runs)" if 0 < len(known) < len(group) else ""
+            assert table.loc[entry, f"at {100 * limit:.0f} % of prunable"] == text, (entry, limit)
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_printed_means_of_scenarios_equal_a_recomputation(title: str, runs: pd.DataFrame) -> None:
+    model, tasks, _ = SECTIONS[title]
+    own = of_section(title, runs)
+    table, by_scenario = printed(title)
+    assert by_scenario.index.tolist() == table.index.tolist()
+    assert by_scenario.columns.tolist() == [f"{task}/{model}" for task in tasks]
+    for entry, task in itertools.product(table.index, tasks):
+        values = own.loc[(own["entry"] == entry) & (own["task"] == task), "test"].clip(lower=1.0)
+        text = f"{values.mean():.3f} ({len(values)})" if len(values) else "-"
+        assert by_scenario.loc[entry, f"{task}/{model}"] == text, (entry, task)
+
+
+def is_separated(upper: pd.DataFrame, lower: pd.DataFrame) -> bool:
+    """Whether an entry is separated from one above it, from their runs by task and seed; NaN = no such run.
 
     The 95 % interval of the paired difference is Welch's, over the seeds of each task.
     """
-    if (upper.notna() & lower.isna()).any():
+    has_upper, has_lower = upper["test"].notna(), lower["test"].notna()
+    fails = has_lower & (lower["status"] == "failed")
+    if (has_upper & (~has_lower | fails & (upper["status"] != "failed"))).any():
         return True
-    known = upper.notna() | lower.notna()
-    worst = {"lower": 1.0}
-    difference = (upper.fillna(1.0).clip(**worst) - lower.fillna(1.0).clip(**worst))[known]
-    groups = difference.groupby("task")
-    if (groups.size() == 1).all():
-        return False  # no spread, so no interval
-    assert (groups.size() > 1).all()
-    parts = groups.var() / groups.size() / len(groups) ** 2
-    degrees = parts.sum() ** 2 / (parts**2 / (groups.size() - 1)).sum()
-    return bool(groups.mean().mean() > stats.t.ppf(0.975, degrees) * np.sqrt(parts.sum()))
+    values = [each["test"].fillna(1.0).clip(lower=1.0) for each in (upper, lower)]
+    low, _ = seeds_interval((values[0] - values[1])[has_upper | has_lower].round(9))
+    return bool(low > 0)
 
 
 @pytest.mark.parametrize("title", SECTIONS)
 def test_printed_places_and_ranks_equal_a_recomputation(title: str, runs: pd.DataFrame) -> None:
     own = of_section(title, runs)
     values = own.pivot_table("test", ["task", "seed"], "entry")
-    table = printed(title)
+    by_block = {entry: group.set_index(["task", "seed"]).reindex(values.index) for entry, group in own.groupby("entry")}
+    table, _ = printed(title)
     if len(table) == 1:  # nothing to rank
         assert table[["place", "average rank"]].to_numpy().tolist() == [["-", "-"]]
         return
@@ -140,7 +181,7 @@ def test_printed_places_and_ranks_equal_a_recomputation(title: str, runs: pd.Dat
     places = ["1"]
     for i, (upper, lower) in enumerate(itertools.pairwise(table.index), 2):
         first = table.index[int(places[-1]) - 1]
-        alone = any(is_separated(values[other], values[lower]) for other in (upper, first))
+        alone = any(is_separated(by_block[other], by_block[lower]) for other in (upper, first))
         places.append(str(i) if alone else places[-1])
     assert table["place"].tolist() == places
 

@@ -1,9 +1,11 @@
 """Intervals of a mean over scenarios: checked against scipy, and for their coverage of the true mean."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from scipy.stats import binom
+from support.recomputed import seeds_interval, tasks_interval
 
 from nasbench.analysis.scoring.comparison import compare
 from nasbench.analysis.scoring.intervals import interval_on_tasks_like_these, interval_on_these_tasks, task_means
@@ -37,6 +39,18 @@ def test_scenarios_with_one_seed_borrow_the_pooled_variance_of_the_others() -> N
     assert parts.sum() == pytest.approx((2 / 2 + 8 / 2 + 5) / 9)
     half = stats.t.ppf(0.975, parts.sum() ** 2 / (parts**2).sum()) * np.sqrt(parts.sum())
     assert (mean, low, high) == pytest.approx((14 / 3, 14 / 3 - half, 14 / 3 + half))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_intervals_equal_a_recomputation_with_pandas(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    tasks = np.repeat(list("abcde"), rng.integers(1, 4, 5))
+    values = pd.Series(rng.standard_normal(len(tasks)), index=pd.Index(tasks, name="task"))
+    for ours, theirs in (
+        (interval_on_these_tasks, seeds_interval),
+        (interval_on_tasks_like_these, tasks_interval),
+    ):
+        assert ours(values, tasks)[1:] == pytest.approx(theirs(values), nan_ok=True)
 
 
 def test_scenarios_of_one_seed_each_say_nothing_about_other_seeds() -> None:
