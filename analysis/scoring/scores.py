@@ -45,7 +45,9 @@ class Scores:
             objectives. For a failed run, it counts the evaluations before the failure.
         test: ``(n_runs,)``, hypervolume at the end of the budget of the *test* errors of the networks on the validation
             front, normalised like validation errors, and of their costs: the measured values of those that were
-            modelled in the search. Nothing was chosen by test errors, so the value is not optimistic.
+            modelled in the search. No network was chosen by its test error, but the hypervolume takes the lower
+            envelope of the test errors: at each size it credits the luckiest network of the front up to this size. So
+            the value is a little optimistic; docs/deviations.md says by how much.
         warnings: scenarios whose normalisation is not the frozen one, or that have errors below its range.
         quantiles: the normaliser that was used.
     """
