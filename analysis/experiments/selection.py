@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nasbench.analysis.experiments.definitions import FIVE_METHODS, N_INITIAL, N_LAYER, N_RANDOM, TRAININGS
+from nasbench.analysis.reading.entries import option
 from nasbench.analysis.reading.objectives import USUAL, of_rows
 from nasbench.analysis.scoring.scores import Scores
 from nasbench.arrays import BoolArray
@@ -50,17 +51,6 @@ def unchanged(runs: pd.DataFrame) -> BoolArray:
     """
     plain = runs["algorithm"].astype(str) + "@" + runs["space"].astype(str)
     return (runs["entry"].astype(str) == plain).to_numpy(dtype=np.bool_, copy=True)
-
-
-def option(runs: pd.DataFrame, name: str) -> list[Any]:
-    """The value of an option in each run; None if the run has no such option."""
-    return [_find(json.loads(text), name) for text in runs["options"]]
-
-
-def _find(values: dict[str, Any], name: str) -> Any:
-    if name in values:
-        return values[name]
-    return next((value[name] for value in values.values() if isinstance(value, dict) and name in value), None)
 
 
 def differ_only_in(runs: pd.DataFrame, names: Sequence[str]) -> BoolArray:

@@ -131,3 +131,14 @@ def set_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     kept = {key: set_options(value) if isinstance(value, dict) else value for key, value in options.items()}
     return {key: value for key, value in kept.items() if value is not None and value != {}}
+
+
+def option(runs: pd.DataFrame, name: str) -> list[Any]:
+    """The value of an option in each run; None if the run has no such option."""
+    return [_find(json.loads(text), name) for text in runs["options"]]
+
+
+def _find(values: dict[str, Any], name: str) -> Any:
+    if name in values:
+        return values[name]
+    return next((value[name] for value in values.values() if isinstance(value, dict) and name in value), None)

@@ -1,10 +1,15 @@
-"""Names of scenarios: the task and the device class of each run, with a digest where a name alone is ambiguous."""
+"""Scenarios: the task and the device class of each run, with a digest where a name alone is ambiguous."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+import pandas as pd
+
+from nasbench.arrays import BoolArray
+from nasbench.plugins import registry
 from nasbench.records.record import Identity, RunRecord
 from nasbench.tables.table import table_of
 
@@ -39,3 +44,16 @@ def device_labels(records: Sequence[RunRecord]) -> list[str]:
         else f"{record.identity.device_class}-{table}"
         for record, table in zip(records, tables, strict=True)
     ]
+
+
+def of_language_models(runs: pd.DataFrame) -> BoolArray:
+    """Runs on tasks that measure a language model's own predictions, such as WikiText-2, ``(n_runs,)``.
+
+    A network for such a task needs no training. A decoder on a classification task does, as an encoder does.
+
+    Args:
+        runs: columns ``task, track``. A user's own task may have the name of one of the suite's, but is no such task.
+    """
+    names = [task.name for task in registry.suite_tasks() if task.needs_language_model]
+    is_own = runs["track"].astype(str).str.partition(":")[0] == "user"
+    return np.asarray(runs["task"].isin(names) & ~is_own, dtype=np.bool_)

@@ -6,14 +6,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nasbench.analysis.reading.entries import option
 from nasbench.analysis.reading.results import Results
-from nasbench.arrays import FloatArray, IntArray
+from nasbench.analysis.reading.scenarios import of_language_models
+from nasbench.arrays import BoolArray, FloatArray, IntArray
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FULL_NETWORK_METHODS = ("head-pruning", "rfp")
 """The two of the paper's methods that only fine-tune the full network, and evaluate it before they prune it.
 
 Other baselines do so, too, and are not used: the metric of a scenario does not depend on which of them have run.
+"""
+UNTRAINED_METHODS = (*FULL_NETWORK_METHODS, "shortgpt", "wanda-sp", "flap", "magnitude")
+"""Methods that evaluate a language model as it is, unless ``epochs`` is set, before they prune it.
+
+All of them evaluate the same network: FLAP adds biases, which are 0 in the full network.
 """
 
 
@@ -92,8 +99,9 @@ def full_metric(results: Results, error: str = "test_error") -> FloatArray:
     """The full network's test metric that each run is compared with, ``(n_runs,)``; NaN without such a metric.
 
     It is the mean over seeds of the full networks that the methods in :data:`FULL_NETWORK_METHODS` evaluated in the
-    same scenario. In a scenario without these methods, it is the metric of the full network that the run itself
-    evaluated.
+    same scenario. On a language model's task, it is the metric of the network without any training, which the methods
+    in :data:`UNTRAINED_METHODS` evaluated. In a scenario without these methods, it is the metric of the full network
+    that the run itself evaluated.
 
     Args:
         results: runs and their evaluations.
@@ -103,12 +111,21 @@ def full_metric(results: Results, error: str = "test_error") -> FloatArray:
     full = evaluations["n_params"].to_numpy() == runs["n_params_full"].to_numpy()[evaluations["run_row"].to_numpy()]
     known = evaluations[full & evaluations[error].notna().to_numpy()]
     own = (1.0 - known.groupby("run_row")[error].first()).reindex(range(len(runs)))
-    fine_tuned = pd.DataFrame({"scenario": runs["scenario"], "seed": runs["seed"], "metric": own.to_numpy()})
-    fine_tuned = fine_tuned[runs["method"].isin(FULL_NETWORK_METHODS).to_numpy()].dropna()
-    # Several methods of one seed fine-tune the same network, so every seed has the same weight, not every run.
-    by_scenario = fine_tuned.groupby(["scenario", "seed"])["metric"].mean().groupby("scenario").mean()
+    references = pd.DataFrame({"scenario": runs["scenario"], "seed": runs["seed"], "metric": own.to_numpy()})
+    references = references[_gives_reference(runs)].dropna()
+    # Several methods of one seed evaluate the same network, so every seed has the same weight, not every run.
+    by_scenario = references.groupby(["scenario", "seed"])["metric"].mean().groupby("scenario").mean()
     shared = runs["scenario"].map(by_scenario).to_numpy(dtype=np.float64)
     return np.where(np.isnan(shared), own.to_numpy(dtype=np.float64), shared)
+
+
+def _gives_reference(runs: pd.DataFrame) -> BoolArray:
+    """Runs whose full network is that of the scenario, see :func:`full_metric`, ``(n_runs,)``."""
+    on_text = of_language_models(runs)
+    gives = np.where(on_text, runs["method"].isin(UNTRAINED_METHODS), runs["method"].isin(FULL_NETWORK_METHODS))
+    # Epochs that are not set, or 0, leave a language model as it is.
+    gives[on_text] &= np.array([not epochs for epochs in option(runs[on_text], "epochs")], dtype=np.bool_)
+    return gives
 
 
 def _picks(evaluations: pd.DataFrame, params: FloatArray, n_runs: int, beta: FloatArray) -> IntArray:

@@ -77,10 +77,39 @@ def test_full_metric_is_the_pruning_methods_or_the_runs_own(results: Results) ->
     np.testing.assert_allclose(found[(task == "cola").to_numpy()], metric[(task == "cola").to_numpy()])
 
 
+AS_THEY_ARE = [
+    Entry("shortgpt", space="layer"), Entry("wanda-sp", space="large"), Entry("flap", space="large"),
+    Entry("magnitude", space="large", options={"method": {"epochs": 0}}, changed_options=True),
+]  # fmt: skip
+TRAINED = [
+    Entry("ws-nas", "random", "medium", shift=0.05),
+    Entry("rfp", space="large", shift=-0.05, options={"method": {"epochs": 1}}, changed_options=True),
+]
+
+
+def test_full_metric_of_a_language_model_is_that_of_the_untouched_network(tmp_path: Path) -> None:
+    entries, models = [*AS_THEY_ARE, *TRAINED], ["smollm2-135m-q4_1"]
+    write_results(tmp_path, Plan(entries, ["wikitext2"], models, seeds=range(2), n_evaluations=9, track="decoder"))
+    # On a classification task the same methods fine-tune, so a run without RFP's full network is compared with its own.
+    write_results(tmp_path, Plan(entries[:-1], ["rte"], models, seeds=range(2), n_evaluations=9, track="decoder"))
+    # A user may have given a classification the name of a task of the suite.
+    write_results(tmp_path, Plan(entries[:2], ["piqa"], ["mine"], seeds=range(2), n_evaluations=9, track="user"))
+    found = read_results(tmp_path)
+    full = found.evaluations[found.evaluations["params"] == 1.0].groupby("run_row").first()
+    own, runs = 1 - full["test_error"], found.runs
+    on_text = (runs["task"] == "wikitext2").to_numpy()
+    untouched = own[on_text & runs["method"].isin(["shortgpt", "wanda-sp", "flap", "magnitude"]).to_numpy()]
+    assert len(untouched) == 8
+    metric = full_metric(found)
+    np.testing.assert_allclose(metric[on_text], untouched.mean())
+    np.testing.assert_allclose(metric[~on_text], own[~on_text])
+
+
 def small_results(rows: list[tuple[float | None, float, float | None]]) -> Results:
     """One run; each row is (error, params, test error)."""
-    runs = pd.DataFrame({name: ["x"] for name in ("run", "entry", "algorithm", "scenario", "task", "model", "method")})
-    runs["seed"], runs["n_params_full"], runs["status"] = 0, 100, "complete"
+    names = ("run", "entry", "algorithm", "scenario", "task", "track", "model", "method")
+    runs = pd.DataFrame({name: ["x"] for name in names})
+    runs["seed"], runs["n_params_full"], runs["status"], runs["options"] = 0, 100, "complete", "{}"
     columns = ["error", "params", "test_error"]
     evaluations = pd.DataFrame(rows, columns=columns, dtype=float)
     evaluations["n_params"] = (evaluations["params"] * 100).round().astype(int)
