@@ -73,6 +73,7 @@ def data(scores: Scores) -> RankDiagram:
 def draw(data: RankDiagram) -> Figure:
     """Draw the axis of ranks with the name of each entry; bars join entries that do not differ significantly."""
     result = data.comparison
+    everyone = {*result.names, *data.left_out}
     m = len(result.names)
     n_left = (m + 1) // 2
     rows = max(n_left, m - n_left)
@@ -90,7 +91,7 @@ def draw(data: RankDiagram) -> Figure:
             on_left = i < n_left
             end = 1 - 0.06 * (m - 1) if on_left else m + 0.06 * (m - 1)
             depth = bars_below + 0.42 * (i if on_left else m - 1 - i)
-            look = style.look(name)
+            look = style.look(name, everyone)
             ax.plot([rank, rank, end], [0, depth, depth], color=look.colour, linewidth=0.9)
             ax.plot(rank, 0, "o", color=look.colour, markersize=4)
             ax.annotate(
@@ -112,7 +113,7 @@ def draw(data: RankDiagram) -> Figure:
         n = f"n = {result.n} of {data.n_tasks} tasks"
         caption = [f"{data.title}; critical difference {result.difference:.2f}, {n}"]
         if data.left_out:
-            names = ", ".join(style.look(name).name for name in data.left_out)
+            names = ", ".join(style.look(name, everyone).name for name in data.left_out)
             caption += wrap(f"left out, because they did not run in all {data.n_scenarios} scenarios: {names}", 110)
         ax.annotate("\n".join(caption), (0, -3), xycoords="axes points", va="top", fontsize=7, color=style.GREY)
     return figure

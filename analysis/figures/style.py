@@ -2,15 +2,16 @@
 
 An entry has the same colour, line and marker in every figure and on the page. The colour stands for the searcher (or
 the baseline). The line stands for the method: solid with filled markers for weight-sharing NAS, dashed with open
-markers for standard NAS. The palette is Okabe and Ito's with additions from Paul Tol's. A test simulates three colour
-vision deficiencies and checks that the colours within a figure remain distinct.
+markers for standard NAS, and dotted for entries of both in MEDIUM. The palette is Okabe and Ito's with additions from
+Paul Tol's. A test simulates three colour vision deficiencies and checks that the colours within a figure remain
+distinct.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,23 +106,31 @@ class Look:
         }
 
 
-def look(entry: str) -> Look:
+def look(entry: str, others: Collection[str] = ()) -> Look:
     """The look of an algorithm (``ws-nas/ehvi``) or entry (``ws-nas/ehvi@small``), the same on every machine.
 
     An algorithm that is not of the suite gets its look from a digest of its name, so the look does not depend on the
     other entries of a figure. The same holds for an algorithm of the suite with changed options or outside its usual
-    space, which may appear beside the usual entry.
+    space, which may appear beside the usual entry. MEDIUM is a usual space of NAS, the default of language models.
+
+    Args:
+        others: the entries of the figure; the name of one in MEDIUM has the space if SMALL is among them, too.
     """
     algorithm, _, place = entry.rpartition("@") if "@" in entry else (entry, "", "")
     method, _, searcher = algorithm.partition("/")
-    if place not in ("", _USUAL_SPACES.get(method, "small")):
-        algorithm = method = entry
-    if method in ("s-nas", "ws-nas") and (not searcher or searcher in _SEARCHERS):
+    is_nas = method in ("s-nas", "ws-nas") and (not searcher or searcher in _SEARCHERS)
+    in_medium = is_nas and place == "medium"
+    if place not in ("", _USUAL_SPACES.get(method, "small")) and not in_medium:
+        algorithm, is_nas = entry, False
+    if is_nas:
         shown, colour, marker = _METHODS[method]
         if searcher:
             suffix, colour, marker = _SEARCHERS[searcher]
             shown = f"{shown} ({suffix})"
-        return Look(shown, colour, marker, "-" if method == "ws-nas" else "--", method == "ws-nas")
+        if in_medium and f"{algorithm}@small" in others:
+            shown += ", MEDIUM"
+        dash: Literal["-", "--", ":"] = ":" if in_medium else "-" if method == "ws-nas" else "--"
+        return Look(shown, colour, marker, dash, method == "ws-nas")
     if algorithm in _METHODS:
         shown, colour, marker = _METHODS[algorithm]
         return Look(shown, colour, marker, "-.")
@@ -144,6 +153,14 @@ _MODEL_NAMES = {
     "bert-base-cased": "BERT-base",
     "roberta-base": "RoBERTa-base",
     "minilm-l6": "MiniLM-L6",
+    "mpnet-base": "MPNet-base",
+    "modernbert-base": "ModernBERT-base",
+    "deberta-v3-base": "DeBERTa-v3-base",
+    "bert-large-uncased": "BERT-large",
+    "smollm2-135m": "SmolLM2-135M",
+    "smollm2-135m-q4_1": "SmolLM2-135M Q4_1",
+    "gpt2": "GPT-2",
+    "demo-bert": "demo BERT",
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from nasbench.analysis.figures import style
 from nasbench.plugins import registry
+from nasbench.runs.request import choose_space
 
 # Machado, Oliveira and Fernandes (2009), severity 1, applied to linear RGB.
 DEFICIENCIES = {
@@ -84,6 +85,31 @@ def test_every_method_of_the_suite_has_a_look_of_its_own():
     looks |= {name: style.look(f"{name}/{methods[name].default_searcher}") for name in methods.keys() - looks.keys()}
     assert len({each.marker for each in looks.values()}) == len(looks)
     assert len({each.colour for each in looks.values()}) == len(looks)
+
+
+def test_every_method_on_a_language_model_has_the_look_of_its_algorithm():
+    task = registry.tasks()["wikitext2"]
+    for name, method in registry.methods().items():
+        algorithm = f"{name}/{method.default_searcher}" if method.default_searcher else name
+        entry = f"{algorithm}@{choose_space(method, task)}"
+        found, plain = style.look(entry), style.look(algorithm)
+        assert (found.name, found.colour, found.marker) == (plain.name, plain.colour, plain.marker), entry
+
+
+def test_name_has_medium_only_beside_small():
+    small, medium = "ws-nas/random@small", "ws-nas/random@medium"
+    assert style.look(medium).name == style.look(medium, ["rfp@large", medium]).name == "WS-NAS (RS)"
+    assert style.look(medium, [small, medium]).name == "WS-NAS (RS), MEDIUM"
+    assert style.look(small, [small, medium]).name == "WS-NAS (RS)"
+    assert style.look(medium).dash != style.look(small).dash
+    for other in ("rfp@medium", "mine@medium", "ws-nas/mine@medium", "ws-nas/random@medium [strategy=kd]"):
+        assert style.look(other).name == other
+
+
+def test_every_model_of_the_suite_has_a_name():
+    names = {name: style.model_name(name) for name in registry.models()}
+    assert [name for name, shown in names.items() if shown == name] == []
+    assert len(set(names.values())) == len(names)
 
 
 def test_nas_methods_share_the_searchers_colour_and_differ_in_line():

@@ -87,7 +87,7 @@ def test_picture_has_a_panel_for_each_table_and_a_line_for_each_searcher(data: p
 def test_single_table_is_named_by_task_and_model(data: pd.DataFrame) -> None:
     figure = table_regrets.draw(data[data["table"] == "formula0"])
     (ax,) = figure.axes
-    assert ax.get_title(loc="right") == "demo-bert"
+    assert ax.get_title(loc="right") == "demo BERT"
 
 
 def test_runs_of_two_seeds_have_a_line_without_a_band(tables: list[Table], results: Path) -> None:
