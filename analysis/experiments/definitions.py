@@ -47,6 +47,20 @@ FIVE_METHODS = (
     ("ws-nas", "ehvi", "small"),
 )
 """Method, searcher and space of the five-method comparison (section 4.2)."""
+DECODER_ENTRIES = (
+    "shortgpt@layer",
+    "wanda-sp@large",
+    "flap@large",
+    "magnitude@large",
+    "rfp@large",
+    "ws-nas/random@medium",
+    "ws-nas-ordered/ehvi-exact@large [method.strategy=random]",
+)
+"""Entries that are compared on language modelling, each with another algorithm; no experiment makes their runs.
+
+``ws-nas`` searches the default space of these tasks. ``ws-nas-ordered`` trains one random sub-network in a step: the
+budget of a decoder leaves few steps to its default strategy, which trains four networks in each.
+"""
 N_RANDOM = 100
 N_LAYER = 64
 """Networks of LAYER in the study of weight sharing: all of a model of six layers, a random sample of a larger model."""

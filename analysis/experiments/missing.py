@@ -22,6 +22,7 @@ from nasbench.analysis.experiments.selection import (
     trainings,
     usual,
 )
+from nasbench.analysis.reading.scenarios import of_language_models
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES
 
 Place = tuple[str, str, str, int]
@@ -73,10 +74,11 @@ class Shortfall:
 def take_inventory(runs: pd.DataFrame) -> Inventory:
     """The inventory of runs that have ended.
 
-    Runs on users' own tasks, on tables and with other objectives are left out: no experiment contains them.
+    Runs on users' own tasks, on language modelling, on tables and with other objectives are left out: no experiment
+    contains them.
     """
     keep = (runs["track"] != "user") & runs["device_class"].isin(DEVICE_CLASSES) & has_usual_objectives(runs)
-    runs = runs[keep.to_numpy()].reset_index(drop=True)
+    runs = runs[keep.to_numpy() & ~of_language_models(runs)].reset_index(drop=True)
     own, shared = random_samples(runs), random_samples(runs, shared=True)
     studied = every_layer_network(runs)
     plain = usual(runs) & (runs["status"] == "complete").to_numpy()

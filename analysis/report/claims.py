@@ -1,4 +1,4 @@
-"""The paper's claims, each tested on the results (``nasbench claims``).
+"""The paper's claims and those about decoders, each tested on the results (``nasbench claims``).
 
 A claim is an inequality between two algorithms, spaces or training strategies. It is measured as a mean difference
 over the blocks (scenario and seed) that both have. The difference has two 95 % intervals: on these tasks, where only

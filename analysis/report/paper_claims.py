@@ -13,6 +13,8 @@ from nasbench.analysis.experiments.selection import five_methods, random_samples
 from nasbench.analysis.experiments.windows import in_window
 from nasbench.analysis.reading.quantized import variants
 from nasbench.analysis.reading.results import Results
+from nasbench.analysis.reading.scenarios import of_language_models
+from nasbench.analysis.report.decoder_claims import decoder_claims
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.relative_performance import relative_performance
 from nasbench.analysis.scoring.scores import Blocks, Scores, block_table, score
@@ -36,21 +38,34 @@ _IN_SMALL = r"heads=\d{1,9}, units=\d{1,9}, layers=\d{1,9}"
 
 
 def check_claims(results: Results, quantiles: Quantiles | None = None) -> list[ClaimResult]:
-    """All claims with their verdicts, in the order of the paper.
+    """All claims with their verdicts, in the order of the paper, then those about decoders.
+
+    The paper has no language modelling, so runs on it decide none of its claims but those about number formats. Claims
+    about decoders are left out where no language model has run, and those of the paper where nothing else has.
 
     Args:
         results: runs of one track and device class; :func:`claims` separates them.
         quantiles: the normaliser; None for the frozen quantiles of the suite.
     """
+    on_text = of_language_models(results.runs)
+    quantised = list(_quantisation(results))
+    if len(on_text) and on_text.all():
+        measured = [result for result in quantised if result.verdict != "not run"]
+        return [*decoder_claims(score(results, quantiles)), *measured]
+    about_decoders: list[ClaimResult] = []
+    if on_text.any() or not len(on_text):
+        about_decoders += decoder_claims(score(results.select(on_text), quantiles))
+        results = results.select(~on_text)
     scores = score(results, quantiles)
-    found = [
+    return [
         *_spaces(scores),
         *_strategies(scores),
         *_standard(scores),
         *_weight_sharing(scores, results),
         *_against_pruning(scores, results),
+        *about_decoders,
+        *quantised,
     ]
-    return [*found, *_quantisation(results)]
 
 
 def _quantisation(results: Results) -> Iterator[ClaimResult]:

@@ -15,6 +15,7 @@ from nasbench.analysis.experiments.missing import Inventory, Shortfall, beginnin
 from nasbench.analysis.figures import style
 from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import Results, read_results
+from nasbench.analysis.reading.scenarios import of_language_models
 from nasbench.analysis.report.page import PageFigure, write_page
 from nasbench.analysis.report.sections import Ranking, sections, simulated_sections
 from nasbench.analysis.report.tables import make_tables, write_tables
@@ -34,7 +35,7 @@ class ReportOutcome:
 
     Attributes:
         warnings: about records left out, failed runs, quantiles that are not the frozen ones, and figures that lack
-            runs, unless all runs are on users' own tasks.
+            runs, unless all runs are on users' own tasks or on language modelling.
         files: all files written; the page, if there is one, is the last.
         exit_code: 1 if a record is damaged, else 0.
     """
@@ -71,9 +72,10 @@ def report(
     inventory = take_inventory(scores.runs)
     drawn = [_draw(name, found, scores, inventory, out / "figures") for name in figures or FIGURES]
     if figures is None:
-        # Someone with runs on tasks of their own has not asked for the paper's figures.
-        are_own = len(scores.runs) > 0 and bool((scores.runs["track"] == "user").all())
-        drawn = [made for made in drawn if made.files or not (are_own or FIGURES[made.name].extra)]
+        # Someone with runs on tasks of their own, or on language modelling, has not asked for the paper's figures.
+        elsewhere = (scores.runs["track"] == "user").to_numpy() | of_language_models(scores.runs)
+        asks = not len(elsewhere) or not elsewhere.all()
+        drawn = [made for made in drawn if made.files or (asks and not FIGURES[made.name].extra)]
     files = [path for made in drawn for path in made.files]
     if figures and not files:
         raise UserError(drawn[0].warning)

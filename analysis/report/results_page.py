@@ -13,6 +13,7 @@ from nasbench.analysis.experiments.definitions import experiment_of
 from nasbench.analysis.experiments.missing import beginning, shortfall, take_inventory
 from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import Results, read_results
+from nasbench.analysis.reading.scenarios import of_language_models
 from nasbench.analysis.report.discussion import FILE, Discussion, read_discussion
 from nasbench.analysis.report.formatting import bounds, escape, number
 from nasbench.analysis.report.paper_claims import check_claims
@@ -53,8 +54,10 @@ def page(folder: Path, quantiles: Quantiles | None = None) -> str:
         for device, device_title in DEVICE_CLASSES.items():
             keep = ((found.runs["track"] == track) & (found.runs["device_class"] == device)).to_numpy()
             if keep.any():
-                parts.append(f"## Claims of the paper: {track_title}, {device_title}")
-                results = check_claims(found.select(keep), quantiles)
+                chosen = found.select(keep)
+                heading = "Claims" if of_language_models(chosen.runs).all() else "Claims of the paper"
+                parts.append(f"## {heading}: {track_title}, {device_title}")
+                results = check_claims(chosen, quantiles)
                 parts += _claims(results, undiscussed.pop(f"{track}/{device}", {}))
     if undiscussed:
         raise UserError(f"{FILE} has claims of {min(undiscussed)!r}, where nothing has run")

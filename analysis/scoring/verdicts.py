@@ -35,9 +35,10 @@ class Claim:
     Attributes:
         text: the claim, as printed.
         measure: the quantity that is compared.
-        experiment: the experiment that makes its runs; empty if quantising any runs is enough.
+        experiment: the experiment that makes its runs; empty if quantising any runs is enough, or ``sweep`` is set.
         task: the one task that the claim is about; None for all tasks.
         depends_on_task: False for a quantity that is the same on every task, such as bytes.
+        sweep: the command that makes its runs, if no experiment does.
     """
 
     text: str
@@ -46,6 +47,7 @@ class Claim:
     experiment: str
     task: str | None = None
     depends_on_task: bool = True
+    sweep: str = ""
 
     @property
     def is_general(self) -> bool:
@@ -55,7 +57,8 @@ class Claim:
     @property
     def command(self) -> str:
         """The command that makes what the claim needs."""
-        return f"nasbench experiment {self.experiment}" if self.experiment else "nasbench quantize RUN"
+        made_by = f"nasbench experiment {self.experiment}" if self.experiment else "nasbench quantize RUN"
+        return self.sweep or made_by
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,10 @@ def write_run():
             "device_class": "gpu",
             "budget_s": 100.0,
             "max_evaluations": None,
+            "options": {},
         }
         identity_fields |= {name: changes.pop(name) for name in list(changes) if name in identity_fields}
-        identity = Identity(space=space, method=method, searcher=searcher, options={}, **identity_fields)
+        identity = Identity(space=space, method=method, searcher=searcher, **identity_fields)
         record = RunRecord(
             identity=identity,
             suite_version="1",

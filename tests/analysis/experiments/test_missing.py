@@ -122,6 +122,7 @@ def test_command_for_a_whole_experiment_has_no_options(tmp_path: Path):
     "change",
     [
         {"task": "films", "track": "user"},
+        {"task": "wikitext2", "model": "smollm2-135m-q4_1", "track": "decoder"},
         {"device_class": "table", "space": "small-grid"},
         {"task": "rte", "objectives": "error,macs", "track": "compact:error+macs"},
     ],

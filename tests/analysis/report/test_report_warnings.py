@@ -39,3 +39,11 @@ def test_figure_without_an_experiment_says_what_it_needs(tmp_path, write_run):
     ):
         with pytest.raises(UserError, match=message):
             report(tmp_path / "results", tmp_path / "out", figures=(name,))
+
+
+@pytest.mark.parametrize(("task", "track", "is_asked"), [("rte", "paper", True), ("wikitext2", "decoder", False)])
+def test_language_modelling_is_asked_for_no_run_of_the_paper(tmp_path, write_run, monkeypatch, task, track, is_asked):
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {name: FIGURES[name] for name in ("5", "6", "7")})
+    write_run(tmp_path / "results", "shortgpt", None, "layer", [(1.0, 0.2, 0.2)], task=task, track=track)
+    asked = [text for text in report(tmp_path / "results", tmp_path / "out").warnings if "nasbench experiment" in text]
+    assert len(asked) == (3 if is_asked else 0)
