@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nasbench.analysis.experiments.definitions import FIVE_METHODS, N_INITIAL, N_LAYER, N_RANDOM, TRAININGS
+from nasbench.analysis.experiments.definitions import (
+    DECODER_ENTRIES,
+    FIVE_METHODS,
+    N_INITIAL,
+    N_LAYER,
+    N_RANDOM,
+    TRAININGS,
+)
 from nasbench.analysis.reading.entries import option
 from nasbench.analysis.reading.objectives import USUAL, of_rows
+from nasbench.analysis.reading.scenarios import of_language_models
 from nasbench.analysis.scoring.scores import Scores
 from nasbench.arrays import BoolArray
 from nasbench.networks.space import PAPER_SPACES
@@ -126,6 +134,15 @@ def five_methods(runs: pd.DataFrame) -> BoolArray:
         f"{method if searcher is None else f'{method}/{searcher}'}@{space}" for method, searcher, space in FIVE_METHODS
     }
     return usual(runs) & runs["entry"].isin(names).to_numpy(dtype=np.bool_)
+
+
+def compared_entries(runs: pd.DataFrame) -> BoolArray:
+    """Runs that figures 8 and 10 compare, ``(n_runs,)``.
+
+    They are those of :func:`five_methods`, and on language modelling those of :data:`DECODER_ENTRIES`.
+    """
+    of_decoders = runs["entry"].isin(DECODER_ENTRIES).to_numpy(dtype=np.bool_) & has_usual_objectives(runs)
+    return np.where(of_language_models(runs), of_decoders, five_methods(runs))
 
 
 def largest_complete_table(runs: pd.DataFrame) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from nasbench.analysis.experiments.selection import five_methods
 from nasbench.analysis.figures import pareto_fronts, style
 from nasbench.analysis.reading.results import Results
 
@@ -16,17 +17,13 @@ def data(results: Results, scenario: str | None = None) -> pd.DataFrame:
     """The rows of :func:`nasbench.analysis.figures.pareto_fronts.single_runs` for one scenario.
 
     Args:
-        scenario: ``task/model/device_class``; None for the scenario in which most methods have a run (the first in
-            alphabetical order if several do).
+        scenario: ``task/model/device_class``; None for the scenario in which most of the five methods have a run (the
+            first in alphabetical order if several do).
 
     Raises:
-        MissingRuns: if no run of the five methods can be shown.
+        MissingRuns: if no run can be shown.
     """
-    keep = (
-        np.ones(len(results.runs), dtype=np.bool_)
-        if scenario is None
-        else (results.runs["scenario"] == scenario).to_numpy(np.bool_)
-    )
+    keep = five_methods(results.runs) if scenario is None else (results.runs["scenario"] == scenario).to_numpy(np.bool_)
     found = pareto_fronts.single_runs(
         results, keep, "the figure of fronts" if scenario is None else f"scenario {scenario!r}"
     )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from nasbench.analysis.experiments.definitions import MissingRuns
-from nasbench.analysis.experiments.selection import five_methods
+from nasbench.analysis.experiments.selection import compared_entries
 from nasbench.analysis.figures import style
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.scoring.fronts import front_mask
@@ -21,7 +21,10 @@ CROWDED = 25
 
 
 def single_runs(results: Results, keep: BoolArray, figure: str) -> pd.DataFrame:
-    """The Pareto front of one run of each of the five methods in each scenario, with test errors.
+    """The Pareto front of one run of each of the compared entries in each scenario, with test errors.
+
+    They are the five methods, and on language modelling
+    :data:`~nasbench.analysis.experiments.definitions.DECODER_ENTRIES`.
 
     The runs of a scenario share a seed: the lowest of the seeds for which most methods have a run. Validation errors
     decide which networks are on the front. The figures show their test errors, so a drawn front may rise in places.
@@ -38,7 +41,7 @@ def single_runs(results: Results, keep: BoolArray, figure: str) -> pd.DataFrame:
         MissingRuns: if no chosen run has a test error.
     """
     ended = (results.runs["status"] != "running").to_numpy(dtype=np.bool_)
-    chosen = results.select(ended & five_methods(results.runs) & keep)
+    chosen = results.select(ended & compared_entries(results.runs) & keep)
     counts = (
         chosen.runs.groupby(["scenario", "seed"])
         .size()

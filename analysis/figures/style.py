@@ -59,9 +59,9 @@ _METHODS = {
     "ws-nas-ordered/ehvi-exact": ("WS-NAS-ordered", "#009E73", "P"),
     "distillation": ("distillation", "#661100", ">"),
     "low-rank": ("low rank", "#332288", "<"),
-    "shortgpt": ("ShortGPT", "#44BB99", "p"),
+    "shortgpt": ("ShortGPT", "#DAB80B", "p"),
     "wanda-sp": ("Wanda-sp", "#5B6770", "d"),
-    "flap": ("FLAP", "#AA7744", "8"),
+    "flap": ("FLAP", "#A655F6", "8"),
     "magnitude": ("magnitude", "#225522", "H"),
     "learned-gates": ("learned gates", "#882255", "X"),
 }

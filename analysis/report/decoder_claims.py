@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from nasbench.analysis.experiments.definitions import DECODER_ENTRIES
-from nasbench.analysis.experiments.selection import has_usual_objectives, subset
+from nasbench.analysis.experiments.selection import compared_entries, subset
 from nasbench.analysis.scoring.scores import Scores, block_table
 from nasbench.analysis.scoring.verdicts import Claim, ClaimResult, compared
 
@@ -34,8 +33,7 @@ def decoder_claims(scores: Scores) -> Iterator[ClaimResult]:
         scores: runs on language modelling, of one track and device class.
     """
     runs = scores.runs
-    keep = (runs["task"] == TASK) & runs["entry"].isin(DECODER_ENTRIES)
-    compares = subset(scores, keep.to_numpy(dtype=np.bool_) & has_usual_objectives(runs))
+    compares = subset(scores, (runs["task"] == TASK).to_numpy(dtype=np.bool_) & compared_entries(runs))
     runs = compares.runs
     is_sharing = runs["method"].isin(_SHARING)
     best = pd.Series(compares.final)[is_sharing].groupby([runs["scenario"], runs["seed"]]).idxmax()

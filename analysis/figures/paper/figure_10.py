@@ -13,7 +13,7 @@ from nasbench.analysis.experiments.definitions import ROBERTA
 from nasbench.analysis.figures import pareto_fronts
 from nasbench.analysis.reading.results import Results
 
-TITLE = "Pareto fronts of single runs on every data set, BERT models"
+TITLE = "Pareto fronts of single runs on every data set, all models but RoBERTa-base"
 ROBERTA_TITLE = "Pareto fronts of single runs on every data set, RoBERTa-base"
 
 

@@ -1,13 +1,15 @@
+import re
 import shlex
 from collections import Counter
 
 import pytest
 from click.testing import CliRunner
 
-from nasbench.analysis.experiments.definitions import EXPERIMENTS, MissingRuns, find_experiment
+from nasbench.analysis.experiments.definitions import DECODER_ENTRIES, EXPERIMENTS, MissingRuns, find_experiment
 from nasbench.cli import main as cli
 from nasbench.errors import UnknownName
 from nasbench.plugins import options, registry
+from nasbench.runs.request import choose_space
 
 
 def runs(name, **restrictions):
@@ -115,6 +117,20 @@ def test_methods_searchers_and_options_exist(name):
             assert method.default_searcher is None
         else:
             registry.find("searcher", run.searcher, registry.searchers())
+
+
+def test_entries_on_language_modelling_exist_and_are_told_apart_by_their_algorithms():
+    found = [
+        re.fullmatch(r"([\w-]+)(?:/([\w-]+))?@(\w+)(?: \[method\.(\w+)=(\w+)\])?", entry) for entry in DECODER_ENTRIES
+    ]
+    for name, searcher, space, option, value in (entry.groups() for entry in found):
+        method = registry.find("method", name, registry.methods())
+        assert method.default_searcher == searcher
+        assert {choose_space(method, task) for task in registry.suite_tasks() if task.needs_language_model} == {space}
+        if option:
+            changed = options.parse(method.Options, {option: value}, name)
+            assert getattr(changed, option) != getattr(method.Options(), option)
+    assert len({entry.partition("@")[0] for entry in DECODER_ENTRIES}) == len(DECODER_ENTRIES)
 
 
 def test_find_experiment_accepts_any_figure_of_an_experiment():

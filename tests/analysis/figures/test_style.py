@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nasbench.analysis.experiments.definitions import DECODER_ENTRIES
 from nasbench.analysis.figures import style
 from nasbench.plugins import registry
 from nasbench.runs.request import choose_space
@@ -55,7 +56,7 @@ FIGURES = {
         "distillation",
         "low-rank",
     ],
-    "decoders": ["ws-nas/random", "shortgpt", "wanda-sp", "flap", "magnitude", "low-rank"],
+    "decoders": [entry.partition("@")[0] for entry in DECODER_ENTRIES] + ["low-rank"],
     "own": ["ws-nas/random", "ws-nas/ehvi", "ws-nas/ehvi-exact", "ws-nas-depth/depth"],
 }
 
