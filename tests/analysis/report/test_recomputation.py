@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[3]
 SECTIONS = {
     "## Models of BERT-base's size, CPU": ("mpnet-base", ["mrpc", "stsb"], range(3)),
     "## Compact models, CPU": ("minilm-l6", ["cola", "mrpc", "rte", "stsb"], range(3)),
+    "## Decoders, CPU": ("smollm2-135m-q4_1", ["wikitext2"], range(3)),
     "## Demo, CPU": ("minilm-l6", ["demo"], range(10)),
 }
 """Model, tasks and seeds of the sections with records."""
@@ -79,7 +80,8 @@ def runs() -> pd.DataFrame:
 
 def printed(title: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of entries and of scenarios below a heading of ``leaderboard.md``, as texts."""
-    section = (ROOT / "leaderboard.md").read_text().partition(title + "\n")[2].partition("\n## ")[0]
+    text = (ROOT / "leaderboard.md").read_text().replace("\\_", "_")  # Markdown would take underscores for emphasis
+    section = text.partition(title + "\n")[2].partition("\n## ")[0]
     found = []
     for is_table, lines in itertools.groupby(section.splitlines(), lambda line: line.startswith("|")):
         if is_table:
