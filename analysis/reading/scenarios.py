@@ -55,5 +55,5 @@ def of_language_models(runs: pd.DataFrame) -> BoolArray:
         runs: columns ``task, track``. A user's own task may have the name of one of the suite's, but is no such task.
     """
     names = [task.name for task in registry.suite_tasks() if task.needs_language_model]
-    is_own = runs["track"].astype(str).str.partition(":")[0] == "user"
+    is_own = runs["track"].astype(str).str.split(":").str[0] == "user"
     return np.asarray(runs["task"].isin(names) & ~is_own, dtype=np.bool_)
