@@ -9,8 +9,7 @@ from support.generated_results import Entry, Plan, write_results
 from nasbench.analysis.experiments.definitions import DECODER_ENTRIES
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.claims import claims
-from nasbench.analysis.report.decoder_claims import RIVALS
-from nasbench.analysis.report.paper_claims import check_claims
+from nasbench.analysis.report.paper_claims import RIVALS, check_claims
 from nasbench.analysis.report.results_page import page
 from nasbench.analysis.scoring.quantiles import Quantiles, ScenarioQuantiles
 
