@@ -42,6 +42,7 @@ from nasbench.networks.space import PAPER_SPACES
 TEXT_TASK = "wikitext2"
 """The one task of language modelling that a section of the leaderboard declares."""
 RIVALS = {"shortgpt": "ShortGPT", "wanda-sp": "Wanda-sp", "flap": "FLAP"}
+"""Methods that prune a decoder without training, with their printed names."""
 _SHARING = ("ws-nas", "ws-nas-ordered")
 _SWEEP = (
     f"nasbench sweep --method {_SHARING[0]},{','.join(RIVALS)} --task {TEXT_TASK} --seed 0-2 && "
