@@ -116,6 +116,28 @@ def test_a_changed_field_of_an_evaluation_is_found(made, check):
     assert outcomes(verified)[check] == "wrong"
 
 
+def test_a_disturbed_run_must_say_that_it_was(made):
+    """The reason is what the run was made unofficial for; the conditions that led to it are still in the record."""
+    busy = {"wall_s": 50.0, "cpu_s": 30.0, "waited_s": 20.0}
+
+    def timed(files, *reasons):
+        changes = {"unofficial": [*due, *reasons], "conditions": [busy]}
+        change_run(files, lambda r: r["identity"].update(max_evaluations=None, budget_s=60.0))
+        change_run(files, lambda r: r.update(changes))
+
+    due = []
+    due = made.verify(timed).expected.record.unofficial
+    found = made.verify(timed)
+    assert outcomes(found) == {"official": "wrong"}
+    (official,) = [each for each in found.checks if each.name == "official"]
+    assert official.expected.endswith("other work on the machine")
+    assert outcomes(made.verify(lambda files: timed(files, "other work on the machine took 40 % of its time"))) == {}
+    busy["waited_s"] = 3.0
+    assert outcomes(made.verify(timed)) == {}
+    busy.update(waited_s=20.0, wall_s=29.0)
+    assert outcomes(made.verify(timed)) == {}
+
+
 def test_one_flipped_prediction_is_found(made):
     def flip(files):
         kept = unpack(files[FILE])

@@ -250,7 +250,7 @@ class _Run:
         record.conditions.append({**self._watch.conditions(), "work_s": [before, machine.work_s()]})
         share = machine.disturbance(record.conditions)
         if self._is_timed and share is not None and share > machine.DISTURBED:
-            reason = f"other work on the machine took {100 * share:.0f} % of its time"
+            reason = f"{machine.OTHER_WORK} took {100 * share:.0f} % of its time"
             record.unofficial.append(reason)
             self.observer.notice(f"this run was disturbed: {reason}, so it is unofficial; run it on a quiet machine")
         elif (slow := machine.slowness(record.conditions)) is not None and slow > machine.SLOW:
