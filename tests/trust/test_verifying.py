@@ -70,6 +70,31 @@ def test_without_predictions_a_run_stays_self_reported(made):
     assert not verified.is_refused
 
 
+def test_a_network_without_test_results_leaves_a_run_self_reported(made):
+    """As after a test split that did not fit into memory. Nobody can tell that from a bad test error left out."""
+
+    def left_out(files, names=("test_error", "test_metrics", "weights")):
+        kept = unpack(files[FILE])
+        index = max(kept)
+        change_lines(files, lambda e: e.update(dict.fromkeys(names)) if e["index"] == index else None)
+        return kept, index
+
+    def honest(files):
+        kept, index = left_out(files)
+        del kept[index]
+        files[FILE] = pack(kept)
+
+    verified = made.verify(honest)
+    assert outcomes(verified) == {"test results": "missing", "predictions": "missing"}
+    assert (verified.level, verified.is_refused) == ("self-reported", False)
+    seen = {each.seen for each in verified.checks if each.outcome == "missing"}
+    assert seen == {f"no test results in line {max(unpack(made.verify().submitted.files[FILE])) + 1}"}
+    # Any trace of a test is a contradiction.
+    assert outcomes(made.verify(left_out)) == {"test results": "missing", "predictions": "wrong"}
+    for names in (("test_error", "test_metrics"), ("test_error", "weights"), ("weights",)):
+        assert outcomes(made.verify(lambda files, names=names: left_out(files, names)))["test results"] == "wrong"
+
+
 @pytest.mark.parametrize("key", ["data_sha256", "weights_sha256"])
 def test_without_hashes_a_run_stays_self_reported(made, key):
     verified = made.verify(lambda files: change_run(files, lambda record: record["provenance"].pop(key)))

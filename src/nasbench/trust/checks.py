@@ -45,16 +45,23 @@ class Wrong(Exception):
     """Raised inside a check: what is seen instead of what is expected."""
 
 
+class Missing(Exception):
+    """Raised inside a check: what the record lacks."""
+
+
 def check(name: str, expected: str, look: Callable[[], str]) -> Check:
     """Make a check.
 
     Args:
-        look: returns what is seen if that is as expected, and raises :class:`Wrong` with what is seen if not.
+        look: returns what is seen if that is as expected, and raises :class:`Wrong` with what is seen if not, or
+            :class:`Missing` if the record lacks it.
     """
     try:
         return Check(name, "ok", expected, look())
     except Wrong as wrong:
         return Check(name, "wrong", expected, str(wrong))
+    except Missing as missing:
+        return Check(name, "missing", expected, str(missing))
 
 
 def shown(value: Any, longest: int = 60) -> str:
@@ -216,10 +223,27 @@ def _errors(record: RunRecord, evaluations: Sequence[Evaluation]) -> str:
     return f"{sum(e.error is not None for e in evaluations)} errors"
 
 
+def is_untested(e: Evaluation) -> bool:
+    """Whether an evaluation succeeded and has no trace of a test: the test split did not fit into memory, for example.
+
+    Of a network on the front this is no contradiction. But it is not as it should be: test errors could be dropped.
+    """
+    return e.error is not None and e.test_error is None and e.test_metrics is None and e.weights is None
+
+
+def untested_lines(evaluations: Sequence[Evaluation]) -> str:
+    """What is seen of networks on the front that were not tested."""
+    return f"no test results in line {', '.join(str(e.index + 1) for e in evaluations[:9])}"
+
+
 def _test(evaluations: Sequence[Evaluation]) -> str:
     front, n = empty_front(1 + len(evaluations[0].cost_values) if evaluations else 2), 0
+    untested = []
     for e in evaluations:
         is_due = e.error is not None and front.would_hold(e.error, *e.cost_values)
+        if is_due and is_untested(e):
+            untested.append(e)
+            is_due = False
         if is_due != (e.test_error is not None):
             raise Wrong(f"line {e.index + 1}: {'no' if is_due else 'a'} test error")
         if is_due != (e.weights is not None) or (e.weights is not None and not re.fullmatch(r"[\w.-]+", e.weights)):
@@ -227,4 +251,6 @@ def _test(evaluations: Sequence[Evaluation]) -> str:
         if e.error is not None:
             front.add((e.error, *e.cost_values), e.index)
             n += is_due
+    if untested:
+        raise Missing(untested_lines(untested))
     return f"{n} networks"

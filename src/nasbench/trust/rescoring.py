@@ -11,7 +11,17 @@ from nasbench.records.predictions import FILE, SPLITS, PredictionsError, SplitNa
 from nasbench.records.record import Evaluation, RunRecord
 from nasbench.runs import machine
 from nasbench.training import metrics
-from nasbench.trust.checks import CLOCK_ROUNDING_S, Check, Wrong, check, differs, shown
+from nasbench.trust.checks import (
+    CLOCK_ROUNDING_S,
+    Check,
+    Missing,
+    Wrong,
+    check,
+    differs,
+    is_untested,
+    shown,
+    untested_lines,
+)
 from nasbench.trust.expected import Expected
 from nasbench.trust.files import Files
 
@@ -142,9 +152,11 @@ def _predictions(record: RunRecord, front: Sequence[Evaluation], data: bytes, ex
         kept = unpack(data)
     except PredictionsError as error:
         raise Wrong(str(error)) from None
-    if set(kept) != {e.index for e in front}:
+    untested = [e for e in front if is_untested(e)]
+    tested = [e for e in front if not is_untested(e)]
+    if set(kept) != {e.index for e in tested}:
         raise Wrong(f"predictions of lines {shown([i + 1 for i in sorted(kept)])}")
-    for e in front:
+    for e in tested:
         recorded: dict[SplitName, Any] = {"validation": e.metrics, "test": e.test_metrics}
         if set(kept[e.index]) != set(SPLITS):
             raise Wrong(f"line {e.index + 1}: only of split {shown(sorted(kept[e.index]))}")
@@ -163,6 +175,8 @@ def _predictions(record: RunRecord, front: Sequence[Evaluation], data: bytes, ex
                     raise Wrong(
                         f"line {e.index + 1}, {split}: the record has {name} {own[name]}, the predictions give {value}"
                     )
+    if untested:
+        raise Missing(untested_lines(untested))
     return f"{2 * len(front)} sets of predictions give the recorded {record.metric}"
 
 
