@@ -100,6 +100,23 @@ def test_the_tolerance_decides_on_a_repetition(nasbench, copied, monkeypatch, to
     assert seen.out.splitlines()[-1] == end
 
 
+@pytest.mark.parametrize("name", [RunFolder.RUN, RunFolder.EVALUATIONS, FILE])
+def test_a_record_that_changes_while_it_is_repeated_gets_no_mark(nasbench, copied, monkeypatch, name):
+    def repeated(*_):
+        lines = RunFolder(copied.folder).read_evaluations()
+        path = copied.folder / name
+        path.write_bytes(path.read_bytes() + b"\n")
+        return lines
+
+    monkeypatch.setattr(rerunning, "rerun", repeated)
+    folder, results = str(copied.folder), str(copied.folder.parents[2])
+    seen = nasbench("verify", folder, "--results", results, "--rerun", "--write")
+    assert seen.code == 1
+    assert "not written: " in seen.out
+    assert "the record has changed since it was verified" in " ".join(seen.out.split())
+    assert not (copied.folder / VERIFICATION).exists()
+
+
 def test_a_refused_run_gets_no_mark(nasbench, copied):
     files = read_files(copied.folder)
     change_lines(files, lambda e: e.update(error=max(0.0, e["error"] - 0.4)))

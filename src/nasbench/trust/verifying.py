@@ -20,7 +20,7 @@ from nasbench.trust.bundles import Submitted, read_bundle
 from nasbench.trust.checks import Check, Wrong, check, record_checks, shown
 from nasbench.trust.expected import Expected, Loader, NotAvailable
 from nasbench.trust.files import SUBMISSION, read_files
-from nasbench.trust.marks import Level, Submission, mark_of
+from nasbench.trust.marks import Level, Submission, mark_of, record_sha256
 from nasbench.trust.rescoring import declaration_checks, hash_checks, prediction_checks
 
 UNEXPECTED = "cannot be checked"
@@ -37,6 +37,8 @@ class Verified:
         record, evaluations: None and empty if they cannot be read.
         checks: in the order in which they were made.
         expected: what the record must say; None where data or weights are not available.
+        record_sha256: digest of the files that were verified, see :func:`~nasbench.trust.marks.record_sha256`; empty if
+            the verification ended before all checks were made.
     """
 
     submitted: Submitted
@@ -44,6 +46,7 @@ class Verified:
     record: RunRecord | None = None
     evaluations: tuple[Evaluation, ...] = ()
     expected: Expected | None = None
+    record_sha256: str = ""
 
     @property
     def is_refused(self) -> bool:
@@ -121,7 +124,7 @@ def _verify(submitted: Submitted, loader: Loader, results: Path | None, checks: 
     if expected is not None:
         checks += declaration_checks(record, expected)
     checks += prediction_checks(record, evaluations, files, expected)
-    return Verified(submitted, tuple(checks), record, tuple(evaluations), expected)
+    return Verified(submitted, tuple(checks), record, tuple(evaluations), expected, record_sha256(files))
 
 
 def _folder(submitted: Submitted) -> Path:
