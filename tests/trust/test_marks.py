@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from support.submissions import change_lines
@@ -12,7 +13,7 @@ from support.submissions import change_lines
 from nasbench.analysis.reading.results import read_results
 from nasbench.errors import UserError
 from nasbench.records.predictions import FILE
-from nasbench.records.record import RunFolder
+from nasbench.records.record import RunFolder, find_runs
 from nasbench.trust import rerunning
 from nasbench.trust.bundles import read_bundle, write_bundle
 from nasbench.trust.files import SUBMISSION, VERIFICATION, read_files
@@ -136,6 +137,15 @@ def test_verifying_again_without_predictions_removes_the_mark(nasbench, copied):
     (copied.folder / FILE).unlink()
     assert nasbench("verify", str(copied.folder), "--results", results, "--write").code == 1
     assert not (copied.folder / VERIFICATION).exists()
+
+
+def test_every_committed_mark_counts():
+    """Also those of older versions."""
+    results = Path(__file__).parents[2] / "results"
+    marks = {path: mark_of(path) for path in find_runs(results)}
+    assert {path: mark.note for path, mark in marks.items() if mark.level == "self-reported"} == {}
+    (repeated,) = [mark.verification for mark in marks.values() if mark.level == "re-run"]
+    assert (repeated.reproduced, repeated.test_indicator) == (True, None)
 
 
 @pytest.mark.parametrize("contents", ["{", "[]", '{"level": "re-run"}', "[" * 10**5, "\0", '{"level": 1e999}'])

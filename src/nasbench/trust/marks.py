@@ -72,6 +72,8 @@ class Verification:
         tolerance: the tolerance of that comparison.
         largest_difference: largest difference of the errors of networks on the front that both runs evaluated.
         indicator: how much worse the repeated front is, in error or size (the additive epsilon indicator).
+        test_indicator, mean_test_excess: the same of its test errors, see
+            :class:`~nasbench.trust.rerunning.Comparison`; None in older marks, which do not compare them.
     """
 
     level: Literal["self-reported", "re-scored", "re-run"]
@@ -81,6 +83,8 @@ class Verification:
     tolerance: schema.Number | None = None
     largest_difference: schema.Number | None = None
     indicator: schema.Number | None = None
+    test_indicator: schema.Number | None = None
+    mean_test_excess: schema.Number | None = None
     schema_version: schema.Version = 1
     __pydantic_config__: ClassVar = schema.STRICT
 

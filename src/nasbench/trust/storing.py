@@ -46,6 +46,8 @@ def mark_run(folder: Path, verified: Verified, comparison: Comparison | None, to
         tolerance=None if comparison is None else tolerance,
         largest_difference=None if comparison is None else comparison.largest_difference,
         indicator=None if comparison is None else comparison.indicator,
+        test_indicator=None if comparison is None else comparison.test_indicator,
+        mean_test_excess=None if comparison is None else comparison.mean_test_excess,
     )
     write_mark(folder, VERIFICATION, found)
 
