@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -131,15 +128,3 @@ def test_a_run_whose_training_was_shortened_is_not_repeated(made, tmp_path):
     with pytest.raises(UserError, match="the training of super-network was shortened"):
         rerun(record, 3, tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_ci_draws_a_run_that_can_be_repeated(made, tmp_path):
-    record = RunFolder(made.folder).read_run()
-    for name, shortened in (("can_cpu_seed0", {}), ("cannot_cpu_seed0", {"super-network": 7})):
-        folder = tmp_path / "results" / "demo" / "model" / name
-        folder.mkdir(parents=True)
-        RunFolder(folder).write_run(dataclasses.replace(record, shortened_trainings=shortened))
-    workflow = Path(__file__).parents[2] / ".github" / "workflows" / "results.yml"
-    (draw,) = re.findall(r'row="\$\((.*?)\)"', workflow.read_text(), re.DOTALL)
-    drawn = subprocess.run(["bash", "-ec", draw], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert drawn == "results/demo/model/can_cpu_seed0\n"
