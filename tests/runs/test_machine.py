@@ -8,14 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from nasbench.errors import Interruption
 from nasbench.plugins import registry
-from nasbench.records.record import RunFolder, RunRecord
+from nasbench.records.record import Evaluation, RunFolder, RunRecord, find_runs
 from nasbench.runs import machine, runner
 from nasbench.runs.machine import Watch, better_threads, disturbance, slowness, work_s
 from nasbench.runs.observer import Observer
@@ -142,7 +145,9 @@ class _Notices(Observer):
         self.texts.append(text)
 
 
-def _run(folder: Path, **changes: Any) -> tuple[RunRecord, _Notices, RunFolder]:
+def _run(
+    folder: Path, clock: Callable[[], float] = time.monotonic, **changes: Any
+) -> tuple[RunRecord, _Notices, RunFolder]:
     method, searcher, notices = registry.methods()["ws-nas"], registry.searchers()["random"], _Notices()
     request = RunRequest(
         **{
@@ -151,7 +156,7 @@ def _run(folder: Path, **changes: Any) -> tuple[RunRecord, _Notices, RunFolder]:
             "seed": 0, "device": "cpu", "results_dir": folder, "budget_s": 2.0, **changes,
         }
     )  # fmt: skip
-    return runner.run(request, notices), notices, RunFolder(request.folder)
+    return runner.run(request, notices, clock), notices, RunFolder(request.folder)
 
 
 def test_record_has_the_conditions_and_a_disturbed_run_is_unofficial(
@@ -187,3 +192,52 @@ def test_interrupted_attempt_keeps_its_conditions(tmp_path: Path, monkeypatch: p
     record, _, _ = _run(tmp_path)
     assert len(record.conditions) == 2
     assert all(each["wall_s"] > 0 for each in record.conditions)
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [(f"{__name__}._Notices.evaluated", Interruption), ("nasbench.runs.runner.measure_front", KeyboardInterrupt)],
+    ids=["killed in the method", "interrupted after it"],
+)
+def test_disturbed_attempt_that_does_not_end_makes_the_run_unofficial(
+    place: str, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*arguments: Any) -> None:
+        if not isinstance(arguments[-1], Evaluation) or arguments[-1].index == 2:
+            raise error
+
+    monkeypatch.setattr(machine, "SAMPLE_S", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "conditions", lambda _: dict(BUSY))
+        patch.setattr(place, end)
+        with pytest.raises(error):
+            _run(tmp_path)
+    (folder,) = find_runs(tmp_path)
+    assert RunFolder(folder).read_run().status == "running"
+    record, _, _ = _run(tmp_path)
+    first, second = record.conditions
+    assert first.items() >= BUSY.items()
+    assert second["wall_s"] < machine.SHORTEST_S
+    assert record.status == "complete"
+    assert re.fullmatch(r"other work on the machine took [34]\d % of its time", record.unofficial[-1])
+
+
+def test_conditions_are_written_off_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, n_writes, write = 0.0, 0, RunFolder.write_run
+
+    def clock() -> float:
+        nonlocal seconds
+        seconds += 0.01
+        return seconds
+
+    def write_slowly(folder: RunFolder, record: RunRecord) -> None:
+        nonlocal seconds, n_writes
+        seconds, n_writes = seconds + 1000, n_writes + 1
+        write(folder, record)
+
+    monkeypatch.setattr(machine, "SAMPLE_S", 0.0)
+    monkeypatch.setattr(machine, "work_s", lambda: 0.01)
+    monkeypatch.setattr(RunFolder, "write_run", write_slowly)
+    record, _, _ = _run(tmp_path, clock)
+    assert n_writes > (record.n_evaluations or 0) > 0
+    assert sum(record.charged_s.values()) < 3

@@ -334,6 +334,7 @@ class Service:
         state = restore(header["trainer"], arrays, torch.from_numpy)
         state = {"name": self._name(header), "trainer": state, "charged_s": self._budget.charged_s}
         self._context.checkpoints.save_training({**state, "trained": self._context.trained})
+        self._context.sample_speed()
         return {}, []
 
     def _do_load_training(self, _header: Header, _: list[Array]) -> tuple[Header, list[Array]]:

@@ -33,7 +33,8 @@ class RunContext:
         note: appends a remark for readers to the record.
         shortened: the record's field of trainings that the budget shortened; written with the next note.
         costs: gives the costs of sub-networks.
-        sample_speed: measures the machine's speed if the last time is long ago; called off the clock.
+        sample_speed: measures the machine's speed and keeps the conditions so far, if the last time is long ago; called
+            off the clock.
         process: the process of the run; a copy that the method forks must not report.
         repeats_to: the network whose training an earlier attempt saved after its last evaluation; everything before
             that training is repeated. None if the last that it saved is an evaluation.

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,7 @@ from nasbench.objectives.declared import is_modelled
 from nasbench.objectives.measurers import MEASURERS, fitted_model, kept_model
 from nasbench.objectives.modelled import Modelled
 from nasbench.plugins import options
+from nasbench.plugins.declaration import differences
 from nasbench.records import provenance
 from nasbench.records.front import front_of, spread
 from nasbench.records.interface import Interface
@@ -150,6 +152,24 @@ def new_record(request: RunRequest, loaded: Loaded) -> RunRecord:
         declaration=None if request.declaration is None else dict(request.declaration),
         started_at=now(),
     )
+
+
+def other_declaration(request: RunRequest) -> str | None:
+    """One line about the newest run of the same name on another declaration of a user's task; None without one."""
+    if request.declaration is None:
+        return None
+    folder = RunFolder(request.folder).path
+    found = []
+    for path in folder.parents[2].glob(f"{request.task.name}-*/*/{folder.name}/{RunFolder.RUN}"):
+        with suppress(UserError, OSError):  # damaged records of other runs do not concern this one
+            record = RunFolder(path.parent).read_run()
+            if record.identity.task == request.task.name and record.declaration not in (None, request.declaration):
+                found.append((record.started_at or "", path.parent, record.declaration or {}))
+    if not found:
+        return None
+    _, earlier, declaration = max(found, key=lambda each: each[:2])
+    changes = "; ".join(differences(declaration, request.declaration))
+    return f"this is a new run: the earlier run in {earlier} has another declaration ({changes})"
 
 
 def _interface(task: Task) -> Interface:

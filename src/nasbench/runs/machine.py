@@ -63,14 +63,19 @@ class Watch:
         self._sampled_s = self._start.wall_s
         self._samples: list[float | None] = []
 
-    def sample_speed(self) -> None:
+    def sample_speed(self) -> bool:
         """Measure the machine's speed, if the last time is :data:`SAMPLE_S` ago. It takes 40 ms; call it off the clock.
 
         Other work can slow a run without taking its core: it shares caches, memory and the units of one physical core.
+
+        Returns:
+            Whether it was measured.
         """
-        if time.monotonic() - self._sampled_s >= SAMPLE_S:
+        is_due = time.monotonic() - self._sampled_s >= SAMPLE_S
+        if is_due:
             self._samples.append(work_s())
             self._sampled_s = time.monotonic()
+        return is_due
 
     def conditions(self) -> dict[str, Any]:
         """JSON values for the record.

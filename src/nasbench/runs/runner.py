@@ -31,7 +31,6 @@ from nasbench.objectives.costs import Costs
 from nasbench.objectives.declared import is_usual
 from nasbench.objectives.measurers import check_measurable
 from nasbench.plugins import registry
-from nasbench.plugins.declaration import differences
 from nasbench.plugins.method import run_to_end
 from nasbench.records import provenance
 from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
@@ -42,7 +41,16 @@ from nasbench.records.resume import carry_over, check_same, earlier_attempt, loc
 from nasbench.runs import machine, watchdog
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
-from nasbench.runs.loading import Loaded, changed_options, find_costs, load, measure_front, new_record, now
+from nasbench.runs.loading import (
+    Loaded,
+    changed_options,
+    find_costs,
+    load,
+    measure_front,
+    new_record,
+    now,
+    other_declaration,
+)
 from nasbench.runs.observer import Guarded, Observer
 from nasbench.runs.problem import Problem
 from nasbench.runs.request import RunRequest
@@ -137,24 +145,6 @@ def record_failure(request: RunRequest, reason: str) -> None:
         )
 
 
-def other_declaration(request: RunRequest) -> str | None:
-    """One line about the newest run of the same name on another declaration of a user's task; None without one."""
-    if request.declaration is None:
-        return None
-    folder = RunFolder(request.folder).path
-    found = []
-    for path in folder.parents[2].glob(f"{request.task.name}-*/*/{folder.name}/{RunFolder.RUN}"):
-        with suppress(UserError, OSError):  # damaged records of other runs do not concern this one
-            record = RunFolder(path.parent).read_run()
-            if record.identity.task == request.task.name and record.declaration not in (None, request.declaration):
-                found.append((record.started_at or "", path.parent, record.declaration or {}))
-    if not found:
-        return None
-    _, earlier, declaration = max(found, key=lambda each: each[:2])
-    changes = "; ".join(differences(declaration, request.declaration))
-    return f"this is a new run: the earlier run in {earlier} has another declaration ({changes})"
-
-
 class _Run:
     """The state that the steps of a run share.
 
@@ -207,10 +197,11 @@ class _Run:
             self.observer.notice(text)
         self.observer.run_started(record, self.folder.path, len(self.recorded), self.budget.seconds)
         with self._watched(record):
-            record.status, record.reason = self._run_method(problem, context)
+            status, reason = self._run_method(problem, context)
         measure_front(record, self.request, loaded, self.folder, self.budget, self.observer)
         evaluations = self.folder.read_evaluations()
         self.predictions.finish(each.index for each in front_of(evaluations))
+        record.status, record.reason = status, reason
         record.charged_s, record.uncharged_s = self.budget.charged_s, self.budget.uncharged_s
         record.overshoot_s = self.budget.overshoot_s or None
         self.folder.finish(record)
@@ -240,14 +231,13 @@ class _Run:
         """Record what else the machine does inside. A run that was disturbed is unofficial."""
         before = machine.work_s()
         self._watch = machine.Watch()
+        record.conditions.append({**self._watch.conditions(), "work_s": [before]})
         try:
             yield
         except (KeyboardInterrupt, Interrupted):
-            record.conditions.append({**self._watch.conditions(), "work_s": [before]})
-            record.uncharged_s = self.budget.uncharged_s
-            self.folder.write_run(record)
+            self._keep_conditions(record)
             raise
-        record.conditions.append({**self._watch.conditions(), "work_s": [before, machine.work_s()]})
+        record.conditions[-1] |= {**self._watch.conditions(), "work_s": [before, machine.work_s()]}
         share = machine.disturbance(record.conditions)
         if self._is_timed and share is not None and share > machine.DISTURBED:
             reason = f"{machine.OTHER_WORK} took {100 * share:.0f} % of its time"
@@ -255,6 +245,17 @@ class _Run:
             self.observer.notice(f"this run was disturbed: {reason}, so it is unofficial; run it on a quiet machine")
         elif (slow := machine.slowness(record.conditions)) is not None and slow > machine.SLOW:
             self.observer.notice(f"on average, the machine was {100 * slow:.0f} % slower than at its best in this run")
+        self.folder.write_run(record)  # what follows can be interrupted, and a resumed run takes no time
+
+    def _sample_speed(self, record: RunRecord) -> None:
+        if self._is_timed and self._watch.sample_speed():
+            self._keep_conditions(record)
+
+    def _keep_conditions(self, record: RunRecord) -> None:
+        """Write this attempt's conditions so far: a kill must not make a disturbed run an official one."""
+        record.conditions[-1] |= self._watch.conditions()
+        record.uncharged_s = self.budget.uncharged_s
+        self.folder.write_run(record)
 
     def _remaining_budget(self, clock: Callable[[], float]) -> Budget:
         """The budget, with the time that an earlier attempt has spent: up to its last evaluation or checkpoint."""
@@ -290,7 +291,7 @@ class _Run:
             shared=self._shared_super_networks(loaded.origin),
             predictions=self.predictions,
             costs=costs,
-            sample_speed=lambda: self._watch.sample_speed() if self._is_timed else None,
+            sample_speed=lambda: self._sample_speed(record),
             repeats_to=self.repeats_to,
             trained=self.trained,
         )
