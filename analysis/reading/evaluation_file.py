@@ -20,7 +20,7 @@ import pyarrow.json
 from nasbench.analysis.reading.objectives import COST, MEASURED, columns
 from nasbench.arrays import BoolArray, FloatArray
 from nasbench.declarations.task import OBJECTIVES
-from nasbench.records.progress import check_whole
+from nasbench.records.progress import check_whole, read_written
 from nasbench.records.record import Identity, RunRecord
 from nasbench.records.schema import MAX_ERROR, ROUNDING, RecordError
 
@@ -69,11 +69,12 @@ def read_evaluation_file(path: Path, record: RunRecord) -> tuple[pa.Table, list[
         RecordError: if lines are lost or changed, for a line that is not an evaluation, indices that do not count 0, 1,
             2, ..., or values that no run can produce.
     """
+    written = read_written(path.parent)
     try:
         data = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise RecordError(f"{path.name}: cannot be read ({error.strerror})") from error
-    check_whole(path, data, record.n_evaluations, record.evaluations_sha256)
+    check_whole(path, data, written, record.n_evaluations, record.evaluations_sha256)
     whole = data[: data.rfind(b"\n") + 1]
     oddities = []
     if record.status != "running" and len(whole) < len(data):

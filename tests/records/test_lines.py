@@ -35,6 +35,10 @@ def _n_noted(folder):
     return values["n_evaluations"], values["flushed"][0]
 
 
+def _check(folder, data):
+    progress.check_whole(folder / "lines", data, progress.read_written(folder), None, None)
+
+
 def test_a_thousand_lines_a_second_are_flushed_once_a_second(tmp_path, flushes):
     clock = Clock()
     lines = Lines(tmp_path / "lines", b"", clock)
@@ -74,7 +78,7 @@ def test_no_line_is_lost_when_the_process_is_killed(tmp_path):
     data = (tmp_path / "lines").read_bytes()
     assert data.split() == [b"%d" % i for i in range(50)]
     assert _n_noted(tmp_path) == (50, 1)
-    progress.check_whole(tmp_path / "lines", data, None, None)
+    _check(tmp_path, data)
 
 
 def test_after_a_power_failure_only_flushed_lines_must_be_there(tmp_path, monkeypatch):
@@ -82,14 +86,14 @@ def test_after_a_power_failure_only_flushed_lines_must_be_there(tmp_path, monkey
     for i in range(5):
         lines.append(b"%d\n" % i)
     with pytest.raises(RecordError, match="4 of 5 evaluations are lost"):
-        progress.check_whole(tmp_path / "lines", b"0\n", None, None)
+        _check(tmp_path, b"0\n")
     monkeypatch.setattr(progress, "_boot", lambda: "the machine has started again")
     for left in (b"0\n", b"0\n1\n2", b"0\n1\n2\n3\n4\n"):
-        progress.check_whole(tmp_path / "lines", left, None, None)
+        _check(tmp_path, left)
     with pytest.raises(RecordError, match="1 of 1 evaluations are lost"):
-        progress.check_whole(tmp_path / "lines", b"", None, None)
+        _check(tmp_path, b"")
     with pytest.raises(RecordError, match="have changed"):
-        progress.check_whole(tmp_path / "lines", b"7\n1\n", None, None)
+        _check(tmp_path, b"7\n1\n")
 
 
 def test_progress_of_an_older_version_names_every_line(tmp_path, monkeypatch):
@@ -97,9 +101,9 @@ def test_progress_of_an_older_version_names_every_line(tmp_path, monkeypatch):
     values = {"n_evaluations": 2, "n_bytes": 4, "sha256": tally.sha256}
     (tmp_path / progress.FILE).write_text(json.dumps(values))
     monkeypatch.setattr(progress, "_boot", lambda: "another")
-    progress.check_whole(tmp_path / "lines", b"0\n1\n", None, None)
+    _check(tmp_path, b"0\n1\n")
     with pytest.raises(RecordError, match="1 of 2 evaluations are lost"):
-        progress.check_whole(tmp_path / "lines", b"0\n", None, None)
+        _check(tmp_path, b"0\n")
 
 
 def test_line_that_cannot_be_flushed_is_taken_back_and_the_others_stay(tmp_path, monkeypatch):

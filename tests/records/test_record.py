@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from nasbench.analysis.reading.evaluation_file import read_evaluation_file
 from nasbench.errors import NasbenchError, UserError
+from nasbench.records import progress
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, find_runs, write_atomically
 from nasbench.records.schema import RecordError, to_json
 
@@ -151,6 +153,30 @@ def test_values_that_json_lacks_are_not_written(folder):
         folder.write_run(dataclasses.replace(RECORD, charged_s={"training": float("inf")}))
     assert lines_file(folder).read_bytes() == before
     assert folder.read_run() == RECORD
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda folder: len(folder.read_evaluations(RECORD)),
+        lambda folder: read_evaluation_file(lines_file(folder), RECORD)[0].num_rows,
+    ],
+    ids=["resuming", "analysis"],
+)
+def test_run_that_appends_a_line_while_it_is_read_has_lost_none(folder, monkeypatch, count):
+    """The run appends a line as soon as a reader has read one of its files."""
+    read, seen = Path.read_bytes, []
+
+    def read_and_append(path):
+        data = read(path)
+        if path.parent == folder.path:
+            seen.append(path.name)
+            folder.append(evaluation(2 + len(seen)))
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_append)
+    assert count(folder) == 4
+    assert seen == [progress.FILE, RunFolder.EVALUATIONS]
 
 
 def test_append_fails_with_one_line(tmp_path):

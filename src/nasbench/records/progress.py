@@ -20,6 +20,8 @@ from nasbench.records.schema import RecordError
 FILE = ".progress"
 RESUMABLE = "; once that is mended, the same command resumes the run"
 REMEDY = "put the file back from a copy, or remove the folder to start again"
+Written = tuple[int, int, str]
+"""Number, bytes and checksum of the lines that a run has written."""
 
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -76,12 +78,13 @@ class Tally:
             raise NasbenchError(f"cannot write {folder / FILE}: {error.strerror}{RESUMABLE}") from error
 
 
-def check_whole(path: Path, data: bytes, n_recorded: int | None, sha256: str | None) -> None:
+def check_whole(path: Path, data: bytes, written: Written | None, n_recorded: int | None, sha256: str | None) -> None:
     """Check that ``evaluations.jsonl`` has every line that the run wrote, unchanged.
 
     Args:
-        path: the file. ``.progress`` is looked for beside it.
+        path: the file, for the messages.
         data: its contents; empty if it is missing.
+        written: from :func:`read_written`, called before the file was read.
         n_recorded: number of lines according to the record; None if it does not say.
         sha256: their checksum according to the record; None if it does not say.
 
@@ -91,9 +94,8 @@ def check_whole(path: Path, data: bytes, n_recorded: int | None, sha256: str | N
     if n_recorded is not None:
         whole = data[: data.rfind(b"\n") + 1]
         _check(path, whole, whole.count(b"\n"), n_recorded, sha256)
-    progress = _read(path.parent / FILE)
-    if progress is not None:
-        n_written, n_bytes, digest = progress
+    if written is not None:
+        n_written, n_bytes, digest = written
         _check(path, data[:n_bytes], data.count(b"\n"), n_written, digest)
 
 
@@ -106,13 +108,16 @@ def _check(path: Path, lines: bytes, n_left: int, n_written: int, sha256: str | 
         raise RecordError(f"{path}: the {n_written} evaluations have changed since they were recorded; {REMEDY}")
 
 
-def _read(path: Path) -> tuple[int, int, str] | None:
-    """Number, bytes and checksum of the lines that must be there.
+def read_written(folder: Path) -> Written | None:
+    """The lines of a run's ``evaluations.jsonl`` that must be there.
 
-    None without a file, or with one that a power failure damaged.
+    Call it before the lines are read: a run that is in progress may append some in between.
+
+    Returns:
+        None without a ``.progress``, or with one that a power failure damaged.
     """
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads((folder / FILE).read_bytes())
         found = values["n_evaluations"], values["n_bytes"], values["sha256"]
         if "flushed" in values and values["boot"] != _boot():  # files of older versions name flushed lines only
             found = tuple(values["flushed"])

@@ -275,17 +275,18 @@ class RunFolder:
             RecordError: if the file cannot be read, another line is damaged, lines differ in their costs, the indices
                 do not count 0, 1, 2, ..., the elapsed time goes back, or lines are lost.
         """
+        path, written = self.path / self.EVALUATIONS, progress.read_written(self.path)
         data = self._data()
         # The garbage collector would walk the growing list again and again. At 10^5 lines that took half of the time.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            evaluations = list(parse_evaluations(data, str(self.path / self.EVALUATIONS)))
+            evaluations = list(parse_evaluations(data, str(path)))
         finally:
             if was_enabled:
                 gc.enable()
         if record is not None:
-            progress.check_whole(self.path / self.EVALUATIONS, data, record.n_evaluations, record.evaluations_sha256)
+            progress.check_whole(path, data, written, record.n_evaluations, record.evaluations_sha256)
         return evaluations
 
     def _data(self) -> bytes:
@@ -316,10 +317,7 @@ def parse_run(text: bytes, place: str) -> RunRecord:
 
 
 def parse_evaluations(data: bytes, place: str) -> Iterator[Evaluation]:
-    """The complete lines of an ``evaluations.jsonl``.
-
-    Args:
-        place: the file, for the messages.
+    """The complete lines of an ``evaluations.jsonl``; ``place`` names the file in messages.
 
     Raises:
         RecordError: as :meth:`RunFolder.read_evaluations` does.
