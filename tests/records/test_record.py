@@ -13,6 +13,7 @@ from nasbench.errors import NasbenchError, UserError
 from nasbench.records import progress
 from nasbench.records.record import Evaluation, Identity, RunFolder, RunRecord, find_runs, write_atomically
 from nasbench.records.schema import RecordError, to_json
+from nasbench.runs.problem import LONGEST_NAME
 
 IDENTITY = Identity(
     task="rte",
@@ -223,13 +224,23 @@ def test_written_file_can_be_read_by_everybody(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_remove_leftovers_keeps_the_run(folder):
-    before = {path: path.read_bytes() for path in folder.path.iterdir()}
+def test_remove_leftovers_keeps_the_run_and_what_the_user_put_there(folder):
+    """Networks may be called ``.net`` and ``.a.unfinished``."""
     (folder.path / "weights").mkdir()
-    for name in (".run.json.ab12", "weights/.a.safetensors.q"):
+    for name in (".notes.txt", "weights/.net.safetensors", "weights/.a.unfinished.safetensors"):
+        write_atomically(folder.path / name, b"whole")
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    for name in (".ab12cd34.unfinished", "weights/.ab12cd34.unfinished"):
         (folder.path / name).write_text("half")
     folder.remove_leftovers()
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+
+
+def test_weights_of_the_longest_network_name_are_written(tmp_path):
+    path = tmp_path / f"{LONGEST_NAME * chr(0x1D400)}.safetensors"
+    assert len(path.name.encode()) == 4 * 60 + 12
+    write_atomically(path, b"weights")
+    assert path.read_bytes() == b"weights"
 
 
 def test_find_runs_sorts_by_path(tmp_path):

@@ -81,7 +81,7 @@ def test_temporary_files_of_a_killed_run_are_removed(interrupted_training, resul
     subject, checkpoint = interrupted_training
     folder = checkpoint.parents[1]
     (folder / "weights").mkdir(exist_ok=True)
-    for name in ("checkpoints/.training.pt.ab12", ".run.json.x_y", "weights/.a.safetensors.q"):
+    for name in ("checkpoints/.ab12cd34.unfinished", ".x_y.unfinished", "weights/.q.unfinished"):
         (folder / name).write_text("half")
     run(subject, results)
     names = {path.name for path in folder.rglob(".*")}

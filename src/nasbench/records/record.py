@@ -27,6 +27,8 @@ RunStatus = Literal["running", "complete", "failed"]
 """A killed run keeps the status ``running``. The command that started it resumes it."""
 
 EvaluationStatus = Literal["ok", "failed"]
+UNFINISHED = ".unfinished"
+"""Ending of a temporary file's name. A method chooses how other names begin, and users add files of their own."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Delete the temporary files of writes that a kill interrupted."""
-        for path in self.path.rglob(".*.*"):
+        for path in self.path.rglob(f".*{UNFINISHED}"):
             path.unlink(missing_ok=True)
 
     def drop_cut_line(self) -> None:
@@ -371,7 +373,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     unfinished: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=UNFINISHED, delete=False) as file:
             unfinished = Path(file.name)
             file.write(data)
             file.flush()

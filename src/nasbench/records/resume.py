@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from nasbench.errors import CannotResume, UserError, printable
-from nasbench.records.record import RunFolder, RunRecord
+from nasbench.records.record import UNFINISHED, RunFolder, RunRecord
 from nasbench.records.schema import EARLIER_ATTEMPTS
 
 LOCK = ".lock"
@@ -175,7 +175,7 @@ def _refuse_other_host(folder: Path) -> None:
     host, text = _holder(path)
     if host is None or host == socket.gethostname():  # on this machine, the lock has told already
         return
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{HOLDER}.") as now:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=UNFINISHED) as now:
         silent_s = Path(now.name).stat().st_mtime - path.stat().st_mtime
     if silent_s < LOST_S:
         raise InProgress(
