@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from tables.conftest import SEED, MakeRequest
@@ -208,6 +209,18 @@ def test_networks_without_finite_outputs_fail_as_on_the_network(table: Table, tm
     assert record.status == "complete"
     assert [evaluation.status for evaluation in outcome.evaluations[:4]] == ["ok", "ok", "failed", "ok"]
     assert outcome.evaluations[2].reason == "the outputs were not finite when the table was made"
+
+
+@pytest.mark.parametrize("damage", ["a page", "a row"])
+def test_damaged_table_is_no_failure_of_the_method(damage: str, table: Table, tmp_path: Path) -> None:
+    whole, broken = table.path.read_bytes(), Table(tmp_path / "broken.parquet")
+    if damage == "a page":
+        broken.path.write_bytes(whole[:4] + bytes(400) + whole[404:])
+    else:
+        pq.write_table(pq.read_table(table.path).slice(1), broken.path)
+    with pytest.raises(UserError, match=r"broken\.parquet: not a complete table"):
+        request_for(broken, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 def test_depths_cost_one_pass(table: Table, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tables.conftest import MakeRequest
@@ -148,6 +149,32 @@ def test_files_that_are_no_table_give_one_line(table: Table, tmp_path: Path) -> 
     pq.write_table(read.replace_schema_metadata({b"nasbench": json.dumps(newer).encode()}), path)
     with pytest.raises(UserError, match="table version 99 is newer than 1; upgrade nasbench"):
         _ = Table(path).info
+
+
+def test_table_whose_columns_cannot_be_read_gives_one_line(table: Table, tmp_path: Path) -> None:
+    path, whole = tmp_path / "bad.parquet", table.path.read_bytes()
+    read = pq.read_table(table.path)
+    place = read.column_names.index("error")
+    texts = pa.array(["low"] * read.num_rows)
+
+    def page_overwritten() -> None:
+        path.write_bytes(whole[:4] + bytes(400) + whole[404:])
+
+    def errors_as_text() -> None:
+        pq.write_table(read.set_column(place, "error", texts), path)
+
+    def two_columns_of_one_name() -> None:
+        pq.write_table(read.append_column("error", read["error"]), path)
+
+    for damage in (page_overwritten, errors_as_text, two_columns_of_one_name):
+        damage()
+        assert Table(path).info == table.info
+        with pytest.raises(UserError, match=r"bad\.parquet: not a complete table \(.+\); make it again with") as caught:
+            _ = Table(path).columns
+        assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(UserError, match=r"bad\.parquet: cannot be read \(No such file or directory\)"):
+        _ = Table(path).digest
 
 
 def test_seeds_of_runs_spread_over_the_tables_of_a_scenario(table: Table, tmp_path: Path) -> None:

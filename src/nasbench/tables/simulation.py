@@ -81,6 +81,7 @@ def make_simulation(method: Any, task: Any, *, table: Path | None = None, **argu
             )
         if dict(found.info.options) != training:
             raise UserError(f"--table {table}: its super-network was trained with other options than these of --method")
+    _ = found.columns  # a damaged table is no failure of the method, which would read them first
     request = dataclasses.replace(request, table=found.digest)
     seconds = request.effective_budget_s
     if seconds is None and request.max_evaluations is None:

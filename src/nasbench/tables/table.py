@@ -176,13 +176,18 @@ class Table:
         """All columns by name, each ``(n_rows,)``, in the order of :func:`grid_of`.
 
         Raises:
-            UserError: if rows are missing or in another order.
+            UserError: if the file is damaged, or rows are missing or in another order.
         """
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         info, place = self.info, f"{self.path}: not a complete table"
-        read = pq.read_table(self.path)
-        found = {name: read[name].to_numpy().astype(np.float64) for name in read.column_names}
+        try:
+            read = pq.read_table(self.path)
+            found = {name: read[name].to_numpy().astype(np.float64) for name in read.column_names}
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{place} ({reason}); make it again with 'nasbench tabulate'") from None
         missing = set(column_names(info.metrics)) - found.keys()
         if missing:
             raise UserError(f"{place}, without column {min(missing)!r}; make it again with 'nasbench tabulate'")
@@ -198,7 +203,10 @@ class Table:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the file."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        try:
+            return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror})") from None
 
     @property
     def digest(self) -> str:
