@@ -81,11 +81,19 @@ def in_one_line(error: BaseException, own_files: Collection[str] = ()) -> str:
     return f"{type(error).__name__}{place}" + (f": {text}" if text else "")
 
 
-def printable(text: str) -> str:
-    """A text in one line of bounded length, in which characters that would steer a terminal are escaped."""
-    words = " ".join(text[: 10 * _LONGEST].split())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+def printable(text: str, longest: int = _LONGEST) -> str:
+    """A text in one line, in which characters that would steer a terminal are escaped.
+
+    Args:
+        longest: number of characters, 3 or more; what is longer is cut and ends in three dots.
+    """
+    shown = escaped(" ".join(text[: 10 * longest].split()))
+    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
+
+
+def escaped(line: str) -> str:
+    """A line in which characters that would steer a terminal are escaped. Its spaces stay, its tabs become spaces."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line.expandtabs())
 
 
 def first_line(error: BaseException) -> str:

@@ -53,6 +53,18 @@ class Raises(Method):
         raise Mine("\x1b[2J cleared\nand a second line " + "x" * 9999)
 
 
+class Disguises(Method):
+    name, summary = "disguises", "turns the order of letters around, everywhere where it may say something"
+
+    def run(self, problem):
+        evaluate_one(problem)
+        os.write(1, "\tprinted \u202egnp.exe\n".encode())
+        problem._context.observer.notice("notice \u202egnp.exe\ud800")
+        problem._context.note("note \u202egnp.exe")
+        problem._parent._channel.send({"do": "failed", "reason": "reason \u202egnp.exe"})
+        time.sleep(1000)
+
+
 class Exits(Method):
     name, summary = "exits", "leaves without a word"
 

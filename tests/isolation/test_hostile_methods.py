@@ -39,7 +39,7 @@ class Watches(Observer):
     [
         ("loops", OVERTIME, 1),
         ("sleeps", OVERTIME, 1),
-        ("raises", r"^Mine in hostile\.py:\d+: \\x1b\[2J cleared and a second line x+$", 1),
+        ("raises", r"^Mine in hostile\.py:\d+: \\x1b\[2J cleared and a second line x+\.\.\.$", 1),
         ("exits", r"^the method's process ended before the method did \(exit code 0\)$", 1),
         ("writes", "^the method's process broke the protocol: it sent an unknown message 'record'$", 1),
         ("fills", r"^the method's processes used \d\.\d GB of memory together, more than the limit of 2\.0 GB$", 1),
@@ -55,6 +55,19 @@ def test_method_that_does_not_end_as_it_should(run_isolated, method, reason, n_e
     assert len(outcome.evaluations) == n_evaluations
     assert len(observer.seen) >= 2
     assert observer.alive() == []
+
+
+def test_letters_that_steer_a_terminal_are_escaped(run_isolated, capsys):
+    class Hears(Observer):
+        def notice(self, text):
+            self.last = text
+
+    observer = Hears()
+    outcome = run_isolated("disguises", observer)
+    assert outcome.record.reason == r"reason \u202egnp.exe"
+    assert outcome.record.notes == [r"note \u202egnp.exe"]
+    assert observer.last == r"notice \u202egnp.exe\ud800"
+    assert "        printed \\u202egnp.exe\n" in capsys.readouterr().err
 
 
 def test_method_with_a_yield_is_told_so(run_isolated):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 import nasbench
-from nasbench.errors import NasbenchError
+from nasbench.errors import NasbenchError, escaped, printable
 from nasbench.isolation.protocol import Channel, Ended, ProtocolError
 from nasbench.isolation.sandbox import Protections, children_of, hide_memory, system_paths
 
@@ -33,7 +33,6 @@ _KEPT_VARIABLES = re.compile(
     r"PATH|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|(OMP|MKL|OPENBLAS|NUMEXPR|KMP|CUDA|NVIDIA|CUBLAS|TORCH|PYTORCH)_\w+|PYTHONHASHSEED"
 )
 """Variables that the child gets: what computing depends on. Tokens, passwords and places of data stay here."""
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class MethodEnded(Exception):
@@ -148,19 +147,19 @@ class Child:
 
 
 def _pass_on(stream: IO[bytes]) -> None:
-    """Print what the child prints, without control characters and up to a limit."""
+    """Print what the child prints, up to a limit. Nothing in it steers the terminal."""
     left = MAX_OUTPUT_BYTES
     for line in iter(lambda: stream.readline(4096), b""):
         if left > 0:
-            print(_CONTROLS.sub("?", line.decode(errors="replace").rstrip("\n")), file=sys.stderr)  # noqa: T201
+            print(escaped(line.decode(errors="replace").rstrip("\n")), file=sys.stderr)  # noqa: T201
             left -= len(line)
             if left <= 0:
                 print("(the method prints more than is shown)", file=sys.stderr)  # noqa: T201
 
 
-def in_plain_text(text: object, limit: int = 500) -> str:
-    """A stranger's text as one line without control characters, cut at a length."""
-    return " ".join(_CONTROLS.sub(" ", str(text)).split())[:limit]
+def in_plain_text(value: object, longest: int = 500) -> str:
+    """What a stranger's process has sent, as :func:`~nasbench.errors.printable` shows it."""
+    return printable(str(value), longest)
 
 
 def _environment(scratch: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, printable
 
 if TYPE_CHECKING:
     from nasbench.trust.checks import Check
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 _STYLES = {"ok": "green", "wrong": "red", "missing": "yellow"}
+_LONGEST = 400
 _WORDS = {"ok": "ok     ", "wrong": "WRONG  ", "missing": "missing"}
 
 
@@ -95,7 +96,7 @@ def verify(
     loader, levels, n_unwritten = Loader(data_dir), [], 0
     for path in paths:
         for submitted in submitted_runs(path):
-            click.secho(_plain(submitted.name), bold=True)
+            click.secho(printable(submitted.name, _LONGEST), bold=True)
             verified = carry_out(submitted, loader, results)
             _print(verified.checks)
             comparison = None
@@ -114,7 +115,7 @@ def verify(
                     click.echo(f"  wrote the mark beside {folder / 'run.json'}")
                 except UserError as error:  # the runs after it are none the worse for it
                     n_unwritten += 1
-                    click.echo(f"  not written: {_plain(str(error))}")
+                    click.echo(f"  not written: {printable(str(error), _LONGEST)}")
     counts = {level: levels.count(level) for level in sorted(set(levels))}
     click.echo(", ".join(f"{n} {level}" for level, n in counts.items()))
     wanted = {"re-run"} if repeat else {"re-scored", "re-run"}
@@ -147,12 +148,8 @@ def _repeat(
 def _print(checks: Sequence[Check]) -> None:
     for each in checks:
         word = click.style(_WORDS[each.outcome], fg=_STYLES[each.outcome])
-        click.echo(f"  {word}  {each.name}: {_plain(each.seen)}  [expected: {_plain(each.expected)}]")
-
-
-def _plain(text: str) -> str:
-    """Text of a stranger's record on one line, with characters that a terminal would obey replaced."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))[:400]
+        seen, expected = printable(each.seen, _LONGEST), printable(each.expected, _LONGEST)
+        click.echo(f"  {word}  {each.name}: {seen}  [expected: {expected}]")
 
 
 COMMANDS = (submit, verify)
