@@ -9,8 +9,10 @@ from isolation import hostile
 from isolation.hostile import CONFIGS
 from isolation.quick_start import QuickProcess
 
+from nasbench.isolation import process, running
 from nasbench.isolation.sandbox import children_of
 from nasbench.plugins.method import Method
+from nasbench.plugins.registry import PluginError
 from nasbench.runs.observer import Observer
 from nasbench.testing.subject import SEED, MethodSubject
 
@@ -55,6 +57,20 @@ def test_method_that_does_not_end_as_it_should(run_isolated, method, reason, n_e
     assert len(outcome.evaluations) == n_evaluations
     assert len(observer.seen) >= 2
     assert observer.alive() == []
+
+
+def test_plugin_whose_import_does_not_end_is_given_up(run_isolated, tmp_path, monkeypatch):
+    describe = running._described
+
+    def describe_at_once(*arguments):
+        monkeypatch.setattr(process, "START_LIMIT_S", 0.0)
+        return describe(*arguments)
+
+    monkeypatch.setattr(running, "_described", describe_at_once)
+    (tmp_path / "loops.py").write_text("while True: pass\n")
+    with pytest.raises(PluginError, match=r"loops\.py: the method was not ready after 0 s$"):
+        run_isolated("loops", plugins=(tmp_path / "loops.py",))
+    assert not Path(f"/proc/{QuickProcess.last.pid}").exists()
 
 
 def test_letters_that_steer_a_terminal_are_escaped(run_isolated, capsys):

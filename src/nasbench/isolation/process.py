@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import entry_points
@@ -25,7 +26,7 @@ from nasbench.isolation.protocol import Channel, Ended, ProtocolError
 from nasbench.isolation.sandbox import Protections, children_of, hide_memory, system_paths
 
 START_LIMIT_S = 300.0
-"""Longest time for imports and for making the method and its searcher, which cost no budget."""
+"""Longest time for imports, and then for making the method and its searcher. Both cost no budget."""
 MEMORY_SHARE = 0.8
 """Share of the memory that is free when the child starts, as the limit of its memory."""
 MAX_OUTPUT_BYTES = 1 << 20
@@ -73,11 +74,12 @@ class Child:
         readable = [*system_paths(places), *_code_folders(places), *(str(path.resolve()) for path in plugins)]
         settings = {"readable": readable, "scratch": self._scratch, "memory_bytes": self.memory_bytes}
         self._process = start(theirs.fileno(), json.dumps(settings), self._scratch)
+        self._started_s = time.monotonic()
         theirs.close()
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=_pass_on, args=(self._process.stdout,), daemon=True)
         self._reader.start()
-        self.channel = Channel(ours, max_bytes=1 << 20, tick=self.check)
+        self.channel = Channel(ours, max_bytes=1 << 20, tick=self._check_start)
         self._n_checks = 0
         try:
             self.protections = Protections(**self.channel.receive()[0]["protections"])
@@ -105,6 +107,12 @@ class Child:
                 f"the method's processes used {used / 1e9:.1f} GB of memory together, more than the limit of "
                 f"{self.memory_bytes / 1e9:.1f} GB"
             )
+
+    def _check_start(self) -> None:
+        """While the plugin is imported, there is no clock of a run yet."""
+        self.check()
+        if time.monotonic() - self._started_s > START_LIMIT_S:
+            raise MethodEnded(f"the method was not ready after {START_LIMIT_S:g} s")
 
     def end_reason(self) -> str:
         """Why the child is gone, for the record."""

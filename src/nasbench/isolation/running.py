@@ -190,8 +190,10 @@ def _described(
             {"plugins": paths, "method": method, "searcher": searcher, "settings": list(settings)},
         )
         answer, _ = child.channel.receive()
-    except (Ended, MethodEnded):
+    except Ended:
         raise PluginError(f"{what}: {child.end_reason()}") from None
+    except MethodEnded as error:
+        raise PluginError(f"{what}: {error}") from None
     except ProtocolError as error:
         raise PluginError(f"{what}: the method's process sent {error}") from None
     if "error" in answer:
