@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from support.permissions import read_only_folder
+from support.permissions import closed_folder, read_only_folder
 
 from nasbench.analysis.experiments.prediction import pairs, table
 from nasbench.analysis.reading.results import read_results
@@ -50,6 +50,8 @@ class Bug(Method):
         pass
 """
 RUN = ("run", "--method", "ws-nas", "--task", "tiny-pair", "--device", "cpu")
+LONG = 300 * "x"
+"""More letters than the name of a file can have."""
 SHORT_RUN = (*RUN, "--max-evaluations", "3")
 
 
@@ -148,6 +150,46 @@ def test_readonly_results_folder_prints_one_line(nasbench) -> None:
     with read_only_folder() as folder:
         spoken = nasbench(*RUN, "--results", str(folder))
     assert_user_error(spoken, f"cannot write to the results folder {folder}", "Permission denied")
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs a POSIX system")
+def test_path_in_a_closed_folder_prints_one_line(nasbench) -> None:
+    with closed_folder() as folder:
+        spoken = nasbench(*RUN, "--data-dir", str(folder / "data"))
+    assert_user_error(spoken, f"{folder / 'data'}: Permission denied")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", LONG, "--out", "out"],
+        ["recommend", LONG],
+        ["quantize", LONG],
+        ["zero-shot", LONG, "--task", "piqa"],
+        ["verify", LONG],
+        ["submit", LONG, "--out", "bundle.zip", "--author", "Me", "--link", "https://example.org"],
+        ["run", "--method", "ws-nas", "--task", LONG],
+        [*RUN, "--data-dir", LONG],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_path_that_no_file_can_have_prints_one_line(nasbench, tmp_path: Path, arguments: list[str]) -> None:
+    assert_user_error(nasbench(*arguments), LONG)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tabulate", "--task", "tiny-regression", "--model", "tiny-bert", "--device", "cpu", "--out", "."],
+        ["compare-searchers", "--out", "."],
+        ["predict", "network", "."],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_path_without_a_name_is_refused_before_anything_runs(nasbench, tmp_path: Path, arguments: list[str]) -> None:
+    assert_user_error(nasbench(*arguments), "name the", "to write")
+    assert not [*tmp_path.iterdir()]
 
 
 def write_rte(folder: Path, **columns: list[object]) -> None:

@@ -1,19 +1,28 @@
-"""Folders into which a test may not write, whoever runs it."""
+"""Folders that a test may not use, whoever runs it."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 
-@contextmanager
-def read_only_folder() -> Iterator[Path]:
+def read_only_folder() -> AbstractContextManager[Path]:
     """A folder that is read-only for this process. Inside the scope, root is nobody, since root may write anywhere."""
+    return _folder(0o555)
+
+
+def closed_folder() -> AbstractContextManager[Path]:
+    """A folder that this process can neither list nor enter. Inside the scope, root is nobody."""
+    return _folder(0o000)
+
+
+@contextmanager
+def _folder(mode: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o555)
+        Path(folder).chmod(mode)
         user = os.geteuid()
         if user == 0:
             os.seteuid(65534)

@@ -63,7 +63,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         # The reader closed the pipe (`nasbench tasks | head`). Python must not flush stdout again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:  # noqa: BLE001 - every other exception is a bug, and the user is told so
+    except Exception as error:  # noqa: BLE001 - every other exception is a bug, and the user is told so
+        if isinstance(error, OSError) and error.filename is not None:  # such as a folder that the user may not open
+            return _fail(f"{error.filename}: {error.strerror}", UserError.exit_code)
         traceback.print_exc()
         return _fail(ISSUE_HINT, 1)
 

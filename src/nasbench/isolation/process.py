@@ -109,7 +109,7 @@ class Child:
             )
 
     def _check_start(self) -> None:
-        """While the plugin is imported, there is no clock of a run yet."""
+        """Check the child as long as no run has begun: importing a plugin may never end."""
         self.check()
         if time.monotonic() - self._started_s > START_LIMIT_S:
             raise MethodEnded(f"the method was not ready after {START_LIMIT_S:g} s")

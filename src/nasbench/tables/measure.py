@@ -130,7 +130,13 @@ def tabulate(
 
 
 def work_folder(out: Path) -> Path:
-    """The folder of the unfinished parts of a table."""
+    """The folder of the unfinished parts of a table.
+
+    Raises:
+        UserError: for a path that ends without a name, such as ``.``.
+    """
+    if not out.name:
+        raise UserError(f"--out {out} is a folder; name the file to write")
     return out.with_name(f"{out.name}.work")
 
 

@@ -220,6 +220,8 @@ def predict(folder: Path, file: Path, columns: tuple[str, ...], out: Path | None
     predicted class and the probability of every class. For a choice, the endings are the classes; a regression gets
     one number.
     """
+    if out is None and not file.name:
+        raise UserError(f"{file} gives the predictions no name; name the file to write with --out")
     target = out or file.with_name(f"{file.name.partition('.')[0]}-predictions.csv")
     if out is None and target.exists():
         raise UserError(f"{target} exists already; name another file with --out")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasbench.errors import UserError
+
 if TYPE_CHECKING:
     from nasbench.cli.terminal import View
 
@@ -164,6 +166,8 @@ def compare_searchers(
     from nasbench.tables import comparison
     from nasbench.tables.table import Table, find_tables
 
+    if out.is_dir():  # found out after all runs, it would be late
+        raise UserError(f"--out {out} is a folder; name the page to write")
     tables = [Table(path) for path in paths] or find_tables()
     if not tables:
         raise click.UsageError("the suite has no tables; make one with 'nasbench tabulate' and give --table PATH")
