@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import nasbench
 from nasbench.errors import UserError
+from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
 from nasbench.search.pareto import pareto_mask
 from nasbench.testing.models import TINY_BERT
@@ -44,6 +46,15 @@ class Fails(TopLayers):
     def run(self, problem: nasbench.Problem) -> None:
         problem.evaluate(problem.pretrained(), problem.space.largest)
         raise RuntimeError("no more ideas")
+
+
+class Measures(TopLayers):
+    """Evaluates the full network."""
+
+    name = "measures"
+
+    def run(self, problem: nasbench.Problem) -> None:
+        problem.evaluate(problem.pretrained(), problem.space.largest)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +126,34 @@ def test_own_method_class_runs_unofficially(results: Path) -> None:
     assert run.status == "complete"
     assert len(run.evaluations) == 1 + 3
     assert "method 'top-layers' is not part of the suite" in run.record.unofficial
+
+
+def test_declaration_with_the_name_of_another_is_a_run_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "suite_tasks", lambda: (TINY_PAIR,))
+    monkeypatch.setattr(registry, "models", lambda: {TINY_BERT.name: TINY_BERT})
+
+    def run(task: Any, model: Any) -> nasbench.Run:
+        return nasbench.run(Measures, task, model=model, max_evaluations=3, results=tmp_path, quiet=True)
+
+    known = run(TINY_PAIR, TINY_BERT)
+    reasons = known.record.unofficial
+    assert known.record.declaration is None
+    assert not [reason for reason in reasons if reason.startswith(("task", "model"))]
+    assert run(TINY_PAIR.name, TINY_BERT.name).folder == known.folder
+    model = dataclasses.replace(TINY_BERT, generator="nasbench.testing.models:tiny_electra", architecture="electra")
+    task = dataclasses.replace(TINY_PAIR, max_length=9)
+    own = {"model": run(TINY_PAIR, model), "task": run(task, TINY_BERT)}
+    for kind, made in own.items():
+        assert made.status == "complete", made.record.reason
+        assert set(made.record.unofficial) - set(reasons) == {
+            f"{kind} {getattr(made.record.identity, kind)!r} is not part of the suite"
+        }
+    assert own["model"].record.n_params_full != known.record.n_params_full
+    assert (own["task"].record.declaration or {})["task"]["max_length"] == 9
+    assert run(task, TINY_BERT).folder == own["task"].folder
+    assert nasbench.results(tmp_path).runs["scenario"].nunique() == 3
 
 
 def test_failed_run_keeps_its_evaluations_and_says_why(results: Path) -> None:

@@ -15,15 +15,23 @@ from nasbench.tables.table import table_of
 
 
 def task_labels(identities: Sequence[Identity]) -> list[str]:
-    """The task of each run. Users' tasks of one name have the digest of their declaration, if there are several."""
-    declarations: dict[str, set[str | None]] = {}
-    for identity in identities:
-        declarations.setdefault(identity.task, set()).add(identity.declaration)
+    """The task of each run, with the digest of a user's declaration where the names stand for several.
+
+    The names of a task and a model of the suite stand for these: a user's own ``minilm-l6`` on ``rte`` has the digest.
+    """
+    tasks, models = {task.name for task in registry.suite_tasks()}, registry.models()
+    # On a task of the suite, a user's model with a name of its own makes no other task.
+    places = [(each.task, each.model if each.task in tasks else "") for each in identities]
+    declarations: dict[tuple[str, str], set[str | None]] = {
+        (task, model): {None} if model in models else set() for task, model in places
+    }
+    for place, identity in zip(places, identities, strict=True):
+        declarations[place].add(identity.declaration)
     return [
         identity.task
-        if identity.declaration is None or len(declarations[identity.task]) == 1
+        if identity.declaration is None or len(declarations[place]) == 1
         else f"{identity.task}-{identity.declaration}"
-        for identity in identities
+        for place, identity in zip(places, identities, strict=True)
     ]
 
 

@@ -26,7 +26,7 @@ _WEIGHTS = re.compile(
 
 
 def declaration_of(task: Task, model: Model) -> dict[str, Any]:
-    """Everything that a user's task file declares, as JSON values: ``{"task": {...}, "model": {...}}``.
+    """Everything that a task and a model declare, as JSON values: ``{"task": {...}, "model": {...}}``.
 
     Fields with their default value are left out, so that a new field does not change old declarations. A file is
     ``{"name": ..., "sha256": ...}``, a folder likewise.

@@ -159,10 +159,12 @@ def _find_class(kind: str, name: str, known: Mapping[str, T], plugins: tuple[Pat
     return find(kind, name, known)
 
 
-def ships(thing: type[object] | Task) -> bool:
-    """Whether a method, searcher or task is part of the suite. Runs of others are not ranked."""
+def ships(thing: type[object] | Task | Model) -> bool:
+    """Whether a method, searcher, task or model is part of the suite. Runs of others are not ranked."""
     if isinstance(thing, Task):
         return thing in suite_tasks()
+    if isinstance(thing, Model):
+        return thing in models().values()
     return thing.__module__.startswith("nasbench.")
 
 

@@ -38,7 +38,7 @@ class Identity:
     Attributes:
         options: all options of the method and the searcher, ``{"method": {...}, "searcher": {...}}``.
         budget_s: charged seconds; None if only ``max_evaluations`` ends the run.
-        declaration: digest of a user's own task and model; None for tasks that are part of the suite or of a package.
+        declaration: digest of task and model if one is a user's own; None if both are part of the suite or a package.
         objectives: names of the objectives; None for error and parameters.
         table: digest of the table that answered a simulated run; None for a run on a network, and in older records.
     """
@@ -103,7 +103,7 @@ class RunRecord:
         notes: remarks for readers, such as a training that the budget cut short.
         shortened_trainings: by network name, the number of steps of each training that had to be shorter than declared,
             because the budget held no more.
-        declaration: a user's own task and model, see :mod:`nasbench.plugins.declaration`.
+        declaration: task and model, if one of them is a user's own, see :mod:`nasbench.plugins.declaration`.
         simulated: name of the table whose recorded errors and seconds the run used; None for a run on a network.
         n_evaluations, evaluations_sha256: number and checksum of the lines of ``evaluations.jsonl``; None while the run
             lasts and in older records.

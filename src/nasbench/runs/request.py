@@ -45,7 +45,7 @@ class RunRequest:
         threads: threads of a CPU; None for torch's default, or for one if that is faster and the run has a budget.
         unofficial: reasons known beforehand why the run does not count.
         shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
-        declaration: what a user's own task file declares, see :mod:`nasbench.plugins.declaration`.
+        declaration: a user's own task or model, see :mod:`nasbench.plugins.declaration`; None for those found by name.
         isolation: what shuts the method in, for the record; None for a method that runs in the harness's process.
         objectives: names of what is minimised, the error first.
         table: digest of the table that answers in place of a network, None for a run on a network.
@@ -197,6 +197,7 @@ def make_request(
     method_options, searcher_options = parse_settings(method_class, searcher_class, settings)
     asked_for, device = device, resolve_device(device) if check_device else device
     the_model = _model(the_task, own_model, model, _device_class(device))
+    is_own = own_model is not None or _is_own(task, registry.tasks()) or _is_own(model, registry.models())
 
     return RunRequest(
         task=the_task,
@@ -214,8 +215,8 @@ def make_request(
         max_evaluations=max_evaluations,
         precision=precision,
         threads=threads,
-        unofficial=_unofficial(method_class, searcher_class, the_task),
-        declaration=None if own_model is None else declaration_of(the_task, own_model),
+        unofficial=_unofficial(method_class, searcher_class, the_task, the_model),
+        declaration=declaration_of(the_task, the_model) if is_own else None,
         objectives=chosen_objectives,
         notice=fallback_notice(asked_for, device) if check_device else None,
     )
@@ -301,6 +302,11 @@ def _task(name: str | Task) -> tuple[Task, Model | None]:
     return registry.find("task", name, known), None
 
 
+def _is_own(thing: object, known: Mapping[str, Any]) -> bool:
+    """Whether a task or model is given as a declaration, and its name alone would find none or another one."""
+    return isinstance(thing, Task | Model) and known.get(thing.name) != thing
+
+
 def _model(task: Task, own_model: Model | None, name: str | Model | None, device_class: DeviceClass) -> Model:
     if isinstance(name, Model):
         return name
@@ -329,12 +335,14 @@ def _device_class(device: str) -> DeviceClass:
     return "gpu" if device.startswith("cuda") else "cpu"
 
 
-def _unofficial(method: type[Method], searcher: type[Searcher] | None, task: Task) -> tuple[str, ...]:
+def _unofficial(
+    method: type[Method], searcher: type[Searcher] | None, task: Task, model: Model
+) -> tuple[str, ...]:
     """Why the run cannot be ranked: what is ranked must be reproducible from this repository alone."""
     is_outside = searcher is not None and outside.is_outside(searcher.name)
-    parts = (("method", method), ("searcher", None if is_outside else searcher), ("task", task))
+    named = (("method", method), ("searcher", None if is_outside else searcher), ("task", task), ("model", model))
     strange = [
-        f"{kind} {part.name!r} is not part of the suite" for kind, part in parts if part and not registry.ships(part)
+        f"{kind} {part.name!r} is not part of the suite" for kind, part in named if part and not registry.ships(part)
     ]
     version = outside.other_version(searcher.name) if searcher is not None and is_outside else None
     return (*strange, version) if version else tuple(strange)

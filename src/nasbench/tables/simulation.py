@@ -71,6 +71,11 @@ def make_simulation(method: Any, task: Any, *, table: Path | None = None, **argu
     place = (request.task.name, request.model.name)
     if table is None:
         found = find_table(*place, request.seed, training)
+        if request.declaration is not None:
+            raise UserError(
+                f"--table: table {found.name} is of the suite's {' with '.join(place)}, not of a declaration of your "
+                "own; leave out --table"
+            )
     else:
         if not table.is_file():
             raise UserError(f"--table {table}: no such file; 'nasbench tabulate' makes one")
@@ -170,6 +175,7 @@ def _new_record(request: RunRequest, table: Table) -> RunRecord:
         changed_options=changed_options(request),
         costs=None if is_usual(request.objectives) else counted_costs(request.objectives).describe(info.dims),
         simulated=table.name,
+        declaration=None if request.declaration is None else dict(request.declaration),
         provenance=origin,
         started_at=now(),
     )

@@ -88,7 +88,9 @@ def request_of(
     if record.simulated is not None or identity.device_class == TABLE:
         raise UserError("a run on a table used recorded errors; make a run on a network")
     if own_task is None and (identity.declaration is not None or record.declaration is not None):
-        raise UserError(f"task {identity.task!r} is a user's own; only tasks of the suite are verified")
+        raise UserError(
+            f"task {identity.task!r} or model {identity.model!r} is a user's own; only those of the suite are verified"
+        )
     if identity.device_class not in ("cpu", "gpu"):
         raise UserError(f"device class {identity.device_class!r} is none of cpu, gpu")
     if identity.task.endswith(".toml"):

@@ -33,7 +33,10 @@ def quantize(run: Path, own_task: Path | None, data_dir: Path | None) -> None:
 
     earlier, record = read_quantization(run), RunFolder(run).read_run()
     if record.declaration is not None and own_task is None:
-        raise UserError(f"the run is on a task of your own, {record.identity.task!r}; name its file: --task NAME.toml")
+        raise UserError(
+            f"the run has a task or model of your own ({record.identity.task!r}, {record.identity.model!r}); name the "
+            "task's file: --task NAME.toml. Those declared in Python are not measured again"
+        )
     request = request_of(record, data_dir, own_task=own_task)
     loaded = load(request)
 
