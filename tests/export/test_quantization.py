@@ -253,6 +253,31 @@ def test_command_measures_with_the_data_of_the_record_and_keeps_other_devices(ru
     (run / FILE).unlink()
 
 
+def test_an_interrupted_command_keeps_an_earlier_measurement(run, monkeypatch):
+    networks = [QuantizedNetwork(i, i == 0, 1.0, [Variant("fp32", reason="for tests")]) for i in range(3)]
+    earlier = Quantization([OnDevice({"cpu": "this"}, {"torch": "1"}, [[1, 8]], networks)])
+    write_quantization(run, earlier)
+    found = OnDevice({"cpu": "this"}, {"torch": "2"}, [[1, 8]], [])
+
+    def quantize(*_, measured):
+        for network, kept in zip(networks, (earlier.devices, earlier.devices, [found]), strict=True):
+            found.networks.append(network)
+            measured(found, 3)
+            assert read_quantization(run).devices == kept
+
+    monkeypatch.setattr(quantization, "quantize", quantize)
+    monkeypatch.setattr(expected, "request_of", lambda *_, **__: MethodSubject(_Unused, run).request(run))
+    CliRunner().invoke(cli, ["quantize", str(run)], catch_exceptions=False)
+    assert len(found.networks) == 3
+    (run / FILE).unlink()
+
+
+def test_other_data_than_those_of_the_run_are_refused(run, loaded):
+    other = dataclasses.replace(loaded.data, sha256="0" * 64)
+    with pytest.raises(UserError, match=r"was measured on other data: their sha256 was .*, and is 000000000000\.\.\.;"):
+        quantization.quantize(run, TINY_PAIR, other, loaded.pad_id)
+
+
 def test_a_run_on_a_task_of_the_user_is_measured_with_its_file(tmp_path):
     make_folder(tmp_path)
     own = tmp_path / "own.toml"
@@ -266,7 +291,7 @@ def test_a_run_on_a_task_of_the_user_is_measured_with_its_file(tmp_path):
     def failure(*arguments):
         return CliRunner().invoke(cli, ["quantize", str(done.folder), *arguments]).exception
 
-    assert str(failure()) == "the run is on a task of your own, 'own'; name its file: --task NAME.toml"
+    assert "a task or model of your own ('own', 'my-model'); name the task's file: --task NAME.toml" in str(failure())
     own.write_text(toml(changed(max_length=16)))
     assert f"{own} is not the task of the run: task.max_length" in str(failure("--task", str(own)))
     own.write_text(toml(BASE))

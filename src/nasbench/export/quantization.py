@@ -170,7 +170,8 @@ def quantize(
         measured: called after each network with what is measured so far, and the number of networks.
 
     Raises:
-        UserError: one line, if there is no such run, nothing was evaluated, or the full network's weights are gone.
+        UserError: one line, if there is no such run, nothing was evaluated, the full network's weights are gone, or the
+            data are not those of the run.
     """
     run = RunFolder(run_folder)
     if not run.exists():
@@ -180,6 +181,12 @@ def quantize(
     full, front = full_network(record, evaluations), front_of(evaluations)
     if full is None or full.weights is None:
         raise UserError(f"{run_folder} has no weights of the full network, beside which others are measured")
+    due = record.provenance.get("data_sha256", data.sha256)  # the oldest records have none
+    if data.sha256 != due:
+        raise UserError(
+            f"{run_folder} was measured on other data: their sha256 was {str(due)[:12]}..., and is {data.sha256[:12]}...; "
+            "name the folder with the run's data by --data-dir"
+        )
     whole = rebuilt(run_folder, record, full)
     shapes = shapes_for(whole)
 

@@ -91,6 +91,10 @@ class Quantization:
         others = [each for each in self.devices if each.device != found.device]
         return dataclasses.replace(self, devices=[*others, found])
 
+    def n_networks(self, device: schema.Values) -> int:
+        """Number of networks that were measured on a device."""
+        return sum(len(each.networks) for each in self.devices if each.device == device)
+
 
 def read_quantization(folder: Path) -> Quantization:
     """What is recorded beside a run; nothing without a file.

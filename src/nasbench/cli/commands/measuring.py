@@ -23,7 +23,7 @@ def quantize(run: Path, own_task: Path | None, data_dir: Path | None) -> None:
 
     RUN is the run's folder. The full network and networks of the front are measured in fp32, with int8 weights and
     activations, and with int8 and int4 weights only. RUN/quantization.json keeps the values of each device, also if
-    the command is interrupted.
+    the command is interrupted. Earlier values of this device stay until as many networks are measured again.
     """
     from nasbench.export import quantization
     from nasbench.records.quantization import FILE, OnDevice, read_quantization, write_quantization
@@ -41,7 +41,8 @@ def quantize(run: Path, own_task: Path | None, data_dir: Path | None) -> None:
     loaded = load(request)
 
     def measured(found: OnDevice, n_networks: int) -> None:
-        write_quantization(run, earlier.with_device(found))
+        if len(found.networks) >= min(earlier.n_networks(found.device), n_networks):
+            write_quantization(run, earlier.with_device(found))
         network = found.networks[-1]
         name = "full network" if network.is_full else f"{100 * network.params:.1f} % of the parameters"
         click.echo(f"{name} ({len(found.networks)} of {n_networks}):")
