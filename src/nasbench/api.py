@@ -96,11 +96,11 @@ class Run:
         """Save the network with the lowest validation error among those small enough, and load it.
 
         Args:
-            out: the folder for the pruned model; it must not exist.
+            out: the folder for the pruned model: a new or an empty one.
             max_params: largest allowed fraction of the full network's parameters.
 
         Raises:
-            UserError: if no network of the front is that small or its weights are gone.
+            UserError: if no network of the front is that small, its weights are gone, or the folder is not empty.
         """
         from nasbench.export.folder import export
         from nasbench.export.loading import load

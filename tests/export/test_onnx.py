@@ -87,6 +87,26 @@ def test_other_outputs_are_refused(run_of: RunOf, tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_the_same_command_works_after_a_failure(
+    is_new: bool, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx", reason="no onnx: pip install -e '.[onnx]'")
+    pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install -e '.[onnx]'")
+    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
+    out = tmp_path / "out"
+    if not is_new:
+        out.mkdir()
+    arguments = ["export", str(run_of([[1, 3, 1]], space="small")), "--out", str(out), "--format", "onnx"]
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_file, "run_onnx", lambda *_: np.full((1, 2), 7.0))
+        failed = CliRunner().invoke(cli, arguments)
+    assert "differ from the network's by" in str(failed.exception)
+    assert out.exists() != is_new
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert f"wrote {out / onnx_file.FILE}: its outputs agree with the network's" in done.output
+
+
 def test_missing_libraries_are_named_before_anything_is_written(
     run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

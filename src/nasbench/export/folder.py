@@ -26,9 +26,19 @@ from torch import nn
 
 from nasbench.data.hub import quiet
 from nasbench.errors import NasbenchError, UserError, first_line
+from nasbench.export import onnx_file
 from nasbench.export.card import model_card
 from nasbench.export.latency import Latency, measure, with_random_weights
-from nasbench.export.loading import DESCRIPTION, WEIGHTS, empty_network, fill, read_tensors, shrink_checked
+from nasbench.export.loading import (
+    DESCRIPTION,
+    WEIGHTS,
+    empty_network,
+    fill,
+    load,
+    load_tokenizer,
+    read_tensors,
+    shrink_checked,
+)
 from nasbench.networks.architectures import adapt
 from nasbench.networks.architectures.compact import FORMAT_VERSION, compact, head_of, kept_layers
 from nasbench.networks.pretrained import REGRESSION_OUTPUT, n_positions
@@ -68,7 +78,12 @@ def export(run_folder: Path, out: Path, max_params: float = 1.0, index: int | No
 
 
 def export_network(
-    run_folder: Path, out: Path, max_params: float, with_latency: bool, index: int | None = None
+    run_folder: Path,
+    out: Path,
+    max_params: float,
+    with_latency: bool,
+    index: int | None = None,
+    with_onnx: bool = False,
 ) -> Exported:
     """Save the most accurate network of a run's Pareto front that is small enough, by validation error.
 
@@ -78,11 +93,12 @@ def export_network(
         max_params: largest fraction of the full network's parameters.
         with_latency: whether to time the network beside the full network, which takes a few seconds.
         index: of the evaluation whose network is saved instead; its weights must be there.
+        with_onnx: whether to write and check ``model.onnx``, too; it needs the extra ``onnx``.
 
     Raises:
         UserError: if ``max_params`` is not in (0, 1], there is no such run or network, its weights are missing or
             damaged, or ``out`` is not empty.
-        NasbenchError: if ``out`` cannot be written.
+        NasbenchError: if ``out`` cannot be written, or the outputs of ``model.onnx`` differ. ``out`` is then as before.
     """
     if not 0 < max_params <= 1:
         raise UserError(f"--max-params is a fraction of the parameters, 0.5 for half of them, not {max_params:g}")
@@ -128,6 +144,9 @@ def export_network(
             raise NasbenchError(f"cannot write {out}: {reason}") from error
         write_atomically(out / DESCRIPTION, description.encode())
         write_atomically(out / CARD, card.encode())
+        if with_onnx:
+            loaded = load(out)
+            onnx_file.write_onnx(loaded, load_tokenizer(out, loaded).model_input_names, out)
     return Exported(evaluation, record, latency, (out / WEIGHTS).stat().st_size)
 
 

@@ -28,7 +28,7 @@ PATH = click.Path(path_type=Path)
     type=float,
     help="Instead: the largest fraction of the parameters that can be pruned (those of the layers) that it may keep.",
 )
-@click.option("--out", type=PATH, required=True, help="The folder for the pruned model; it must not exist.")
+@click.option("--out", type=PATH, required=True, help="The folder for the pruned model: a new or an empty one.")
 @click.option(
     "--format",
     "form",
@@ -64,7 +64,8 @@ def export(
 
         onnx_file.check_installed()
     max_params = _params_limit(run, max_params, max_prunable)
-    exported = export_network(run, out, 1.0 if max_params is None else max_params, with_latency=True)
+    limit = 1.0 if max_params is None else max_params
+    exported = export_network(run, out, limit, with_latency=True, with_onnx=form == "onnx")
     record, evaluation = exported.record, exported.evaluation
     click.echo(
         f"wrote {out}: {100 * evaluation.params:.1f} % of all parameters"
@@ -74,11 +75,7 @@ def export(
     for times in exported.latency:
         click.echo(_speed(times))
     if form == "onnx":
-        from nasbench.export.loading import load, load_tokenizer
-
-        network = load(out)
-        path = onnx_file.write_onnx(network, load_tokenizer(out, network).model_input_names, out)
-        click.echo(f"wrote {path}: its outputs agree with the network's")
+        click.echo(f"wrote {out / onnx_file.FILE}: its outputs agree with the network's")
     if is_no_better_than_constant(record, evaluation):
         click.echo(f"warning: {NO_BETTER[0].lower()}{NO_BETTER[1:]}", err=True)
     if repository is not None:
