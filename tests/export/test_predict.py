@@ -140,6 +140,20 @@ def test_columns_beside_the_texts_may_hold_anything(spam: Path, tmp_path: Path, 
     assert values == expected.get(name, [["123456789012345678901234567890"]])
 
 
+@pytest.mark.parametrize(("file", "out"), [("new.csv", "new.csv"), ("new.csv", "link.csv"), ("n*.csv", "new.csv")])
+def test_the_texts_are_never_overwritten(spam: Path, tmp_path: Path, file: str, out: str) -> None:
+    (tmp_path / "new.csv").write_text("message\nba be\n")
+    (tmp_path / "link.csv").symlink_to("new.csv")
+    arguments = ["predict", str(spam), str(tmp_path / file), "--out", str(tmp_path / out)]
+    failed = CliRunner().invoke(cli, arguments).exception
+    assert isinstance(failed, UserError)
+    assert str(failed) == f"--out {tmp_path / out} would overwrite the texts; name another file"
+    assert (tmp_path / "new.csv").read_text() == "message\nba be\n"
+    (tmp_path / "other.csv").write_text("anything")
+    CliRunner().invoke(cli, [*arguments[:-1], str(tmp_path / "other.csv")], catch_exceptions=False)
+    assert [*rows_of(tmp_path / "other.csv")[0]][:2] == ["message", "prediction"]
+
+
 def test_columns_that_no_cell_can_hold_are_named(spam: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"message": "ba be", "tags": ["a", "b"], "by": {"name": "ko"}}\n')
     table = pa.table({"message": ["ba be"], "picture": [b"\xff\x00"], "tags": [["a"]], "n": [1]})

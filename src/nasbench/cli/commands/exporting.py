@@ -222,6 +222,8 @@ def predict(folder: Path, file: Path, columns: tuple[str, ...], out: Path | None
     target = out or file.with_name(f"{file.name.partition('.')[0]}-predictions.csv")
     if out is None and target.exists():
         raise UserError(f"{target} exists already; name another file with --out")
+    if target.exists() and any(map(target.samefile, [file] if file.exists() else file.parent.glob(file.name))):
+        raise UserError(f"--out {target} would overwrite the texts; name another file")
     from nasbench.export.predict import predict as carry_out
 
     predictions = carry_out(folder, file, columns)
