@@ -222,6 +222,17 @@ def test_error_for_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
         read_rows(local(train=tmp_path / "none.csv"), None)
 
 
+@pytest.mark.parametrize(
+    ("name", "file"), [("wikitext2", "imdb/train.parquet"), ("piqa", "piqa/validation.parquet")]
+)
+def test_no_error_sends_to_a_hub_that_has_no_such_task(name: str, file: str, tmp_path: Path) -> None:
+    task = registry.tasks()[name]
+    with pytest.raises(UserError, match=rf"no file .*/{file}, the train rows of task '{name}'; put it there$"):
+        read_rows(task, tmp_path)
+    with pytest.raises(UserError, match=rf"they are on no hub; set --data-dir or .* to a folder with {file}$"):
+        read_rows(task, None)
+
+
 @pytest.mark.parametrize("name", ["rte", "mrpc", "stsb", "cola", "sst2", "qnli", "imdb", "swag"])
 def test_hub_request_names_the_pinned_revision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets

@@ -153,13 +153,11 @@ def read_columns(
         path = Path(data.local_files[split])
         (table, notes), place = read_file(path, columns, as_text, data.file_format), str(path)
     elif (folder := _data_dir(data_dir)) is not None and data.folder is not None:
-        place = data.folder if split != "train" or data.train_folder is None else data.train_folder
-        path = folder / place / f"{_public_split(data, split)}.parquet"
+        path = folder / _local_file(data, split)
         if not path.is_file():
-            raise UserError(
-                f"no file {path}, the {split} rows of task {name!r}; put it there, or leave out --data-dir and "
-                f"{DATA_DIR_VARIABLE} to load it from the hub"
-            )
+            on_hub = f", or leave out --data-dir and {DATA_DIR_VARIABLE} to load it from the hub"
+            remedy = "put it there" + ("" if data.repository is None else on_hub)
+            raise UserError(f"no file {path}, the {split} rows of task {name!r}; {remedy}")
         table, place = read_file(path, columns, as_text, data.file_format).table, str(path)
     else:
         place = f"{data.repository} ({_public_split(data, split)})"
@@ -289,6 +287,12 @@ def _public_split(data: DataSource, split: SplitName) -> str:
     return str(names[split])
 
 
+def _local_file(data: DataSource, split: SplitName) -> str:
+    """The path of a split's file below the folder of local data."""
+    folder = data.train_folder if split == "train" and data.train_folder is not None else data.folder
+    return f"{folder}/{_public_split(data, split)}.parquet"
+
+
 def _own_test_is_missing(data: DataSource) -> bool:
     return "test" not in data.local_files if data.local_files else data.test_split is None
 
@@ -302,10 +306,9 @@ def _from_hub(data: DataSource, name: str, split: SplitName) -> pa.Table:
     if data.repository is None and data.folder is None:
         raise UserError(f"task {name!r} names no source of data")
     if data.repository is None:
-        file = f"{data.folder}/{_public_split(data, split)}.parquet"
         raise UserError(
             f"no {split} rows of task {name!r}: they are on no hub; set --data-dir or {DATA_DIR_VARIABLE} to a folder "
-            f"with {file}"
+            f"with {_local_file(data, split)}"
         )
     # Imported here because it takes a second and only the hub needs it.
     import datasets
