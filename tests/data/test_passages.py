@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import same_examples
 
-from nasbench.benchmark.tasks import LAMBADA, WINOGRANDE
+from nasbench.benchmark.tasks import IMDB_LM, LAMBADA, WIKITEXT2, WINOGRANDE
 from nasbench.data.passages import marked_tokens, n_bytes, passages, with_blank
 from nasbench.data.sources import read_rows
 from nasbench.data.splits import load_task_data
@@ -43,6 +43,23 @@ def test_passages_are_the_text_in_order(lines: list[str], most_bytes: int) -> No
 
 def test_lines_go_together_while_they_fit_and_long_ones_are_cut_before_a_blank() -> None:
     assert passages(["ab", "cd\n", "efg hij kl", "m"], 7) == ["ab\ncd\n", "efg hij", " kl\nm\n"]
+
+
+def test_the_order_of_rows_decides_the_passages_of_running_text(tmp_path: Path) -> None:
+    lines = ["ab " * 200, "cd " * 100, "ef " * 200, "gh " * 100]
+    found = []
+    for name, order in (("as it is", lines), ("otherwise", [lines[i] for i in (0, 2, 1, 3)])):
+        (tmp_path / name / "imdb").mkdir(parents=True)
+        for split in ("train", "test"):
+            pq.write_table(pa.table({"text": order}), tmp_path / name / "imdb" / f"{split}.parquet")
+        found.append(read_rows(IMDB_LM, tmp_path / name)[0])
+    assert [sorted(len(text) for text in rows.texts[0]) for rows in found] == [[902, 902], [301, 601, 902]]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("task", [WIKITEXT2, IMDB_LM], ids=lambda task: task.name)
+def test_the_declared_numbers_of_passages_are_those_of_the_files(task: Any, real_data_dir: Path) -> None:
+    assert tuple(map(len, read_rows(task, real_data_dir))) == task.data.n_rows
 
 
 @pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)

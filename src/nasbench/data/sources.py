@@ -1,7 +1,8 @@
 """Rows of a task from the Hugging Face hub, a folder of Parquet files, a user's own files or a generator.
 
 Rows of every source are checked and sorted by the hash of their contents. This canonical order makes a shuffled copy of
-a data set equal to the original.
+a data set equal to the original. Running text is the exception: its lines are joined to passages in the order of the
+source, and only the passages are sorted. Its declared number of rows is that of one order.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Rows:
     Attributes:
         texts: one list per text column, each ``(n_rows,)``.
         labels: ``(n_rows,)``, int64 classes or bytes of a passage, or float32 for a regression.
-        sha256: hash of all contents, whatever their order in the source.
+        sha256: hash of all contents, whatever their order in the source; of running text, that of its passages.
         notes: remarks for the user on what looks wrong in the source, or was left out.
         groups: the group of each row, ``(n_rows,)``; empty without groups.
     """
