@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import nasbench
@@ -17,8 +19,9 @@ from nasbench.errors import UserError
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
 from nasbench.search.pareto import pareto_mask
-from nasbench.testing.models import TINY_BERT
-from nasbench.testing.tasks import TINY_PAIR
+from nasbench.testing.decoders import TINY_LLAMA
+from nasbench.testing.models import TINY_BERT, save_tiny
+from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT, text
 
 
 class TopLayers(nasbench.Method):
@@ -154,6 +157,27 @@ def test_declaration_with_the_name_of_another_is_a_run_of_its_own(
     assert (own["task"].record.declaration or {})["task"]["max_length"] == 9
     assert run(task, TINY_BERT).folder == own["task"].folder
     assert nasbench.results(tmp_path).runs["scenario"].nunique() == 3
+
+
+def test_documented_language_model_and_text_of_ones_own_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "objectives.md").read_text()
+    _, code, _ = page.partition("## Language modelling")[2].split("```", 2)
+    save_tiny(TINY_LLAMA, TINY_TEXT, tmp_path / "my-decoder")
+    for split in ("train", "validation", "test"):
+        rows = pa.table(text("test" if split == "test" else "train"))
+        pq.write_table(rows, tmp_path / f"{split}.parquet")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code.removeprefix("python").replace("1_000", "60"), found)  # the tiny network takes 64 tokens
+    run = found["run"]
+    assert run.status == "complete", run.record.reason
+    assert run.evaluations["metric.bits_per_byte"].notna().all()
+    assert (run.record.track, run.record.unofficial) == (
+        "user",
+        ["task 'my-text' is not part of the suite", "model 'my-decoder' is not part of the suite"],
+    )
 
 
 def test_failed_run_keeps_its_evaluations_and_says_why(results: Path) -> None:

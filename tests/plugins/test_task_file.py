@@ -71,6 +71,10 @@ from nasbench.plugins.user_task import load_user_task
             changed(kind="clasification"),
             r"unknown value of kind in .*: 'clasification'; did you mean 'classification'\?$",
         ),
+        (
+            changed(kind="language_modelling"),
+            r"kind must be 'classification', .*declared in Python: docs/objectives\.md\), not 'language_modelling'$",
+        ),
         (changed(metric="acuracy"), r"unknown value of metric in .*: 'acuracy'; did you mean 'accuracy'\?$"),
         (changed(metric="accuracy", kind="regression"), r"metric 'accuracy' does not fit a regression$"),
         (changed(other_metrics=["pearson"]), r"metric 'pearson' does not fit a classification$"),

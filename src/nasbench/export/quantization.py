@@ -184,8 +184,8 @@ def quantize(
     due = record.provenance.get("data_sha256", data.sha256)  # the oldest records have none
     if data.sha256 != due:
         raise UserError(
-            f"{run_folder} was measured on other data: their sha256 was {str(due)[:12]}..., and is {data.sha256[:12]}...; "
-            "name the folder with the run's data by --data-dir"
+            f"{run_folder} was measured on other data: their sha256 was {str(due)[:12]}..., and is "
+            f"{data.sha256[:12]}...; name the folder with the run's data by --data-dir"
         )
     whole = rebuilt(run_folder, record, full)
     shapes = shapes_for(whole)

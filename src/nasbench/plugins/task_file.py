@@ -27,6 +27,15 @@ def _as_labels(value: Any) -> Any:
     return tuple(one if isinstance(one, str) else label_name(one) for one in values)
 
 
+def _as_kind(value: Any) -> Any:
+    if value in ("language_modelling", "zero_shot_choice"):
+        raise ValueError(
+            "must be 'classification', 'regression' or 'multiple_choice' (tasks of language models are declared in "
+            "Python: docs/objectives.md)"
+        )
+    return value
+
+
 def _as_column(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         raise ValueError("must name one column, because a task with several labels a row is not supported")
@@ -152,7 +161,7 @@ class TaskFile(_Table):
     data: DataTable
     model: ModelTable
     name: str | None = None
-    kind: Literal["classification", "regression", "multiple_choice"] | None = None
+    kind: Annotated[Literal["classification", "regression", "multiple_choice"] | None, BeforeValidator(_as_kind)] = None
     metric: MetricName | None = None
     other_metrics: Annotated[tuple[MetricName, ...], BeforeValidator(_as_names)] = ()
     budget_s: Annotated[float, Gt(0)] = 1_500.0
