@@ -55,7 +55,7 @@ class FileFormat:
             separator if the header shows it.
         quoting: whether double quotes enclose cells. None: yes, except between tabs under headers without quotes.
         escape: the character before a quote that does not end its cell. None: such a quote is doubled.
-        encoding: Python's name of the encoding. None: UTF-8, or UTF-16 if the byte-order mark says so.
+        encoding: Python's name of the encoding. None: UTF-8, or UTF-16 or UTF-32 if the byte-order mark says so.
     """
 
     separator: str | None = None

@@ -21,7 +21,7 @@
     separator = ";"               # of CSV files; default: the one that the header shows
     quoting = false               # double quotes are part of the texts; default: only in tab-separated files
     escape = '\\'                 # the character before a quote inside a cell; default: such quotes are doubled
-    encoding = "cp1252"           # default: UTF-8, or UTF-16 with a byte-order mark
+    encoding = "cp1252"           # default: UTF-8, or UTF-16 or UTF-32 with a byte-order mark
     text = "review"               # two columns for pairs; start and endings for multiple choice
     label = "sentiment"           # every row needs a label
     labels = ["bad", "good"]      # the classes in order of the model's outputs; default: its own order, or sorted
