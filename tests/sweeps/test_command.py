@@ -98,6 +98,8 @@ def test_from_python_with_retry(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
         (["--method", "rfp", "--task", "demo", "--jobs", "999", "--device", "cpu"], "--jobs 999: this process may use"),
         (["--experiment", "fig6", "--set", "a=1"], "an experiment fixes its runs; leave out --set"),
         (["--experiment", "fig6", "--isolate"], "an experiment fixes its runs; leave out --isolate"),
+        (["--experiment", "fig6", "--no-isolate"], "an experiment fixes its runs; leave out --no-isolate"),
+        (["--experiment", "fig6", "--max-evaluations", "0"], "fixes its runs; leave out --max-evaluations"),
         (["--experiment", "fig6", "--model", "minilm-l6", "--task", "demo", "--method", "rfp", "--device", "cpu"],
          "experiment 'fig6' has no such runs"),
         (["--experiment", "fig99"], "fig99"),

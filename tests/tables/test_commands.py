@@ -104,3 +104,15 @@ def test_option_that_a_table_has_no_use_for_is_refused(nasbench) -> None:
     for option in (("--precision", "bf16"), ("--threads", "2")):
         seen = nasbench("run", "--method", "ws-nas", "--task", "demo", "--model", "minilm-l6", "--table", *option)
         assert (seen.code, seen.err) == (2, f"error: --table computes nothing; leave out {' '.join(option)}\n")
+
+
+@pytest.mark.parametrize("option", ["--isolate", "--no-isolate", "--data-dir"])
+def test_option_about_data_is_refused_with_a_table(
+    nasbench: Any, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASBENCH_DATA_DIR", str(tmp_path))  # of other commands, so it may stay
+    command = ("run", "--method", "ws-nas", "--task", "demo", "--model", "minilm-l6", "--table", "none.parquet")
+    assert "--table none.parquet: no such file" in nasbench(*command).err
+    seen = nasbench(*command, option, *([str(tmp_path)] if option == "--data-dir" else []))
+    assert seen.code == 2
+    assert f"{option} has no use with --table: the searcher of such a run sees no data" in seen.err

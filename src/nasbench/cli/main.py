@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 import click
+from click.core import ParameterSource
 
 from nasbench import __version__
 from nasbench.cli.commands import comparing, exporting, measuring, sweeping, tables, trusting
@@ -201,8 +202,11 @@ def run(
     """
     arguments["budget_s"] = seconds_of(budget, arguments["task"], arguments["model"], arguments["device"])
     if table is not None:
-        if isolate:
-            raise click.UsageError("--isolate has no use with --table: the searcher of such a run sees no data")
+        typed = [] if isolate is None else ["--isolate" if isolate else "--no-isolate"]
+        if click.get_current_context().get_parameter_source("data_dir") is ParameterSource.COMMANDLINE:
+            typed.append("--data-dir")
+        if typed:
+            raise click.UsageError(f"{typed[0]} has no use with --table: the searcher of such a run sees no data")
         reason = tables.run_on_table(table, quiet, plugins=plugins, precision=precision, threads=threads, **arguments)
         return 0 if reason is None else _fail(reason, 1)
     from nasbench.cli import terminal

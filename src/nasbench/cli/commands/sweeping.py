@@ -134,9 +134,9 @@ def sweep(
     else:
         given = (("--set", settings), ("--budget", budget), ("--max-evaluations", max_evaluations),
                  ("--objectives", objectives), ("--precision", precision), ("--plugin", plugins),
-                 ("--isolate", isolate))  # fmt: skip
+                 ("--no-isolate" if isolate is False else "--isolate", isolate))  # fmt: skip
         for flag, value in given:
-            if value:
+            if value not in (None, ()):
                 raise UserError(f"an experiment fixes its runs; leave out {flag}")
         place.connect()
         kind = place.kind_of_device()
