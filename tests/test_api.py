@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasbench
+from nasbench.cli import sweep as cli_sweep
 from nasbench.errors import UserError
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
 from nasbench.search.pareto import pareto_mask
+from nasbench.sweeps import jobs
 from nasbench.testing.decoders import TINY_LLAMA
 from nasbench.testing.models import TINY_BERT, save_tiny
 from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT, text
@@ -238,6 +240,21 @@ def test_catalogues_map_names_to_declarations_and_classes() -> None:
     assert repr(nasbench.models()).startswith("<models: bert-base-cased, ")
 
 
+def test_sweep_hands_every_option_of_a_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def grid(*_: Any, **options: Any) -> list[Any]:
+        seen.update(options)
+        return []
+
+    monkeypatch.setattr(jobs, "grid", grid)
+    values = {"budget_s": 7.0, "max_evaluations": 3, "precision": "fp32", "isolate": False}
+    monkeypatch.setattr(cli_sweep, "plan", lambda *_: (None, []))
+    monkeypatch.setattr(cli_sweep, "carry_out", lambda *_: None)
+    assert nasbench.sweep(["rfp"], ["rte"], device="cpu", results=tmp_path, **values) == []  # type: ignore[arg-type]
+    assert {name: seen[name] for name in values} == values
+
+
 PROCESS = """
 import sys
 import nasbench
@@ -261,8 +278,12 @@ def test_import_is_light_and_every_public_name_resolves() -> None:
     subprocess.run([sys.executable, "-c", PROCESS], check=True)
 
 
-@pytest.mark.parametrize("option", [{"isolate": True}, {"precision": "bf16"}, {"threads": 2}], ids=str)
+@pytest.mark.parametrize(
+    "option",
+    [{"isolate": True}, {"isolate": False}, {"data_dir": "data"}, {"precision": "bf16"}, {"threads": 2}],
+    ids=str,
+)
 def test_option_that_a_table_has_no_use_for_is_refused(option: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"isolate has no use with a table|--table computes nothing; leave out --"):
+    with pytest.raises(UserError, match=r"(isolate|data_dir) has no use with a table|--table computes nothing; leave out --"):
         nasbench.run("ws-nas", "demo", model="minilm-l6", table=True, results=tmp_path, **option)
     assert not list(tmp_path.iterdir())

@@ -177,7 +177,7 @@ def run(
         objectives: what is minimised, such as ``error,macs`` or ``("error", "params", "macs")``; None for error and
             parameters.
         isolate: whether the method gets a process of its own, without network, files and test data; None: if it or its
-            searcher is given by name and comes from another package, or if plugins are given.
+            searcher is given by name and comes from another package.
         table: True to answer from a table of the suite in place of a network, or the path of a table.
         quiet: print nothing.
 
@@ -216,8 +216,9 @@ def run(
         else:
             from nasbench.tables.simulation import make_simulation, simulate
 
-            if isolate:
-                raise UserError("isolate has no use with a table: the searcher of such a run sees no data")
+            for name, value in (("isolate", isolate), ("data_dir", data_dir)):
+                if value is not None:
+                    raise UserError(f"{name} has no use with a table: the searcher of such a run sees no data")
             path = None if table is True else Path(table)
             computing = {"precision": precision, "threads": threads}
             request, found = make_simulation(method, the_task, **arguments, **computing, table=path)
@@ -248,6 +249,7 @@ def sweep(
     results: Path | str = "runs",
     budget_s: float | None = None,
     max_evaluations: int | None = None,
+    precision: Precision | None = None,
     objectives: str | Sequence[str] | None = None,
     plugins: Sequence[Path | str] = (),
     isolate: bool | None = None,
@@ -275,9 +277,10 @@ def sweep(
         results: the folder below which the records are written.
         budget_s: charged seconds of each run; None for the official budgets.
         max_evaluations: the largest number of evaluations of each run; None for no limit.
+        precision: ``fp32`` or ``bf16``; None for bf16 where the device computes in it.
         objectives: what is minimised, as for :func:`run`.
         plugins: Python files with more methods or searchers.
-        isolate: as for :func:`run`.
+        isolate: as for :func:`run`; None: also if plugins are given.
         backend: ``local`` for processes on this machine, ``ray`` for a Ray cluster.
         ray_address: of the cluster; None starts Ray on this machine.
         jobs: runs at once; None for one on each GPU or group of GPUs, and on a CPU for one.
@@ -310,6 +313,7 @@ def sweep(
         data_dir=data_dir,
         budget_s=budget_s,
         max_evaluations=max_evaluations,
+        precision=precision,
         objectives=objectives if objectives is None or isinstance(objectives, str) else ",".join(objectives),
         plugins=plugins,
         isolate=isolate,
