@@ -133,6 +133,18 @@ def test_own_method_class_runs_unofficially(results: Path) -> None:
     assert "method 'top-layers' is not part of the suite" in run.record.unofficial
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "place"),
+    [("method", "rfp", "baselines.retraining_free"), ("searcher", "local", "methods.local_search")],
+)
+def test_own_class_with_the_name_of_another_is_refused(kind: str, name: str, place: str, tmp_path: Path) -> None:
+    base = TopLayers if kind == "method" else nasbench.searchers()["random"]
+    mine = type("Mine", (base,), {"name": name, "__module__": __name__})
+    arguments: dict[str, Any] = {"method": "ws-nas", "task": TINY_PAIR, "model": TINY_BERT, kind: mine}
+    with pytest.raises(UserError, match=rf"class Mine has the name of nasbench\.{place}: '{name}'; rename your {kind}"):
+        nasbench.run(**arguments, results=tmp_path)
+
+
 def test_declaration_with_the_name_of_another_is_a_run_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +296,6 @@ def test_import_is_light_and_every_public_name_resolves() -> None:
     ids=str,
 )
 def test_option_that_a_table_has_no_use_for_is_refused(option: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"(isolate|data_dir) has no use with a table|--table computes nothing; leave out --"):
+    with pytest.raises(UserError, match=r"(isolate|data_dir) has no use with a table|--table computes nothing"):
         nasbench.run("ws-nas", "demo", model="minilm-l6", table=True, results=tmp_path, **option)
     assert not list(tmp_path.iterdir())
