@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,14 @@ def test_command_line_and_python_give_the_same_run(tmp_path: Path, monkeypatch: 
         "nasbench run --method ws-nas --searcher local --task demo --model minilm-l6 --table --seed 7 "
         "--max-evaluations 30"
     )
+
+
+@pytest.mark.parametrize("table", [None, TABLES[0].path], ids=["by names", "by path"])
+def test_table_of_the_suite_does_not_answer_for_a_model_of_the_users_own(table: Path | None, tmp_path: Path) -> None:
+    model = dataclasses.replace(nasbench.models()["minilm-l6"], local_folder="mine", weights_sha256=None)
+    with pytest.raises(nasbench.UserError, match=r"is of the suite's demo with minilm-l6, not of a declaration"):
+        nasbench.run("ws-nas", "demo", model=model, table=table or True, results=tmp_path, quiet=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_simulated_runs_are_in_a_scenario_of_their_own_and_unofficial(tmp_path: Path) -> None:

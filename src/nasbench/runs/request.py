@@ -46,7 +46,7 @@ class RunRequest:
         threads: threads of a CPU; None for torch's default, or for one if that is faster and the run has a budget.
         unofficial: reasons known beforehand why the run does not count.
         shares_super_networks: take a super-network that another run has trained alike, and leave one for others.
-        declaration: a user's own task or model, see :mod:`nasbench.plugins.declaration`; None for those found by name.
+        declaration: task and model, if one of them is a user's own, see :mod:`nasbench.plugins.declaration`.
         isolation: what shuts the method in, for the record; None for a method that runs in the harness's process.
         objectives: names of what is minimised, the error first.
         table: digest of the table that answers in place of a network, None for a run on a network.
@@ -344,9 +344,7 @@ def _device_class(device: str) -> DeviceClass:
     return "gpu" if device.startswith("cuda") else "cpu"
 
 
-def _unofficial(
-    method: type[Method], searcher: type[Searcher] | None, task: Task, model: Model
-) -> tuple[str, ...]:
+def _unofficial(method: type[Method], searcher: type[Searcher] | None, task: Task, model: Model) -> tuple[str, ...]:
     """Why the run cannot be ranked: what is ranked must be reproducible from this repository alone."""
     is_outside = searcher is not None and outside.is_outside(searcher.name)
     named = (("method", method), ("searcher", None if is_outside else searcher), ("task", task), ("model", model))

@@ -33,7 +33,7 @@ from nasbench.runs.loading import changed_options, now, unofficial_reasons
 from nasbench.runs.observer import Guarded, Observer
 from nasbench.runs.request import RunRequest, make_request
 from nasbench.tables.problem import SimulatedClock, TableEvaluator, TableProblem
-from nasbench.tables.table import Table, find_table
+from nasbench.tables.table import Table, digests_of_suite, find_table
 from nasbench.training.configuration import TRAINING_SHARE
 from nasbench.training.evaluation import Evaluator
 
@@ -71,11 +71,6 @@ def make_simulation(method: Any, task: Any, *, table: Path | None = None, **argu
     place = (request.task.name, request.model.name)
     if table is None:
         found = find_table(*place, request.seed, training)
-        if request.declaration is not None:
-            raise UserError(
-                f"--table: table {found.name} is of the suite's {' with '.join(place)}, not of a declaration of your "
-                "own; leave out --table"
-            )
     else:
         if not table.is_file():
             raise UserError(f"--table {table}: no such file; 'nasbench tabulate' makes one")
@@ -86,6 +81,11 @@ def make_simulation(method: Any, task: Any, *, table: Path | None = None, **argu
             )
         if dict(found.info.options) != training:
             raise UserError(f"--table {table}: its super-network was trained with other options than these of --method")
+    if request.declaration is not None and found.digest in digests_of_suite():
+        raise UserError(
+            f"--table: table {found.name} is of the suite's {' with '.join(place)}, not of a declaration of your own; "
+            "leave out --table"
+        )
     _ = found.columns  # a damaged table is no failure of the method, which would read them first
     request = dataclasses.replace(request, table=found.digest)
     seconds = request.effective_budget_s
