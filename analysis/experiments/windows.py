@@ -5,8 +5,11 @@ The paper does not show whole budgets: on RTE, standard NAS is followed for 2,50
 small model on a CPU has another speed, so there
 
 - standard NAS has the paper's share of the paper's budget, at most all of it, and
-- weight-sharing NAS begins when every searcher of the block has evaluated a network, and ends when the fastest one has
-  evaluated 100 beside the three that all evaluate first.
+- weight-sharing NAS begins in each run with its own first evaluation. The window of all searchers of a block has the same
+  length: the time in which the fastest one evaluates 100 networks beside the three that all evaluate first.
+
+One of two trainings may take minutes longer than the other, and these 100 evaluations take as long. A window at the same
+seconds for all would compare the trainings, not the searchers.
 """
 
 from __future__ import annotations
@@ -106,10 +109,27 @@ def windows_s(runs: pd.DataFrame, evaluations: pd.DataFrame) -> FloatArray:
         elif is_papers and task in WEIGHT_SHARING_S:
             begin, end = WEIGHT_SHARING_S[task]
         else:
-            times = [ends.get(row, np.zeros(0)) for row in rows]
-            begin = max((of_run[0] for of_run in times if len(of_run)), default=0.0)
-            n = N_INITIAL + N_RANDOM
-            end = min((of_run[n - 1] for of_run in times if len(of_run) >= n), default=np.inf)
+            limits[rows] = _from_first_evaluations([ends.get(row, np.zeros(0)) for row in rows], horizon[rows])
+            continue
         end = min(end, float(horizon[rows].max()))
         limits[rows] = (begin, end) if end > begin else (0.0, float(horizon[rows].max()))
     return limits
+
+
+def _from_first_evaluations(times: list[FloatArray], budgets_s: FloatArray) -> FloatArray:
+    """Begin and end of equally long windows from the first evaluation of each run, ``(n_runs, 2)``.
+
+    No window reaches beyond the budget of its run; where that shortens one, it shortens all. A run that evaluates nothing
+    in its budget has the whole budget as its window.
+
+    Args:
+        times: charged seconds of the evaluations of each run, ascending.
+        budgets_s: ``(n_runs,)``.
+    """
+    n = N_INITIAL + N_RANDOM
+    begin = np.array([of_run[0] if len(of_run) else np.inf for of_run in times])
+    searches = begin < budgets_s
+    lengths = [*(budgets_s - begin)[searches], *(of_run[n - 1] - of_run[0] for of_run in times if len(of_run) >= n)]
+    length = min((length for length in lengths if length > 0), default=0.0)
+    begin[~searches] = 0.0
+    return np.column_stack([begin, np.where(searches, begin + length, budgets_s)])

@@ -1,5 +1,6 @@
 """The paper's windows of time: which seconds they are, and that scores in them follow."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from nasbench.analysis.figures.paper import figure_6, figure_12
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.scores import score
+from nasbench.analysis.scoring.verdicts import EARLY
 from nasbench.plugins import registry
 
 SEARCHERS = [Entry("ws-nas", "random"), Entry("ws-nas", "ehvi", shift=-0.05), Entry("s-nas", "random")]
@@ -43,15 +45,37 @@ def test_window_of_a_small_model_begins_with_the_search_and_ends_after_100_sampl
     found, results = windows(tmp_path), read_results(tmp_path)
     evaluations = results.evaluations[results.evaluations["method"] == "ws-nas"]
     for seed in (0, 1):
-        times = [np.sort(run["elapsed_s"]) for _, run in evaluations[evaluations["seed"] == seed].groupby("run_row")]
-        assert found["ws-nas/random@small", seed] == found["ws-nas/ehvi@small", seed]
-        assert found["ws-nas/random@small", seed] == (max(t[0] for t in times), min(t[102] for t in times))
+        own = evaluations[evaluations["seed"] == seed].groupby("entry")["elapsed_s"]
+        times = {str(entry): np.sort(elapsed) for entry, elapsed in own}
+        assert set(times) == {"ws-nas/random@small", "ws-nas/ehvi@small"}
+        length = min(t[102] - t[0] for t in times.values())
+        for entry, t in times.items():
+            assert found[entry, seed] == pytest.approx((t[0], t[0] + length))
         assert found["s-nas/random@small", seed] == (0, pytest.approx(7200 * 2500 / 7200))
 
 
-def test_window_without_100_samples_ends_with_the_budget(tmp_path: Path) -> None:
+def test_window_without_100_samples_ends_with_the_first_budget(tmp_path: Path) -> None:
     write_results(tmp_path, Plan(SEARCHERS, tasks=["rte"], seeds=[0], device_class="cpu", track="compact"))
-    assert windows(tmp_path)["ws-nas/random@small", 0][1] == 7200
+    limits = np.array([windows(tmp_path)[entry, 0] for entry in ("ws-nas/random@small", "ws-nas/ehvi@small")])
+    assert limits[:, 1].max() == pytest.approx(7200)
+    assert np.ptp(limits[:, 1] - limits[:, 0]) == pytest.approx(0, abs=1e-9)
+    assert np.ptp(limits[:, 0]) > 1
+
+
+def test_longer_training_does_not_move_a_run_in_its_window(tmp_path: Path) -> None:
+    plan = Plan(SEARCHERS[:2], tasks=["rte"], seeds=[0], n_evaluations=150, device_class="cpu", track="compact")
+    random, ehvi = write_results(tmp_path, plan)
+    lines = [json.loads(line) for line in (random / "evaluations.jsonl").read_text().splitlines()]
+    for path, training_s in ((random, 0.0), (ehvi, 500.0)):
+        late = [line | {"elapsed_s": line["elapsed_s"] / 2 + training_s} for line in lines]
+        (path / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in late))
+    results = read_results(tmp_path)
+    within = in_window(results, score(results, Quantiles()))
+    begins = within.runs["begin_s"]
+    assert begins.max() - begins.min() == pytest.approx(500)
+    early = int(np.searchsorted(within.grid, EARLY))
+    assert within.hypervolume[0, early] < within.hypervolume[0, -1]
+    np.testing.assert_allclose(within.hypervolume[0, : early + 1], within.hypervolume[1, : early + 1])
 
 
 def test_scores_in_a_window_are_those_of_the_evaluations_until_then(tmp_path: Path) -> None:
@@ -70,5 +94,6 @@ def test_scores_in_a_window_are_those_of_the_evaluations_until_then(tmp_path: Pa
         assert within.hypervolume[row, step] == pytest.approx(slow, abs=0.02)
     assert within.hypervolume[row, -1] < scores.hypervolume[everywhere, -1]
     data = figure_12.data(within)
-    assert (data["time_s"].min(), data["time_s"].max()) == (pytest.approx(begin + (end - begin) / 100), end)
+    time_s = data.loc[data["algorithm"] == "ws-nas/random", "time_s"]
+    assert (time_s.min(), time_s.max()) == pytest.approx((begin + (end - begin) / 100, end))
     assert set(figure_6.data(within)["algorithm"]) == {"ws-nas/random", "ws-nas/ehvi"}
