@@ -16,6 +16,7 @@ FULL_NETWORK_METHODS = ("head-pruning", "rfp")
 """The two of the paper's methods that only fine-tune the full network, and evaluate it before they prune it.
 
 Other baselines do so, too, and are not used: the metric of a scenario does not depend on which of them have run.
+Neither are runs of these two with changed options, another budget or a limit on the evaluations.
 """
 UNTRAINED_METHODS = (*FULL_NETWORK_METHODS, "shortgpt", "wanda-sp", "flap", "magnitude")
 """Methods that evaluate a language model as it is, unless ``epochs`` is set, before they prune it.
@@ -99,9 +100,9 @@ def full_metric(results: Results, error: str = "test_error") -> FloatArray:
     """The full network's test metric that each run is compared with, ``(n_runs,)``; NaN without such a metric.
 
     It is the mean over seeds of the full networks that the methods in :data:`FULL_NETWORK_METHODS` evaluated in the
-    same scenario. On a language model's task, it is the metric of the network without any training, which the methods
-    in :data:`UNTRAINED_METHODS` evaluated. In a scenario without these methods, it is the metric of the full network
-    that the run itself evaluated.
+    same scenario, with default options and the usual budget. On a language model's task, it is the metric of the
+    network without any training, which the methods in :data:`UNTRAINED_METHODS` evaluated. In a scenario without such
+    runs, it is the metric of the full network that the run itself evaluated.
 
     Args:
         results: runs and their evaluations.
@@ -122,7 +123,10 @@ def full_metric(results: Results, error: str = "test_error") -> FloatArray:
 def _gives_reference(runs: pd.DataFrame) -> BoolArray:
     """Runs whose full network is that of the scenario, see :func:`full_metric`, ``(n_runs,)``."""
     on_text = of_language_models(runs)
-    gives = np.where(on_text, runs["method"].isin(UNTRAINED_METHODS), runs["method"].isin(FULL_NETWORK_METHODS))
+    # Brackets in the name of an entry hold what is changed: options of the training, its budget.
+    is_usual = ~runs["entry"].astype(str).str.contains(" [", regex=False)
+    fine_tuned = runs["method"].isin(FULL_NETWORK_METHODS) & is_usual
+    gives = np.where(on_text, runs["method"].isin(UNTRAINED_METHODS), fine_tuned)
     # Epochs that are not set, or 0, leave a language model as it is.
     gives[on_text] &= np.array([not epochs for epochs in option(runs[on_text], "epochs")], dtype=np.bool_)
     return gives

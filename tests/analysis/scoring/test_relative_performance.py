@@ -8,7 +8,12 @@ import pytest
 from support.generated_results import Entry, Plan, write_results
 
 from nasbench.analysis.reading.results import Results, read_results
-from nasbench.analysis.scoring.relative_performance import THRESHOLDS, full_metric, relative_performance
+from nasbench.analysis.scoring.relative_performance import (
+    FULL_NETWORK_METHODS,
+    THRESHOLDS,
+    full_metric,
+    relative_performance,
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +80,26 @@ def test_full_metric_is_the_pruning_methods_or_the_runs_own(results: Results) ->
     found = full_metric(results)
     np.testing.assert_allclose(found[(task == "rte").to_numpy()], np.mean(fine_tuned))
     np.testing.assert_allclose(found[(task == "cola").to_numpy()], metric[(task == "cola").to_numpy()])
+
+
+def test_runs_with_changed_options_or_budget_give_no_reference(tmp_path: Path) -> None:
+    entries = [Entry("ws-nas", "ehvi"), Entry("rfp", space="large"), Entry("head-pruning")]
+    write_results(tmp_path, Plan(entries, tasks=["rte"], seeds=range(3), n_evaluations=60))
+    usual = full_metric(read_results(tmp_path))[0]
+    worse = [
+        Entry(method, space="large", shift=0.1, options={"learning_rate": 1e-9}, changed_options=True)
+        for method in FULL_NETWORK_METHODS
+    ]
+    write_results(tmp_path, Plan(worse, tasks=["rte", "cola"], seeds=range(3), n_evaluations=60))
+    shorter = Plan([Entry("rfp", space="small", shift=0.1)], tasks=["rte"], seeds=range(3), budget_s=60.0)
+    write_results(tmp_path, shorter)
+    found = read_results(tmp_path)
+    assert found.runs["entry"].str.contains("[", regex=False).sum() == 15
+    on_rte = (found.runs["task"] == "rte").to_numpy()
+    np.testing.assert_allclose(full_metric(found)[on_rte], usual)
+    # Where no usual run has evaluated it, each run is compared with its own full network.
+    full = found.evaluations[found.evaluations["params"] == 1.0].groupby("run_row").first()
+    np.testing.assert_allclose(full_metric(found)[~on_rte], (1 - full["test_error"])[~on_rte])
 
 
 AS_THEY_ARE = [
