@@ -5,11 +5,11 @@ The paper does not show whole budgets: on RTE, standard NAS is followed for 2,50
 small model on a CPU has another speed, so there
 
 - standard NAS has the paper's share of the paper's budget, at most all of it, and
-- weight-sharing NAS begins in each run with its own first evaluation. The window of all searchers of a block has the same
-  length: the time in which the fastest one evaluates 100 networks beside the three that all evaluate first.
+- weight-sharing NAS begins in each run with its own first evaluation. The windows of a block have one length: the time
+  in which the fastest searcher evaluates 100 networks beside the three that all evaluate first.
 
-One of two trainings may take minutes longer than the other, and these 100 evaluations take as long. A window at the same
-seconds for all would compare the trainings, not the searchers.
+One of two trainings may take minutes longer than the other, and these 100 evaluations take as long. Windows at the same
+seconds would compare the trainings, not the searchers.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def windows_s(runs: pd.DataFrame, evaluations: pd.DataFrame) -> FloatArray:
 def _from_first_evaluations(times: list[FloatArray], budgets_s: FloatArray) -> FloatArray:
     """Begin and end of equally long windows from the first evaluation of each run, ``(n_runs, 2)``.
 
-    No window reaches beyond the budget of its run; where that shortens one, it shortens all. A run that evaluates nothing
-    in its budget has the whole budget as its window.
+    No window reaches beyond the budget of its run; where that shortens one, it shortens all. A run that evaluates
+    nothing in its budget has the whole budget as its window.
 
     Args:
         times: charged seconds of the evaluations of each run, ascending.
