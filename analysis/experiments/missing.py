@@ -1,4 +1,4 @@
-"""The runs of the paper's figures that a results folder lacks, and the command that makes them.
+"""The runs of the paper's figures and claims that a results folder lacks, and the command that makes them.
 
 Runs count as missing only for tasks, models, seeds and device classes that have any run. A user with one task and one
 small model is thus not asked for the thousands of runs of the paper's figures.
@@ -14,7 +14,14 @@ from itertools import product
 
 import pandas as pd
 
-from nasbench.analysis.experiments.definitions import MODELS, SEEDS, TASKS, Experiment, RunSpecification
+from nasbench.analysis.experiments.definitions import (
+    EXPERIMENTS,
+    MODELS,
+    SEEDS,
+    TASKS,
+    Experiment,
+    RunSpecification,
+)
 from nasbench.analysis.experiments.selection import (
     every_layer_network,
     has_usual_objectives,
@@ -24,6 +31,9 @@ from nasbench.analysis.experiments.selection import (
 )
 from nasbench.analysis.reading.scenarios import of_language_models
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES
+from nasbench.analysis.scoring.verdicts import Claim
+from nasbench.declarations.model import Track
+from nasbench.plugins import registry
 
 Place = tuple[str, str, str, int]
 """Device class, task, model and seed."""
@@ -119,11 +129,42 @@ def shortfall(experiment: Experiment, inventory: Inventory, places: Sequence[Pla
     if not lacking:
         return None
     n_wanted, n_lacking = sum(map(len, wanted.values())), sum(lacking.values())
-    several_devices = len({device for device, *_ in places}) > 1
+    several_devices = len({device for device, *_ in inventory.places}) > 1
     command, n_made = _largest_command(experiment, lacking, several_devices)
     if n_lacking == n_wanted:
         return Shortfall(f"none of {n_wanted} runs", command, _effect("them", n_made, n_lacking))
     return Shortfall(f"{n_wanted - n_lacking} of {n_wanted} runs", command, _effect("the others", n_made, n_lacking))
+
+
+def command_for(claim: Claim, inventory: Inventory, places: Sequence[Place]) -> str | None:
+    """The command that makes runs for a claim without a verdict; None if no runs of its section can judge it.
+
+    Args:
+        inventory: that of the whole folder: a command names the device if there are several.
+        places: those of the section, one track and device class.
+    """
+    if not claim.experiment:
+        return claim.command
+    tasks = claim.contrasts if claim.task is None else (claim.task,)
+    lacks = shortfall(EXPERIMENTS[claim.experiment], inventory, _on_tasks(places, tasks) if tasks else places)
+    return None if lacks is None else lacks.command
+
+
+def _on_tasks(places: Iterable[Place], tasks: Sequence[str]) -> list[Place]:
+    """The places on these tasks with the same devices, models and seeds, unless their runs belong to another track."""
+    known, models = registry.tasks(), registry.models()
+
+    def track(task: str, model: str) -> Track | None:
+        return known[task].track_of(models[model]) if task in known and model in models else None
+
+    return sorted(
+        {
+            (device, task, model, seed)
+            for device, own, model, seed in places
+            for task in tasks
+            if track(task, model) == track(own, model)
+        }
+    )
 
 
 def _key(device_class: str, run: RunSpecification) -> _Key:

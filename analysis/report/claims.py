@@ -10,19 +10,21 @@ not corrected for the number of claims: each claim is judged as if it were the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
+from nasbench.analysis.experiments.missing import command_for, take_inventory
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.formatting import bounds, number, printable
 from nasbench.analysis.report.paper_claims import check_claims
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
-from nasbench.analysis.scoring.verdicts import HYPERVOLUME_MARGIN, RELATIVE_MARGIN, ClaimResult
+from nasbench.analysis.scoring.verdicts import HYPERVOLUME_MARGIN, RELATIVE_MARGIN, Claim, ClaimResult
 
 
 def claims(results: Path | Sequence[Path], quantiles: Quantiles | None = None) -> str:
@@ -38,14 +40,17 @@ def claims(results: Path | Sequence[Path], quantiles: Quantiles | None = None) -
         for device, device_title in DEVICE_CLASSES.items()
     ]
     groups = [(title, keep) for title, keep in groups if keep.any()]
+    inventory = take_inventory(finished.runs)
     parts = []
     for title, keep in groups:
-        parts.append(_table(title, check_claims(finished.select(keep), quantiles)))
+        chosen = finished.select(keep)
+        command = partial(command_for, inventory=inventory, places=take_inventory(chosen.runs).places)
+        parts.append(_table(title, check_claims(chosen, quantiles), command))
     if not groups:
         # Simulated runs and runs with other objectives say nothing about the paper's claims.
         nothing = finished.select(np.zeros(len(finished.runs), dtype=np.bool_))
         title = "No runs that the claims are about" if len(finished.runs) else "No runs"
-        parts.append(_table(title, check_claims(nothing, quantiles)))
+        parts.append(_table(title, check_claims(nothing, quantiles), lambda claim: claim.command))
     parts.append(
         f"a is as good as b: the interval of a - b is within {HYPERVOLUME_MARGIN:g} hypervolume (of at most 4) or "
         f"{RELATIVE_MARGIN:.0%} of the full network's test metric.\n"
@@ -58,9 +63,12 @@ def claims(results: Path | Sequence[Path], quantiles: Quantiles | None = None) -
     return "\n\n".join(parts) + "\n"
 
 
-def _table(title: str, results: Sequence[ClaimResult]) -> str:
+def _table(title: str, results: Sequence[ClaimResult], command: Callable[[Claim], str | None]) -> str:
+    """The table of a section; ``command`` gives what makes runs for a claim, None if none can judge it there."""
     rows = []
     for result in results:
+        makes = None if result.n else command(result.claim)
+        needs = "cannot be judged here" if makes is None else f"needs: {printable(makes)}"
         rows.append(
             {
                 "claim": printable(result.claim.text),  # it may hold a device's name from a stranger's record
@@ -68,7 +76,7 @@ def _table(title: str, results: Sequence[ClaimResult]) -> str:
                 "difference": number(result.difference, 3),
                 "on these tasks": bounds(result.low, result.high, 3),
                 "on tasks like these": bounds(result.task_low, result.task_high, 3),
-                "measure": result.claim.measure if result.n else f"needs: {result.claim.command}",
+                "measure": result.claim.measure if result.n else needs,
                 "blocks": number(result.n, 0),
                 "tasks": number(result.n_tasks, 0),
             }

@@ -284,6 +284,7 @@ def _on_larger_data(table: pd.DataFrame) -> ClaimResult:
         "better than",
         "relative test metric",
         "fig8",
+        contrasts=TASKS,
     )
     names = ["ws-nas/ehvi", "head-pruning", "rfp"]
     if not set(names) <= set(table):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from tabulate import tabulate
 
 from nasbench.analysis.experiments.definitions import experiment_of
-from nasbench.analysis.experiments.missing import beginning, shortfall, take_inventory
+from nasbench.analysis.experiments.missing import Inventory, beginning, command_for, shortfall, take_inventory
 from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.reading.scenarios import of_language_models
@@ -21,7 +22,7 @@ from nasbench.analysis.report.tables import zero_shot_choices
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
-from nasbench.analysis.scoring.verdicts import ClaimResult
+from nasbench.analysis.scoring.verdicts import Claim, ClaimResult
 from nasbench.errors import UnknownName, UserError
 from nasbench.records.schema import work_times
 
@@ -47,7 +48,8 @@ def page(folder: Path, quantiles: Quantiles | None = None) -> str:
     found, discussion = read_results(folder).finished(), read_discussion(folder)
     parts = ["# Results", _WRITTEN_BY]
     parts += ["## How the runs were made", _made(found), _MADE, *_commands(found)]
-    parts += ["## The figures", *_figures(found, discussion)]
+    inventory = take_inventory(found.runs)
+    parts += ["## The figures", *_figures(inventory, discussion)]
     undiscussed = {**discussion.claims}
     parts += _zero_shot(found)
     for track, track_title in EVERY_TRACK.items():
@@ -57,8 +59,10 @@ def page(folder: Path, quantiles: Quantiles | None = None) -> str:
                 chosen = found.select(keep)
                 heading = "Claims" if of_language_models(chosen.runs).all() else "Claims of the paper"
                 parts.append(f"## {heading}: {track_title}, {device_title}")
-                results = check_claims(chosen, quantiles)
-                parts += _claims(results, undiscussed.pop(f"{track}/{device}", {}))
+                places = take_inventory(chosen.runs).places
+                command = partial(command_for, inventory=inventory, places=places)
+                reasons = undiscussed.pop(f"{track}/{device}", {})
+                parts += _claims(check_claims(chosen, quantiles), reasons, command)
     if undiscussed:
         raise UserError(f"{FILE} has claims of {min(undiscussed)!r}, where nothing has run")
     if found.findings:
@@ -137,8 +141,7 @@ def _hardware(provenance: dict[str, object]) -> str:
     return f"{device}, {n} thread{'' if n == 1 else 's'}"
 
 
-def _figures(results: Results, discussion: Discussion) -> Iterator[str]:
-    inventory = take_inventory(results.runs)
+def _figures(inventory: Inventory, discussion: Discussion) -> Iterator[str]:
     for name, entry in FIGURES.items():
         shown = discussion.figures.get(name)
         if name not in SHOWN and shown is None:
@@ -170,8 +173,14 @@ def _zero_shot(results: Results) -> Iterator[str]:
         yield tabulate(cells, [escape(name) for name in table.columns], "pipe", disable_numparse=True)
 
 
-def _claims(results: list[ClaimResult], reasons: Mapping[str, str]) -> Iterator[str]:
-    """How many claims have which verdict, a paragraph on each one that has runs, and what the others need."""
+def _claims(
+    results: list[ClaimResult], reasons: Mapping[str, str], command: Callable[[Claim], str | None]
+) -> Iterator[str]:
+    """How many claims have which verdict, a paragraph on each one that has runs, and what the others need.
+
+    Args:
+        command: gives what makes runs for a claim; None if no runs of the section can judge it.
+    """
     texts = [result.claim.text for result in results]
     for text in reasons:
         if text not in texts:
@@ -181,12 +190,13 @@ def _claims(results: list[ClaimResult], reasons: Mapping[str, str]) -> Iterator[
     for result in results:
         if result.verdict != "not run":
             yield f"{_paragraph(result)} {reasons.get(result.claim.text, '').strip()}".rstrip()
-    needed = defaultdict(list)
+    needed: dict[str | None, list[str]] = defaultdict(list)
     for result in results:
         if result.verdict == "not run":
-            needed[result.claim.command].append(result.claim.text)
-    for command, texts in needed.items():
-        yield f"Not run; `{command}` makes the records: {'; '.join(texts)}."
+            needed[command(result.claim)].append(result.claim.text)
+    for makes, texts in needed.items():
+        how = "Not run, and cannot be judged here" if makes is None else f"Not run; {_code(makes)} makes the records"
+        yield f"{how}: {'; '.join(texts)}."
 
 
 _ORDER = ("confirmed", "refuted", "undecided", "not run")

@@ -39,6 +39,7 @@ class Claim:
         task: the one task that the claim is about; None for all tasks.
         depends_on_task: False for a quantity that is the same on every task, such as bytes.
         sweep: the command that makes its runs, if no experiment does.
+        contrasts: the tasks that it sets against each other; empty for a claim that runs on any tasks can judge.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Claim:
     task: str | None = None
     depends_on_task: bool = True
     sweep: str = ""
+    contrasts: tuple[str, ...] = ()
 
     @property
     def is_general(self) -> bool:
@@ -56,7 +58,7 @@ class Claim:
 
     @property
     def command(self) -> str:
-        """The command that makes what the claim needs."""
+        """The command that makes all that the claim needs, whatever has run already."""
         made_by = f"nasbench experiment {self.experiment}" if self.experiment else "nasbench quantize RUN"
         return self.sweep or made_by
 

@@ -60,6 +60,19 @@ def test_claims_without_runs_name_the_experiment(tmp_path: Path) -> None:
     assert "nasbench experiment fig5" in claims(tmp_path, Quantiles())
 
 
+def test_claims_of_a_section_name_the_command_that_makes_its_runs(tmp_path: Path) -> None:
+    plan = Plan([Entry("rfp", space="large")], ["demo"], ["minilm-l6"], [0], n_evaluations=5, track="demo")
+    for device in ("cpu", "gpu"):
+        write_results(tmp_path, dataclasses.replace(plan, device_class=device))
+    on_gpu, _, on_cpu = claims(tmp_path, Quantiles()).partition("Demo, CPU")
+    command = "needs: nasbench experiment fig5 --task demo --model minilm-l6 --seed 0 --device"
+    for text, flag in ((on_cpu, "cpu"), (on_gpu, "cuda")):
+        line = next(line for line in text.splitlines() if line.startswith("SMALL beats MEDIUM, except on CoLA"))
+        assert f"{command} {flag} " in line
+        line = next(line for line in text.splitlines() if line.startswith("on CoLA SMALL does not beat MEDIUM"))
+        assert "cannot be judged here" in line
+
+
 def test_simulated_runs_alone_decide_no_claim(tmp_path: Path) -> None:
     entries = [Entry("s-nas", "random"), Entry("s-nas", "local", shift=0.05)]
     plan = Plan(entries, tasks=TASKS[:3], seeds=range(3), n_evaluations=8, device_class="table", track="compact")

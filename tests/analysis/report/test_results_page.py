@@ -23,7 +23,8 @@ def test_page_says_what_was_run_what_is_missing_and_what_is_decided(tmp_path: Pa
     average = next(line for line in text.splitlines() if "moasha beats random search on average" in line)
     assert average.startswith("**standard NAS: moasha beats random search on average: confirmed.**")
     assert "over 9 blocks of 3 tasks" in average
-    assert "Not run; `nasbench experiment fig7` makes the records: training" in text
+    places = "--task rte --task mrpc --task cola --model bert-base-cased --seed 0 --seed 1 --seed 2"
+    assert f"Not run; `nasbench experiment fig7 {places}` makes the records: training" in text
     assert text == page(tmp_path, Quantiles())
 
 
@@ -33,6 +34,23 @@ def test_undecided_claims_say_what_they_need(tmp_path: Path) -> None:
     text = page(tmp_path, Quantiles())
     assert "A claim about tasks in general needs 3 tasks." in text
     assert "It needs more seeds." in text
+
+
+def test_commands_make_runs_of_the_section_that_lacks_them(tmp_path: Path) -> None:
+    for track, task, seeds in (("compact", "stsb", [2]), ("demo", "demo", [0, 1])):
+        plan = Plan([Entry("rfp", space="large")], [task], ["minilm-l6"], seeds, n_evaluations=5, track=track)
+        write_results(tmp_path, dataclasses.replace(plan, device_class="cpu"))
+    compact, _, demo = page(tmp_path, Quantiles()).partition("## Claims of the paper: Demo, CPU")
+    for section, options, claim in (
+        (compact, "fig5 --task stsb --model minilm-l6 --seed 2", "SMALL beats MEDIUM"),
+        (compact, "fig5 --task cola --model minilm-l6 --seed 2", "on CoLA SMALL does not beat MEDIUM"),
+        (compact, "fig8 --model minilm-l6 --seed 2", "NAS gains more"),  # on the eight tasks of the paper
+        (demo, "fig5 --task demo --model minilm-l6 --seed 0 --seed 1", "SMALL beats MEDIUM"),
+    ):
+        assert f"Not run; `nasbench experiment {options}` makes the records: {claim}" in section
+    # Runs on CoLA are runs of the other section, whatever the model.
+    assert "Not run, and cannot be judged here: on CoLA SMALL does not beat MEDIUM" in demo
+    assert "cannot be judged here" not in compact
 
 
 def test_claim_without_an_interval_is_not_said_to_have_one(tmp_path: Path) -> None:
