@@ -283,14 +283,12 @@ def experiment_of(figure: str) -> Experiment | None:
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment with this name, or the experiment that makes the runs of the figure with this name (``fig9``).
+    """The experiment with this name, or the smallest that makes the runs of the figure with this name (``fig9``).
 
     Raises:
         UnknownName: if there is no such experiment or figure.
     """
-    if name in EXPERIMENTS:
-        return EXPERIMENTS[name]
-    for experiment in EXPERIMENTS.values():
-        if name.removeprefix("fig") in experiment.figures:
-            return experiment
-    raise UnknownName("experiment", name, EXPERIMENTS)
+    experiment = EXPERIMENTS.get(name) or experiment_of(name.removeprefix("fig"))
+    if experiment is None:
+        raise UnknownName("experiment", name, EXPERIMENTS)
+    return experiment

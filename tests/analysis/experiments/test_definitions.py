@@ -136,6 +136,10 @@ def test_entries_on_language_modelling_exist_and_are_told_apart_by_their_algorit
 def test_find_experiment_accepts_any_figure_of_an_experiment():
     assert find_experiment("fig8") is find_experiment("fig9") is find_experiment("fig10") is find_experiment("front")
     assert find_experiment("fig11").name == "fig11"
+    # Figures 11 and 12 need one half of the runs of figure 6 each.
+    names = ("5", "6", "11", "12", "fig12", "6-window", "12-window")
+    made_by = [find_experiment(name).name for name in names]
+    assert made_by == ["fig5", "fig6", "fig11", "fig12", "fig12", "fig6", "fig12"]
     with pytest.raises(UnknownName, match="did you mean 'fig5'"):
         find_experiment("fig55")
 
