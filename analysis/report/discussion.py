@@ -39,17 +39,20 @@ def read_discussion(folder: Path) -> Discussion:
     """The discussion of a folder of records; empty without a file.
 
     Raises:
-        UserError: one line, if the file is no TOML or has other keys.
+        UserError: one line, if the file cannot be read, is no TOML, or has other keys or values that are no text.
         UnknownName: for a figure that there is not.
     """
     path = folder / FILE
-    if not path.exists():
-        return Discussion()
     try:
         found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        figures = {name: Figure(**entry) for name, entry in found.pop("figures", {}).items()}
-        claims = {section: {**reasons} for section, reasons in found.pop("claims", {}).items()}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError, ValueError) as error:
+        entries, sections = (_table(name, found.pop(name, {})) for name in ("figures", "claims"))
+        figures = {name: Figure(**_texts(name, entry)) for name, entry in entries.items()}
+        claims = {section: _texts(section, reasons) for section, reasons in sections.items()}
+    except FileNotFoundError:
+        return Discussion()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except (TypeError, ValueError) as error:  # ValueError: no UTF-8, or no TOML
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     if found:
         raise UserError(f"{path}: unknown table {next(iter(found))!r}; known: figures, claims")
@@ -57,3 +60,17 @@ def read_discussion(folder: Path) -> Discussion:
         if name not in FIGURES:
             raise UnknownName("figure", name, FIGURES)
     return Discussion(figures, claims)
+
+
+def _table(name: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{name!r} is {value!r}, not a table")
+    return value
+
+
+def _texts(name: str, value: object) -> dict[str, str]:
+    table = _table(name, value)
+    for key, text in table.items():
+        if not isinstance(text, str):
+            raise TypeError(f"{key!r} of {name!r} is {text!r}, not a text")
+    return table

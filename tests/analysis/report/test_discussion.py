@@ -48,8 +48,13 @@ def test_texts_stand_beside_their_figure_and_their_claim(folder: Path) -> None:
         ('[claims."paper/gpu"]\n"rfp wins" = "x"', "unknown claim 'rfp wins'"),
         ('[claims."paper/cpu"]\n"rfp wins" = "x"', "has claims of 'paper/cpu', where nothing has run"),
         ('[claims]\n"rfp wins" = "x"', FILE),
-        ("[figures.8]\nwords = 3", "unexpected keyword argument 'words'"),
+        ("[figures.8]\nwords = 'x'", "unexpected keyword argument 'words'"),
         ('[figures]\n8 = "x"', FILE),
+        ("[figures.8]\ntext = 3", "'text' of '8' is 3, not a text"),
+        ('[claims."paper/gpu"]\n"rfp wins" = 1', "'rfp wins' of 'paper/gpu' is 1, not a text"),
+        ('[claims."paper/gpu"]\n"rfp wins" = ["""a\nb"""]', "not a text"),
+        ("figures = 1", "'figures' is 1, not a table"),
+        ("claims = []", "'claims' is [], not a table"),
         ("[thoughts]", "unknown table 'thoughts'"),
         ("[claims", FILE),
     ],
@@ -60,6 +65,17 @@ def test_other_texts_are_refused_with_one_line(folder: Path, text: str, message:
         page(folder, Quantiles())
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_discussion_that_cannot_be_read_is_one_line(folder: Path) -> None:
+    (folder / FILE).mkdir()
+    with pytest.raises(UserError, match="Is a directory") as caught:
+        page(folder, Quantiles())
+    assert "\n" not in str(caught.value)
+    (folder / FILE).rmdir()
+    (folder / FILE).write_bytes(b'text = "\xff"')
+    with pytest.raises(UserError, match="codec can't decode"):
+        page(folder, Quantiles())
 
 
 def test_pictures_of_the_committed_discussion_exist() -> None:
