@@ -44,6 +44,16 @@ def count(n: int, singular: str, plural: str | None = None) -> str:
     return f"{n} {singular if n == 1 else plural or singular + 's'}"
 
 
+def percent_over(value: float, n: int, n_runs: int) -> str:
+    """A mean fraction in per cent, and how many runs have it unless all have: ``95.1 % (3 of 6 runs)``."""
+    return percent(value) + (f" ({n} of {n_runs} runs)" if n < n_runs and not np.isnan(value) else "")
+
+
+def runs_of(n_runs: int, n_due: int, n_failed: int) -> str:
+    """The runs of an entry: ``9 of 12 (1 failed)``."""
+    return f"{n_runs} of {n_due}" + (f" ({n_failed} failed)" if n_failed else "")
+
+
 def printable(text: str) -> str:
     """An arbitrary text on one line without control characters."""
     return "".join(character if character.isprintable() else " " for character in text)

@@ -6,18 +6,16 @@ that every machine writes the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
 from nasbench.analysis.reading.results import Results, read_results
-from nasbench.analysis.report.formatting import bounds, count, escape, interval, number, percent
+from nasbench.analysis.report.formatting import bounds, count, escape, interval, number, percent_over, runs_of
 from nasbench.analysis.report.sections import (
     NOT_DECLARED,
     PARAMETER_LIMITS,
@@ -175,7 +173,6 @@ def _ranking(section: Ranking) -> str:
     """The table of entries, best first."""
     rows = []
     for row in section.table.to_dict("records"):
-        failed = f" ({row['n_failed']} failed)" if row["n_failed"] else ""
         shown = {
             "place": number(row["place"], 0),
             "entry": escape(row["entry"]),
@@ -187,20 +184,13 @@ def _ranking(section: Ranking) -> str:
             "average rank": interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         }
         for limit in PARAMETER_LIMITS:
-            shown[f"at {100 * limit:.0f} % of prunable"] = _relative(row, limit)
-        shown["runs"] = f"{row['n_runs']} of {section.n_blocks}{failed}"
+            covered = row[f"relative_{limit}"], row[f"n_relative_{limit}"], row["n_runs"]
+            shown[f"at {100 * limit:.0f} % of prunable"] = percent_over(*covered)
+        shown["runs"] = runs_of(row["n_runs"], section.n_blocks, row["n_failed"])
         shown["suite"] = escape(row["suite_versions"])
         shown["verified"] = row["level"]
         rows.append(shown)
     return _table(rows)
-
-
-def _relative(row: Mapping[Any, Any], limit: float) -> str:
-    """The relative test metric at a limit, and how many runs have such a small network unless all have."""
-    value, n, n_runs = row[f"relative_{limit}"], row[f"n_relative_{limit}"], row["n_runs"]
-    if n == 0 or np.isnan(value):
-        return "-"
-    return percent(value) + (f" ({n} of {n_runs} runs)" if n < n_runs else "")
 
 
 def _by_scenario(section: Ranking) -> str:

@@ -27,7 +27,7 @@ from nasbench.analysis.figures import style
 from nasbench.analysis.reading.entries import short_names
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.explorer import n_dominated, script_data
-from nasbench.analysis.report.formatting import bounds, count, interval, number, percent
+from nasbench.analysis.report.formatting import bounds, count, interval, number, percent_over, runs_of
 from nasbench.analysis.report.sections import NOT_DECLARED, PARAMETER_LIMITS, Ranking
 from nasbench.analysis.report.tables import zero_shot_choices
 from nasbench.analysis.scoring.ranks import MIN_RANKED_TASKS
@@ -192,8 +192,8 @@ def _board(board: Ranking, named: Named, folded: bool) -> dict[str, Any]:
             number(row["validation"], 3),
             interval(row["rank"], row["rank_low"], row["rank_high"], 2),
         ]
-        cells += [percent(row[f"relative_{limit}"]) for limit in PARAMETER_LIMITS]
-        cells.append(f"{row['n_runs']} of {board.n_blocks}")
+        cells += [percent_over(row[f"relative_{b}"], row[f"n_relative_{b}"], row["n_runs"]) for b in PARAMETER_LIMITS]
+        cells.append(runs_of(row["n_runs"], board.n_blocks, row["n_failed"]))
         rows.append({**named[row["entry"]], "cells": cells})
     limits = [f"At {100 * limit:.0f} % of prunable" for limit in PARAMETER_LIMITS]
     columns = ["Entry", "Place", "Test hypervolume", "On these tasks", "On tasks like these", "Own runs"]

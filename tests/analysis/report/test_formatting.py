@@ -1,6 +1,17 @@
 import pytest
 
-from nasbench.analysis.report.formatting import bounds, count, csv_cell, escape, interval, number, percent, printable
+from nasbench.analysis.report.formatting import (
+    bounds,
+    count,
+    csv_cell,
+    escape,
+    interval,
+    number,
+    percent,
+    percent_over,
+    printable,
+    runs_of,
+)
 
 NAN = float("nan")
 
@@ -16,6 +27,9 @@ def test_numbers_have_fixed_decimals() -> None:
 def test_bounds_and_percentages() -> None:
     assert [bounds(1.0, 3.0, 1), bounds(NAN, 3.0, 1)] == ["[1.0, 3.0]", "-"]
     assert [percent(0.9346), percent(NAN)] == ["93.5 %", "-"]
+    assert [percent_over(0.9346, n, 6) for n in (6, 3)] == ["93.5 %", "93.5 % (3 of 6 runs)"]
+    assert percent_over(NAN, 0, 6) == "-"
+    assert [runs_of(9, 12, n) for n in (0, 1)] == ["9 of 12", "9 of 12 (1 failed)"]
 
 
 def test_count_uses_the_plural_except_for_one() -> None:

@@ -15,6 +15,7 @@ from support.generated_results import Entry, Plan, write_results
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.formatting import escape
 from nasbench.analysis.report.leaderboard import check_leaderboard, leaderboard, render
+from nasbench.analysis.report.report import report
 from nasbench.analysis.report.sections import NOT_DECLARED, sections
 from nasbench.analysis.scoring.quantiles import Quantiles, freeze, load_quantiles
 from nasbench.analysis.scoring.scores import score
@@ -178,6 +179,20 @@ def test_unofficial_and_unfinished_runs_are_counted_but_not_ranked(folder: Path)
     after = sections(results, NONE_FROZEN)[0].table
     assert after.equals(before)
     assert "Not counted: 3 unofficial runs, 3 unfinished runs." in leaderboard(folder, NONE_FROZEN)
+
+
+def test_page_says_as_the_leaderboard_which_runs_failed_and_which_reach_a_limit(folder: Path, monkeypatch) -> None:
+    (cut, *_) = write_results(folder, Plan([BAD], tasks=["rte"], seeds=[0], status="failed"))
+    first, *_ = (cut / "evaluations.jsonl").read_text().splitlines()  # the full network
+    (cut / "evaluations.jsonl").write_text(first + "\n")
+    (row, *_) = rows_of(leaderboard(folder, NONE_FROZEN), "rfp@large")
+    assert row["runs"] == "8 of 160 (1 failed)"
+    assert row["at 50 % of prunable"].endswith(" % (7 of 8 runs)")
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
+    report(folder, folder / "out")
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    for name in ("runs", "at 50 % of prunable", "at 30 % of prunable"):
+        assert f">{row[name]}<" in page
 
 
 def test_failed_runs_and_damaged_records_are_shown(folder: Path) -> None:
