@@ -16,7 +16,7 @@ from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.reading.scenarios import of_language_models
 from nasbench.analysis.report.discussion import FILE, Discussion, read_discussion
-from nasbench.analysis.report.formatting import bounds, escape, number
+from nasbench.analysis.report.formatting import bounds, count, escape, number
 from nasbench.analysis.report.paper_claims import check_claims
 from nasbench.analysis.report.tables import zero_shot_choices
 from nasbench.analysis.scoring.intervals import MIN_TASKS
@@ -87,11 +87,11 @@ def _made(results: Results) -> str:
             EVERY_TRACK.get(str(key[0]), key[0]),
             key[1],
             len(part),
-            ", ".join(sorted(set(part["task"].astype(str)))),
+            _names(part["task"]),
             ", ".join(map(str, sorted(set(part["seed"])))),
             f"{part['hours'].sum():.1f}",
             "; ".join(f"{name}{_speed(own['work_s'])}" for name, own in part.groupby("hardware")),
-            f"{', '.join(sorted(set(part['suite_version'].astype(str))))} ({part['revision'].nunique()} revisions)",
+            f"{_names(part['suite_version'])} ({count(part['revision'].nunique(), 'revision')})",
         )
         for key, part in runs.groupby(["track", "device_class"], observed=True)
     ]
@@ -99,10 +99,15 @@ def _made(results: Results) -> str:
     return tabulate([[escape(str(cell)) for cell in row] for row in rows], headers, "pipe", disable_numparse=True)
 
 
+def _names(column: pd.Series) -> str:
+    return ", ".join(sorted(set(column.astype(str))))
+
+
 def _speed(work_s: pd.Series) -> str:
     """The range over runs of the shortest time of the fixed piece of work, in brackets."""
     known = 1000 * work_s.dropna()
-    return f" ({known.min():.1f} to {known.max():.1f} ms)" if len(known) else ""
+    ends = dict.fromkeys(f"{end:.1f}" for end in (known.min(), known.max()))
+    return f" ({' to '.join(ends)} ms)" if len(known) else ""
 
 
 def _commands(results: Results) -> Iterator[str]:
@@ -138,7 +143,7 @@ def _hardware(provenance: dict[str, object]) -> str:
         return "not recorded"
     device = found.get("gpu") or found.get("cpu") or "unknown"
     n = found.get("n_threads", "?")
-    return f"{device}, {n} thread{'' if n == 1 else 's'}"
+    return f"{device}, {count(n, 'thread')}"
 
 
 def _figures(inventory: Inventory, discussion: Discussion) -> Iterator[str]:
@@ -205,7 +210,7 @@ _ORDER = ("confirmed", "refuted", "undecided", "not run")
 def _paragraph(result: ClaimResult) -> str:
     claim = result.claim
     these, like = bounds(result.low, result.high, 3), bounds(result.task_low, result.task_high, 3)
-    blocks = f"{result.n} blocks of {result.n_tasks} task{'' if result.n_tasks == 1 else 's'}"
+    blocks = f"{count(result.n, 'block')} of {count(result.n_tasks, 'task')}"
     text = (
         f"**{escape(claim.text)}: {result.verdict}.** The mean difference in {claim.measure} is "
         f"{number(result.difference, 3)} over {blocks}. The 95 % interval on these tasks is "

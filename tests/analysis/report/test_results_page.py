@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 from support.generated_results import Entry, Plan, write_results
@@ -26,6 +27,17 @@ def test_page_says_what_was_run_what_is_missing_and_what_is_decided(tmp_path: Pa
     places = "--task rte --task mrpc --task cola --model bert-base-cased --seed 0 --seed 1 --seed 2"
     assert f"Not run; `nasbench experiment fig7 {places}` makes the records: training" in text
     assert text == page(tmp_path, Quantiles())
+
+
+def test_single_run_has_one_revision_and_one_time(tmp_path: Path) -> None:
+    first, second = write_results(tmp_path, Plan([Entry("rfp", space="large")], ["rte"], seeds=[0, 1], n_evaluations=5))
+    for path, work_s in ((first, 0.015), (second, 0.0162)):
+        record = json.loads((path / "run.json").read_text())
+        record["conditions"] = [{"work_s": [work_s, 0.02]}]
+        (path / "run.json").write_text(json.dumps(record))
+    assert "(15.0 to 16.2 ms) | 1 (1 revision) " in " ".join(page(tmp_path, Quantiles()).split())
+    shutil.rmtree(second)
+    assert "(15.0 ms) | 1 (1 revision) " in " ".join(page(tmp_path, Quantiles()).split())
 
 
 def test_undecided_claims_say_what_they_need(tmp_path: Path) -> None:
