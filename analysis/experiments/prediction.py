@@ -68,7 +68,7 @@ def table(pairs: pd.DataFrame) -> pd.DataFrame:
         rows.append((scenario, measure, predictor, mean, low, high, np.nan, np.nan, len(found), int(part["n"].min())))
     if len(pairs["scenario"].unique()) > 1:
         for (measure, predictor), part in values.dropna().groupby(["measure", "predictor"], sort=False):
-            mean, low, high = interval_on_these_tasks(part["value"], part["scenario"])
+            mean, low, high = interval_on_these_tasks(part["value"], part["scenario"], tasks_alike=True)
             _, task_low, task_high = interval_on_tasks_like_these(part["value"], part["scenario"])
             n = int(part["n"].min())
             rows.append((ALL, measure, predictor, mean, low, high, task_low, task_high, len(part), n))

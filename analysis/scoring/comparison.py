@@ -34,7 +34,7 @@ class Comparison:
         n: number of blocks that both entries have.
         n_unpaired: number of blocks that only one of them has.
         n_tasks: number of tasks of the shared blocks.
-        difference: mean of a - b, every scenario with the same weight.
+        difference: mean of a - b, every task with the same weight.
         low: lower end of the 95 % interval of the difference on these tasks, see
             :func:`nasbench.analysis.scoring.intervals.interval_on_these_tasks`.
         high: its upper end.
@@ -103,7 +103,7 @@ def compare(a: npt.ArrayLike, b: npt.ArrayLike, scenarios: npt.ArrayLike) -> Com
     paired = ~np.isnan(first) & ~np.isnan(second)
     n_unpaired = int((np.isnan(first) != np.isnan(second)).sum())
     differences = np.round(first - second, _DIGITS)[paired]
-    mean, low, high = interval_on_these_tasks(differences, strata[paired])
+    mean, low, high = interval_on_these_tasks(differences, strata[paired], tasks_alike=True)
     _, task_low, task_high = interval_on_tasks_like_these(differences, strata[paired])
     by_task = np.round(task_means(differences, strata[paired]), _DIGITS)
     rank_biserial, p = _signed_ranks(by_task)

@@ -33,7 +33,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval_on_these_tasks(values: npt.ArrayLike, scenarios: npt.ArrayLike) -> Interval:
+def interval_on_these_tasks(values: npt.ArrayLike, scenarios: npt.ArrayLike, *, tasks_alike: bool = False) -> Interval:
     """Mean over scenarios of the means over seeds, with the interval that new seeds would give.
 
     The interval is ``mean +- t sqrt(V)`` with ``V = sum over scenarios of w^2 s^2 / n``. ``w`` is the weight of a
@@ -51,6 +51,8 @@ def interval_on_these_tasks(values: npt.ArrayLike, scenarios: npt.ArrayLike) -> 
     Args:
         values: ``(n,)``, no NaN.
         scenarios: ``(n,)``, the scenario of each value.
+        tasks_alike: give each task, instead of each scenario, the same weight, so that the mean is that of
+            :func:`interval_on_tasks_like_these`. The task of a scenario is the text before the first ``/``.
 
     Returns:
         All are NaN without values; the bounds are NaN for fewer than :data:`MIN_VALUES` values, or where every scenario
@@ -59,16 +61,19 @@ def interval_on_these_tasks(values: npt.ArrayLike, scenarios: npt.ArrayLike) -> 
     data = np.asarray(values, dtype=np.float64)
     if len(data) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    _, scenario, size = np.unique(np.asarray(scenarios), return_inverse=True, return_counts=True)
-    means = np.bincount(scenario, data) / size
-    mean, freedom = float(means.mean()), size - 1
+    names, scenario, size = np.unique(np.asarray(scenarios), return_inverse=True, return_counts=True)
+    means, freedom = np.bincount(scenario, data) / size, size - 1
+    mean, weight = float(means.mean()), np.full(len(size), 1.0 / len(size))
+    if tasks_alike:
+        _, task, n = np.unique(tasks_of(names), return_inverse=True, return_counts=True)
+        mean, weight = float(task_means(data, scenarios).mean()), 1.0 / (len(n) * n[task])
     if len(data) < MIN_VALUES or not freedom.any():
         return Interval(mean, np.nan, np.nan)
     squares = np.bincount(scenario, (data - means[scenario]) ** 2)
     # Each scenario's part of V. A scenario with a single seed takes the pooled variance of the others.
-    part = 1.0 / size
+    part = weight**2 / size
     part += part[freedom == 0].sum() * freedom / freedom.sum()
-    part *= squares / np.maximum(freedom, 1) / len(size) ** 2
+    part *= squares / np.maximum(freedom, 1)
     variance = float(part.sum())
     if variance == 0.0:
         return Interval(mean, mean, mean)

@@ -203,7 +203,7 @@ def contrasted(
     groups = [(values[chosen], scenarios[chosen]) for chosen in (is_first, ~is_first)]
     if not all(len(group) for group, _ in groups):
         return not_run(claim)
-    first, second = (interval_on_these_tasks(*group) for group in groups)
+    first, second = (interval_on_these_tasks(*group, tasks_alike=True) for group in groups)
     by_task = [task_means(*group) for group in groups]
     difference = float(by_task[0].mean() - by_task[1].mean())
     half = float(np.hypot(first.high - first.mean, second.high - second.mean))

@@ -38,6 +38,20 @@ def test_scenarios_weigh_the_same_whatever_their_number_of_seeds() -> None:
     assert found.difference == pytest.approx(3.0)
 
 
+def test_difference_is_the_centre_of_both_intervals_whatever_the_models_of_a_task() -> None:
+    # Task a has two models, with differences 1 and 3; tasks b and c have one, with differences 5 and 0.2.
+    scenarios = ["a/x/cpu"] * 2 + ["a/y/cpu"] * 2 + ["b/x/cpu"] * 2 + ["c/x/cpu"] * 2
+    values = [0.9, 1.1, 2.8, 3.2, 4.9, 5.1, 0.0, 0.4]
+    found = compare(values, np.zeros(8), scenarios)
+    assert found.difference == pytest.approx((2 + 5 + 0.2) / 3)
+    assert (found.low + found.high) / 2 == pytest.approx(found.difference)
+    assert (found.task_low + found.task_high) / 2 == pytest.approx(found.difference)
+    # Variances of the means of two seeds, with one degree of freedom each, and the squares of their weights.
+    parts = np.array([0.01, 0.04, 0.01, 0.04]) * np.array([1 / 6, 1 / 6, 1 / 3, 1 / 3]) ** 2
+    half = stats.t.ppf(0.975, parts.sum() ** 2 / (parts**2).sum()) * np.sqrt(parts.sum())
+    assert found.high - found.difference == pytest.approx(half)
+
+
 def test_exchanging_the_entries_changes_the_sign() -> None:
     a, b = np.random.default_rng(1).random((2, 12))
     scenarios = list("aabbccddeeff")
