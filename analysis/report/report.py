@@ -26,6 +26,10 @@ from nasbench.errors import UnknownName, UserError
 
 PAGE = "report.html"
 _REFITTED = "all scenarios: errors and costs are normalised by the runs of this report, not by the frozen quantiles"
+_OWN_SCALE = (
+    "tables: test hypervolumes in scenarios without frozen quantiles differ from those of the rankings, which are "
+    "normalised by the runs that they count"
+)
 _UNUSED = ("key", "weights", "reason", "latency_ms", "n_duplicates", "epochs")
 
 
@@ -34,8 +38,9 @@ class ReportOutcome:
     """The warnings and files of a report.
 
     Attributes:
-        warnings: about records left out, failed runs, quantiles that are not the frozen ones, and figures that lack
-            runs, unless all runs are on users' own tasks or on language modelling.
+        warnings: about records left out, failed runs, quantiles that are not the frozen ones, test hypervolumes in the
+            tables that are not those of the rankings, and figures that lack runs, unless all runs are on users' own
+            tasks or on language modelling.
         files: all files written; the page, if there is one, is the last.
         exit_code: 1 if a record is damaged, else 0.
     """
@@ -82,6 +87,9 @@ def report(
     warnings = [*found.warnings, *scores.warnings]
     if figures is None:
         official = sections(found, quantiles)
+        if _has_two_scales(scores, official):
+            scores = dataclasses.replace(scores, warnings=(*scores.warnings, _OWN_SCALE))
+            warnings.append(_OWN_SCALE)
         boards = official + simulated_sections(found, quantiles, EVERY_TRACK) + _with_unofficial(found, quantiles)
         tables = make_tables(found, scores, boards) | {"warnings": _warnings_table(found, scores, drawn)}
         files += write_tables(tables, out / "tables")
@@ -98,6 +106,14 @@ def _without_unused(results: Results) -> Results:
     names = results.evaluations.columns
     unused = [name for name in names if name in _UNUSED or name.startswith(("metric.", "test_metric."))]
     return dataclasses.replace(results, evaluations=results.evaluations.drop(columns=unused))
+
+
+def _has_two_scales(scores: Scores, official: list[Ranking]) -> bool:
+    """Whether a ranking leaves out runs of a scenario that is normalised by the runs at hand."""
+    frozen = [] if scores.quantiles is None else list(scores.quantiles.scenarios)
+    runs = scores.runs[~scores.runs["scenario"].isin(frozen)]
+    is_mixed = runs.groupby("scenario", observed=True)["official"].nunique().gt(1).any()
+    return bool(is_mixed or (runs["official"].any() and any(board.n_outside for board in official)))
 
 
 def _warnings_table(results: Results, scores: Scores, drawn: list[_Drawn]) -> pd.DataFrame:

@@ -29,7 +29,10 @@ def make_tables(results: Results, scores: Scores, boards: list[Ranking]) -> dict
         test metric relative to the full network for each entry, scenario and limit on the parameters.
         ``weight_sharing``: how well a super-network predicts, if there are runs of that study, see
         :func:`nasbench.analysis.experiments.prediction.table`. ``zero_shot``: what ``nasbench zero-shot`` has measured
-        of any runs. Test hypervolumes are those of the rankings.
+        of any runs.
+
+        Test hypervolumes are those of the rankings in scenarios with frozen quantiles. Elsewhere, a ranking is
+        normalised by the runs that it counts, and the tables by all finished runs.
     """
     scores = as_ranked(scores)
     runs = scores.runs

@@ -1,12 +1,17 @@
 import csv
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.generated_results import Entry, Plan, write_results
 
 from nasbench.analysis.reading.results import read_results
+from nasbench.analysis.report.report import report
+from nasbench.analysis.report.sections import sections
 from nasbench.analysis.report.tables import make_tables, write_tables
+from nasbench.analysis.scoring.quantiles import Quantiles, fit_quantiles
 from nasbench.analysis.scoring.scores import score
 
 
@@ -25,6 +30,31 @@ def test_comparison_table_pairs_entries_within_track_and_device_class(tmp_path) 
     ]
     # A group with a single comparison needs no correction.
     assert comparison["p_holm"].tolist() == comparison["p"].tolist()
+
+
+WARNING = "tables: test hypervolumes in scenarios without frozen quantiles differ from those of the rankings"
+
+
+def test_test_hypervolumes_are_those_of_the_rankings_with_frozen_quantiles(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
+    entries = [Entry("rfp", space="large"), Entry("ws-nas", "ehvi", shift=-0.05)]
+    plan = Plan(entries, ["rte"], seeds=[0], n_evaluations=9)
+    write_results(tmp_path / "results", plan)
+    write_results(tmp_path / "results", dataclasses.replace(plan, tasks=["mrpc"], unofficial=("disturbed",)))
+    outcome = report(tmp_path / "results", tmp_path / "out")
+    assert not any(text.startswith(WARNING) for text in outcome.warnings)  # no scenario has both kinds of runs
+    unofficial = Plan([Entry("s-nas", "random", shift=0.1)], ["rte"], seeds=[57], unofficial=("seed 57",))
+    write_results(tmp_path / "results", unofficial)
+    results = read_results(tmp_path / "results")
+    for quantiles, has_one_scale in ((Quantiles(), False), (fit_quantiles(results.evaluations), True)):
+        boards = sections(results, quantiles)
+        runs = make_tables(results, score(results, quantiles), boards)["runs"]
+        ranked = boards[0].table.set_index("entry")["own_test"]  # of one run
+        of_tables = runs[runs["official"]].set_index("entry")["test_hypervolume"]
+        assert np.allclose(ranked, of_tables[ranked.index]) == has_one_scale
+    outcome = report(tmp_path / "results", tmp_path / "out")
+    assert sum(text.startswith(WARNING) for text in outcome.warnings) == 1
+    assert "tables" in set(pd.read_csv(tmp_path / "out" / "tables" / "warnings.csv")["place"])
 
 
 @pytest.mark.parametrize(
