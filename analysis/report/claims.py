@@ -20,7 +20,7 @@ from tabulate import tabulate
 from nasbench.analysis.experiments.missing import command_for, take_inventory
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.formatting import bounds, number, printable
-from nasbench.analysis.report.paper_claims import check_claims
+from nasbench.analysis.report.paper_claims import check_claims, unofficial_among
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
 from nasbench.analysis.scoring.tracks import DEVICE_CLASSES, EVERY_TRACK
@@ -46,6 +46,7 @@ def claims(results: Path | Sequence[Path], quantiles: Quantiles | None = None) -
         chosen = finished.select(keep)
         command = partial(command_for, inventory=inventory, places=take_inventory(chosen.runs).places)
         parts.append(_table(title, check_claims(chosen, quantiles), command))
+        parts += filter(None, [unofficial_among(chosen.runs)])
     if not groups:
         # Simulated runs and runs with other objectives say nothing about the paper's claims.
         nothing = finished.select(np.zeros(len(finished.runs), dtype=np.bool_))

@@ -17,7 +17,7 @@ from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.reading.scenarios import of_language_models
 from nasbench.analysis.report.discussion import FILE, Discussion, read_discussion
 from nasbench.analysis.report.formatting import bounds, count, escape, number
-from nasbench.analysis.report.paper_claims import check_claims
+from nasbench.analysis.report.paper_claims import check_claims, unofficial_among
 from nasbench.analysis.report.tables import zero_shot_choices
 from nasbench.analysis.scoring.intervals import MIN_TASKS
 from nasbench.analysis.scoring.quantiles import Quantiles
@@ -63,6 +63,7 @@ def page(folder: Path, quantiles: Quantiles | None = None) -> str:
                 command = partial(command_for, inventory=inventory, places=places)
                 reasons = undiscussed.pop(f"{track}/{device}", {})
                 parts += _claims(check_claims(chosen, quantiles), reasons, command)
+                parts += filter(None, [unofficial_among(chosen.runs)])
     if undiscussed:
         raise UserError(f"{FILE} has claims of {min(undiscussed)!r}, where nothing has run")
     if found.findings:

@@ -11,6 +11,7 @@ from support.generated_results import Entry, Plan, write_results
 from nasbench.analysis.reading.results import read_results
 from nasbench.analysis.report.claims import claims
 from nasbench.analysis.report.paper_claims import check_claims, share_in_order
+from nasbench.analysis.report.results_page import page
 from nasbench.analysis.scoring.quantiles import Quantiles, ScenarioQuantiles
 from nasbench.analysis.scoring.verdicts import ClaimResult, judge
 
@@ -270,6 +271,21 @@ def test_text_has_tables_for_each_track_and_device_class_and_warnings(tmp_path: 
     assert text.count("quantisation saves memory") == 2
     assert text.count("needs: nasbench quantize RUN") == 2
     assert "the run failed: simulated failure" in text
+
+
+def test_text_says_how_many_unofficial_runs_count(tmp_path: Path) -> None:
+    entries = [Entry("s-nas", "moasha"), Entry("s-nas", "random")]
+    write_results(tmp_path, Plan(entries, tasks=["rte"], seeds=range(2), n_evaluations=9))
+    assert "nofficial" not in claims(tmp_path, Quantiles())
+    others = Plan(entries, tasks=["rte"], seeds=[57], n_evaluations=9, unofficial=("seed 57",))
+    write_results(tmp_path, others)
+    # Neither changed options nor a limit on the evaluations is news: the name of the entry says so.
+    changed = [Entry("s-nas", "random", options={"epochs": 9}, changed_options=True)]
+    write_results(tmp_path, dataclasses.replace(others, entries=changed))
+    assert found(tmp_path)[ON_RTE].n == 3
+    sentence = "Unofficial runs that count, beside those with a limit on their evaluations: 2."
+    assert sentence in claims(tmp_path, Quantiles())
+    assert sentence in page(tmp_path, Quantiles())
 
 
 def sampled(folder: Path, entries: list[Entry], tasks: tuple[str, ...] = TASKS) -> dict[str, str]:
