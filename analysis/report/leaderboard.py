@@ -194,16 +194,18 @@ def _ranking(section: Ranking) -> str:
 
 
 def _by_scenario(section: Ranking) -> str:
-    """The table of mean test hypervolumes of every entry in every scenario, with the number of runs."""
-    known = {(row["entry"], row["scenario"]): row for row in section.by_scenario.to_dict("records")}
-    rows = []
-    for name in section.table["entry"]:
-        shown = {"entry": escape(name)}
-        for scenario in section.scenarios:
-            row = known.get((name, scenario))
-            shown[escape(scenario)] = f"{number(row['test'], 3)} ({row['n_runs']})" if row else "-"
-        rows.append(shown)
+    names = ["entry", *map(escape, section.scenarios)]
+    cells = scenario_cells(section)
+    rows = [dict(zip(names, [escape(entry), *cells[entry]], strict=True)) for entry in cells]
     return "Mean test hypervolume of the runs in each scenario (number of runs):\n\n" + _table(rows)
+
+
+def scenario_cells(section: Ranking) -> dict[str, list[str]]:
+    """Mean test hypervolume and number of runs of every entry in every scenario: ``3.562 (3)``, ``-`` for no run."""
+    known = {(row["entry"], row["scenario"]): row for row in section.by_scenario.to_dict("records")}
+    cells = {key: f"{number(row['test'], 3)} ({row['n_runs']})" for key, row in known.items()}
+    names = section.table["entry"]
+    return {name: [cells.get((name, scenario), "-") for scenario in section.scenarios] for name in names}
 
 
 def _origin(section: Ranking) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from nasbench.analysis.reading.entries import short_names
 from nasbench.analysis.reading.results import Results
 from nasbench.analysis.report.explorer import n_dominated, script_data
 from nasbench.analysis.report.formatting import bounds, count, interval, number, percent_over, runs_of
+from nasbench.analysis.report.leaderboard import scenario_cells
 from nasbench.analysis.report.sections import NOT_DECLARED, PARAMETER_LIMITS, Ranking
 from nasbench.analysis.report.tables import zero_shot_choices
 from nasbench.analysis.scoring.ranks import MIN_RANKED_TASKS
@@ -216,17 +216,9 @@ def _named(entries: list[str]) -> Named:
 
 
 def _by_scenario(board: Ranking, named: Named) -> dict[str, Any]:
-    """Mean test hypervolume of every entry in every scenario of a board."""
-    means = board.by_scenario.set_index(["entry", "scenario"])["test"]
-    scenarios = list(board.scenarios)
-    rows = [
-        {
-            **named[name],
-            "cells": [number(means.get((name, scenario), math.nan), 3) for scenario in scenarios],
-        }
-        for name in board.table["entry"]
-    ]
-    return {"columns": scenarios, "rows": rows}
+    """The cells of every entry in every scenario of a board."""
+    rows = [{**named[name], "cells": cells} for name, cells in scenario_cells(board).items()]
+    return {"columns": list(board.scenarios), "rows": rows}
 
 
 def _zero_shot(runs: pd.DataFrame, named: Named) -> dict[str, Any]:

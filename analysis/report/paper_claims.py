@@ -86,7 +86,7 @@ def check_claims(results: Results, quantiles: Quantiles | None = None) -> list[C
 def unofficial_among(runs: pd.DataFrame) -> str:
     """A sentence on the unofficial runs that claims count, such as those with other seeds; empty if there is none.
 
-    Runs with a limit on their evaluations are left out of it: all of them are unofficial, and figures 5 and 7 need them.
+    It leaves out runs with a limit on their evaluations: all of them are unofficial, and figures 5 and 7 need them.
     """
     n = int((~runs["official"].to_numpy(dtype=np.bool_) & (usual(runs) | compared_entries(runs))).sum())
     return f"Unofficial runs that count, beside those with a limit on their evaluations: {n}." if n else ""
