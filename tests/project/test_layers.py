@@ -19,6 +19,8 @@ FOLDERS = {"nasbench": ROOT / "src" / "nasbench"} | {
 MAX_LINES = 400
 MAX_MODULES = 12
 LEAVES = ("analysis", "methods", "baselines", "benchmark")
+ADDED_TO = ("nasbench.methods", "nasbench.baselines")
+"""Packages to which everybody may add a file: they hold any number of modules."""
 
 
 def packages() -> dict[str, Path]:
@@ -115,7 +117,7 @@ def test_module_is_short(file: Path) -> None:
     assert n_lines <= MAX_LINES, f"{file} has {n_lines} lines; split it"
 
 
-@pytest.mark.parametrize("package", list(PACKAGES))
+@pytest.mark.parametrize("package", [name for name in PACKAGES if name not in ADDED_TO])
 def test_package_has_few_modules(package: str) -> None:
     modules = [file.name for file in PACKAGES[package].glob("*.py") if file.name != "__init__.py"]
     assert len(modules) <= MAX_MODULES, f"{package} has {len(modules)} modules; split it"
