@@ -69,8 +69,8 @@ def test_imports_keep_the_contracts() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_contracts_are_broken_by_an_upward_import(tmp_path: Path) -> None:
-    """The contracts of pyproject.toml find an import of the command line by the errors, the lowest layer."""
+def test_contracts_are_broken_by_an_upward_import_and_by_a_baseline_that_imports_another(tmp_path: Path) -> None:
+    """The errors, the lowest layer, import the command line; a new baseline, which no list names, imports another."""
     library("importlinter")
     package = tmp_path / "nasbench"
     for name, folder in PACKAGES.items():
@@ -80,6 +80,7 @@ def test_contracts_are_broken_by_an_upward_import(tmp_path: Path) -> None:
             copy.write_bytes(file.read_bytes())
     with (package / "errors.py").open("a", encoding="utf-8") as file:
         file.write("\nimport nasbench.cli.listing\n")
+    (package / "baselines" / "new.py").write_text("import nasbench.baselines.flap\n", encoding="utf-8")
     (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     script = (
         "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports; "
@@ -88,6 +89,7 @@ def test_contracts_are_broken_by_an_upward_import(tmp_path: Path) -> None:
     checked = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert checked.returncode == 1, checked.stdout + checked.stderr
     assert "nasbench.errors -> nasbench.cli.listing" in checked.stdout
+    assert "nasbench.baselines.new -> nasbench.baselines.flap" in checked.stdout
 
 
 @pytest.mark.parametrize("package", [name for name in PACKAGES if name != "nasbench"])
