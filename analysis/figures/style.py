@@ -49,7 +49,7 @@ _SEARCHERS = {  # name: (shown as, colour, marker)
     "optuna:NSGAIISampler": ("Optuna NSGA-2", "#94B8DB", "8"),
     "optuna:TPESampler": ("Optuna TPE", "#000000", "H"),
 }
-_METHODS = {
+METHODS = {
     "head-pruning": ("HP", "#E69F00", "v"),
     "rfp": ("RFP", "#CC79A7", "D"),
     "layer-dropping": ("LD", "#56B4E9", "s"),
@@ -65,6 +65,7 @@ _METHODS = {
     "magnitude": ("magnitude", "#225522", "H"),
     "learned-gates": ("learned gates", "#882255", "X"),
 }
+"""How the algorithms with a look of their own are shown, with colour and marker; the look of any other is automatic."""
 _USUAL_SPACES = {
     "head-pruning": "large", "rfp": "large", "layer-dropping": "layer", "shortgpt": "layer", "wanda-sp": "large",
     "flap": "large", "distillation": "large", "ws-nas-ordered": "large", "low-rank": "ranks", "magnitude": "large",
@@ -72,6 +73,7 @@ _USUAL_SPACES = {
 }  # fmt: skip
 _SPARE_COLOURS = ("#117733", "#999933", "#661100", "#AA4499", "#004488", "#8C6BB1", "#BB5566", "#5B6770")
 _SPARE_MARKERS = ("p", "<", ">", "d", "8", "H")
+_TAKEN = {(colour, marker) for _, colour, marker in METHODS.values()}
 SPACES = {"small": "#0072B2", "medium": "#E69F00", "layer": "#009E73", "large": "#CC79A7"}
 """Colours of the four search spaces."""
 
@@ -109,9 +111,10 @@ class Look:
 def look(entry: str, others: Collection[str] = ()) -> Look:
     """The look of an algorithm (``ws-nas/ehvi``) or entry (``ws-nas/ehvi@small``), the same on every machine.
 
-    An algorithm that is not of the suite gets its look from a digest of its name, so the look does not depend on the
-    other entries of a figure. The same holds for an algorithm of the suite with changed options or outside its usual
-    space, which may appear beside the usual entry. MEDIUM is a usual space of NAS, the default of language models.
+    An algorithm that is not in :data:`METHODS` gets its look from a digest of its name, so the look does not depend on
+    the other entries of a figure. The same holds for an algorithm with changed options or outside its usual space,
+    which may appear beside the usual entry. Colour and marker together are never those of an algorithm in
+    :data:`METHODS`. MEDIUM is a usual space of NAS, the default of language models.
 
     Args:
         others: the entries of the figure; the name of one in MEDIUM has the space if SMALL is among them, too.
@@ -123,7 +126,7 @@ def look(entry: str, others: Collection[str] = ()) -> Look:
     if place not in ("", _USUAL_SPACES.get(method, "small")) and not in_medium:
         algorithm, is_nas = entry, False
     if is_nas:
-        shown, colour, marker = _METHODS[method]
+        shown, colour, marker = METHODS[method]
         if searcher:
             suffix, colour, marker = _SEARCHERS[searcher]
             shown = f"{shown} ({suffix})"
@@ -131,16 +134,15 @@ def look(entry: str, others: Collection[str] = ()) -> Look:
             shown += ", MEDIUM"
         dash: Literal["-", "--", ":"] = ":" if in_medium else "-" if method == "ws-nas" else "--"
         return Look(shown, colour, marker, dash, method == "ws-nas")
-    if algorithm in _METHODS:
-        shown, colour, marker = _METHODS[algorithm]
+    if algorithm in METHODS:
+        shown, colour, marker = METHODS[algorithm]
         return Look(shown, colour, marker, "-.")
     digest = hashlib.sha256(algorithm.encode(errors="replace")).digest()
-    return Look(
-        text(algorithm),
-        _SPARE_COLOURS[digest[0] % len(_SPARE_COLOURS)],
-        _SPARE_MARKERS[digest[1] % len(_SPARE_MARKERS)],
-        ("-", "--", "-.", ":")[digest[2] % 4],
-    )
+    colour = _SPARE_COLOURS[digest[0] % len(_SPARE_COLOURS)]
+    first = digest[1] % len(_SPARE_MARKERS)
+    markers = (*_SPARE_MARKERS[first:], *_SPARE_MARKERS[:first])
+    marker = next(marker for marker in markers if (colour, marker) not in _TAKEN)
+    return Look(text(algorithm), colour, marker, ("-", "--", "-.", ":")[digest[2] % 4])
 
 
 def searcher_name(algorithm: str) -> str:

@@ -80,17 +80,25 @@ def test_colours_of_spaces_are_distinct_with_any_colour_vision():
         assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)) > 15
 
 
-def test_every_method_of_the_suite_has_a_look_of_its_own():
-    methods = registry.methods()
-    looks = {name: style.look(name) for name in methods if name not in ("ws-nas-depth", "ws-nas-ordered")}
-    looks |= {name: style.look(f"{name}/{methods[name].default_searcher}") for name in methods.keys() - looks.keys()}
-    assert len({each.marker for each in looks.values()}) == len(looks)
-    assert len({each.colour for each in looks.values()}) == len(looks)
+def test_declared_looks_are_of_methods_of_the_suite_and_unlike_each_other():
+    assert {algorithm.partition("/")[0] for algorithm in style.METHODS} <= set(registry.methods())
+    looks = [style.look(algorithm) for algorithm in style.METHODS]
+    assert len({look.name for look in looks}) == len({look.marker for look in looks}) == len(looks)
+    assert len({look.colour for look in looks}) == len(looks)
 
 
-def test_every_method_on_a_language_model_has_the_look_of_its_algorithm():
+def test_automatic_looks_are_many_and_none_has_the_colour_and_marker_of_a_declared_one():
+    declared = {(look.colour, look.marker) for look in map(style.look, style.METHODS)}
+    looks = [style.look(f"mine-{i}") for i in range(2000)]
+    assert len({(look.colour, look.marker) for look in looks} - declared) == 46
+    assert not {(look.colour, look.marker) for look in looks} & declared
+    assert len({look.name for look in looks}) == len(looks)
+
+
+def test_method_with_a_declared_look_has_it_on_a_language_model():
     task = registry.tasks()["wikitext2"]
-    for name, method in registry.methods().items():
+    for name in {declared.partition("/")[0] for declared in style.METHODS}:
+        method = registry.methods()[name]
         algorithm = f"{name}/{method.default_searcher}" if method.default_searcher else name
         entry = f"{algorithm}@{choose_space(method, task)}"
         found, plain = style.look(entry), style.look(algorithm)
