@@ -26,7 +26,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "distillation": ("distillation",),
     "low rank": ("low-rank",),
 }
-"""Methods of each family, beside quantisation."""
+"""Methods of each family, beside quantisation; any other method is in the family of its searcher and its space."""
 QUANTISED = "quantised"
 LIMITS = np.round(np.arange(0.05, 1.0001, 0.01), 2)
 """Limits on the bytes, as shares of those of the full network in fp32."""
@@ -61,15 +61,20 @@ def data(results: Results) -> pd.DataFrame:
 
 
 def _pruned(results: Results, runs: pd.DataFrame) -> pd.DataFrame:
-    """Networks with test results of methods of known families, whose weights are in fp32."""
+    """Networks with test results whose weights are in fp32."""
     found = results.evaluations[["run_row", "index", "params", "error", "test_error"]].dropna(subset="test_error")
-    found = found.join(runs[["scenario", "seed"]].assign(name=_families(runs)), on="run_row")
-    return found.dropna(subset="name").rename(columns={"params": "size"})
+    found = found.join(runs[["scenario", "seed"]].assign(name=_families(runs)), on="run_row", how="inner")
+    return found.rename(columns={"params": "size"})
 
 
 def _families(runs: pd.DataFrame) -> pd.Series:
-    """The family of each run; NaN for a method of a plugin."""
-    return runs["method"].map({method: family for family, methods in FAMILIES.items() for method in methods})
+    """The family of each run, see :data:`FAMILIES`.
+
+    A method that is not listed searches if it has a searcher, factorises in the space ``ranks``, and else prunes.
+    """
+    listed = runs["method"].map({method: family for family, methods in FAMILIES.items() for method in methods})
+    searches, factorises = runs["algorithm"] != runs["method"], runs["space"] == "ranks"
+    return listed.fillna(pd.Series(np.select([searches, factorises], ["NAS", "low rank"], "pruning"), runs.index))
 
 
 def _quantised(runs: pd.DataFrame) -> pd.DataFrame:

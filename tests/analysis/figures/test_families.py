@@ -122,9 +122,16 @@ def test_one_family_makes_no_figure(tmp_path):
         families.data(read_results(tmp_path))
 
 
-def test_every_method_of_the_suite_has_one_family():
+def test_methods_that_are_not_listed_are_in_the_family_of_their_searcher_and_space(tmp_path):
+    new = [Entry("my-nas", "random", "large"), Entry("my-pruning", space="large"), Entry("my-factors", space="ranks")]
+    write_results(tmp_path, Plan(new, tasks=["rte"], seeds=[0], n_evaluations=8))
+    data = families.data(read_results(tmp_path))
+    assert set(data["name"]) == {"NAS", "pruning", "low rank"}
+
+
+def test_listed_methods_are_of_the_suite_and_in_one_family():
     listed = [method for methods in families.FAMILIES.values() for method in methods]
     assert len(listed) == len(set(listed))
-    assert set(registry.methods()) <= set(listed)
+    assert set(listed) <= set(registry.methods())
     both = {f"{family}, quantised" for family in families.FAMILIES}
     assert set(families.COLOURS) == {*families.FAMILIES, "quantised", *both}
