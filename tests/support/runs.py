@@ -1,5 +1,7 @@
 """Small methods, and helpers that run, kill and inspect them."""
 
+import dataclasses
+
 import pytest
 
 from nasbench.networks.space import make_space
@@ -84,6 +86,15 @@ class PushedClock:
         return self.seconds
 
 
+def trained_briefly(model):
+    """The model with few declared epochs, so that runs are short and every method keeps the defaults of its options."""
+    # Two for a super-network: ws-nas-ordered takes the first of them to fine-tune.
+    epochs = {"fine_tuning": 1, "super_network": 2}
+    return dataclasses.replace(
+        model, **{name: dataclasses.replace(getattr(model, name), epochs=n) for name, n in epochs.items()}
+    )
+
+
 def run(subject, results, **changes):
     """Run a subject with a budget that does not end it. ``observer`` and ``clock`` are taken from the changes."""
     changes = {"budget_s": 1e6, **changes}
@@ -108,7 +119,7 @@ def snapshot(folder):
 
 
 def assert_valid_record(record, folder, task):
-    """The record of a complete run of two to four evaluations is on disk, and its numbers fit each other.
+    """The record of a complete run of at most four evaluations is on disk, and its numbers fit each other.
 
     Args:
         folder: the run's ``RunFolder``.
@@ -116,7 +127,7 @@ def assert_valid_record(record, folder, task):
     assert (record.status, record.reason) == ("complete", None)
     assert folder.read_run() == record
     evaluations = folder.read_evaluations()
-    assert 2 <= len(evaluations) <= 4
+    assert 1 <= len(evaluations) <= 4
     space = make_space(record.identity.space, Dimensions.from_json(record.dimensions))
     for i, evaluation in enumerate(evaluations):
         subnetwork = space.to_subnetwork(space.from_json(evaluation.config))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.runs import trained_briefly
 
 from nasbench.arrays import FloatArray
 from nasbench.cli import check
@@ -21,6 +22,7 @@ from nasbench.runs.problem import Problem
 from nasbench.search.searcher import Decision, MultiFidelitySearcher, Searcher
 from nasbench.testing import MethodContract, SearcherContract
 from nasbench.testing.contract import METHOD_CHECKS
+from nasbench.testing.models import TINY_BERT
 from nasbench.testing.searcher_contract import SEARCHER_CHECKS, SearcherSubject
 from nasbench.testing.subject import Broken, MethodSubject
 
@@ -302,10 +304,7 @@ def test_searcher_check_finds_its_breach(tmp_path: Path, searcher: type[Searcher
 
 @pytest.mark.parametrize("name", sorted(registry.methods()))
 def test_every_method_of_the_suite_passes_its_contract(tmp_path: Path, name: str) -> None:
-    method = registry.methods()[name]
-    # Two epochs for super-networks instead of the default five.
-    options = method.Options(epochs=2) if name.startswith("ws-nas") else None
-    subject = MethodSubject(method, tmp_path, options)
+    subject = MethodSubject(registry.methods()[name], tmp_path, model=trained_briefly(TINY_BERT))
     for run in METHOD_CHECKS.values():
         run(subject)
 
