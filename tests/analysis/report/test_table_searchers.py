@@ -125,7 +125,7 @@ def test_command_writes_the_page_and_its_picture(table: Table, results: Path, tm
     done = CliRunner().invoke(cli, ["compare-searchers", *named, *places], catch_exceptions=False)
     assert done.exit_code == 0
     others = [name for name in searchers_for_tables() if name not in SEARCHERS]
-    assert len(others) == 4
+    assert {"morea", "nsga2", "ehvi", "ehvi-exact"} <= set(others)
     command = shlex.join(["nasbench", "compare-searchers", *named])
     expected = page([table], results, *RUNS, command=command, picture="my page-regret.png", left_out=others)
     assert out.read_text() == expected
@@ -134,4 +134,7 @@ def test_command_writes_the_page_and_its_picture(table: Table, results: Path, tm
 
 
 def test_every_searcher_of_the_suite_that_fits_is_compared() -> None:
-    assert set(searchers_for_tables()) == {"random", "local", "morea", "nsga2", "ehvi", "ehvi-exact"}
+    found = set(searchers_for_tables())
+    assert {"random", "local", "morea", "nsga2", "ehvi", "ehvi-exact"} <= found
+    # They need decisions during a training, the depths of a pass, and the space LAYER.
+    assert not {"moasha", "depth", "exhaustive"} & found
