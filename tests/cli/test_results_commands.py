@@ -375,3 +375,16 @@ def test_new_method_prints_the_next_commands(nasbench, tmp_path: Path) -> None:
         assert command in spoken.out
     again = nasbench("new-method", "lucky-dip")
     assert (again.code, again.err.count("\n")) == (2, 1)
+
+
+def test_new_method_of_the_suite_is_no_plugin(nasbench, tmp_path: Path) -> None:
+    for folder in ("methods", "tests/methods"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "methods" / "__init__.py").touch()
+    spoken = nasbench("new-method", "lucky-dip", "--out", "methods")
+    assert spoken.code == 0
+    test_file = tmp_path / "tests" / "methods" / "test_lucky_dip.py"
+    assert test_file.exists()
+    assert "  nasbench check lucky-dip\n" in spoken.out
+    assert "  nasbench run --method lucky-dip --task demo\n" in spoken.out
+    assert f"  pytest {test_file}\n" in spoken.out

@@ -346,13 +346,17 @@ def check(target: str, plugins: tuple[Path, ...]) -> int:
 @click.argument("name")
 @click.option("--out", type=PATH, default=Path(), help="The folder for the two files; default: the current folder.")
 def new_method(name: str, out: Path) -> None:
-    """Write a working method and its test."""
+    """Write a working method and its test.
+
+    With --out methods or --out baselines in a checkout, the method is one of the suite's, and the test is below tests/.
+    """
     from nasbench.cli.scaffold import write_method
 
     method_file, test_file = write_method(name, out)
+    is_plugin = method_file.parent == test_file.parent
     click.echo(f"wrote {method_file} and {test_file}; now:")
-    click.echo(f"  nasbench check {method_file}")
-    click.echo(f"  nasbench run --plugin {method_file} --method {name} --task demo")
+    click.echo(f"  nasbench check {method_file if is_plugin else name}")
+    click.echo(f"  nasbench run {f'--plugin {method_file} ' if is_plugin else ''}--method {name} --task demo")
     click.echo(f"  pytest {test_file}")
 
 

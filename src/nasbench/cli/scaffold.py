@@ -71,9 +71,7 @@ class $class_name(Method):
 ''')
 
 _TEST = Template('''\
-from $module import $class_name
-
-from nasbench.testing import MethodContract
+${imported}from nasbench.testing import MethodContract
 
 
 class Test$class_name(MethodContract):
@@ -86,6 +84,11 @@ class Test$class_name(MethodContract):
 def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     """Write ``<name>.py`` and ``test_<name>.py`` into a folder.
 
+    If that is ``methods/`` or ``baselines/`` of a checkout, the test goes to the folder of the same name in ``tests/``.
+
+    Returns:
+        The two paths.
+
     Raises:
         UserError: for a name that is taken or unfit, and if one of the files exists.
     """
@@ -96,18 +99,23 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
         raise UserError(f"{name!r} is a word of Python's own, so nothing can be called that; choose another name")
     if name in registry.methods():
         raise UserError(f"there is a method {name!r} already ({registry.methods().place(name)})")
-    module = name.replace("-", "_")
+    module, package, test_folder = name.replace("-", "_"), _package(folder), folder
+    imported = f"from {module} import {class_name}\n\n"
+    if package is not None:
+        test_folder = folder.resolve().parent / "tests" / folder.resolve().name
+        imported = f"from {package}.{module} import {class_name}\n"
     words = {
         "name": name,
-        "module": module,
         "title": name.replace("-", " ").capitalize(),
         "class_name": class_name,
+        "imported": imported,
     }
-    files = {folder / f"{module}.py": _METHOD, folder / f"test_{module}.py": _TEST}
+    files = {folder / f"{module}.py": _METHOD, test_folder / f"test_{module}.py": _TEST}
     for path in files:
         if path.exists():
             raise UserError(f"{path} exists; nothing was written")
-    if importlib.util.find_spec(module) is not None:  # pytest puts the folder first on the path of imports
+    # pytest puts the folder first on the path of imports
+    if package is None and importlib.util.find_spec(module) is not None:
         raise UserError(f"there is a Python module {module!r}, which {module}.py would hide; choose another name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,3 +125,10 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     method_file, test_file = files
     return method_file, test_file
+
+
+def _package(folder: Path) -> str | None:
+    """The package of the suite that a folder is in a checkout; None for any other folder."""
+    folder = folder.resolve()
+    is_leaf = (folder / "__init__.py").is_file() and (folder.parent / "tests" / folder.name).is_dir()
+    return next((leaf for leaf in registry.LEAVES if is_leaf and leaf == f"nasbench.{folder.name}"), None)

@@ -35,7 +35,8 @@ from nasbench.search.searcher import Searcher
 
 T = TypeVar("T")
 DECLARATIONS = "nasbench.benchmark"
-_LEAVES = ("nasbench.methods", "nasbench.baselines")
+LEAVES = ("nasbench.methods", "nasbench.baselines")
+"""The packages of the suite's own methods and searchers, one file each."""
 
 
 class PluginError(NasbenchError):
@@ -225,7 +226,7 @@ def what_lacks(module: ModuleType) -> str | None:
 
 def _classes(kind: str, base: type[T], group: str, plugins: tuple[Path, ...]) -> Catalogue[type[T]]:
     found = Catalogue[type[T]](kind)
-    for package in _LEAVES:
+    for package in LEAVES:
         for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
             module = importlib.import_module(f"{package}.{info.name}")
             _add_classes(found, module, base, module.__name__)
