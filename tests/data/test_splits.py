@@ -19,6 +19,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import UserError
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.plugins import registry
+from nasbench.testing.decoders import tiny_llama
 from nasbench.testing.models import TINY_BERT, TINY_MODELS, tiny_bert, tiny_roberta
 from nasbench.testing.tasks import (
     TINY_CHOICE,
@@ -26,6 +27,7 @@ from nasbench.testing.tasks import (
     TINY_REGRESSION,
     TINY_SINGLE,
     TINY_TASKS,
+    TINY_TEXT,
     multiple_choice,
     pair,
     regression,
@@ -215,20 +217,25 @@ def cache_file(folder: Path) -> Path:
 
 
 def test_tokens_are_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, tokenizer = tiny_bert()
+    (_, tokenizer), (_, left), (_, decoder), (_, other_start) = tiny_bert(), tiny_bert(), tiny_llama(), tiny_llama()
+    left.truncation_side, other_start.bos_token = "left", other_start.eos_token
     first = load_task_data(TINY_PAIR, tokenizer, 0, cache_dir=tmp_path)
+    text = load_task_data(TINY_TEXT, decoder, 0, cache_dir=tmp_path)
 
     def refuse(*_: Any) -> None:
         raise AssertionError("tokenised again")
 
     monkeypatch.setattr(tokens, "_encode", refuse)
     assert load_task_data(TINY_PAIR, tokenizer, 0, cache_dir=tmp_path).sha256 == first.sha256
+    assert load_task_data(TINY_TEXT, decoder, 0, cache_dir=tmp_path).sha256 == text.sha256
     # Another seed splits the same tokens, which are in the cache.
     load_task_data(TINY_PAIR, tokenizer, 1, cache_dir=tmp_path)
     for changed in (
         lambda: load_task_data(dataclasses.replace(TINY_PAIR, max_length=9), tokenizer, 0, cache_dir=tmp_path),
         lambda: load_task_data(TINY_PAIR, tiny_roberta()[1], 0, cache_dir=tmp_path),
         lambda: load_task_data(TINY_REGRESSION, tokenizer, 0, cache_dir=tmp_path),
+        lambda: load_task_data(TINY_PAIR, left, 0, cache_dir=tmp_path),
+        lambda: load_task_data(TINY_TEXT, other_start, 0, cache_dir=tmp_path),
     ):
         with pytest.raises(AssertionError, match="tokenised again"):
             changed()

@@ -54,17 +54,21 @@ def with_blank(continuation: str, follows_name: bool = False) -> str:
     return continuation if is_close else f" {continuation}"
 
 
+def start_of_text(tokenizer: Any) -> int:
+    """The token before each sequence of a language model: that which begins a text, or else that which ends one."""
+    return int(tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id)
+
+
 def marked_tokens(context: Sequence[str], continuation: Sequence[str], tokenizer: Any) -> Iterator[tuple[Any, int]]:
     """Token ids of each context with its continuation, and how many come before the continuation.
 
-    Each sequence begins with the token that begins a text, or else with that which ends one, so that a language model
-    gives a probability to the first token of a continuation without context.
+    Each sequence begins with :func:`start_of_text`, so that a language model gives a probability to the first token of
+    a continuation without context.
 
     Both are encoded as one text. A tokenizer such as that of Llama 2 puts a blank before every text, also before a
     continuation by itself. If the end of the context is another token in the whole text, that token counts.
     """
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    backend = tokenizer.backend_tokenizer
+    start, backend = start_of_text(tokenizer), tokenizer.backend_tokenizer
     contexts, wholes = list(context), [a + b for a, b in zip(context, continuation, strict=True)]
     for before, whole in zip(
         backend.encode_batch_fast(contexts, add_special_tokens=False),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasbench.data.passages import marked_tokens, with_blank
+from nasbench.data.passages import marked_tokens, start_of_text, with_blank
 from nasbench.data.sources import Rows
 from nasbench.declarations.task import Task
 from nasbench.errors import UserError
@@ -152,8 +152,13 @@ def _cache_key(rows: Rows, task: Task, tokenizer: Any) -> str:
     # Earlier calls leave these two settings behind, and the next call overwrites them.
     backend["truncation"] = backend["padding"] = None
     identity = [_FORMAT, rows.sha256, task.kind, task.max_length, tokenizer.model_input_names, backend]
+    # What the backend does not know, and only where it decides, so that older files keep their keys.
     if task.choices_first:
         identity.append("choices first")
+    if task.needs_language_model:
+        identity.append(f"start {start_of_text(tokenizer)}")
+    elif tokenizer.truncation_side != "right":
+        identity.append(f"cut on the {tokenizer.truncation_side}")
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
