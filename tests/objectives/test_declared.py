@@ -21,6 +21,7 @@ from nasbench.objectives.declared import (
     fractions,
     full_amount,
 )
+from nasbench.testing.models import tiny_deberta_v2
 
 DIMS = Dimensions(n_layers=3, n_heads=2, n_units=6, hidden_size=8, head_size=4, n_fixed_params=100)
 
@@ -54,6 +55,19 @@ def test_macs_are_half_of_the_operations_that_torch_counts_beyond_those_without_
     counted = [_flops(_compact(each)) for each in (subnetwork, empty)]
     share = fractions("macs", network.dims, np.array([heads]), np.array([units]))[0]
     assert share * full_amount("macs", network.dims) == pytest.approx((counted[0] - counted[1]) / 2, rel=1e-12)
+
+
+def test_factors_of_query_and_key_spare_operations_on_the_relative_positions_of_a_deberta():
+    from transformers import DebertaV2ForSequenceClassification
+
+    config, _ = tiny_deberta_v2()
+    config.max_position_embeddings = MAC_LENGTH
+    network = SuperNetwork(DebertaV2ForSequenceClassification(config).eval(), "fp32")
+    dims, space = network.dims, make_space("ranks", network.dims)
+    config = space.sample(np.random.default_rng(0))
+    counted = [_flops(network.extract(space.to_subnetwork(each)).model) for each in (space.largest, config)]
+    spared = (1 - counted_costs(("error", "macs")).of(space, config)[0, 0]) * full_amount("macs", dims)
+    assert spared == pytest.approx((counted[0] - counted[1]) / 2, rel=1e-12)
 
 
 def _compact(subnetwork):

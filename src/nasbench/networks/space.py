@@ -93,11 +93,12 @@ class SearchSpace(ABC):
     def n_params(self, configs: IntArray) -> IntArray:
         """Numbers of parameters ``(n,)`` of configurations ``(n, n_dims)``, without building masks or networks."""
         configs = np.atleast_2d(configs)
-        return np.asarray(self.dims.count_params(*self.counts(configs)) - self.n_spared(configs), dtype=np.int64)
+        n_spared = self.n_spared(configs).sum(axis=1)
+        return np.asarray(self.dims.count_params(*self.counts(configs)) - n_spared, dtype=np.int64)
 
     def n_spared(self, configs: IntArray) -> IntArray:
-        """Weights that factors of projections spare, ``(n,)``; 0 in spaces of sub-networks."""
-        return np.zeros(len(configs), dtype=np.int64)
+        """Weights that factors spare in each projection of all layers, ``(n, n_projections)``; 0 for sub-networks."""
+        return np.zeros((len(configs), len(projection_names(self.dims))), dtype=np.int64)
 
     @property
     def smallest(self) -> Config:
@@ -343,8 +344,8 @@ class Ranks(SearchSpace):
 
     def n_spared(self, configs: IntArray) -> IntArray:
         ranks = self.ranks(configs)
-        by_projection = spared(self._shapes, np.where(ranks < self._limits, ranks, WHOLE))
-        return np.asarray(by_projection.sum(axis=(1, 2)), dtype=np.int64)
+        found = spared(self._shapes, np.where(ranks < self._limits, ranks, WHOLE))
+        return np.asarray(found.sum(axis=1), dtype=np.int64)
 
     def to_subnetwork(self, config: Config) -> FactoredNetwork:
         return FactoredNetwork.at_most(SubNetwork.full(self.dims), self.ranks(config[None])[0], self.dims)

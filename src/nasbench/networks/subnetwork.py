@@ -249,15 +249,15 @@ class SubNetwork:
             ValueError: if the masks do not fit ``dims``.
         """
         self.check(dims)
-        return int(dims.count_params(self.head_counts, self.unit_counts)) - self.n_spared(dims)
+        return int(dims.count_params(self.head_counts, self.unit_counts) - np.sum(self.n_spared(dims)))
 
     @property
     def is_factored(self) -> bool:
         """Whether projections may be products of two matrices, see :mod:`nasbench.networks.factored`."""
         return False
 
-    def n_spared(self, dims: Dimensions) -> int:  # noqa: ARG002 - a sub-network has whole projections
-        """Weights that factors of projections spare."""
+    def n_spared(self, dims: Dimensions) -> IntArray | int:  # noqa: ARG002 - a sub-network has whole projections
+        """Weights that factors spare in each projection, of all layers together, ``(n_projections,)``; 0 for none."""
         return 0
 
     def check(self, dims: Dimensions) -> None:

@@ -26,7 +26,7 @@ class CostModel(Protocol):
         """Fractions of the full network's cost ``(n,)``, from heads and units of each layer, ``(n, n_layers)`` each.
 
         Args:
-            n_spared: weights that factors of projections spare, ``(n,)``.
+            n_spared: weights that factors spare in each projection, ``(n, n_projections)``.
         """
 
     def describe(self, dims: Dimensions) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from nasbench.arrays import FloatArray, IntArray
 from nasbench.declarations.task import OBJECTIVES
 from nasbench.errors import UnknownName, UserError
+from nasbench.networks.factored.structure import projection_names
 from nasbench.networks.subnetwork import Dimensions
 
 USUAL = OBJECTIVES
@@ -38,6 +39,7 @@ class Objective:
         summary: one line for lists.
         count: gives the amounts of a counted objective.
         per_weight: the amount of one weight of a projection, which a factored projection spares.
+        per_position: what each relative position (DeBERTa) adds to that of a weight of query or key.
     """
 
     name: str
@@ -47,6 +49,12 @@ class Objective:
     summary: str
     count: Count | None = None
     per_weight: int = 0
+    per_position: int = 0
+
+    def of_weights(self, dims: Dimensions) -> IntArray:
+        """The amount of one weight of each projection, ``(n_projections,)``."""
+        meets_positions = np.isin(projection_names(dims), ("query", "key"))
+        return self.per_weight + self.per_position * dims.n_relative_positions * meets_positions.astype(np.int64)
 
 
 def _params(dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:
@@ -80,6 +88,7 @@ DECLARED: dict[str, Objective] = {
             f"multiply-accumulates of the layers for a text of {MAC_LENGTH} tokens",
             _macs,
             MAC_LENGTH,
+            per_position=1,
         ),
         Objective(
             "weight_bytes",
@@ -163,13 +172,13 @@ def fractions(
     Args:
         heads: heads that each layer keeps, ``(n, n_layers)``.
         units: units that each layer keeps, ``(n, n_layers)``.
-        n_spared: weights that factors of projections spare, ``(n,)``.
+        n_spared: weights that factors spare in each projection, ``(n, n_projections)``.
 
     Returns:
         ``(n,)``.
     """
-    amounts = _amounts(name, dims, heads, units) - DECLARED[name].per_weight * np.asarray(n_spared)
-    return np.asarray(amounts / full_amount(name, dims))
+    spared = (DECLARED[name].of_weights(dims) * n_spared).sum(axis=-1)
+    return np.asarray((_amounts(name, dims, heads, units) - spared) / full_amount(name, dims))
 
 
 def _amounts(name: str, dims: Dimensions, heads: IntArray, units: IntArray) -> IntArray:

@@ -173,7 +173,7 @@ def _parameters(record: RunRecord, evaluations: Sequence[Evaluation], space: Sea
     for e in evaluations:
         try:
             spared = space.n_spared(space.from_json(e.config)[None])
-            n_params = int(space.dims.count_params(np.array(e.head_counts), np.array(e.unit_counts)) - spared[0])
+            n_params = int(space.dims.count_params(np.array(e.head_counts), np.array(e.unit_counts)) - spared.sum())
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise Wrong(f"line {e.index + 1}: {type(error).__name__} {shown(str(error))}") from None
         if e.n_params != n_params or differs(e.params, n_params / full, 1e-12):

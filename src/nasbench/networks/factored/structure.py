@@ -82,8 +82,9 @@ class FactoredNetwork(SubNetwork):
     def is_factored(self) -> bool:
         return True
 
-    def n_spared(self, dims: Dimensions) -> int:
-        return int(spared(projection_shapes(dims, self.head_counts, self.unit_counts), self.ranks).sum())
+    def n_spared(self, dims: Dimensions) -> IntArray:
+        shapes = projection_shapes(dims, self.head_counts, self.unit_counts)
+        return np.asarray(spared(shapes, self.ranks).sum(axis=0), dtype=np.int64)
 
     def check(self, dims: Dimensions) -> None:
         super().check(dims)
