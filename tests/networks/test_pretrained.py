@@ -20,6 +20,7 @@ from nasbench.errors import UserError
 from nasbench.networks.pretrained import load_pretrained, n_positions
 from nasbench.plugins import registry
 from nasbench.runs.request import default_model
+from nasbench.testing.decoders import TINY_LLAMA
 from nasbench.testing.models import TINY_BERT, TINY_MODELS, TINY_ROBERTA, save_tiny
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_SINGLE, TINY_TASKS
 
@@ -282,6 +283,18 @@ def test_n_positions_is_the_longest_sequence_that_the_stock_network_takes() -> N
             network(torch.full((1, room), token))
             with pytest.raises((IndexError, RuntimeError)):
                 network(torch.full((1, room + 1), token))
+
+
+def test_check_fits_rejects_a_padding_token_that_the_network_does_not_know(tmp_path: Path) -> None:
+    """A tokenizer to which a token for padding was added, beside a network whose embeddings were left as they were."""
+    saved = save_tiny(TINY_LLAMA, TINY_PAIR, tmp_path)
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_pretrained(saved, TINY_PAIR, 0)
+    n = loaded.network.config.vocab_size
+    with pytest.raises(UserError, match=rf"it makes token {n}, and the network knows 0 to {n - 1}; save both"):
+        loaded.check_fits(load_task_data(TINY_PAIR, loaded.tokenizer, 0))
 
 
 @BY_NAME

@@ -60,9 +60,9 @@ def test_macs_are_half_of_the_operations_that_torch_counts_beyond_those_without_
 def test_factors_of_query_and_key_spare_operations_on_the_relative_positions_of_a_deberta():
     from transformers import DebertaV2ForSequenceClassification
 
-    config, _ = tiny_deberta_v2()
-    config.max_position_embeddings = MAC_LENGTH
-    network = SuperNetwork(DebertaV2ForSequenceClassification(config).eval(), "fp32")
+    sizes, _ = tiny_deberta_v2()
+    sizes.max_position_embeddings = MAC_LENGTH
+    network = SuperNetwork(DebertaV2ForSequenceClassification(sizes).eval(), "fp32")
     dims, space = network.dims, make_space("ranks", network.dims)
     config = space.sample(np.random.default_rng(0))
     counted = [_flops(network.extract(space.to_subnetwork(each)).model) for each in (space.largest, config)]

@@ -76,7 +76,7 @@ class Pretrained(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def check_fits(self, data: TaskData) -> None:
-        """Check that the network has an embedding for every token and position of the data.
+        """Check that the network has an embedding for every token and position of the data, and for the padding.
 
         Raises:
             UserError: one line, if a text is too long for the network or the tokenizer belongs to another network.
@@ -90,11 +90,11 @@ class Pretrained(NamedTuple):
                 f"max_length = {room} in a task of your own"
             )
         # A network without embeddings of segments ignores them.
-        for what, values, n_known in (
-            ("token", [split.tokens for split in splits], config.vocab_size),
-            ("segment", [split.segments for split in splits], getattr(config, "type_vocab_size", 0) or 2),
+        for what, found, n_known in (
+            ("token", [self.tokenizer.pad_token_id, *(split.tokens.max() for split in splits)], config.vocab_size),
+            ("segment", [split.segments.max() for split in splits], getattr(config, "type_vocab_size", 0) or 2),
         ):
-            highest = max(int(array.max()) for array in values)
+            highest = max(map(int, found))
             if highest >= n_known:
                 raise UserError(
                     f"the tokenizer belongs to another network: it makes {what} {highest}, and the network knows 0 to "
