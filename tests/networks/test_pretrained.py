@@ -277,7 +277,9 @@ def test_check_fits_rejects_tokens_that_the_network_does_not_know(model: Model, 
 def test_n_positions_is_the_longest_sequence_that_the_stock_network_takes() -> None:
     for model in TINY_MODELS:
         network = load_pretrained(model, TINY_PAIR, 0).network
-        room = n_positions(network.config.to_dict())
+        values = network.config.to_dict()
+        room = n_positions(values)
+        assert n_positions({**values, "model_type": f"pruned-{model.architecture}"}) == room
         token = network.config.vocab_size - 1
         with torch.no_grad():
             network(torch.full((1, room), token))

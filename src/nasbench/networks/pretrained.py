@@ -137,7 +137,8 @@ def n_positions(config: Mapping[str, Any]) -> int:
 
     RoBERTa and MPNet count positions from the padding index + 1, so they have fewer than ``max_position_embeddings``.
     """
-    before = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] in POSITIONS_AFTER_PADDING else 0
+    is_after = config["model_type"].removeprefix("pruned-") in POSITIONS_AFTER_PADDING
+    before = int(config.get("pad_token_id", 1)) + 1 if is_after else 0
     return int(config.get("max_position_embeddings", config.get("n_positions", 512))) - before
 
 
