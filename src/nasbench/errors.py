@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 _LONGEST = 1000
@@ -94,6 +94,11 @@ def printable(text: str, longest: int = _LONGEST) -> str:
 def escaped(line: str) -> str:
     """A line in which characters that would steer a terminal are escaped. Its spaces stay, its tabs become spaces."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line.expandtabs())
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first ten names, and how many more there are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def first_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from nasbench.declarations.task import Task
-from nasbench.errors import UserError
+from nasbench.errors import UserError, listed
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
@@ -56,7 +56,7 @@ def read_labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:
         found = class_names(column, where, names)
         unknown = next((row for row, name in enumerate(found) if name not in names), None)
         if unknown is not None:
-            raise UserError(f"{where}: label {found[unknown]!r} of row {unknown} is none of {_listed(names)}")
+            raise UserError(f"{where}: label {found[unknown]!r} of row {unknown} is none of {listed(names)}")
         index = {name: i for i, name in enumerate(names)}
         return np.array([index[name] for name in found], dtype=np.int64)
     if column.null_count:
@@ -174,8 +174,3 @@ def label_name(value: Any) -> str:
     """A value as a class name: without outer white space, truth values as in JSON, whole numbers without ``.0``."""
     text = str(value).lower() if isinstance(value, bool) else str(value).strip()
     return match[1] if (match := _WHOLE_NUMBER.fullmatch(text)) else text
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    """The first ten names, and how many more there are."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

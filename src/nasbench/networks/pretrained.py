@@ -18,7 +18,7 @@ from nasbench.data.endings import end_texts, set_padding
 from nasbench.data.hub import quiet
 from nasbench.declarations.model import ARCHITECTURES, DECODERS, POSITIONS_AFTER_PADDING, Architecture, Model
 from nasbench.declarations.task import Task
-from nasbench.errors import UserError, first_line
+from nasbench.errors import UserError, first_line, listed
 from nasbench.networks.architectures import adapt
 from nasbench.networks.output_labels import match_outputs
 from nasbench.networks.weights import check_tokenizer_files, file_sha256, weights_folder
@@ -243,25 +243,17 @@ def _place_outputs(network: Any, outputs: tuple[str, ...], task: Task, is_new: b
     places = None if is_new else match_outputs(classes, outputs, task.data.names_in_output_order)
     if places is None:
         remedy = "" if is_new else "; to use it, list the classes in the order of its outputs: labels in [data]"
+        own, wanted = (listed([*map(repr, names)]) for names in (outputs, classes))
         return True, (
-            f"the trained output layer is not used and a new one is trained, because its outputs ({_listed(outputs)}) "
-            f"are not the classes of the data ({_listed(classes)}){remedy}",
+            f"the trained output layer is not used and a new one is trained, because its outputs ({own}) are not the "
+            f"classes of the data ({wanted}){remedy}",
         )
     layer = adapt(network).output_layer
     with torch.no_grad():
         for values in layer.parameters():
             values.copy_(values[list(places)].clone())
     pairs = [f"{name!r} is output {place} ({outputs[place]!r})" for name, place in zip(classes, places, strict=True)]
-    return False, (f"the trained output layer is used: {_first(pairs)}",)
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return _first([repr(name) for name in names])
-
-
-def _first(texts: list[str]) -> str:
-    """The first ten texts, and how many more there are."""
-    return ", ".join(texts[:10]) + (f" and {len(texts) - 10} more" if len(texts) > 10 else "")
+    return False, (f"the trained output layer is used: {listed(pairs)}",)
 
 
 def _output_names(network: Any) -> set[str]:
