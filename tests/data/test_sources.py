@@ -257,6 +257,23 @@ def test_hub_request_names_the_pinned_revision(name: str, monkeypatch: pytest.Mo
     assert asked == [(source[:2], {"revision": source[2], "split": split}) for split in splits]
 
 
+@pytest.mark.parametrize("task", [TINY_PAIR, TINY_REGRESSION], ids=lambda task: task.name)
+@pytest.mark.parametrize("text", ["", " ", None])
+def test_rows_without_a_text_are_errors_in_a_users_data_set_on_the_hub(
+    task: Task, text: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    columns: dict[str, Any] = {**dict.fromkeys(task.data.text_columns, ["ba", text]), "label": [0, 1]}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_dict(columns))
+    monkeypatch.setattr("nasbench.data.hub._reachable", lambda _: True)
+    task = dataclasses.replace(task, data=dataclasses.replace(task.data, generator=None, repository="owner/reviews"))
+    with pytest.raises(UserError, match=r"row 1 is empty; remove it, or set drop_empty = true in \[data\]$"):
+        read_rows(task, None)
+    rows, _ = read_rows(dataclasses.replace(task, data=dataclasses.replace(task.data, drop_empty=True)), None)
+    assert rows.texts[0] == ["ba"]
+
+
 def test_load_dataset_gives_the_same_data_as_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uses the real ``load_dataset`` with a local repository."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub cache")

@@ -42,7 +42,7 @@ def first_of(rows: Sequence[int] | npt.NDArray[Any], one: str, several: str) -> 
 
 def or_drop(task: Task) -> str:
     """The remedy of a user's own task, which a declared task does not have."""
-    return f", or {DROP}" if task.data.local_files or task.data.label_names else ""
+    return f", or {DROP}" if task.data.is_users_own else ""
 
 
 def read_labels(task: Task, column: pa.ChunkedArray, place: str) -> Labels:

@@ -233,7 +233,7 @@ def _rows(task: Task, split: SplitName, data_dir: Path | None) -> Rows:
             texts = (passages(texts[0], task.max_length - 1),)
             return Rows.in_canonical_order(texts, n_bytes(texts[0]), notes)
         return Rows.in_canonical_order(texts, n_bytes([with_blank(ending) for ending in texts[1]]), notes)
-    if task.data.local_files:
+    if task.data.is_users_own:
         _refuse_blank(task, texts, place)
     labels = read_labels(task, table.column(task.data.label_column), place)
     return Rows.in_canonical_order(texts, labels, notes, _groups(task.data.group_column, table, place))

@@ -120,6 +120,11 @@ class DataSource:
     label_range: tuple[float, float] | None = None
     n_rows: tuple[int, int] | None = None
 
+    @property
+    def is_users_own(self) -> bool:
+        """Whether they are a user's own data: files, or a repository without the folder that a declared task has."""
+        return bool(self.local_files) or (self.repository is not None and self.folder is None)
+
 
 @dataclass(frozen=True)
 class Task:
