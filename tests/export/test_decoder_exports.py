@@ -96,6 +96,25 @@ def test_predictions_have_the_measured_error(
     assert 1 - (chosen == rows.labels).mean() == pytest.approx(evaluation.test_error)
 
 
+@pytest.mark.parametrize("task", [TINY_PAIR, TINY_CHOICE], ids=lambda task: task.name)
+def test_predictions_do_not_depend_on_the_side_on_which_the_tokenizer_pads(
+    task: Any, run_of: RunOf, tmp_path: Path
+) -> None:
+    """A stock GPT-2 counts its positions from the first token, be it padding or not."""
+    run, out = run_of([MIXED], model=TINY_GPT2, task=task), tmp_path / "out"
+    export(run, out, 1.0)
+    columns, file = task.data.text_columns, tmp_path / "rows.csv"
+    rows = (",".join("ba be " + "di " * (i + j) for j in range(len(columns))) for i in range(3))
+    file.write_text("\n".join([",".join(columns), *rows]))
+    found = []
+    for side in ("right", "left"):
+        settings = json.loads((out / "tokenizer_config.json").read_text())
+        (out / "tokenizer_config.json").write_text(json.dumps({**settings, "padding_side": side}))
+        table = predict(out, file).table
+        found.append([table.column(name).to_pylist() for name in table.column_names if name.startswith("probability")])
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("model", TINY_DECODERS, ids=lambda model: model.name)
 def test_exported_tokenizer_ends_texts_as_the_run_did(model: Any, run_of: RunOf, tmp_path: Path) -> None:
     out = tmp_path / "out"

@@ -51,9 +51,10 @@ def load(folder: Path | str) -> nn.Module:
 
 
 def load_tokenizer(folder: Path, network: Any) -> Any:
-    """The tokenizer of an exported network. It makes no types of tokens for a network without them.
+    """The tokenizer of an exported network. It pads on the right, and makes no types of tokens for a network without.
 
-    GPT-2 has none and takes them all the same: it adds word vectors for them.
+    GPT-2 has no types and takes them all the same: it adds word vectors for them. Stock networks count positions from
+    the first token, be it padding or not, and were measured with padding on the right.
 
     Raises:
         UserError: if the folder has none or a damaged one.
@@ -68,6 +69,7 @@ def load_tokenizer(folder: Path, network: Any) -> Any:
             )
     except Exception as error:  # for a damaged file, transformers raises errors of many types
         raise UserError(f"no tokenizer in {folder} ({first_line(error)}); save it there") from error
+    tokenizer.padding_side = "right"
     if not adapt(network).has_token_types:
         tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     return tokenizer
