@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.steps import make_graphed, make_trainer, tiny_of
 
 from nasbench.data.batching import collate
 from nasbench.declarations.model import TrainingConfiguration
@@ -91,6 +92,14 @@ def test_gradient_of_parts_is_that_of_the_whole_batch(
         assert found.keys() == wanted.keys()
         for name, gradient in wanted.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5 * largest, msg=name)
+
+
+def test_resumed_training_in_parts_records_no_graphs() -> None:
+    trainer, resumed = make_trainer(tiny_of()), make_trainer(tiny_of())
+    trainer.n_parts, resumed._graphed = 2, make_graphed(resumed)
+    resumed.restore(trainer.state())
+    assert resumed.n_parts == 2
+    assert resumed._graphed is None
 
 
 @SCENES

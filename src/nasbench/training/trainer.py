@@ -183,6 +183,8 @@ class Trainer:
         self.step = state["step"]
         self.n_steps = state.get("n_steps", self.n_steps)  # older checkpoints have no shortened trainings
         self.n_parts = state.get("n_parts", 1)
+        if self.n_parts > 1:  # parts have no recordings, and little memory is left for them
+            self._graphed = None
         if self._graphed is not None:
             self._graphed.n_at_once = state.get("n_at_once")
         self.network.refresh()
