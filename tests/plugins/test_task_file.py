@@ -67,7 +67,7 @@ from nasbench.plugins.user_task import load_user_task
         (changed(data={"labels": ["good", "worse"]}), r"label 'bad' of row 1 is none of good, worse$"),
         (
             changed(data={"labels": [*"abcdefghijkl"]}),
-            r"label 'bad' of row 1 is none of a, b, c, d, e, f, g, h, i, j and 2 more$",
+            r"label 'good' of row 0 is none of a, b, c, d, e, f, g, h, i, j and 2 more$",
         ),
         (changed(model={"hub": "a/b"}), r"\[model\]: name either folder"),
         (changed(model={"folder": "none"}), r"no saved model in .*none: it has no config\.json$"),
