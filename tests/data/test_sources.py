@@ -264,7 +264,7 @@ def test_rows_without_a_text_are_errors_in_a_users_data_set_on_the_hub(
 ) -> None:
     import datasets
 
-    columns: dict[str, Any] = {**dict.fromkeys(task.data.text_columns, ["ba", text]), "label": [0, 1]}
+    columns: dict[str, Any] = {**{name: ["ba", text] for name in task.data.text_columns}, "label": [0, 1]}
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_dict(columns))
     monkeypatch.setattr("nasbench.data.hub._reachable", lambda _: True)
     task = dataclasses.replace(task, data=dataclasses.replace(task.data, generator=None, repository="owner/reviews"))

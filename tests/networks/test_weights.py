@@ -68,9 +68,7 @@ def test_parts_are_joined_again_if_a_file_has_changed(model: Model, file: str) -
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-def test_load_pretrained_gives_the_declared_hash_of_joined_parts(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_load_pretrained_gives_the_declared_hash_of_joined_parts(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are not hashed again: weights_folder has done that."""
 
     def refuse(_: Path) -> str:
