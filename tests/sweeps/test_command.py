@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +17,11 @@ from support.sweeping import Scene, one_after_the_other
 
 import nasbench as package
 from nasbench.cli import sweep_view
+from nasbench.cli.sweep import Place
 from nasbench.devices import resolve_device
+from nasbench.errors import UserError
 from nasbench.records.record import RunFolder
+from nasbench.sweeps import cluster, driver
 from nasbench.sweeps.driver import JobState, Sweep
 from nasbench.sweeps.jobs import Job
 
@@ -89,6 +95,24 @@ def test_from_python_with_retry(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+def test_sigterm_ends_a_sweep_from_python_as_ctrl_c_does(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(scene.folder.parent)
+    monkeypatch.setattr(driver, "carry_out", lambda *_: signal.raise_signal(signal.SIGTERM))
+    elsewhere: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: elsewhere.append(number))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            package.sweep(
+                ["patient"], [scene.folder / "first.toml"], seeds=[0], max_evaluations=6, plugins=[scene.plugin],
+                isolate=False, device="cpu", cpus_per_run=1, jobs=1, quiet=True,
+            )  # fmt: skip
+        assert elsewhere == []
+        signal.raise_signal(signal.SIGTERM)
+        assert elsewhere == [signal.SIGTERM]  # the program's own handler is back
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -96,10 +120,6 @@ def test_from_python_with_retry(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
         (["--method", "rfp", "--task", "demo", "--seed", "x"], "--seed is a list such as 0-9"),
         (["--method", "rfp", "--task", "demo", "--ray-address", "auto"], "--ray-address goes with --backend ray"),
         (["--method", "rfp", "--task", "demo", "--jobs", "999", "--device", "cpu"], "--jobs 999: this process may use"),
-        (["--experiment", "fig6", "--set", "a=1"], "an experiment fixes its runs; leave out --set"),
-        (["--experiment", "fig6", "--isolate"], "an experiment fixes its runs; leave out --isolate"),
-        (["--experiment", "fig6", "--no-isolate"], "an experiment fixes its runs; leave out --no-isolate"),
-        (["--experiment", "fig6", "--max-evaluations", "0"], "fixes its runs; leave out --max-evaluations"),
         (["--experiment", "fig6", "--model", "minilm-l6", "--task", "demo", "--method", "rfp", "--device", "cpu"],
          "experiment 'fig6' has no such runs"),
         (["--experiment", "fig99"], "fig99"),
@@ -112,6 +132,21 @@ def test_mistakes_are_one_line(nasbench: Command, words: list[str], message: str
     assert message in spoken.err
     assert len(spoken.err.splitlines()) == 1
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--set", "a=1"], ["--budget", "90"], ["--max-evaluations", "6"], ["--max-evaluations", "0"],
+        ["--objectives", "error,macs"], ["--precision", "fp32"], ["--plugin", "mine.py"], ["--isolate"],
+        ["--no-isolate"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_experiment_takes_no_flag_that_changes_its_runs(nasbench: Command, words: list[str]) -> None:
+    spoken = nasbench("sweep", "--experiment", "fig6", *words, "--dry-run")
+    assert (spoken.code, spoken.out) == (2, "")
+    assert spoken.err == f"error: an experiment fixes its runs; leave out {words[0]}\n"
 
 
 def test_results_that_cannot_be_a_folder_are_one_line(nasbench: Command, scene: Scene) -> None:
@@ -148,6 +183,36 @@ def test_a_gpu_by_number(nasbench: Command, monkeypatch: pytest.MonkeyPatch) -> 
     assert "this torch sees 2 GPUs, cuda:0 to cuda:1" in nasbench(*run, "cuda:2").err
     for name in ("gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "mps"):
         assert "--device is auto, cpu, cuda or cuda:NUMBER" in nasbench(*run, name).err
+
+
+def test_missing_ray_is_one_line(nasbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    spoken = nasbench("sweep", "--method", "rfp", "--task", "demo", "--backend", "ray", "--dry-run")
+    assert (spoken.code, spoken.out) == (2, "")
+    assert spoken.err == "error: --backend ray needs Ray: pip install 'nasbench-plm[cluster]'\n"
+
+
+def test_a_cluster_finds_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    has = {"CPU": 8.0}
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(cluster_resources=lambda: has))
+    assert [Place("ray", device=name).kind_of_device() for name in ("auto", "cpu", "cuda")] == ["cpu", "cpu", "cuda"]
+    has["GPU"] = 1.0
+    assert [Place("ray", device=name).kind_of_device() for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+    with pytest.raises(UserError, match="^--device is auto, cpu or cuda with --backend ray, not 'cuda:1'$"):
+        Place("ray", device="cuda:1").kind_of_device()
+
+
+def test_a_cluster_is_told_what_each_run_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    for name in ("connect", "RayBackend"):
+        monkeypatch.setattr(cluster, name, lambda *arguments: told.append(arguments))
+    Place("ray", jobs=3, cpus_per_run=2).connect()
+    Place("ray", ray_address="auto").connect()
+    assert told == [(None, 6), ("auto", None)]
+    told.clear()
+    Place("ray", results="runs", jobs=3, gpus_per_run=2).make_backend("cpu")
+    Place("ray", results="s3://bucket/runs", gpus_per_run=2, cpus_per_run=4).make_backend("cuda")
+    assert told == [(str(Path("runs").absolute()), 1, 0, 3), ("s3://bucket/runs", 4, 2, None)]
 
 
 def test_live_table_shows_the_runs_at_work_first() -> None:
