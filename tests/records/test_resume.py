@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from support.processes import LIMIT_S, next_line
 
 from nasbench.errors import CannotResume, UserError
 from nasbench.records.record import Identity, RunFolder, RunRecord
@@ -44,10 +45,12 @@ def holder(folder):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "locked\n"
-    yield process
-    process.kill()
-    process.communicate()
+    try:
+        assert next_line(process) == "locked\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def _lock(path):
@@ -61,7 +64,7 @@ def test_lock_of_another_process_is_refused_at_once(folder, holder):
     ):
         _lock(folder.path)
     assert holder.poll() is None
-    holder.communicate("\n")
+    holder.communicate("\n", timeout=LIMIT_S)
     assert holder.returncode == 0
     _lock(folder.path)
 

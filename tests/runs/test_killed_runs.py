@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.processes import LIMIT_S, next_line
 
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder
@@ -38,11 +39,11 @@ class Server:
         order = {"method": method, "results": str(results), "checkpoint_interval_s": 0.0, **order}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        return json.loads(next_line(self._process))
 
     def stop(self):
         self._process.stdin.close()
-        self._process.wait()
+        self._process.wait(LIMIT_S)
 
 
 @pytest.fixture(scope="module")

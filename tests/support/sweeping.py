@@ -99,7 +99,7 @@ def in_the_middle(scene: Scene, task: str, seed: int, happens: Callable[[int], N
 
     def wait() -> None:
         try:
-            pids.append(scene.wait_for(task, seed, 3600.0))
+            pids.append(scene.wait_for(task, seed, 600.0))
             happens(pids[0])
         except BaseException as error:  # noqa: BLE001 - raised below
             errors.append(error)
