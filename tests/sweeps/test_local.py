@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.processes import LIMIT_S
 from support.sweeping import Scene, in_the_middle, is_alive, one_after_the_other, records
 
 from nasbench.errors import UserError
@@ -95,10 +96,12 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.soak)], ids=["Ctrl-C", "killed"]
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.soak)],
+    ids=["Ctrl-C", "SIGTERM", "killed"],
 )
 def test_no_run_outlives_its_sweep(scene: Scene, tmp_path: Path, number: signal.Signals) -> None:
-    """After Ctrl-C, all runs have stopped and the same command goes on. If the sweep is killed, its runs stop soon."""
+    """After Ctrl-C or SIGTERM, all runs have stopped. If the sweep is killed, its runs stop soon."""
     results = tmp_path / "results"
     arguments = ["--method", "patient", "--task", str(scene.folder / "first.toml"), "--seed", "0,1", "--device", "cpu"]
     arguments += ["--plugin", str(scene.plugin), "--no-isolate", "--max-evaluations", "6", "--results", str(results)]
@@ -107,10 +110,13 @@ def test_no_run_outlives_its_sweep(scene: Scene, tmp_path: Path, number: signal.
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, "sweep", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    pid = scene.wait_for("first", 0)
-    process.send_signal(number)
-    out, err = process.communicate()
-    if number == signal.SIGINT:
+    try:
+        pid = scene.wait_for("first", 0)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()  # it has ended, unless the test has failed
+    if number != signal.SIGKILL:
         assert process.returncode == 130
         assert err == (
             "error: interrupted; 0 of 2 runs are complete, all records are kept, and the same command goes on\n"
