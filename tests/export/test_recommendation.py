@@ -52,6 +52,15 @@ def test_most_accurate_network_within_the_bytes(table: pd.DataFrame, limit: floa
     assert found[0].error < found[1].error
 
 
+@pytest.mark.parametrize("size", ["50MB", "50mb", "50M", "50 MB", "50000000", "50000000B", "0.05GB", "50000kB"])
+def test_command_takes_the_bytes_in_every_unit(table: pd.DataFrame, size: str) -> None:
+    done = CliRunner().invoke(cli, ["recommend", str(RECORD), "--max-bytes", size])
+    assert done.exit_code == 0, done.output
+    index = table.loc[4 * table["n_params"] <= 50_000_000, "index"].iloc[0]
+    assert done.output.startswith(f"evaluation {index}: ")
+    assert index != table["index"].iloc[0]  # the most accurate of all is larger
+
+
 @pytest.mark.parametrize("share", [0.8, 0.9, 0.95, 0.99])
 def test_smallest_network_that_keeps_a_share_of_the_metric(table: pd.DataFrame, share: float) -> None:
     full = 1 - table[table["params"] == 1.0].sort_values("index")["error"].iloc[0]
@@ -81,6 +90,7 @@ def test_command_prints_both_splits_and_how_to_save_the_network() -> None:
         (["--max-params", "0.9", "--max-prunable", "0.5"], r"exclude each other"),
         (["--min-metric", "much"], r"--min-metric is a number such as 0\.8, or a percentage such as 95%, not 'much'"),
         (["--max-bytes", "small"], r"--max-bytes is a size such as 50MB or 50000000, not 'small'"),
+        (["--max-bytes", "0MB"], r"--max-bytes is a size such as 50MB or 50000000, not '0MB'"),
         (["--max-latency", "0.5"], r"has no configuration of the network, .*; leave out --max-latency"),
     ],
 )
