@@ -73,6 +73,14 @@ class Exits(Method):
         os._exit(0)
 
 
+class Aborts(Method):
+    name, summary = "aborts", "ends as a crash of native code does"
+
+    def run(self, problem):
+        evaluate_one(problem)
+        os.abort()
+
+
 class Yields(Method):
     name, summary = "yields", "has a yield, so that calling it does nothing"
 
