@@ -12,15 +12,18 @@ from click.testing import CliRunner
 from sklearn.metrics import matthews_corrcoef
 from support.user_tasks import changed, make_folder, toml
 
+from nasbench.arrays import IntArray
 from nasbench.cli.main import cli
 from nasbench.data.batching import collate
 from nasbench.data.splits import load_task_data
 from nasbench.declarations.model import Model
+from nasbench.declarations.task import Task
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import make_space
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.plugins import registry
-from nasbench.records.record import Evaluation, RunFolder
+from nasbench.plugins.user_task import load_user_task
+from nasbench.records.record import Evaluation, RunFolder, find_runs
 from nasbench.runs import runner
 from nasbench.runs.request import RunRequest
 from nasbench.testing.models import TINY_BERT, save_tiny
@@ -43,18 +46,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return save_tiny(TINY_BERT, TINY_SINGLE, tmp_path_factory.mktemp("model"))
 
 
-def masked_error(model: Model, evaluation: Evaluation, space: str) -> float:
-    """The validation error of a sub-network of the saved weights, by the masked stock model."""
-    loaded = load_pretrained(model, TINY_SINGLE, 0)
+def masked_classes(task: Task, model: Model, evaluation: Evaluation, space: str) -> tuple[IntArray, IntArray]:
+    """The validation labels and the predictions of a sub-network of the saved weights, by the masked stock model."""
+    loaded = load_pretrained(model, task, 0)
     assert not loaded.output_is_new
-    split = load_task_data(TINY_SINGLE, loaded.tokenizer, 0).validation
+    split = load_task_data(task, loaded.tokenizer, 0).validation
     network = SuperNetwork(loaded.network)
     chosen = make_space(space, network.dims)
     subnetwork = chosen.to_subnetwork(chosen.from_json(evaluation.config))
     batch = collate(split, np.arange(len(split)), loaded.tokenizer.pad_token_id)
     with torch.no_grad():
         predicted = network.masked(batch, subnetwork).argmax(1)
-    return 1 - float(matthews_corrcoef(batch.labels.numpy(), predicted.numpy()))
+    return batch.labels.numpy(), predicted.numpy()
 
 
 @pytest.mark.parametrize("name", KEPT_WEIGHTS)
@@ -73,7 +76,8 @@ def test_networks_have_the_weights_of_the_trained_classifier(name: str, trained:
     evaluations = RunFolder(request.folder).read_evaluations()
     assert len(evaluations) >= 2
     for evaluation in evaluations[: KEPT_WEIGHTS[name]]:
-        assert evaluation.error == pytest.approx(masked_error(trained, evaluation, request.space), abs=1e-6)
+        classes = masked_classes(TINY_SINGLE, trained, evaluation, request.space)
+        assert evaluation.error == pytest.approx(1 - matthews_corrcoef(*classes), abs=1e-6)
 
 
 @pytest.mark.parametrize(("method", "option"), [("rfp", "epochs"), ("ws-nas-ordered", "fine_tuning_epochs")])
@@ -89,5 +93,12 @@ def test_own_classifier_is_pruned_as_it_is(tmp_path: Path) -> None:
     make_folder(tmp_path)
     (tmp_path / "own.toml").write_text(toml(changed(data={"labels": ["bad", "good"]})))
     arguments = ["--method", "rfp", "--task", str(tmp_path / "own.toml"), "--set", "epochs=0", "--max-evaluations", "2"]
-    done = CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path / "runs"), "--quiet"])
+    arguments += ["--device", "cpu", "--precision", "fp32", "--quiet"]
+    done = CliRunner().invoke(cli, ["run", *arguments, "--results", str(tmp_path / "runs")])
     assert done.exit_code == 0, done.output
+    (folder,) = find_runs(tmp_path / "runs")
+    record, first = RunFolder(folder).read_run(), RunFolder(folder).read_evaluations()[0]
+    assert record.charged_s["training"] == 0
+    assert first.params == 1
+    labels, predicted = masked_classes(*load_user_task(tmp_path / "own.toml"), first, record.identity.space)
+    assert first.error == pytest.approx(1 - (predicted == labels).mean(), abs=1e-6)
