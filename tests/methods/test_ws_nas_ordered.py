@@ -107,13 +107,18 @@ def test_half_of_the_training_draws_are_near_the_front(near):
         assert ks_2samp(drawn @ [120, 12], uniform @ [120, 12]).statistic > 0.1
 
 
-def test_options_that_would_do_nothing_are_refused():
-    for options in (
-        {"sampling": "predicted", "widths": "uniform"}, {"training_space": "small"}, {"n_front": 3},
-        {"fine_tuning_epochs": -1},
-    ):  # fmt: skip
-        with pytest.raises(ValueError):  # noqa: PT011
-            OrderedOptions(**options)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampling": "predicted", "widths": "uniform"}, "^the mask search predicts uneven widths; set sampling to "),
+        ({"training_space": "small"}, "^training_space names no space of nested sub-networks; leave it out$"),
+        ({"n_front": 3}, "^n_front must be at least 4, not 3$"),
+        ({"fine_tuning_epochs": -1}, "^fine_tuning_epochs must be 0 or more, not -1$"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        OrderedOptions(**options)
 
 
 @pytest.mark.parametrize("options", [{"epochs": 1}, {"epochs": 2, "fine_tuning_epochs": 2}])

@@ -100,10 +100,17 @@ def test_a_described_model_is_restored():
     assert restored_costs(json.loads(json.dumps(costs.describe(DIMS), sort_keys=True)), costs.names) == costs
 
 
-@pytest.mark.parametrize("change", [{"coefficients": [[1.0] * 5]}, {"coefficients": [[-1.0] * 5] * 2}, {"shapes": 3}])
-def test_a_damaged_model_is_refused(change):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"coefficients": [[1.0] * 5]}, "^the coefficients do not fit the shapes$"),
+        ({"coefficients": [[-1.0] * 5] * 2}, "^the coefficients do not fit the shapes$"),
+        ({"shapes": 3}, "not iterable$"),
+    ],
+)
+def test_a_damaged_model_is_refused(change, message):
     described = _fitted().describe(DIMS) | change
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((ValueError, TypeError), match=message):
         Modelled.from_json("latency", described)
 
 
@@ -231,9 +238,16 @@ def test_a_model_of_latency_is_written_as_before_there_were_others():
     assert _fitted().describe(DIMS)["source"] == "modelled"
 
 
-@pytest.mark.parametrize(("name", "source"), [("macs", "modelled"), ("latency", "counted"), ("size", "counted")])
-def test_a_cost_of_another_source_than_the_declared_one_is_damaged(name, source):
-    with pytest.raises((KeyError, ValueError)):
+@pytest.mark.parametrize(
+    ("name", "source", "message"),
+    [
+        ("macs", "modelled", "^macs is not modelled$"),
+        ("latency", "counted", "^latency is not counted$"),
+        ("size", "counted", "^'size'$"),
+    ],
+)
+def test_a_cost_of_another_source_than_the_declared_one_is_damaged(name, source, message):
+    with pytest.raises((KeyError, ValueError), match=message):
         restored_costs({name: _fitted().describe(DIMS) | {"source": source}}, ["error", name])
 
 

@@ -55,3 +55,4 @@ def test_machine_without_a_gpu_is_refused(
     assert not (tmp_path / "report.md").exists()
     with pytest.raises(SystemExit):
         gpu_check.main(["--only", "nothing"])
+    assert "no check nothing; there are " in capsys.readouterr().err

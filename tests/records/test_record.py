@@ -116,9 +116,9 @@ def test_drop_cut_line_keeps_a_whole_file(folder, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", ""),
-        ("[]", ""),
-        ('{"index": 1}', ""),
+        ("{", r"not JSON \("),
+        ("[]", r"not a JSON object but \[\]$"),
+        ('{"index": 1}', "no 'config'$"),
         (json.dumps({**dataclasses.asdict(evaluation(1)), "more": 1}), "'more'"),
         (json.dumps(dataclasses.asdict(evaluation(5))), "index 5 where 1 is due"),
         (json.dumps(dataclasses.asdict(evaluation(1, float("nan")))), "error .* nan"),

@@ -136,7 +136,7 @@ def test_results_path_that_is_a_file_is_refused(subject, tmp_path):
 
 def test_run_that_cannot_load_leaves_no_folder(subject, results, tmp_path):
     model = dataclasses.replace(TINY_BERT, generator=None, local_folder=str(tmp_path / "missing"))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=r"^no saved model in .*missing: it has no config\.json$"):
         run(subject, results, model=model)
     assert list(results.rglob(".lock")) == []
 
