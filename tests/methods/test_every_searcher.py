@@ -52,6 +52,13 @@ def _global_state():
     return pickle.dumps((random.getstate(), np.random.get_state(), torch.get_rng_state().numpy()))  # noqa: NPY002
 
 
+def test_every_searcher_is_tried_in_all_of_its_spaces():
+    tried = {name: [space for other, space in PAIRS if other == name] for name in SEARCHERS}
+    assert all(tried.values())
+    assert tried["random"] == ["large", "layer", "medium", "small", "small-grid"]
+    assert tried["exhaustive"] == ["layer"]
+
+
 @pytest.mark.parametrize(("name", "space"), PAIRS)
 def test_proposals_depend_only_on_the_seed_and_leave_global_generators_alone(name, space):
     space = make_space(space, TINY)
