@@ -38,7 +38,7 @@ def test_separate_process_prints_one_line_for_a_mistake() -> None:
     assert result.stderr == "error: unknown task 'rtee'; did you mean 'rte'?\n"
 
 
-@pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "--json"]], ids=str)
+@pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "--json"], ["--help"]], ids=str)
 def test_closed_pipe_prints_no_error(arguments: list[str]) -> None:
     process = subprocess.Popen(command_line(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None

@@ -8,6 +8,7 @@ messages and exit codes.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import traceback
@@ -60,8 +61,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader closed the pipe (`nasbench tasks | head`). Python must not flush stdout again at exit.
+    except (BrokenPipeError, SystemExit) as error:
+        # The reader closed the pipe (`nasbench tasks | head`). Click and Rich make that an exit with code 1.
+        if isinstance(error, SystemExit) and not (isinstance(error.__context__, BrokenPipeError) or _has_no_reader()):
+            raise
+        # Python must not flush stdout again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - every other exception is a bug, and the user is told so
@@ -69,6 +73,13 @@ def _run(arguments: Sequence[str] | None) -> int:
             return _fail(f"{error.filename}: {error.strerror}", UserError.exit_code)
         traceback.print_exc()
         return _fail(ISSUE_HINT, 1)
+
+
+def _has_no_reader() -> bool:
+    """Whether stdout is a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _fail(message: str, code: int) -> int:
