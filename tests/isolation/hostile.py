@@ -73,12 +73,12 @@ class Exits(Method):
         os._exit(0)
 
 
-class Aborts(Method):
-    name, summary = "aborts", "ends as a crash of native code does"
+class Crashes(Method):
+    name, summary = "crashes", "reads memory that is not there"
 
     def run(self, problem):
         evaluate_one(problem)
-        os.abort()
+        ctypes.string_at(0)
 
 
 class Yields(Method):

@@ -43,7 +43,7 @@ class Watches(Observer):
         ("sleeps", OVERTIME, 1),
         ("raises", r"^Mine in hostile\.py:\d+: \\x1b\[2J cleared and a second line x+\.\.\.$", 1),
         ("exits", r"^the method's process ended before the method did \(exit code 0\)$", 1),
-        ("aborts", r"^the method's process ended before the method did \(signal SIGABRT\)$", 1),
+        ("crashes", r"^the method's process ended before the method did \(signal SIGSEGV\)$", 1),
         ("writes", "^the method's process broke the protocol: it sent an unknown message 'record'$", 1),
         ("fills", r"^the method's processes used \d\.\d GB of memory together, more than the limit of 2\.0 GB$", 1),
     ],
