@@ -198,7 +198,7 @@ def test_a_cluster_finds_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [Place("ray", device=name).kind_of_device() for name in ("auto", "cpu", "cuda")] == ["cpu", "cpu", "cuda"]
     has["GPU"] = 1.0
     assert [Place("ray", device=name).kind_of_device() for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
-    with pytest.raises(UserError, match="^--device is auto, cpu or cuda with --backend ray, not 'cuda:1'$"):
+    with pytest.raises(UserError, match=r"^--device is auto, cpu or cuda with --backend ray, not 'cuda:1'$"):
         Place("ray", device="cuda:1").kind_of_device()
 
 
