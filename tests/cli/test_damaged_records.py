@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nasbench.analysis.figures.catalogue import FIGURES
 from nasbench.cli import main as command_line
 from nasbench.methods.ws_nas import WeightSharingNAS
 from nasbench.plugins import registry
@@ -148,14 +149,21 @@ def deep_progress(folder: Path) -> None:
     write(folder, ".progress", b"[" * 100_000)
 
 
-BYTES = [
-    odd_progress, deep_progress, cut, changed, emptied, a_folder, not_utf8, deep, weightless, flipped, without_record,
-    without_evaluations,
-]  # fmt: skip
+CODES = {  # of report, export and run; claims and leaderboard end with 0
+    odd_progress: (0, 0, 0), deep_progress: (0, 0, 0), cut: (1, 2, 2), changed: (1, 2, 2), emptied: (1, 2, 2),
+    a_folder: (1, 2, 2), not_utf8: (1, 2, 2), deep: (1, 2, 2), weightless: (0, 2, 2), flipped: (0, 2, 2),
+    without_record: (0, 2, 2), without_evaluations: (1, 2, 2),
+}  # fmt: skip
 
 
-def check(damage: Callable[[Path], None], name: str, killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """Damage a copy, resume it, and give it to all commands that read records."""
+def check(
+    damage: Callable[[Path], None], name: str, killed: Path, tmp_path: Path, monkeypatch, capsys
+) -> dict[str, tuple[int, str]]:
+    """Damage a copy, resume it, and give it to all commands that read records.
+
+    Returns:
+        The exit code of each command with what it has told about the records.
+    """
     shutil.copytree(killed / "runs", tmp_path / "runs")
     (run,) = find_runs(tmp_path / "runs")
     damage(run)
@@ -164,25 +172,32 @@ def check(damage: Callable[[Path], None], name: str, killed: Path, tmp_path: Pat
     recorded = (whole / "evaluations.jsonl").read_bytes()
     monkeypatch.chdir(tmp_path)
     commands = [
-        ("report", "--figure", "front"),
+        ("report",),
         ("claims",),
         ("leaderboard", "--results", "runs"),
         ("export", str(run), "--out", "pruned"),
         (*RUN, "4"),
     ]
+    told = {}
     for command in commands:
         code = command_line._run(list(command))
         spoken = capsys.readouterr()
         assert code in (0, 1, 2), (name, command, spoken.err)
         assert "Traceback" not in spoken.err, (name, command, spoken.err)
+        if code != 0 and command[0] != "report":  # the report has a line for each damaged run and missing figure
+            assert spoken.err.count("\n") == 1, (name, command, spoken.err)
         if command[0] == "run" and code == 2:  # refused: nothing is changed
             after = (run / "evaluations.jsonl").read_bytes() if (run / "evaluations.jsonl").is_file() else None
             assert after == before, (name, spoken.err)
-            assert spoken.err.count("\n") == 1, (name, spoken.err)
         elif command[0] == "run":  # resumed, or another run in a folder of its own: nothing that was recorded is lost
             assert (run / "evaluations.jsonl").read_bytes().startswith(recorded), (name, spoken.out)
+        if command[0] == "leaderboard" and code == 0:
+            told[command[0]] = code, (tmp_path / "leaderboard.md").read_text()
+        else:
+            told[command[0]] = code, spoken.out if command[0] == "claims" else spoken.err
     shutil.rmtree(tmp_path / "runs")
     shutil.rmtree(tmp_path / "pruned", ignore_errors=True)
+    return told
 
 
 @pytest.fixture(autouse=True)
@@ -190,11 +205,21 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks, models = {TINY_PAIR.name: TINY_PAIR}, {TINY_BERT.name: TINY_BERT}
     monkeypatch.setattr(registry, "tasks", lambda: tasks)
     monkeypatch.setattr(registry, "models", lambda: models)
+    # The other figures would take most of the time.
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {"front": FIGURES["front"]})
 
 
-@pytest.mark.parametrize("damage", BYTES, ids=lambda damage: damage.__name__)
-def test_damaged_files_end_without_traceback(damage, killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    check(damage, damage.__name__, killed, tmp_path, monkeypatch, capsys)
+@pytest.mark.parametrize("damage", CODES, ids=lambda damage: damage.__name__)
+def test_damaged_files_have_their_exit_codes(damage, killed: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    told = check(damage, damage.__name__, killed, tmp_path, monkeypatch, capsys)
+    (run,) = find_runs(killed / "runs")
+    assert tuple(told[command][0] for command in ("report", "export", "run")) == CODES[damage], told
+    assert (told["claims"][0], told["leaderboard"][0]) == (0, 0)
+    if told["export"][0]:
+        assert run.name in told["export"][1]
+    if told["report"][0]:  # all three leave the run out and say why
+        for command in ("report", "claims", "leaderboard"):
+            assert run.name in told[command][1].replace("\\", ""), (command, told[command])
 
 
 N_PARTS = 16
