@@ -83,7 +83,7 @@ def report(
         drawn = [made for made in drawn if made.files or (asks and not FIGURES[made.name].extra)]
     files = [path for made in drawn for path in made.files]
     if figures and not files:
-        raise UserError(drawn[0].warning)
+        raise UserError(drawn[0].warning + _left_out(found))
     warnings = [*found.warnings, *scores.warnings]
     if figures is None:
         official = sections(found, quantiles)
@@ -99,6 +99,14 @@ def report(
         files.append(page)
     warnings += [made.warning for made in drawn if made.warning]
     return ReportOutcome(tuple(warnings), tuple(files), found.exit_code)
+
+
+def _left_out(results: Results) -> str:
+    """The first damaged record, in brackets; empty without one. A folder may have nothing to show because of it."""
+    damaged = [str(finding) for finding in results.findings if finding.damage]
+    if not damaged:
+        return ""
+    return f" (left out: {damaged[0]}{f'; and {len(damaged) - 1} more' if len(damaged) > 1 else ''})"
 
 
 def _without_unused(results: Results) -> Results:

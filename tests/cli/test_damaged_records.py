@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -220,6 +221,23 @@ def test_damaged_files_have_their_exit_codes(damage, killed: Path, tmp_path: Pat
     if told["report"][0]:  # all three leave the run out and say why
         for command in ("report", "claims", "leaderboard"):
             assert run.name in told[command][1].replace("\\", ""), (command, told[command])
+
+
+def test_damage_is_named_if_it_leaves_a_figure_with_nothing_to_show(
+    killed: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    shutil.copytree(killed / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    assert command_line._run(["report", "--figure", "front"]) == 2
+    undamaged = capsys.readouterr().err.rstrip("\n")
+    assert re.search(r"^error: fronts: no run; \S[^(]* makes the first 5$", undamaged)
+    (run,) = find_runs(tmp_path / "runs")
+    cut(run)
+    shutil.copytree(run, run.with_name("another"))
+    assert command_line._run(["report", "--figure", "front"]) == 2
+    damaged = capsys.readouterr().err
+    assert damaged.startswith(f"{undamaged} (left out: tiny-pair/tiny-bert/another: evaluations.jsonl: 1 of 3 ")
+    assert damaged.endswith("; and 1 more)\n")
 
 
 N_PARTS = 16
