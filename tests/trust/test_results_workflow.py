@@ -1,4 +1,4 @@
-"""The workflow that guards results/: its steps, as CI runs them, on small repositories and with a pretended nasbench."""
+"""The workflow that guards results/: its steps, as CI runs them, on small repositories and a pretended nasbench."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class PullRequest:
         self.folder = folder
         git(folder, "init", "-q")
         record = {f"{OLD}/{name}": "{}\n" for name in ("run.json", "evaluations.jsonl", "quantization.json")}
-        code = {name: "\n" for name in ("src/nasbench/x.py", "setup.py", "methods/old.py", "requirements.lock")}
+        code = dict.fromkeys(("src/nasbench/x.py", "setup.py", "methods/old.py", "requirements.lock"), "\n")
         self.commit({**record, f"{OLD}/verification.json": MARK, **code, "leaderboard.md": "old\n"})
         self.base = git(folder, "rev-parse", "HEAD")
 
@@ -103,8 +103,11 @@ def test_a_record_directly_in_results_is_seen(pull_request):
 
 @pytest.mark.parametrize(
     "path",
-    ["src/nasbench/x.py", "src/nasbench/y.py", "analysis/x.py", "benchmark/x.py", "setup.py", "requirements.lock"]
-    + ["constraints.txt", "pyproject.toml", "Makefile", ".github/workflows/results.yml", "sitecustomize.py", ".gitignore"],
+    [
+        *("src/nasbench/x.py", "src/nasbench/y.py", "analysis/x.py", "benchmark/x.py", "setup.py", "pyproject.toml"),
+        *("requirements.lock", "constraints.txt", "Makefile", ".github/workflows/results.yml", ".gitignore"),
+        "sitecustomize.py",
+    ],
 )
 def test_records_do_not_come_with_changes_of_what_verifies_them(pull_request, path):
     pull_request.commit({path: "changed\n"})

@@ -147,7 +147,7 @@ def test_a_disturbed_run_must_say_that_it_was(made):
 
     def timed(files, *reasons):
         changes = {"unofficial": [*due, *reasons], "conditions": [busy]}
-        change_run(files, lambda r: r["identity"].update(max_evaluations=None, budget_s=60.0))
+        change_run(files, lambda r: r["identity"].update(max_evaluations=None, budget_s=3600.0))
         change_run(files, lambda r: r.update(changes))
 
     due = []
