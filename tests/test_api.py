@@ -173,9 +173,7 @@ def test_declaration_with_the_name_of_another_is_a_run_of_its_own(
     assert nasbench.results(tmp_path).runs["scenario"].nunique() == 3
 
 
-def test_documented_language_model_and_text_of_ones_own_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_documented_language_model_and_text_of_ones_own_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[1] / "docs" / "objectives.md").read_text()
     _, code, _ = page.partition("## Language modelling")[2].split("```", 2)
     save_tiny(TINY_LLAMA, TINY_TEXT, tmp_path / "my-decoder")

@@ -222,9 +222,7 @@ def test_error_for_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
         read_rows(local(train=tmp_path / "none.csv"), None)
 
 
-@pytest.mark.parametrize(
-    ("name", "file"), [("wikitext2", "imdb/train.parquet"), ("piqa", "piqa/validation.parquet")]
-)
+@pytest.mark.parametrize(("name", "file"), [("wikitext2", "imdb/train.parquet"), ("piqa", "piqa/validation.parquet")])
 def test_no_error_sends_to_a_hub_that_has_no_such_task(name: str, file: str, tmp_path: Path) -> None:
     task = registry.tasks()[name]
     with pytest.raises(UserError, match=rf"no file .*/{file}, the train rows of task '{name}'; put it there$"):
