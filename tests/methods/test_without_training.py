@@ -34,7 +34,7 @@ KEPT_WEIGHTS = {
     **dict.fromkeys(("rfp", "flap", "low-rank", "magnitude", "ws-nas-ordered"), 1),
     **dict.fromkeys(("s-nas", "ws-nas", "ws-nas-depth", "head-pruning", "layer-dropping", "shortgpt", "wanda-sp"), ALL),
 }
-"""Number of first evaluations whose weights are the original ones: one for methods that change weights without training.
+"""First evaluations whose weights are the original ones: one for methods that change weights without training.
 
 Without ``distillation`` and ``learned-gates``, which refuse ``epochs=0``.
 """
