@@ -1,11 +1,12 @@
 """Generated results with a known truth: entry A is better than B by a known amount, and C equals B."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
-from support.generated_results import Entry, Plan, hypervolume_difference, write_results
+from support.generated_results import Entry, Plan, hypervolume_difference, simulate, write_results
 
 from nasbench.analysis.reading.results import Results, read_results
 from nasbench.analysis.scoring.comparison import Comparison, compare, compare_all
@@ -25,19 +26,36 @@ def identity_quantiles(results: Results) -> Quantiles:
     )
 
 
-def blocks_of(folder: Path, plan: Plan, seed: int) -> Blocks:
+def read(folder: Path, plan: Plan, seed: int) -> Results:
     write_results(folder, plan, seed)
     results = read_results(folder)
     assert results.findings == ()
+    return results
+
+
+def blocks_of(results: Results) -> Blocks:
     scores = score(results, identity_quantiles(results), n_times=10)
     assert scores.warnings == ()
     return block_table(scores, by="method")
 
 
+def drawn_again(results: Results, plan: Plan, seed: int) -> Results:
+    """The results that writing and reading the plan with another seed would give, in the columns that scores use."""
+    rng, shifts = np.random.default_rng(seed), {entry.method: entry.shift for entry in plan.entries}
+    drawn = [
+        evaluation
+        for method in results.runs["method"]
+        for evaluation in simulate(plan.n_evaluations, shifts[method], plan.noise, plan.budget_s, rng)
+    ]
+    names = ("error", "params", "n_params", "elapsed_s", "test_error")
+    columns = {name: np.array([getattr(each, name) for each in drawn], dtype=np.float64) for name in names}
+    return dataclasses.replace(results, evaluations=results.evaluations.assign(**columns))
+
+
 def test_comparison_finds_the_truth_in_a_large_folder(tmp_path: Path) -> None:
     tasks = ["rte", "cola", "mrpc", "stsb", "imdb", "sst2", "swag", "qnli"]
     plan = Plan([A, B, C], tasks=tasks, seeds=range(10), n_evaluations=20)
-    blocks = blocks_of(tmp_path, plan, seed=1)
+    blocks = blocks_of(read(tmp_path, plan, seed=1))
     assert blocks.names == ("a", "b", "c")
     assert not np.isnan(blocks.final).any()
     found = compare_all(blocks).set_index(["a", "b"])
@@ -51,9 +69,12 @@ def test_comparison_finds_the_truth_in_a_large_folder(tmp_path: Path) -> None:
 
 def test_intervals_cover_the_truth_in_about_95_of_100_draws(tmp_path: Path) -> None:
     plan = Plan([A, B, C], tasks=["rte"], seeds=range(6), n_evaluations=6)
+    first = read(tmp_path / "first", plan, seed=0)
+    whole = blocks_of(read(tmp_path / "second", plan, seed=1))
+    np.testing.assert_allclose(blocks_of(drawn_again(first, plan, seed=1)).final, whole.final, rtol=1e-12)
     n_draws, covered = 100, np.zeros(2, dtype=int)
     for draw in range(n_draws):
-        blocks = blocks_of(tmp_path, plan, seed=draw)  # each draw overwrites the one before
+        blocks = blocks_of(drawn_again(first, plan, seed=draw))
         final = blocks.final
         a_b: Comparison = compare(final[0], final[1], blocks.scenarios)
         b_c = compare(final[1], final[2], blocks.scenarios)
