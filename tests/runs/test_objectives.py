@@ -25,7 +25,9 @@ from nasbench.records.resume import check_same
 from nasbench.records.schema import RecordError
 from nasbench.runs.observer import Observer
 from nasbench.runs.request import make_request
+from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import Killed, MethodSubject
+from nasbench.testing.tasks import TINY_PAIR
 from nasbench.trust.checks import record_checks
 
 THREE = ("error", "params", "macs")
@@ -161,8 +163,8 @@ def test_a_method_of_a_process_of_its_own_gets_the_costs(tmp_path):
 
     arguments = {"searcher": "cost-climber", "plugins": (plugin,), "results": tmp_path / "runs", "device": "cpu"}
     with prepared(
-        None, "ws-nas", "demo", **arguments, objectives="error,macs", max_evaluations=4, settings=["epochs=1"],
-        model="demo-bert",
+        None, "ws-nas", TINY_PAIR, **arguments, objectives="error,macs", max_evaluations=4, settings=["epochs=1"],
+        model=TINY_BERT,
     ) as (_, carry_out):  # fmt: skip
         record = carry_out(None)
     assert (record.status, record.reason) == ("complete", None)
