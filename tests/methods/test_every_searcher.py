@@ -62,15 +62,16 @@ def test_every_searcher_is_tried_in_all_of_its_spaces():
 @pytest.mark.parametrize(("name", "space"), PAIRS)
 def test_proposals_depend_only_on_the_seed_and_leave_global_generators_alone(name, space):
     space = make_space(space, TINY)
+    n = 9 if name.startswith("ehvi") else 15  # a model makes all but the first few, slowly
     before = _global_state()
-    first = _proposals(name, space, 15, seed=3)
+    first = _proposals(name, space, n, seed=3)
     assert _global_state() == before
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     torch.manual_seed(1)
-    np.testing.assert_array_equal(_proposals(name, space, 15, seed=3), first)
+    np.testing.assert_array_equal(_proposals(name, space, n, seed=3), first)
     if name in RANDOM:
-        assert (_proposals(name, space, 15, seed=4) != first).any()
+        assert (_proposals(name, space, 4, seed=4) != first[:4]).any()
 
 
 @pytest.mark.parametrize("name", sorted(SEARCHERS))
