@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.contract_classes import methods_with_a_class
 from support.runs import trained_briefly
 
 from nasbench.arrays import FloatArray
@@ -302,7 +303,32 @@ def test_searcher_check_finds_its_breach(tmp_path: Path, searcher: type[Searcher
     assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(registry.methods()))
+TESTS = Path(__file__).parents[1]
+WITH_A_CLASS = methods_with_a_class(TESTS / "baselines") | methods_with_a_class(TESTS / "methods")
+METHODS = {name: f"{cls.__module__}.{cls.__name__}" for name, cls in registry.methods().items()}
+WITHOUT_A_CLASS = [name for name, place in METHODS.items() if place not in WITH_A_CLASS]
+"""The other methods have their contract in a test class of their own."""
+
+
+def test_every_method_of_the_suite_is_checked_here_or_in_a_class_of_its_own() -> None:
+    assert {METHODS[name] for name in WITHOUT_A_CLASS} | WITH_A_CLASS == {*METHODS.values()}
+
+
+def test_only_a_class_that_makes_all_checks_as_usual_replaces_those_here(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(
+        "from lib import Usual, Searching, Elsewhere, Skipped, Partly, Unnamed, Quick as Fast\n"
+        "class TestUsual(MethodContract):\n    method = Usual\n"
+        "class TestQuick(MethodContract):\n    method = Fast\n    options = Fast.Options(epochs=1)\n"
+        "class TestSearching(MethodContract):\n    method = Searching\n    searcher = Fair\n"
+        "class TestElsewhere(MethodContract):\n    method = Elsewhere\n    space = 'small'\n"
+        "@mark\nclass TestSkipped(MethodContract):\n    method = Skipped\n"
+        "class TestPartly(MethodContract):\n    method = Partly\n    def test_runs(self): pass\n"
+        "class Unseen(MethodContract):\n    method = Unnamed\n"
+    )
+    assert methods_with_a_class(tmp_path) == {"lib.Usual", "lib.Quick"}
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_CLASS)
 def test_every_method_of_the_suite_passes_its_contract(tmp_path: Path, name: str) -> None:
     subject = MethodSubject(registry.methods()[name], tmp_path, model=trained_briefly(TINY_BERT))
     for run in METHOD_CHECKS.values():
