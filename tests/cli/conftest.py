@@ -8,6 +8,12 @@ from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.tasks import TINY_TASKS
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exported networks are timed in as few passes as possible."""
+    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
+
+
 @pytest.fixture
 def tiny_world(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:  # noqa: ARG001
     """Add tiny tasks and models to the declared ones, and compute with one thread."""

@@ -19,7 +19,7 @@ from nasbench.export.latency import Latency
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.objectives import measuring
+from nasbench.objectives import measuring, modelled
 from nasbench.testing.decoders import TINY_LLAMA, TINY_QWEN2
 from nasbench.testing.models import (
     TINY_BERT,
@@ -101,6 +101,7 @@ def test_speed_is_that_beside_the_start_and_not_beside_its_widest_layers(
     pruned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     n_params = sum(p.numel() for p in nasbench.load(pruned / "my model").parameters())
+    monkeypatch.setattr(modelled, "N_NETWORKS", 8)
     run = nasbench.run(
         "ws-nas", pruned / "own.toml", results=pruned / "runs", budget_s=60, max_evaluations=2, quiet=True,
         options={"epochs": 1}, objectives=("error", "latency"),

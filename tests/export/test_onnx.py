@@ -32,12 +32,9 @@ RunOf = Callable[..., Path]
     ],
     ids=lambda each: each.name,
 )
-def test_onnxruntime_computes_the_outputs_of_the_network(
-    model: Any, task: Any, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_onnxruntime_computes_the_outputs_of_the_network(model: Any, task: Any, run_of: RunOf, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="no onnx: pip install -e '.[onnx]'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install -e '.[onnx]'")
-    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
     run, out = run_of([[2, 0, 4, 5, 48, 0]], space="medium", model=model, task=task), tmp_path / "out"
     arguments = ["export", str(run), "--out", str(out), "--format", "onnx"]
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
@@ -63,12 +60,9 @@ def test_onnxruntime_computes_the_outputs_of_the_network(
 
 
 @pytest.mark.parametrize("model", [TINY_BERT, TINY_GPT2], ids=lambda model: model.name)
-def test_network_without_layers_has_only_the_inputs_that_it_reads(
-    model: Any, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_network_without_layers_has_only_the_inputs_that_it_reads(model: Any, run_of: RunOf, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="no onnx: pip install -e '.[onnx]'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install -e '.[onnx]'")
-    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
     arguments = ["export", str(run_of([[0, 0, 0]], space="small", model=model)), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(cli, [*arguments, "--format", "onnx"], catch_exceptions=False)
     assert "model.onnx: its outputs agree with the network's" in done.output
