@@ -56,19 +56,20 @@ def test_transformers_builds_the_measured_network(model: Any, run_of: RunOf, tmp
         )
 
 
-@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
-def test_folder_needs_no_nasbench(model: Any, run_of: RunOf, tmp_path: Path) -> None:
-    run, out = run_of([MIXED], model=model), tmp_path / "out"
-    export(run, out, 1.0)
-    batch = encoded_for_decoders(out)
-    loader = "AutoModelForSequenceClassification"
-    found = logits_alone(out, loader, batch, tmp_path)
-    torch.testing.assert_close(found, measured(run, batch), atol=2e-6, rtol=1e-5)
-    card = (out / "README.md").read_text()
-    assert f"{loader}.from_pretrained('out', trust_remote_code=True)" in card
-    assert "`modeling_decoders.py`" in card
-    heads = "groups of attention heads" if model is TINY_LLAMA else "attention heads"
-    assert f"removed 6 of 12 {heads} and 91 of 144 feed-forward units." in card
+def test_folder_needs_no_nasbench(run_of: RunOf, tmp_path: Path) -> None:
+    loader, cases, expected = "AutoModelForSequenceClassification", [], []
+    for model, heads in ((TINY_LLAMA, "groups of attention heads"), (TINY_GPT2, "attention heads")):
+        run, out = run_of([MIXED], model=model), tmp_path / model.name
+        export(run, out)
+        batch = encoded_for_decoders(out)
+        cases.append((out, loader, batch))
+        expected.append(measured(run, batch))
+        card = (out / "README.md").read_text()
+        assert f"{loader}.from_pretrained('{out.name}', trust_remote_code=True)" in card
+        assert "`modeling_decoders.py`" in card
+        assert f"removed 6 of 12 {heads} and 91 of 144 feed-forward units." in card
+    for found, wanted in zip(logits_alone(cases, tmp_path), expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
@@ -161,7 +162,6 @@ def test_language_model_generates_and_gives_the_measured_error(
 def test_card_of_a_language_model_shows_how_to_generate(
     task: Any, model: Any, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr("nasbench.export.latency._SECONDS", 0.0)
     monkeypatch.chdir(tmp_path)
     run = run_of([MIXED], model=model, task=task)
     done = CliRunner().invoke(cli, ["export", str(run), "--out", "out"], catch_exceptions=False)

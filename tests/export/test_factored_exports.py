@@ -130,16 +130,17 @@ def test_card_and_configuration_name_the_ranks(run_of: Callable[..., Path], tmp_
     assert "Its projections are products of two matrices, so transformers builds it with `modeling_pruned.py`" in card
 
 
-@pytest.mark.parametrize("model", [TINY_BERT, TINY_LLAMA], ids=lambda model: model.name)
-def test_folder_needs_no_nasbench(model: Any, run_of: Callable[..., Path], tmp_path: Path) -> None:
-    run, out = run_of(model), tmp_path / "out"
-    export(run, out, 1.0)
-    batch = encoded(out)
-    loader = "AutoModelForSequenceClassification"
-    found = logits_alone(out, loader, batch, tmp_path)
-    with torch.no_grad():
-        expected = multiplied_out(run)(**batch).logits
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+def test_folder_needs_no_nasbench(run_of: Callable[..., Path], tmp_path: Path) -> None:
+    cases, expected = [], []
+    for model in (TINY_BERT, TINY_LLAMA):
+        run, out = run_of(model), tmp_path / model.name
+        export(run, out)
+        batch = encoded(out)
+        cases.append((out, "AutoModelForSequenceClassification", batch))
+        with torch.no_grad():
+            expected.append(multiplied_out(run)(**batch).logits)
+    for found, wanted in zip(logits_alone(cases, tmp_path), expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_language_model_generates(run_of: Callable[..., Path], tmp_path: Path) -> None:

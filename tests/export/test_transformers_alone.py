@@ -13,6 +13,7 @@ import torch
 import transformers
 from support.exports import logits_alone, masks, measured
 from support.old_exports import write_format_1
+from support.record_edits import edit_line, edit_run
 
 import nasbench
 from nasbench.errors import UserError
@@ -83,17 +84,27 @@ def assert_equal(one: torch.Tensor, other: torch.Tensor) -> None:
     torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=lambda model: model.name)
+@pytest.fixture(scope="module", params=ARCHITECTURES, ids=lambda model: model.name)
+def run_of_widths(request: pytest.FixtureRequest, run_of: RunOf) -> tuple[Any, Path]:
+    """A model, and a run that evaluates it with each of the widths."""
+    run = run_of([*WIDTHS.values()], model=request.param)
+    (weights,) = {each.weights for each in RunFolder(run).read_evaluations()} - {None}
+    for i in range(len(WIDTHS)):
+        edit_line(run, i, weights=weights)  # a run names the weights only of what was on its front
+    edit_run(run, evaluations_sha256=None)
+    return request.param, run
+
+
 @pytest.mark.parametrize("kind", WIDTHS)
-def test_transformers_builds_the_measured_network(kind: str, model: Any, run_of: RunOf, tmp_path: Path) -> None:
-    run, out = run_of([WIDTHS[kind]], model=model), tmp_path / "out"
-    evaluation = export(run, out, 1.0)
+def test_transformers_builds_the_measured_network(kind: str, run_of_widths: tuple[Any, Path], tmp_path: Path) -> None:
+    (model, run), index, out = run_of_widths, [*WIDTHS].index(kind), tmp_path / "out"
+    evaluation = export(run, out, index=index)
     batch = inputs(TINY_PAIR, model)
     auto = transformers.AutoModelForSequenceClassification
     loaded, report = auto.from_pretrained(out, trust_remote_code=True, output_loading_info=True)
     assert not any(report.values())
     assert sum(p.numel() for p in loaded.parameters()) == evaluation.n_params
-    expected = measured(run, batch)
+    expected = measured(run, batch, index)
     assert_equal(logits(loaded, batch), expected)
     assert_equal(logits(nasbench.load(out), batch), expected)
     is_stock = kind in STOCK and kind not in NOT_STOCK.get(model.architecture, ())
@@ -107,14 +118,30 @@ def test_transformers_builds_the_measured_network(kind: str, model: Any, run_of:
             stock.from_pretrained(out)
 
 
-@pytest.mark.parametrize("task", [TINY_PAIR, TINY_REGRESSION, TINY_CHOICE], ids=lambda task: task.name)
-@pytest.mark.parametrize("model", [TINY_BERT, TINY_ROBERTA, TINY_MPNET], ids=lambda model: model.name)
-def test_folder_needs_no_nasbench(model: Any, task: Any, run_of: RunOf, tmp_path: Path) -> None:
-    run, out = run_of([WIDTHS["all kinds of layers"]], model=model, task=task), tmp_path / "out"
-    export(run, out, 1.0)
-    batch = inputs(task, model)
-    found = logits_alone(out, loader_of(task), batch, tmp_path)
-    assert_equal(found, measured(run, batch))
+ALONE = {
+    f"{model.name}-{task.name}": (model, task)
+    for model in (TINY_BERT, TINY_ROBERTA, TINY_MPNET)
+    for task in (TINY_PAIR, TINY_REGRESSION, TINY_CHOICE)
+}
+
+
+@pytest.fixture(scope="module")
+def outputs_alone(
+    run_of: RunOf, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """The logits of each exported network without nasbench, and those by which the run measured it."""
+    folder, cases, expected = tmp_path_factory.mktemp("alone"), [], []
+    for name, (model, task) in ALONE.items():
+        run, batch = run_of([WIDTHS["all kinds of layers"]], model=model, task=task), inputs(task, model)
+        export(run, folder / name)
+        cases.append((folder / name, loader_of(task), batch))
+        expected.append(measured(run, batch))
+    return dict(zip(ALONE, zip(logits_alone(cases, folder), expected, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_folder_needs_no_nasbench(name: str, outputs_alone: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+    assert_equal(*outputs_alone[name])
 
 
 @pytest.mark.parametrize("kind", ["all kinds of layers", "whole layers"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +31,41 @@ sys.meta_path.insert(0, Blocked())
 import torch
 import transformers
 
-folder, loader, inputs, outputs = sys.argv[1:]
-model, report = getattr(transformers, loader).from_pretrained(
-    folder, trust_remote_code=True, output_loading_info=True
-)
-assert not any(report.values()), report
-with torch.no_grad():
-    torch.save(model(**torch.load(inputs)).logits, outputs)
+inputs, outputs = sys.argv[1:]
+found = []
+for folder, loader, batch in torch.load(inputs):
+    model, report = getattr(transformers, loader).from_pretrained(
+        folder, trust_remote_code=True, output_loading_info=True
+    )
+    assert not any(report.values()), (folder, report)
+    with torch.no_grad():
+        found.append(model(**batch).logits)
+torch.save(found, outputs)
 assert "nasbench" not in sys.modules
 """
-"""A program that loads a folder in a process that cannot import nasbench."""
+"""A program that loads folders in a process that cannot import nasbench."""
 
 
-def logits_alone(folder: Path, loader: str, batch: dict[str, torch.Tensor], scratch: Path) -> torch.Tensor:
-    """The logits of an exported network in a process that cannot import nasbench.
+def logits_alone(cases: Sequence[tuple[Path, str, dict[str, torch.Tensor]]], scratch: Path) -> list[torch.Tensor]:
+    """The logits of exported networks in a process that cannot import nasbench.
 
     Args:
-        loader: the auto class of transformers.
+        cases: of each network, its folder, the auto class of transformers, and the inputs. The folders have different
+            names: transformers knows the code of a folder by its name.
         scratch: a folder for the inputs and the outputs.
     """
+    assert len({folder.name for folder, _, _ in cases}) == len(cases)
     inputs, outputs = scratch / "inputs.pt", scratch / "logits.pt"
-    torch.save(batch, inputs)
+    torch.save([(str(folder), loader, batch) for folder, loader, batch in cases], inputs)
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(folder), loader, str(inputs), str(outputs)],
+        [sys.executable, "-c", ALONE, str(inputs), str(outputs)],
         capture_output=True,
         text=True,
         cwd=scratch,
         env={"HF_HOME": str(scratch / "hub"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    found: torch.Tensor = torch.load(outputs)
+    found: list[torch.Tensor] = torch.load(outputs)
     return found
 
 
@@ -76,9 +82,13 @@ def masks(heads: list[int], units: list[int]) -> list[int]:
     return [bit for row in bits for bit in row]
 
 
-def measured(run: Path, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The logits of a run's only sub-network, by the pass with which the run measured it."""
-    record, (evaluation,) = RunFolder(run).read_run(), RunFolder(run).read_evaluations()
+def measured(run: Path, batch: dict[str, torch.Tensor], index: int = 0) -> torch.Tensor:
+    """The logits of a sub-network, by the pass with which the run measured it.
+
+    Args:
+        index: of its evaluation.
+    """
+    record, evaluation = RunFolder(run).read_run(), RunFolder(run).read_evaluations()[index]
     config = transformers.AutoConfig.from_pretrained(run / "weights" / "model")
     model = getattr(transformers, config.architectures[0])(config).eval()
     model.load_state_dict(load_file(run / "weights" / f"{evaluation.weights}.safetensors"))
