@@ -24,9 +24,12 @@ from nasbench.runs.observer import Observer
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR
-from nasbench.training.configuration import SuperNetworkOptions
+from nasbench.training.configuration import SuperNetworkOptions, TrainingOptions
 
-OPTIONS = {"ws-nas": SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1)}
+OPTIONS = {
+    "ws-nas": SuperNetworkOptions(strategy="sandwich", n_random=1, learning_rate=1e-3, batch_size=8, epochs=1),
+    "s-nas": TrainingOptions(epochs=1),
+}
 """Options of methods that would train for long."""
 
 

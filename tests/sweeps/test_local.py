@@ -71,7 +71,7 @@ def sweep_locally(jobs: list, results: Path, n_slots: int = 1) -> driver.Sweep:
 
 
 def test_a_killed_process_goes_on_and_changes_no_record(scene: Scene, tmp_path: Path) -> None:
-    jobs = scene.jobs(["patient", "ws-nas"], 1, [0])
+    jobs = scene.jobs(["patient"], 1, [0, 1])
     one_after_the_other(jobs, tmp_path / "expected")
 
     def kill(pid: int) -> None:

@@ -129,23 +129,25 @@ def test_a_mirror_that_cannot_be_written_is_one_line(local: Path, tmp_path: Path
         Mirror(f"file://{tmp_path}/remote", "a/b").push_ended(local)
 
 
-@pytest.mark.parametrize("method", ["s-nas", "ws-nas"])
+@pytest.mark.parametrize(("method", "kill_each"), [("s-nas", 25), ("ws-nas", 5)])
 def test_a_run_goes_on_where_the_last_archive_was(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, kill_each: int
 ) -> None:
     """Killed again and again, each time on another machine: its temporary folder is gone, and only the URL is left."""
     monkeypatch.setattr(socket, "gethostname", lambda: f"machine-{n_kills}")
     monkeypatch.setattr(module, "PUSH_INTERVAL_S", 0.0)
     monkeypatch.setattr(session, "CHECKPOINT_INTERVAL_S", 0.0)
-    n_events = n_kills = 0
+    n_kills = 0
     (job,) = scene.jobs([method], 1, [0], max_evaluations=5)
     one_after_the_other([job], tmp_path / "expected")
     url = f"file://{tmp_path}/remote"
 
-    def count() -> None:
-        nonlocal n_events, n_kills
-        n_events += 1
-        if n_events % 5 == 0:
+    events: list[str] = []
+
+    def count(name: str) -> None:
+        nonlocal n_kills
+        events.append(name)
+        if len(events) % kill_each == 0 or (name == "evaluated" and events.count(name) == 2):
             n_kills += 1
             raise Killed
 
@@ -153,9 +155,9 @@ def test_a_run_goes_on_where_the_last_archive_was(
     for name in ("training", "evaluated"):
         usual = getattr(Reporter, name)
 
-        def counting(self: Reporter, *arguments: object, usual: object = usual) -> None:
+        def counting(self: Reporter, *arguments: object, usual: object = usual, name: str = name) -> None:
             usual(self, *arguments)  # type: ignore[operator]
-            count()
+            count(name)
 
         monkeypatch.setattr(Reporter, name, counting)
     reports: list = []
@@ -166,7 +168,7 @@ def test_a_run_goes_on_where_the_last_archive_was(
         except Killed:
             continue
     assert outcome["status"] == "complete", outcome
-    assert n_kills >= 2
+    assert n_kills >= 3
     assert records(tmp_path / "remote") == records(tmp_path / "expected")
     starts = [report["n_resumed"] for report in reports if report.get("phase") == "started"]
     assert starts == sorted(starts)
