@@ -282,14 +282,15 @@ def test_method_from_plugin_file_runs_unofficially_in_its_own_space(nasbench, pl
     assert record.identity.searcher is None
     assert record.unofficial == ["method 'one' is not part of the suite"]
 
-    assert_user_error(nasbench(*arguments, "--space", "small"), "works in layer, large", "small")
-    assert_user_error(nasbench(*arguments, "--searcher", "random"), "uses no searcher", "random")
-    assert_user_error(nasbench(*arguments, "--set", "searcher.x=1"), "uses no searcher")
+    here = (*arguments, "--no-isolate")  # without starting the method's process
+    assert_user_error(nasbench(*here, "--space", "small"), "works in layer, large", "small")
+    assert_user_error(nasbench(*here, "--searcher", "random"), "uses no searcher", "random")
+    assert_user_error(nasbench(*here, "--set", "searcher.x=1"), "uses no searcher")
 
 
 def test_raising_method_fails_its_run_and_keeps_evaluations(nasbench, plugin: Path, tmp_path: Path) -> None:
     spoken = nasbench(
-        "run", "--method", "raises", "--task", "tiny-single", "--device", "cpu", "--plugin", str(plugin)
+        "run", "--method", "raises", "--task", "tiny-single", "--device", "cpu", "--plugin", str(plugin), "--no-isolate"
     )  # fmt: skip
     assert spoken.code == 1
     assert spoken.err.startswith("error: ")
@@ -315,7 +316,7 @@ def test_multi_fidelity_searcher_requires_method_that_trains_single_networks(nas
         "    def tell(self, config, values): pass\n"
         "    def report(self, trial, epoch, values): pass\n"
     )
-    spoken = nasbench(*RUN, "--plugin", "halving.py", "--searcher", "halving")
+    spoken = nasbench(*RUN, "--plugin", "halving.py", "--searcher", "halving", "--no-isolate")
     assert_user_error(spoken, "'halving' stops the training of single sub-networks", "'ws-nas'", "--method s-nas")
 
 
