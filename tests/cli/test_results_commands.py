@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from support.generated_results import Entry, Plan, write_results
 
 from nasbench import load
 from nasbench.analysis.report.results_page import page
 from nasbench.cli import experiment
+from nasbench.cli.main import cli
 from nasbench.records.record import find_runs
 from nasbench.testing.contract import METHOD_CHECKS
 
@@ -37,6 +40,13 @@ def test_missing_results_folder_prints_one_line(nasbench, tmp_path: Path, comman
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have tables and a page only."""
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_report_and_claims_read_own_and_curated_runs(nasbench, results: Path, tmp_path: Path) -> None:
     plan = Plan((Entry("ws-nas", "ehvi"),), tasks=("rte",), seeds=(0,), n_evaluations=20, unofficial=("mine",))
     write_results(tmp_path / "runs", plan)
@@ -240,20 +250,30 @@ folder = "my-model"
 """
 
 
-@pytest.fixture
-def run_folder(nasbench, tmp_path: Path) -> Path:
-    """A finished run of a method on a user's own task."""
+@pytest.fixture(scope="module")
+def own_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a user's own task and a finished run of a method on it."""
     from nasbench.testing.models import TINY_BERT, save_tiny
     from nasbench.testing.tasks import TINY_SINGLE
 
-    save_tiny(TINY_BERT, TINY_SINGLE, tmp_path / "my-model")
+    folder = tmp_path_factory.mktemp("own")
+    save_tiny(TINY_BERT, TINY_SINGLE, folder / "my-model")
     rows = "".join(f"{'ba be' if i % 2 else 'go ko'} {i},{'yes' if i % 2 else 'no'}\n" for i in range(60))
-    (tmp_path / "films.csv").write_text("review,sentiment\n" + rows)
-    (tmp_path / "films.toml").write_text(TASK)
-    command = ("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu", "--max-evaluations", "4")
-    spoken = nasbench(*command, "--set", "epochs=1")
-    assert spoken.code == 0, spoken.err
-    assert "task 'films' is not part of the suite" in spoken.out
+    (folder / "films.csv").write_text("review,sentiment\n" + rows)
+    (folder / "films.toml").write_text(TASK)
+    command = ["run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu", "--max-evaluations", "4"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("NASBENCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        done = CliRunner().invoke(cli, [*command, "--set", "epochs=1"], catch_exceptions=False)
+    assert "task 'films' is not part of the suite" in done.output
+    return folder
+
+
+@pytest.fixture
+def run_folder(nasbench, own_run: Path, tmp_path: Path) -> Path:  # noqa: ARG001
+    """The run in a copy of its folder, which is the present one."""
+    shutil.copytree(own_run, tmp_path, dirs_exist_ok=True)
     (folder,) = find_runs(tmp_path / "runs")
     return folder
 
@@ -285,6 +305,7 @@ def test_complete_run_says_that_its_evaluations_are_lost(contents: bytes | None,
     assert path.exists() == (contents is not None)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_edited_task_is_a_new_run_and_the_difference_is_said(nasbench, run_folder: Path, tmp_path: Path) -> None:
     command = ("run", "--method", "ws-nas", "--task", "films.toml", "--device", "cpu", "--max-evaluations", "4")
     command = (*command, "--set", "epochs=1")
