@@ -191,6 +191,13 @@ def test_file_is_read_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:
         read_zero_shot(tmp_path)
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have tables and a page only."""
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_report_has_a_table_of_the_values_and_says_which_file_is_damaged(tmp_path: Path) -> None:
     plan = Plan([Entry("ws-nas", "ehvi")], tasks=["rte"], seeds=range(2), n_evaluations=6)
     one, other = write_results(tmp_path / "results", plan)
@@ -211,6 +218,7 @@ def test_report_has_a_table_of_the_values_and_says_which_file_is_damaged(tmp_pat
     assert rows[0].startswith("run,entry,scenario,seed,task,metric,n_examples,index,is_full,params,value,low,high")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_readers_have_a_table_of_the_values(tmp_path: Path) -> None:
     plan = Plan([Entry("ws-nas", "ehvi")], tasks=["rte"], seeds=range(2), n_evaluations=6)
     one, other = write_results(tmp_path / "results", plan)

@@ -8,7 +8,8 @@ from nasbench.analysis.report.report import report
 from nasbench.errors import UserError
 
 
-def test_table_of_warnings_has_all_warnings(tmp_path, write_run):
+def test_table_of_warnings_has_all_warnings(tmp_path, write_run, monkeypatch):
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {"6": FIGURES["6"]})
     results = tmp_path / "results"
     points = [(1.0, 0.2, 0.2), (0.5, 0.3, 0.3)]
     write_run(results, "rfp", None, "large", points, status="failed", reason="out of memory")

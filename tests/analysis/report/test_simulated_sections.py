@@ -115,7 +115,8 @@ def test_two_tables_of_a_seed_are_two_scenarios_of_the_section(tmp_path: Path) -
     assert "No official run yet." in render(found, NONE_FROZEN)
 
 
-def test_report_has_the_section(tmp_path: Path) -> None:
+def test_report_has_the_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
     simulate(tmp_path / "results", 0)
     report(tmp_path / "results", tmp_path / "out")
     rows = pd.read_csv(tmp_path / "out/tables/leaderboard.csv")
