@@ -42,8 +42,10 @@ READY = {
 @pytest.mark.parametrize("name", sorted(name for name in METHODS if registry.ships(METHODS[name])))
 def test_every_method_prunes_a_language_model_with_its_defaults(name: str, task: Any, tmp_path: Path) -> None:
     """The first epoch of a language model would take the whole budget of a CPU, so a ready network is not trained."""
-    outcome = MethodSubject(METHODS[name], tmp_path, task=task, model=DECLARED, n_evaluations=3).run(budget_s=1e6)
-    assert (outcome.record.status, outcome.record.reason) == ("complete", None)
+    subject = MethodSubject(METHODS[name], tmp_path, task=task, model=DECLARED, n_evaluations=3)
+    outcome = subject.run(tmp_path / "results", budget_s=1e6)
+    folder = subject.request(tmp_path / "results", budget_s=1e6).folder
+    assert_valid_record(outcome.record, RunFolder(folder), task)
     if name in TRAINED | READY:
         assert (outcome.record.charged_s["training"] > 0) == (name in TRAINED)
         assert (outcome.evaluations[0].charged_s["training"] == 0) == (name in READY)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.runs import assert_valid_record
 from torch.nn import functional
 
 from nasbench.data.batching import collate
@@ -19,14 +17,10 @@ from nasbench.networks.passes import likelihood
 from nasbench.networks.passes.likelihood import distilled_likelihood, log_likelihood
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
-from nasbench.plugins import registry
-from nasbench.records.record import RunFolder
 from nasbench.records.schema import MAX_ERROR
-from nasbench.runs import runner
 from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.networks import tiny_network
-from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_TEXT, TINY_ZERO_SHOT
 from nasbench.training.evaluation import Evaluator
 from nasbench.training.metrics import compute, constant_error
@@ -143,14 +137,6 @@ def test_training_step_equals_autograd_on_the_stock_model(model: Any) -> None:
         clear = other.grad.abs() > 1e-6  # AdamW's first step takes only the sign of a gradient, even of rounding noise
         assert clear.any(), name
         assert ((one - other)[clear]).abs().max() < 5e-5, name
-
-
-@pytest.mark.parametrize("task", [TINY_TEXT, TINY_ZERO_SHOT], ids=lambda task: task.name)
-@pytest.mark.parametrize("name", ["ws-nas", "ws-nas-depth", "rfp", "layer-dropping"])
-def test_methods_run_on_language_models(name: str, task: Any, tmp_path: Path) -> None:
-    subject = MethodSubject(registry.methods()[name], tmp_path / "files", task=task, model=TINY_LLAMA, n_evaluations=4)
-    request = subject.request(tmp_path / "results")
-    assert_valid_record(runner.run(request), RunFolder(request.folder), task)
 
 
 def test_encoder_cannot_model_language() -> None:
