@@ -127,9 +127,7 @@ def test_gradients_in_bf16_are_as_exact_as_those_of_slices(task, strategy):
     """Against fp32, over a step in each space: a single gradient may be near 0, or its error small by chance."""
     exact, rounded = tiny_of(task=task), tiny_of(task=task, precision="bf16")
     strategy = TrainingStrategy(strategy, temperature=2.0)
-    steps = [
-        strategy.step(5, 10, make_space(space, exact.network.dims), np.random.default_rng(1)) for space in SPACES
-    ]
+    steps = [strategy.step(5, 10, make_space(space, exact.network.dims), np.random.default_rng(1)) for space in SPACES]
     reference = torch.stack([flat(gradients_of(exact, step, strategy, graphed=False)) for step in steps]).double()
     sliced = torch.stack([flat(gradients_of(rounded, step, strategy, graphed=False)) for step in steps]).double()
     batched = torch.stack([flat(gradients_of(rounded, step, strategy)) for step in steps]).double()
