@@ -21,19 +21,19 @@ ALL_OF_A_KIND = r"registry\.(?:methods|searchers)\(\)|searchers_for_tables\(\)"
 OF_FILES = ("test_imports_keep", "test_package_imports", "test_module_is_short", "test_package_has_few_modules")
 """Tests in ``test_layers.py``, which looks at the files of all packages."""
 OWN_TEST = "(TestLuckyDip and deterministic)"
-"""One check of the contract is enough to see that the written test works: ``test_contract.py`` makes them all."""
+"""One check of the contract is enough to see that the written test works: ``test_scaffold.py`` makes them all."""
 METHOD_TESTS = {
     "tests/baselines/test_lucky_dip.py",
     "tests/isolation/test_stand_in.py",
     "tests/methods/test_decoders.py",
     "tests/methods/test_every_method.py",
-    "tests/testing/test_contract.py",
 }
 LIST_TESTS = {
     "tests/analysis/figures/test_families.py",
     "tests/analysis/figures/test_style.py",
     "tests/analysis/report/test_table_searchers.py",
     "tests/project/test_layers.py",
+    "tests/testing/test_contract.py",  # each contract is checked there or in a test of its own
 }
 SEARCHER_TESTS = {"tests/methods/test_every_searcher.py", "tests/testing/test_contract.py"}
 

@@ -32,7 +32,8 @@ def _method_of(node: ast.stmt) -> str | None:
         return None
     if [ast.unparse(base) for base in node.bases] != ["MethodContract"]:
         return None
-    settings = {ast.unparse(each.targets[0]): each.value for each in node.body if isinstance(each, ast.Assign)}
-    if len(settings) < len(node.body) or not settings.keys() <= {"method", "options"}:
+    body = node.body[ast.get_docstring(node) is not None :]
+    settings = {ast.unparse(each.targets[0]): each.value for each in body if isinstance(each, ast.Assign)}
+    if len(settings) < len(body) or not settings.keys() <= {"method", "options"}:
         return None
     return ast.unparse(settings["method"])

@@ -318,7 +318,7 @@ def test_only_a_class_that_makes_all_checks_as_usual_replaces_those_here(tmp_pat
     (tmp_path / "test_mine.py").write_text(
         "from lib import Usual, Searching, Elsewhere, Skipped, Partly, Unnamed, Quick as Fast\n"
         "class TestUsual(MethodContract):\n    method = Usual\n"
-        "class TestQuick(MethodContract):\n    method = Fast\n    options = Fast.Options(epochs=1)\n"
+        "class TestQuick(MethodContract):\n    'Quick.'\n    method = Fast\n    options = Fast.Options(epochs=1)\n"
         "class TestSearching(MethodContract):\n    method = Searching\n    searcher = Fair\n"
         "class TestElsewhere(MethodContract):\n    method = Elsewhere\n    space = 'small'\n"
         "@mark\nclass TestSkipped(MethodContract):\n    method = Skipped\n"
