@@ -262,14 +262,15 @@ def test_rows_without_a_text_are_errors_in_a_users_data_set_on_the_hub(
 ) -> None:
     import datasets
 
-    columns: dict[str, Any] = {**{name: ["ba", text] for name in task.data.text_columns}, "label": [0, 1]}
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_dict(columns))
+    columns: dict[str, Any] = {name: ["ba", text] for name in task.data.text_columns}
+    rows = datasets.Dataset.from_dict({**columns, "label": [0, 1]})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
     monkeypatch.setattr("nasbench.data.hub._reachable", lambda _: True)
     task = dataclasses.replace(task, data=dataclasses.replace(task.data, generator=None, repository="owner/reviews"))
     with pytest.raises(UserError, match=r"row 1 is empty; remove it, or set drop_empty = true in \[data\]$"):
         read_rows(task, None)
-    rows, _ = read_rows(dataclasses.replace(task, data=dataclasses.replace(task.data, drop_empty=True)), None)
-    assert rows.texts[0] == ["ba"]
+    kept, _ = read_rows(dataclasses.replace(task, data=dataclasses.replace(task.data, drop_empty=True)), None)
+    assert kept.texts[0] == ["ba"]
 
 
 def test_load_dataset_gives_the_same_data_as_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
