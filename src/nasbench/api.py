@@ -192,6 +192,9 @@ def run(
     from nasbench.records.record import RunFolder
     from nasbench.runs import runner
 
+    for given, known in ((method, registry.methods()), (searcher, registry.searchers())):
+        if isinstance(given, type):
+            registry.refuse_name_of_suite(given, known)
     settings = [f"{name}={_text(value)}" for name, value in (options or {}).items()]
     settings += [f"{SEARCHER_PREFIX}{name}={_text(value)}" for name, value in (searcher_options or {}).items()]
     arguments: dict[str, Any] = {

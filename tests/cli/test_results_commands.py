@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from support.generated_results import Entry, Plan, write_results
 
-from nasbench import load
+from nasbench import benchmark, load
 from nasbench.analysis.report.results_page import page
 from nasbench.cli import experiment
 from nasbench.cli.main import cli
@@ -99,7 +99,7 @@ def test_freeze_lists_new_scenarios_and_refuses_damaged_records(
     nasbench, results: Path, tmp_path: Path, monkeypatch
 ) -> None:
     (tmp_path / "benchmark").mkdir()
-    package = SimpleNamespace(__path__=[str(tmp_path / "benchmark")])
+    package = SimpleNamespace(**{**vars(benchmark), "__path__": [str(tmp_path / "benchmark")]})
     monkeypatch.setitem(sys.modules, "nasbench.benchmark", package)
     run = find_runs(results)[0] / "run.json"
     text = run.read_text()

@@ -250,6 +250,17 @@ def _name_of(cls: type[object], place: str) -> str:
     return name
 
 
+def refuse_name_of_suite(cls: type[object], known: Catalogue[T]) -> None:
+    """Nothing, unless a class of one's own is called as one of the suite: their runs could not be told apart.
+
+    Raises:
+        UserError: if it is.
+    """
+    name = getattr(cls, "name", None)
+    if isinstance(name, str) and not ships(cls) and known.is_of_suite(name):
+        raise UserError(f"class {cls.__name__} has the name of {known.place(name)}: {name!r}; rename your {known.kind}")
+
+
 def checked_class(cls: type[T], place: str) -> type[T]:
     """The class itself, after a check of its name, summary, spaces and options.
 

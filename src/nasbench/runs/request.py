@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from nasbench.declarations.model import DeviceClass, Model
 from nasbench.declarations.task import Task
@@ -27,7 +27,6 @@ from nasbench.search.searcher import MultiFidelitySearcher, Searcher
 
 if TYPE_CHECKING:
     from nasbench.networks.supernet import Precision
-T = TypeVar("T", bound=Method | Searcher)
 TABLE = "table"
 """The device class in records of runs on a table, so that they are never compared with runs on a network."""
 _FALLBACKS = {"minilm-l6": "demo-bert"}
@@ -258,7 +257,7 @@ def choose_searcher(
     elif searcher is None or isinstance(searcher, str):
         chosen = registry.find_searcher(searcher or method.default_searcher, plugins)
     else:
-        chosen = _own_class("searcher", searcher, registry.searchers())
+        chosen = registry.checked_class(searcher, searcher.__module__)
     if issubclass(chosen, MultiFidelitySearcher) and not method.multi_fidelity:
         raise UserError(
             f"searcher {chosen.name!r} stops the training of single sub-networks early, and {method.name!r} does not "
@@ -286,15 +285,7 @@ def default_model(task: Task, device_class: DeviceClass) -> str:
 def _method(method: str | type[Method], plugins: tuple[Path, ...]) -> type[Method]:
     if isinstance(method, str):
         return registry.find_method(method, plugins)
-    return _own_class("method", method, registry.methods())
-
-
-def _own_class(kind: str, cls: type[T], known: registry.Catalogue[type[T]]) -> type[T]:
-    """A class that was given in place of a name. Its runs would be taken for those of a class with the same name."""
-    name = registry.checked_class(cls, cls.__module__).name
-    if not registry.ships(cls) and known.is_of_suite(name):
-        raise UserError(f"class {cls.__name__} has the name of {known.place(name)}: {name!r}; rename your {kind}")
-    return cls
+    return registry.checked_class(method, method.__module__)
 
 
 def _task(name: str | Task) -> tuple[Task, Model | None]:
