@@ -192,9 +192,10 @@ def run(
     from nasbench.records.record import RunFolder
     from nasbench.runs import runner
 
-    for given, known in ((method, registry.methods()), (searcher, registry.searchers())):
-        if isinstance(given, type):
-            registry.refuse_name_of_suite(given, known)
+    if isinstance(method, type):
+        registry.refuse_name_of_suite(method, registry.methods())
+    if isinstance(searcher, type):
+        registry.refuse_name_of_suite(searcher, registry.searchers())
     settings = [f"{name}={_text(value)}" for name, value in (options or {}).items()]
     settings += [f"{SEARCHER_PREFIX}{name}={_text(value)}" for name, value in (searcher_options or {}).items()]
     arguments: dict[str, Any] = {
