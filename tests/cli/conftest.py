@@ -20,3 +20,9 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:  # no
     benchmark = importlib.import_module("nasbench.benchmark")
     monkeypatch.setattr(benchmark, "TASKS", (*benchmark.TASKS, *TINY_TASKS))
     monkeypatch.setattr(benchmark, "MODELS", (*benchmark.MODELS, *TINY_MODELS))
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have tables and a page only."""
+    monkeypatch.setattr("nasbench.analysis.report.report.FIGURES", {})
