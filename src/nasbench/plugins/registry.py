@@ -251,10 +251,10 @@ def _name_of(cls: type[object], place: str) -> str:
 
 
 def refuse_name_of_suite(cls: type[object], known: Catalogue[T]) -> None:
-    """Nothing, unless a class of one's own is called as one of the suite: their runs could not be told apart.
+    """Refuse a class of a user's own with the name of one of the suite: their runs could not be told apart.
 
     Raises:
-        UserError: if it is.
+        UserError: for such a class.
     """
     name = getattr(cls, "name", None)
     if isinstance(name, str) and not ships(cls) and known.is_of_suite(name):
