@@ -200,15 +200,17 @@ def whitening_roots(
         products: dict[tuple[str, ...], Tensor] = {}  # by the projections that have the same inputs
         for n, (mask, hidden) in enumerate(passing):
             with torch.inference_mode():
+                entering = hidden
                 if attention is not None:
                     _add(products, ("query", "key", "value"), network.block_input(attention, hidden), mask)
                     context = network.context(i, layer_slice, hidden, mask)
                     _add(products, ("attention_output",), context, mask)
                     hidden = network.attention_output(i, layer_slice, context, hidden)
                 if feed_forward is not None:
-                    entering = ("intermediate",) if feed_forward.gate is None else ("intermediate", "gate")
-                    _add(products, entering, network.block_input(feed_forward, hidden), mask)
-                    inner = network.inner(i, layer_slice, hidden)
+                    first = ("intermediate",) if feed_forward.gate is None else ("intermediate", "gate")
+                    source = network.feed_forward_input(entering, hidden)
+                    _add(products, first, network.block_input(feed_forward, source), mask)
+                    inner = network.inner(i, layer_slice, source)
                     _add(products, ("feed_forward_output",), inner, mask)
                     hidden = network.feed_forward_output(i, layer_slice, inner, hidden)
             passing[n] = mask, hidden

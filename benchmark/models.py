@@ -134,6 +134,17 @@ GPT2 = Model(
     super_network=_DECODER_SUPER_NETWORK,
 )
 
+PYTHIA = Model(
+    name="pythia-160m",
+    summary="Pythia-160M: 12 layers of 12 heads and 3072 units, 162 M parameters",
+    architecture="gpt_neox",
+    track="decoder",
+    hub_id="EleutherAI/pythia-160m",
+    revision="50f5173d932e8e61f858120bcb800b97af589f46",
+    fine_tuning=_DECODER,
+    super_network=_DECODER_SUPER_NETWORK,
+)
+
 DEMO_BERT = Model(
     name="demo-bert",
     summary="A small BERT with random weights; replaces minilm-l6 where that is not installed",
@@ -146,5 +157,5 @@ DEMO_BERT = Model(
 
 MODELS = (
     BERT_BASE_CASED, ROBERTA_BASE, MPNET_BASE, MODERNBERT_BASE, DEBERTA_V3_BASE, BERT_LARGE, MINILM_L6, SMOLLM2,
-    SMOLLM2_Q4_1, GPT2, DEMO_BERT,
+    SMOLLM2_Q4_1, GPT2, PYTHIA, DEMO_BERT,
 )  # fmt: skip

@@ -162,6 +162,7 @@ _MODEL_NAMES = {
     "smollm2-135m": "SmolLM2-135M",
     "smollm2-135m-q4_1": "SmolLM2-135M Q4_1",
     "gpt2": "GPT-2",
+    "pythia-160m": "Pythia-160M",
     "demo-bert": "demo BERT",
 }
 

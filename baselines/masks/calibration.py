@@ -95,12 +95,13 @@ def walk(network: SuperNetwork, batch: Batch, on_heads: Note | None, on_units: N
         hidden = network.embed(batch)
         for i, layer_slice in enumerate(network.slices()):
             show(on_layer, i, hidden)
+            entering = hidden
             if layer_slice.head_rows is not None:
                 context = network.context(i, layer_slice, hidden, batch.attention_mask)
                 show(on_heads, i, context)
                 hidden = network.attention_output(i, layer_slice, context, hidden)
             if layer_slice.units is not None:
-                inner = network.inner(i, layer_slice, hidden)
+                inner = network.inner(i, layer_slice, network.feed_forward_input(entering, hidden))
                 show(on_units, i, inner)
                 hidden = network.feed_forward_output(i, layer_slice, inner, hidden)
         show(on_layer, network.dims.n_layers, hidden)

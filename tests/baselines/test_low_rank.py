@@ -16,7 +16,7 @@ from nasbench.networks.supernet import SuperNetwork
 from nasbench.runs.request import make_request
 from nasbench.testing import MethodContract
 from nasbench.testing.contract import stopped_anywhere
-from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
+from nasbench.testing.decoders import TINY_GPT2, TINY_GPT_NEOX, TINY_LLAMA
 from nasbench.testing.models import TINY_BERT, TINY_DEBERTA_V2, TINY_MODERNBERT, TINY_MPNET
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.subject import MethodSubject
@@ -171,6 +171,7 @@ def test_language_model_is_factored_as_it_is(tmp_path):
     [
         (TINY_GPT2, TINY_TEXT, "GPT2LMHeadModel"),
         (TINY_GPT2, TINY_PAIR, "GPT2ForSequenceClassification"),
+        (TINY_GPT_NEOX, TINY_TEXT, "GPTNeoXForCausalLM"),
         (TINY_MODERNBERT, TINY_PAIR, "ModernBertForSequenceClassification"),
     ],
     ids=lambda part: getattr(part, "name", None),

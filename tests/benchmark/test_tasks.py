@@ -47,7 +47,7 @@ def test_suite_has_the_paper_tasks_and_the_demonstration() -> None:
     assert set(registry.tasks()) == {*PAPER, "demo", *TEXT, *ZERO_SHOT}
     assert set(registry.models()) == {
         "bert-base-cased", "roberta-base", "mpnet-base", "minilm-l6", "demo-bert",
-        "smollm2-135m", "smollm2-135m-q4_1", "gpt2", "modernbert-base", "deberta-v3-base", "bert-large-uncased",
+        "smollm2-135m", "smollm2-135m-q4_1", "gpt2", "pythia-160m", "modernbert-base", "deberta-v3-base", "bert-large-uncased",
     }  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def test_declarations_of_a_task_agree(name: str) -> None:
 def test_decoders_have_the_budgets_of_other_networks_of_their_size(name: str) -> None:
     task, models = registry.tasks()[name], registry.models()
     for device_class in ("gpu", "cpu"):
-        for model in ("smollm2-135m-q4_1", "gpt2"):
+        for model in ("smollm2-135m-q4_1", "gpt2", "pythia-160m"):
             budget_s = task.budget_s(models[model], device_class)
             assert budget_s == task.budget_s(models["mpnet-base"], device_class) is not None
 

@@ -24,7 +24,7 @@ from nasbench.export.folder import export
 from nasbench.export.predict import predict
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.records.record import RunFolder
-from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA
+from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_GPT_NEOX, TINY_LLAMA
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_TEXT, TINY_ZERO_SHOT
 
 MIXED, EQUAL, FULL = masks([2, 0, 4], [5, 48, 0]), masks([2, 2, 2], [11, 11, 11]), masks([4, 4, 4], [48, 48, 48])
@@ -50,7 +50,7 @@ def test_transformers_builds_the_measured_network(model: Any, run_of: RunOf, tmp
         with torch.no_grad():
             torch.testing.assert_close(loaded(**batch).logits, expected, atol=2e-6, rtol=1e-5)
             torch.testing.assert_close(nasbench.load(out)(**batch).logits, expected, atol=2e-6, rtol=1e-5)
-        takes_fewer_heads = model is not TINY_GPT2
+        takes_fewer_heads = model not in (TINY_GPT2, TINY_GPT_NEOX)
         assert (out / "modeling_decoders.py").exists() == (
             config is MIXED or (config is EQUAL and not takes_fewer_heads)
         )

@@ -26,12 +26,13 @@ from nasbench.plugins.method import Method
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner
 from nasbench.runs.problem import Problem
-from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA
+from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_GPT_NEOX, TINY_LLAMA
 from nasbench.testing.models import TINY_BERT, TINY_ENCODERS, TINY_MODERNBERT
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT
 
-APART = [model for model in (*TINY_ENCODERS, *TINY_DECODERS) if model not in (TINY_MODERNBERT, TINY_GPT2)]
+JOINT = (TINY_MODERNBERT, TINY_GPT2, TINY_GPT_NEOX)
+APART = [model for model in (*TINY_ENCODERS, *TINY_DECODERS) if model not in JOINT]
 """Networks whose projections are layers of their own."""
 RanksOf = Callable[[Any], Any]
 

@@ -9,7 +9,7 @@ from nasbench.masks.importance import head_gradients, mask_gradients
 from nasbench.networks.space import make_space
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
-from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
+from nasbench.testing.decoders import TINY_GPT2, TINY_GPT_NEOX, TINY_LLAMA
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_TEXT, TINY_ZERO_SHOT
@@ -60,7 +60,7 @@ def test_gradients_of_a_batch_equal_those_of_single_examples(tiny):
 
 @pytest.mark.parametrize(
     ("model", "task"),
-    [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_TEXT), (TINY_LLAMA, TINY_ZERO_SHOT)],
+    [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_TEXT), (TINY_GPT_NEOX, TINY_TEXT), (TINY_LLAMA, TINY_ZERO_SHOT)],
     ids=lambda part: part.name,
 )
 def test_gradients_of_a_language_model_do_not_depend_on_the_batches(model, task):

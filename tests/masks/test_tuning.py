@@ -10,6 +10,7 @@ from nasbench.masks import tuning
 from nasbench.masks.sample import Sample
 from nasbench.masks.tuning import NormalEquations, tune_masks
 from nasbench.networks.subnetwork import SubNetwork
+from nasbench.testing.decoders import TINY_GPT_NEOX
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR
@@ -111,15 +112,18 @@ def test_solver_comes_close_to_the_least_objective_in_every_block(tiny, monkeypa
     assert max(excess) < 1e-6
 
 
-def test_tuning_lowers_the_reconstruction_error_of_a_block(tiny):
+@pytest.mark.parametrize("model", [*TINY_MODELS, TINY_GPT_NEOX], ids=lambda model: model.name)
+def test_tuning_lowers_the_reconstruction_error_of_a_block(model):
     """In the stock modules: squared differences of the first feed-forward block before LayerNorm, over all tokens."""
+    tiny = tiny_network(model, TINY_PAIR)
     network, full = tiny.network, SubNetwork.full(tiny.network.dims)
     student = SubNetwork(full.heads, _pair(network.dims)[0].units)
     index = np.arange(len(tiny.data.train))
     _, units = tune_masks(network, student, full, _examples(tiny, index[None]))
-    batch, layer = collate(tiny.data.train, index, tiny.pad_id), network.adapter.layers[0]
+    batch = collate(tiny.data.train, index, tiny.pad_id)
+    output = network.adapter.feed_forward(0).output.module
     captured = []
-    handle = layer.output.dense.register_forward_hook(lambda _, inputs, output: captured.append((inputs[0], output)))
+    handle = output.register_forward_hook(lambda _, inputs, output: captured.append((inputs[0], output)))
     with torch.inference_mode():
         network.stock_logits(batch)
         handle.remove()
@@ -127,7 +131,7 @@ def test_tuning_lowers_the_reconstruction_error_of_a_block(tiny):
         tokens = slice(None) if batch.attention_mask is None else batch.attention_mask
 
         def error(mask):
-            return float((layer.output.dense(inner * mask) - target)[tokens].square().sum())
+            return float((output(inner * mask) - target)[tokens].square().sum())
 
         assert error(kept * torch.tensor(units[0]).float()) < 0.95 * error(kept.float())
 

@@ -10,7 +10,14 @@ from click.testing import CliRunner
 from nasbench.cli.main import cli
 from nasbench.declarations.model import Architecture
 from nasbench.testing import ArchitectureContract
-from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA, TINY_MISTRAL, TINY_QWEN2
+from nasbench.testing.decoders import (
+    TINY_DECODERS,
+    TINY_GPT2,
+    TINY_GPT_NEOX,
+    TINY_LLAMA,
+    TINY_MISTRAL,
+    TINY_QWEN2,
+)
 from nasbench.testing.models import (
     TINY_BERT,
     TINY_CAMEMBERT,
@@ -75,6 +82,10 @@ class TestQwen2(ArchitectureContract):
 
 class TestGPT2(ArchitectureContract):
     model = TINY_GPT2
+
+
+class TestGPTNeoX(ArchitectureContract):
+    model = TINY_GPT_NEOX
 
 
 def test_every_declared_architecture_has_a_tiny_network() -> None:

@@ -19,7 +19,7 @@ from nasbench.networks.architectures import adapt
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.space import Large
 from nasbench.networks.subnetwork import Dimensions, SubNetwork
-from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_LLAMA, TINY_QWEN2
+from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_GPT_NEOX, TINY_LLAMA, TINY_QWEN2
 from nasbench.testing.models import save_tiny
 from nasbench.testing.networks import TinyNetwork, tiny_network
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_REGRESSION, TINY_SINGLE
@@ -65,7 +65,7 @@ def test_logits_depend_on_the_last_token_and_not_on_what_follows() -> None:
     assert (tiny.network.forward(other) - logits).abs().amax(1).min() > 1e-4
 
 
-@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2, TINY_QWEN2], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2, TINY_QWEN2, TINY_GPT_NEOX], ids=lambda model: model.name)
 @torch.no_grad()
 def test_bf16_is_close_to_fp32(model: Any) -> None:
     tiny, low = tiny_network(model, TINY_PAIR), tiny_network(model, TINY_PAIR, "bf16")
@@ -156,7 +156,7 @@ def test_new_classifier_of_a_decoder_follows_the_seed(tmp_path: Path) -> None:
     assert not torch.equal(one.network.score.weight, other.network.score.weight)
 
 
-@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2, TINY_GPT_NEOX], ids=lambda model: model.name)
 def test_new_output_of_a_regression_answers_the_mean_label(model: Any) -> None:
     tiny = tiny_network(model, TINY_REGRESSION)
     network, batch = tiny.network, tiny.batch(32, tiny.data.train)

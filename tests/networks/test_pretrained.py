@@ -170,11 +170,6 @@ def with_shared_layers(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "albert"}))
 
 
-def with_blocks_side_by_side(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt_neox"}))
-
-
 def as_decoder(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "is_decoder": True}))
@@ -218,14 +213,13 @@ def cut(folder: Path) -> None:
         ),
         (
             another_network,
-            r"is a deberta, only BERT, RoBERTa, .*, Qwen2 and GPT-2 can be pruned",
+            r"is a deberta, only BERT, RoBERTa, .*, GPT-2 and GPT-NeoX can be pruned",
         ),
         (with_cross_attention, r"model: a T5 has an encoder and a decoder with cross-attention.*; start from another"),
         (
             with_shared_layers,
             r"ALBERT share one set of weights, so heads and units .* all of them alike only",
         ),
-        (with_blocks_side_by_side, "the blocks of a GPT-NeoX layer run side by side"),
         (pruned_before, r"this MPNet was pruned before.*; start from the network that it was made from"),
         (no_first_marker, r"the tokenizer puts no marker such as \[CLS\] or <s> before a text.*; save the tokenizer"),
         (cut, r"cannot be loaded as a saved model"),

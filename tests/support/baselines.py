@@ -12,15 +12,15 @@ from nasbench.declarations.task import Task
 from nasbench.plugins.method import Method
 from nasbench.records.record import RunFolder
 from nasbench.runs import runner
-from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
+from nasbench.testing.decoders import TINY_GPT2, TINY_GPT_NEOX, TINY_LLAMA
 from nasbench.testing.models import TINY_BERT
 from nasbench.testing.subject import MethodSubject
 from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT
 
 SCENES = pytest.mark.parametrize(
     ("model", "task"),
-    [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_PAIR), (TINY_BERT, TINY_PAIR)],
-    ids=["llama text", "gpt2 pair", "bert pair"],
+    [(TINY_LLAMA, TINY_TEXT), (TINY_GPT2, TINY_PAIR), (TINY_GPT_NEOX, TINY_TEXT), (TINY_BERT, TINY_PAIR)],
+    ids=["llama text", "gpt2 pair", "gpt-neox text", "bert pair"],
 )
 
 

@@ -6,6 +6,7 @@ import torch
 from scipy import integrate, stats
 
 from nasbench.networks.subnetwork import SubNetwork
+from nasbench.testing.decoders import TINY_GPT_NEOX
 from nasbench.testing.models import TINY_MODELS
 from nasbench.testing.networks import tiny_network
 from nasbench.testing.tasks import TINY_PAIR
@@ -52,7 +53,7 @@ def test_expected_share_weighs_gates_by_their_parameters():
     assert float(gates.expected_share().detach()) == pytest.approx(kept / full, rel=1e-4)
 
 
-@pytest.mark.parametrize("model", TINY_MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [*TINY_MODELS, TINY_GPT_NEOX], ids=lambda model: model.name)
 def test_gated_pass_is_the_masked_pass_of_the_stock_model(model, monkeypatch):
     tiny = tiny_network(model, TINY_PAIR)
     network, batch = tiny.network, tiny.batch()

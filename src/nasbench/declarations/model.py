@@ -22,6 +22,7 @@ Architecture = Literal[
     "mistral",
     "qwen2",
     "gpt2",
+    "gpt_neox",
 ]
 """``model_type`` of the networks that can be pruned."""
 ARCHITECTURES: Mapping[Architecture, str] = {
@@ -38,9 +39,10 @@ ARCHITECTURES: Mapping[Architecture, str] = {
     "mistral": "Mistral",
     "qwen2": "Qwen2",
     "gpt2": "GPT-2",
+    "gpt_neox": "GPT-NeoX",
 }
 """Name of each architecture for readers."""
-DECODERS = ("llama", "mistral", "qwen2", "gpt2")
+DECODERS = ("llama", "mistral", "qwen2", "gpt2", "gpt_neox")
 """Architectures whose tokens attend to earlier tokens only. A classifier reads the last token."""
 POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Architectures that count positions from the padding index + 1."""

@@ -135,7 +135,8 @@ def export_network(
                 if path.name != "config.json":
                     shutil.copyfile(path, out / path.name)
             with quiet():
-                network.save_pretrained(out)
+                # By the names that the parameters have: transformers has older ones for those of GPT-NeoX's head.
+                network.save_pretrained(out, save_original_format=False)
             _limit_length(out / "tokenizer_config.json", record)
             for path in out.iterdir():
                 path.chmod(0o644)  # transformers lets only the owner read the weights

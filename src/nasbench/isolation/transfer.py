@@ -95,7 +95,7 @@ def load_weights(network: SuperNetwork, weights: Sequence[Array]) -> None:
     Raises:
         MethodError: if they are not those of such a network.
     """
-    state = network.model.state_dict()
+    state: dict[str, Any] = network.model.state_dict()
     if len(state) != len(weights) or any(
         tuple(old.shape) != new.shape or str(old.dtype).removeprefix("torch.") != new.dtype.name
         for old, new in zip(state.values(), weights, strict=True)
@@ -105,9 +105,7 @@ def load_weights(network: SuperNetwork, weights: Sequence[Array]) -> None:
             f"evaluate() got a network or a configuration outside the space: a network of {found:,} numbers where "
             f"{sum(value.numel() for value in state.values()):,} are left of the original"
         )
-    with torch.no_grad():
-        for old, new in zip(state.values(), weights, strict=True):
-            old.copy_(torch.from_numpy(new))
+    network.model.load_state_dict(dict(zip(state, map(torch.from_numpy, weights), strict=True)))
     network.refresh()
 
 

@@ -128,15 +128,16 @@ def _backward(
         if last_attention == -1:
             hidden = network.read(hidden, batch.attention_mask)
         for i, layer_slice in enumerate(slices):
+            entering = hidden
             # As in SuperNetwork.encode: after the last attention block, only the tokens read influence the loss.
             if layer_slice.head_rows is not None:
                 is_last = i == last_attention
                 context = network.context(i, layer_slice, hidden, batch.attention_mask, read_only=is_last)
                 _watch(context, i, on_heads)
-                residual = network.read(hidden, batch.attention_mask) if is_last else hidden
-                hidden = network.attention_output(i, layer_slice, context, residual)
+                entering = network.read(hidden, batch.attention_mask) if is_last else hidden
+                hidden = network.attention_output(i, layer_slice, context, entering)
             if layer_slice.units is not None:
-                inner = network.inner(i, layer_slice, hidden)
+                inner = network.inner(i, layer_slice, network.feed_forward_input(entering, hidden))
                 if on_units is not None:
                     _watch(inner, i, on_units)
                 hidden = network.feed_forward_output(i, layer_slice, inner, hidden)

@@ -71,9 +71,11 @@ def tune_masks(
     dims = network.dims
     head_scales, unit_scales = np.ones((dims.n_layers, dims.n_heads)), np.ones((dims.n_layers, dims.n_units))
     student_slices, teacher_slices = network.slices(student), network.slices(teacher)
-    streams = [_Streams(batch.embedded, batch.embedded, batch.mask, batch.counts) for batch in batches]
+    streams = [_Streams.of(batch) for batch in batches]
     with torch.inference_mode():
         for i in range(dims.n_layers):
+            for stream in streams:
+                stream.enter_layer()
             own, other = (_attention(network, i, slices[i]) for slices in (student_slices, teacher_slices))
             scales = _pass_block(own, other, streams, tuned=i > 0, after_batch=after_batch)
             if scales is None:
@@ -91,18 +93,28 @@ def tune_masks(
 
 @dataclass
 class _Streams:
-    """Hidden states ``(n, length, d)`` of both networks between two blocks."""
+    """Hidden states ``(n, length, d)`` of both networks between two blocks, and those that entered the layer."""
 
     student: Tensor
     teacher: Tensor
     mask: Tensor | None
     counts: Tensor
+    student_entering: Tensor
+    teacher_entering: Tensor
+
+    @classmethod
+    def of(cls, batch: TuningBatch) -> _Streams:
+        return cls(batch.embedded, batch.embedded, batch.mask, batch.counts, batch.embedded, batch.embedded)
+
+    def enter_layer(self) -> None:
+        self.student_entering, self.teacher_entering = self.student, self.teacher
 
     def read_only(self, network: SuperNetwork) -> _Streams:
-        student, teacher, counts = (
-            network.read(x, self.mask) for x in (self.student, self.teacher, self.counts[..., None])
+        student, teacher, counts, *entering = (
+            network.read(x, self.mask)
+            for x in (self.student, self.teacher, self.counts[..., None], self.student_entering, self.teacher_entering)
         )
-        return _Streams(student, teacher, self.mask, counts[..., 0])
+        return _Streams(student, teacher, self.mask, counts[..., 0], *entering)
 
 
 @dataclass(frozen=True)
@@ -110,13 +122,14 @@ class _Block:
     """One block of one of the two networks.
 
     Attributes:
-        outputs: function from hidden states and mask to the outputs of heads or units, ``(n, length, m)``.
+        outputs: function from hidden states, those that entered the layer, and mask to the outputs of heads or units,
+            ``(n, length, m)``.
         columns: columns of the output projection, ``(d, m)``, in the network's dtype.
         norm: the norm of the sum; None if the block normalises its input instead.
         width: number of consecutive outputs that share a mask value: the head width for heads, 1 for units.
     """
 
-    outputs: Callable[[Tensor, Tensor | None], Tensor]
+    outputs: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     columns: Tensor
     bias: Tensor | None
     norm: nn.Module | None
@@ -143,7 +156,7 @@ def _attention(network: SuperNetwork, i: int, layer_slice: LayerSlice) -> _Block
         return None
     columns = block.output.weight.detach()[:, layer_slice.query_rows].to(network.dtype)
     return _Block(
-        lambda hidden, mask: network.context(i, layer_slice, hidden, mask),
+        lambda hidden, _, mask: network.context(i, layer_slice, hidden, mask),
         columns, block.output.bias, None if block.norm_first else block.norm, network.dims.head_width,
     )  # fmt: skip
 
@@ -154,7 +167,10 @@ def _feed_forward(network: SuperNetwork, i: int, layer_slice: LayerSlice) -> _Bl
         return None
     columns = block.output.weight.detach()[:, layer_slice.units].to(network.dtype)
     norm = None if block.norm_first else block.norm
-    return _Block(lambda hidden, _: network.inner(i, layer_slice, hidden), columns, block.output.bias, norm, width=1)
+    return _Block(
+        lambda hidden, entering, _: network.inner(i, layer_slice, network.feed_forward_input(entering, hidden)),
+        columns, block.output.bias, norm, width=1,
+    )  # fmt: skip
 
 
 def _pass_block(
@@ -174,9 +190,10 @@ def _pass_block(
     outputs = []
     for stream in streams:
         if student is not None:
-            outputs.append(student.outputs(stream.student, stream.mask))
+            outputs.append(student.outputs(stream.student, stream.student_entering, stream.mask))
         if teacher is not None:
-            total = teacher.total(teacher.outputs(stream.teacher, stream.mask), stream.teacher)
+            taught = teacher.outputs(stream.teacher, stream.teacher_entering, stream.mask)
+            total = teacher.total(taught, stream.teacher)
             if equations is not None:
                 assert student is not None
                 target = total if student.bias is None else total - student.bias

@@ -37,8 +37,8 @@ OUTPUT_BIASES = "output_biases"
 class Adapter(ABC):
     """A stock model of transformers with a head: a classifier or a language model.
 
-    Each layer has an attention block and a feed-forward block, which add their outputs to their inputs. An architecture
-    is a subclass.
+    Each layer has an attention block and a feed-forward block, which add their outputs to the hidden states. An
+    architecture is a subclass.
     """
 
     layers_key: ClassVar[str] = "num_hidden_layers"
@@ -84,9 +84,17 @@ class Adapter(ABC):
         """Which tokens the head reads."""
         return "first"
 
+    @property
+    def is_parallel(self) -> bool:
+        """Whether both blocks of a layer read what enters the layer, instead of one after the other."""
+        return False
+
     def prepare(self, output_is_new: bool) -> str | None:  # noqa: ARG002
         """Change a loaded network so that it can be pruned; says why it cannot be. Most networks need nothing."""
         return None
+
+    def arrange(self) -> None:  # noqa: B027  # most models need nothing
+        """Change the model in place so that slices of it can run. Its outputs and its state stay as they are."""
 
     # -- blocks ------------------------------------------------------------------------------------------------------
 
@@ -329,6 +337,7 @@ def shrink(adapter: Adapter, subnetwork: SubNetwork, dims: Dimensions) -> None:
     Raises:
         UserError: if a projection that is to be factored is part of a layer that computes several.
     """
+    adapter.arrange()
     for i in range(len(adapter.layers)):
         attention, feed_forward = adapter.attention(i), adapter.feed_forward(i)
         heads = torch.from_numpy(np.flatnonzero(subnetwork.heads[i]))

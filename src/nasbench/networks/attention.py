@@ -162,8 +162,12 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
     Args:
         x: ``(n, heads, length, size)``.
-        cosines: ``(length, size)``, or ``(n, 1, length, size)`` if places differ between sequences.
+        cosines: ``(length, size)``, or ``(n, 1, length, size)`` if places differ between sequences. With a smaller
+            last axis, the other elements of x stay as they are.
         sines: the same shape.
     """
+    n_turned = cosines.shape[-1]
+    if n_turned < x.shape[-1]:
+        return torch.cat((rotate(x[..., :n_turned], cosines, sines), x[..., n_turned:]), dim=-1)
     first, second = x.chunk(2, dim=-1)
     return x * cosines + torch.cat((-second, first), dim=-1) * sines

@@ -45,15 +45,15 @@ _REASONS = {
     "albert": "the layers of an ALBERT share one set of weights, so heads and units could be pruned from all of them "
     "alike only, and blocks could be dropped, which the suite does not do",
     "t5": _CROSS_ATTENTION.format("T5"),
-    "gpt_neox": "the blocks of a GPT-NeoX layer run side by side, and only blocks one after the other can be pruned",
     "mt5": _CROSS_ATTENTION.format("mT5"),
     "bart": _CROSS_ATTENTION.format("BART"),
     "pruned-mpnet": "this MPNet was pruned before, and its layers share a bias for the heads that each has left",
     "pruned-modernbert": f"this ModernBERT {_PRUNED_AND_FUSED}",
     "pruned-gpt2": f"this GPT-2 {_PRUNED_AND_FUSED}",
+    "pruned-gpt_neox": f"this GPT-NeoX {_PRUNED_AND_FUSED}",
 }
 """Why networks of known families cannot be pruned."""
-_PRUNED_FOR_GOOD = ("pruned-mpnet", "pruned-modernbert", "pruned-gpt2")
+_PRUNED_FOR_GOOD = ("pruned-mpnet", "pruned-modernbert", "pruned-gpt2", "pruned-gpt_neox")
 """Networks that cannot be pruned again: their heads may not be the first ones of their layers."""
 
 

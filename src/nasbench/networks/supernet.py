@@ -54,6 +54,7 @@ class SuperNetwork:
     ) -> None:  # fmt: skip
         self.model = cast(Any, model)
         self.adapter = adapt(model)
+        self.adapter.arrange()
         self.dims = dims or self.adapter.dimensions()
         self.is_extracted = held is not None
         self.subnetwork = held or SubNetwork.full(self.dims)
@@ -132,10 +133,7 @@ class SuperNetwork:
         if last_attention == -1:
             hidden = self.read(hidden, mask)
         for i, layer_slice in enumerate(slices):
-            if layer_slice.head_rows is not None:
-                hidden = self._attention(i, layer_slice, hidden, mask, read_only=i == last_attention)
-            if layer_slice.units is not None:
-                hidden = self._feed_forward(i, layer_slice, hidden)
+            hidden = self._layer(i, layer_slice, hidden, mask, read_only=i == last_attention)
         return self.states(hidden)
 
     def encode_depths(self, hidden: Tensor, mask: Tensor | None, slices: list[LayerSlice]) -> Tensor:
@@ -147,12 +145,9 @@ class SuperNetwork:
         states = [self.states(self.read(hidden, mask))]
         for i, layer_slice in enumerate(slices):
             is_last = i + 1 == len(slices)
-            if layer_slice.head_rows is not None:
-                hidden = self._attention(i, layer_slice, hidden, mask, read_only=is_last)
-            elif is_last:
+            if is_last and layer_slice.head_rows is None:
                 hidden = self.read(hidden, mask)
-            if layer_slice.units is not None:
-                hidden = self._feed_forward(i, layer_slice, hidden)
+            hidden = self._layer(i, layer_slice, hidden, mask, read_only=is_last)
             states.append(self.states(hidden if is_last else self.read(hidden, mask)))
         return torch.stack(states)
 
@@ -185,14 +180,16 @@ class SuperNetwork:
             logits = self.adapter.classify(states.float())
         return logits.view(-1, self.n_choices) if self.n_choices > 1 or self.adapter.is_multiple_choice else logits
 
-    def _attention(
-        self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, read_only: bool
-    ) -> Tensor:
-        context = self.context(i, layer_slice, hidden, mask, read_only)
-        return self.attention_output(i, layer_slice, context, self.read(hidden, mask) if read_only else hidden)
-
-    def _feed_forward(self, i: int, layer_slice: LayerSlice, hidden: Tensor) -> Tensor:
-        return self.feed_forward_output(i, layer_slice, self.inner(i, layer_slice, hidden), hidden)
+    def _layer(self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, read_only: bool) -> Tensor:
+        entering = hidden
+        if layer_slice.head_rows is not None:
+            context = self.context(i, layer_slice, hidden, mask, read_only)
+            entering = self.read(hidden, mask) if read_only else hidden
+            hidden = self.attention_output(i, layer_slice, context, entering)
+        if layer_slice.units is None:
+            return hidden
+        inner = self.inner(i, layer_slice, self.feed_forward_input(entering, hidden))
+        return self.feed_forward_output(i, layer_slice, inner, hidden)
 
     def context(
         self, i: int, layer_slice: LayerSlice, hidden: Tensor, mask: Tensor | None, read_only: bool = False
@@ -261,8 +258,12 @@ class SuperNetwork:
         output = self._linear(context, block.output, layer_slice.query_rows, by_rows=False)
         return self._sum(block, output, residual)
 
+    def feed_forward_input(self, entering: Tensor, hidden: Tensor) -> Tensor:
+        """What a feed-forward block reads: one of what enters the layer and what leaves its attention block."""
+        return entering if self.adapter.is_parallel else hidden
+
     def inner(self, i: int, layer_slice: LayerSlice, hidden: Tensor) -> Tensor:
-        """Activations of the active units of layer i: ``(n, length, units)``."""
+        """Activations of the active units of layer i, ``(n, length, units)``; see :meth:`feed_forward_input`."""
         block = self.adapter.feed_forward(i)
         assert block is not None
         assert layer_slice.units is not None

@@ -47,7 +47,14 @@ TINY_GPT2 = dataclasses.replace(
     architecture="gpt2",
     generator="nasbench.testing.decoders:tiny_gpt2",
 )
-TINY_DECODERS = (TINY_LLAMA, TINY_MISTRAL, TINY_QWEN2, TINY_GPT2)
+TINY_GPT_NEOX = dataclasses.replace(
+    TINY_BERT,
+    name="tiny-gpt-neox",
+    summary="GPT-NeoX of 3 layers, 4 heads and 48 units, random weights",
+    architecture="gpt_neox",
+    generator="nasbench.testing.decoders:tiny_gpt_neox",
+)
+TINY_DECODERS = (TINY_LLAMA, TINY_MISTRAL, TINY_QWEN2, TINY_GPT2, TINY_GPT_NEOX)
 
 
 def tiny_llama() -> tuple[Any, Any]:
@@ -83,6 +90,18 @@ def tiny_gpt2() -> tuple[Any, Any]:
     sizes: dict[str, Any] = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 48, "n_positions": 64}
     tokens: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "vocab_size": len(tokenizer)}
     return GPT2Config(**sizes, **tokens, initializer_range=0.2), tokenizer
+
+
+def tiny_gpt_neox() -> tuple[Any, Any]:
+    """Configuration and tokenizer of :data:`TINY_GPT_NEOX`; half of each head has rotary positions."""
+    from transformers import GPTNeoXConfig
+
+    tokenizer = _word_tokenizer()
+    sizes = {name: value for name, value in _SIZES.items() if name != "num_key_value_heads"} | {
+        "num_attention_heads": 4
+    }
+    rotary: dict[str, Any] = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}
+    return GPTNeoXConfig(**sizes, vocab_size=len(tokenizer), rope_parameters=rotary), tokenizer
 
 
 def _word_tokenizer() -> Any:

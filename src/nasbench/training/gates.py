@@ -103,14 +103,15 @@ class Gates:
         if last_attention == -1:
             hidden = network.read(hidden, mask)
         for i, kept in enumerate(slices):
+            entering = hidden
             if kept.head_rows is not None:
                 is_last = i == last_attention
                 context = network.context(i, kept, hidden, mask, read_only=is_last)
                 gates = heads[i, : kept.n_heads].repeat_interleave(network.dims.head_width)
-                residual = network.read(hidden, mask) if is_last else hidden
-                hidden = network.attention_output(i, kept, context * gates, residual)
+                entering = network.read(hidden, mask) if is_last else hidden
+                hidden = network.attention_output(i, kept, context * gates, entering)
             if kept.units is not None:
-                inner = network.inner(i, kept, hidden)
+                inner = network.inner(i, kept, network.feed_forward_input(entering, hidden))
                 hidden = network.feed_forward_output(i, kept, inner * units[i, : inner.shape[-1]], hidden)
         return network.states(hidden)
 

@@ -31,6 +31,7 @@ _ADAPTERS = {
     "Mistral": "llama:Llama",
     "Qwen2": "llama:Llama",
     "GPT2": "gpt2:GPT2",
+    "GPTNeoX": "gpt_neox:GPTNeoX",
 }
 """Module and class of the adapter for each family of classes in transformers."""
 _HEADS = ("SequenceClassification", "MultipleChoice", "CausalLM")

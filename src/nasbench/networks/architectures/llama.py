@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nasbench.networks.architectures.pre_norm import PreNormDecoder
+from nasbench.networks.architectures.pre_norm import RotaryDecoder
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
 from nasbench.networks.subnetwork import SubNetwork
 
 
-class Llama(PreNormDecoder):
+class Llama(RotaryDecoder):
     """A Llama: RMSNorm, rotary positions, a gate, and groups of query heads that share a key and a value."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
-        self._rotary: tuple[Tensor, Tensor] | None = None
 
     @property
     def n_heads(self) -> int:
@@ -34,17 +29,6 @@ class Llama(PreNormDecoder):
     def feed_forward_block(self, inner: Any, norm: nn.Module) -> FeedForwardBlock:
         gate, up, down = map(Projection, (inner.gate_proj, inner.up_proj, inner.down_proj))
         return FeedForwardBlock(gate, inner.act_fn, down, norm, gate=up, norm_first=True, has_dropout=False)
-
-    def rotary(self, layer: int, length: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """Cosines and sines ``(length, head_size)``, fp32. All layers and shorter texts share them."""
-        device = self.word_embeddings.weight.device
-        if self._rotary is None or len(self._rotary[0]) < length or self._rotary[0].device != device:
-            with torch.inference_mode(False), torch.no_grad():  # a training may use what an evaluation has computed
-                places = torch.arange(length, device=device)[None]
-                cosines, sines = self.base.rotary_emb(torch.empty(0, device=device), places)
-                self._rotary = cosines[0], sines[0]
-        cosines, sines = self._rotary
-        return cosines[:length], sines[:length]
 
     def window(self, layer: int) -> int | None:
         config = self.model.config

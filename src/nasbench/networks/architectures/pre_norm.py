@@ -108,7 +108,7 @@ class PreNormDecoder(PreNorm):
 
     @property
     def output_layer(self) -> nn.Linear:
-        return cast(nn.Linear, self.model.score if self.readout == "last" else self.model.lm_head)
+        return cast(nn.Linear, self.model.score if self.readout == "last" else self.model.get_output_embeddings())
 
     def center_output(self, mean: float, states: Tensor | None = None) -> None:
         """As for encoders. The classifiers of decoders have no bias, so the weights answer ``mean`` to a mean state."""
@@ -124,3 +124,22 @@ class PreNormDecoder(PreNorm):
     def pruned_options(self, subnetwork: SubNetwork, kept: list[int]) -> dict[str, Any]:
         heads, units = subnetwork.head_counts[kept].tolist(), subnetwork.unit_counts[kept].tolist()
         return {self.layers_key: len(kept), "layer_heads": heads, "layer_units": units}
+
+
+class RotaryDecoder(PreNormDecoder):
+    """A decoder whose layers all turn queries and keys by the same angles."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self._rotary: tuple[Tensor, Tensor] | None = None
+
+    def rotary(self, layer: int, length: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Cosines and sines ``(length, n)``, fp32, n = the turned elements of a head. Shorter texts share them."""
+        device = self.word_embeddings.weight.device
+        if self._rotary is None or len(self._rotary[0]) < length or self._rotary[0].device != device:
+            with torch.inference_mode(False), torch.no_grad():  # a training may use what an evaluation has computed
+                places = torch.arange(length, device=device)[None]
+                cosines, sines = self.base.rotary_emb(torch.empty(0, device=device), places)
+                self._rotary = cosines[0], sines[0]
+        cosines, sines = self._rotary
+        return cosines[:length], sines[:length]

@@ -87,8 +87,8 @@ def check_can_be_factored(adapter: Adapter) -> None:
         layer = projection.module
         if type(layer) is not nn.Linear or projection.n_parts > 1:
             raise UserError(
-                f"a {type(adapter.model).__name__} has no projections of their own that could be factored: a "
-                f"{type(layer).__name__} computes several; take another model, or another space than 'ranks'"
+                f"a {type(adapter.model).__name__} has no projections of their own that could be factored: one "
+                "layer computes several; take another model, or another space than 'ranks'"
             )
 
 

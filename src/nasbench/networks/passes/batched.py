@@ -81,15 +81,16 @@ class BatchedEncoder:
         reads_first = self._network.adapter.readout == "first"
         for i, (attention, feed_forward) in enumerate(self._layers):
             # If the classifier reads the first token: nothing after the last attention block mixes tokens.
-            residual = hidden[:, :1] if reads_first and i + 1 == len(self._layers) else hidden
+            entering = hidden[:, :1] if reads_first and i + 1 == len(self._layers) else hidden
             if attention is not None:
-                context = self._context(i, attention, hidden, residual.shape[1], scores)
+                context = self._context(i, attention, hidden, entering.shape[1], scores)
                 if kept is not None:
                     context = _by_pass(context, n_passes) * kept.heads[:, i]
-                residual = self._output(attention, context, residual, None if kept is None else kept.attention(i))
-            hidden = residual
+                hidden = self._output(attention, context, entering, None if kept is None else kept.attention(i))
+            else:
+                hidden = entering
             if feed_forward is not None:
-                inner = self._inner(feed_forward, hidden)
+                inner = self._inner(feed_forward, self._network.feed_forward_input(entering, hidden))
                 if kept is not None:
                     inner = _by_pass(inner, n_passes) * kept.units[:, i]
                 hidden = self._output(feed_forward, inner, hidden, None if kept is None else kept.feed_forward(i))

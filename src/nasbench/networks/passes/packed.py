@@ -147,13 +147,14 @@ class PackedSubNetwork:
         if is_read:
             hidden = states[0]
         for i, (heads, units) in enumerate(layers):
+            entering = hidden
             if heads is not None:
                 context = self._context(i, heads, hidden, batch, attention, scores)
                 if i == last_attention:
-                    context, hidden, is_read = context.index_select(0, read), hidden.index_select(0, read), True
-                hidden = heads.output(context, hidden)
+                    context, entering, is_read = context.index_select(0, read), hidden.index_select(0, read), True
+                hidden = heads.output(context, entering)
             if units is not None:
-                hidden = units.output(units.activations(hidden), hidden)
+                hidden = units.output(units.activations(network.feed_forward_input(entering, hidden)), hidden)
             if every_depth or i + 1 == len(layers):
                 states.append(hidden if is_read else hidden.index_select(0, read))
         return states

@@ -19,6 +19,9 @@ from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    GPTNeoXForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
@@ -47,10 +50,13 @@ class EmptyAttention(nn.Module):
         super().__init__()
         self.layer_idx = layer_idx
 
-    def forward(self, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any) -> tuple[Tensor, None]:
-        if past_key_values is not None:
+    def forward(
+        self, hidden_states: Tensor, *_: Any, past_key_values: Any = None, layer_past: Any = None, **__: Any
+    ) -> tuple[Tensor, None]:
+        cache = layer_past if past_key_values is None else past_key_values  # GPT-NeoX has a name of its own for it
+        if cache is not None:
             tokens = hidden_states[:, None, :, :1]
-            past_key_values.update(tokens, tokens, self.layer_idx)
+            cache.update(tokens, tokens, self.layer_idx)
         return torch.zeros_like(hidden_states), None
 
 
@@ -68,7 +74,7 @@ class PrunedConfig:
     Configurations of transformers are data classes, so these fields become theirs.
 
     Attributes:
-        layer_heads: number of key-value groups of each layer; of heads for GPT-2.
+        layer_heads: number of key-value groups of each layer; of heads for GPT-2 and GPT-NeoX.
         layer_units: number of feed-forward units of each layer.
         output_biases: whether both blocks of a layer add a bias to their outputs that the full network lacks.
         ranks: the rank of each projection that is a product of two matrices, by its name in the network.
@@ -104,6 +110,12 @@ class PrunedGPT2Config(PrunedConfig, GPT2Config):
     model_type = "pruned-gpt2"
 
 
+class PrunedGPTNeoXConfig(PrunedConfig, GPTNeoXConfig):
+    """Configuration of a pruned GPT-NeoX."""
+
+    model_type = "pruned-gpt_neox"
+
+
 class Narrowed:
     """Gives the layers of a decoder their widths, after it has been built and before its weights are loaded."""
 
@@ -132,10 +144,11 @@ class NarrowedClassifier:
 
 def _narrow(model: Any, config: Any) -> None:
     base = getattr(model, model.base_model_prefix)
-    is_gpt2 = hasattr(base, "h")
-    for i, layer in enumerate(base.h if is_gpt2 else base.layers):
-        if is_gpt2:
+    for i, layer in enumerate(base.h if hasattr(base, "h") else base.layers):
+        if hasattr(layer, "attn"):
             _narrow_gpt2(layer, i, config.layer_heads[i], config.layer_units[i])
+        elif hasattr(layer, "attention"):
+            _narrow_gpt_neox(layer, i, config.layer_heads[i], config.layer_units[i], config.output_biases)
         else:
             _narrow_llama(layer, i, config.layer_heads[i], config.layer_units[i], config.output_biases)
     _factor(model, config.ranks)
@@ -169,6 +182,21 @@ def _narrow_gpt2(layer: Any, i: int, n_heads: int, n_units: int) -> None:
         layer.mlp, layer.ln_2 = EmptyFeedForward(), nn.Identity()
     else:
         layer.mlp.c_fc, layer.mlp.c_proj = Conv1D(n_units, size), Conv1D(size, n_units)
+
+
+def _narrow_gpt_neox(layer: Any, i: int, n_heads: int, n_units: int, biases: bool) -> None:
+    attention, mlp = layer.attention, layer.mlp
+    if n_heads == 0:
+        layer.attention, layer.input_layernorm = EmptyAttention(i), nn.Identity()
+    else:
+        width = n_heads * attention.head_size
+        attention.query_key_value = _with_outputs(attention.query_key_value, 3 * width)
+        attention.dense = _with_inputs(attention.dense, width, biases)
+    if n_units == 0:
+        layer.mlp, layer.post_attention_layernorm = EmptyFeedForward(), nn.Identity()
+    else:
+        mlp.dense_h_to_4h = _with_outputs(mlp.dense_h_to_4h, n_units)
+        mlp.dense_4h_to_h = _with_inputs(mlp.dense_4h_to_h, n_units, biases)
 
 
 def _factor(model: nn.Module, ranks: dict[str, int]) -> None:
@@ -236,3 +264,15 @@ class PrunedGPT2ForSequenceClassification(Narrowed, GPT2ForSequenceClassificatio
     """A pruned GPT-2 for classification and regression."""
 
     config_class = PrunedGPT2Config
+
+
+class PrunedGPTNeoXForCausalLM(Narrowed, GPTNeoXForCausalLM):
+    """A pruned GPT-NeoX that predicts the next token."""
+
+    config_class = PrunedGPTNeoXConfig
+
+
+class PrunedGPTNeoXForSequenceClassification(Narrowed, GPTNeoXForSequenceClassification):
+    """A pruned GPT-NeoX for classification and regression."""
+
+    config_class = PrunedGPTNeoXConfig
