@@ -1,10 +1,17 @@
 """Attention and dropout against their definitions."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
-from nasbench.networks.attention import Noise, attend, relative_scores, seen_by
+from nasbench.networks.attention import LongestTable, Noise, attend, relative_scores, seen_by
+from nasbench.testing.decoders import TINY_LLAMA
+from nasbench.testing.models import TINY_DEBERTA_V2, TINY_MODERNBERT, TINY_MPNET
+from nasbench.testing.networks import tiny_network
+from nasbench.testing.tasks import TINY_PAIR
 
 
 def _tensors():
@@ -17,6 +24,34 @@ def _tensors():
 def _defined(query, key, value, mask):
     scores = torch.einsum("nhqs,nhks->nhqk", query, key) / 2
     return (scores + torch.where(mask, 0.0, -torch.inf)[:, None, None]).softmax(-1) @ value
+
+
+def test_table_of_positions_grows_and_earlier_ones_stay_alive():
+    """A recorded pass of a GPU reads the memory of the table that it was recorded with."""
+    table, device = LongestTable(), torch.device("cpu")
+    first = table.of(3, device, lambda: torch.arange(3))
+    assert table.of(2, device, lambda: torch.arange(2)) is first
+    alive = weakref.ref(first)
+    del first
+    assert table.of(5, device, lambda: torch.arange(5)).tolist() == [0, 1, 2, 3, 4]
+    gc.collect()
+    assert alive() is not None
+    assert len(table.of(5, torch.device("meta"), lambda: torch.arange(6))) == 6
+
+
+@pytest.mark.parametrize("model", [TINY_LLAMA, TINY_MODERNBERT, TINY_MPNET, TINY_DEBERTA_V2], ids=lambda m: m.name)
+def test_positions_of_short_texts_are_those_of_longer_ones(model):
+    adapter = tiny_network(model, TINY_PAIR).network.adapter
+    short, long = (_positions(adapter, length) for length in (8, 16))
+    assert torch.equal(short, long[..., :8, : short.shape[-1]])
+    assert torch.equal(_positions(adapter, 8), short)
+
+
+def _positions(adapter, length):
+    for found in (adapter.rotary(0, length), adapter.relative_positions(0, length), adapter.position_bias(0, length)):
+        if found is not None:
+            return found[0] if isinstance(found, tuple) else getattr(found, "places", found)
+    raise AssertionError("no positions")
 
 
 def test_attention_is_the_softmax_of_scaled_products():

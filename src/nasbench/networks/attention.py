@@ -7,10 +7,32 @@ faster, and its state is an object instead of a global.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+T = TypeVar("T")
+
+
+class LongestTable(Generic[T]):
+    """A table of positions for the longest text so far, which shorter texts share.
+
+    Earlier tables are kept: a recorded pass of a GPU goes on reading the one that it was recorded with.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[tuple[int, torch.device, T]] = []
+
+    def of(self, length: int, device: torch.device, make: Callable[[], T]) -> T:
+        """The table on a device, made anew if it is for shorter texts than ``length`` tokens."""
+        if not self._made or self._made[-1][0] < length or self._made[-1][1] != device:
+            with torch.inference_mode(False), torch.no_grad():  # a training may use what an evaluation has computed
+                self._made.append((length, device, make()))
+        return self._made[-1][2]
 
 
 class Noise:

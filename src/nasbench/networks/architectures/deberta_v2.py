@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nasbench.networks.architectures.bert import Bert
 from nasbench.networks.architectures.modeling.modeling_pruned import SkippedAttention
+from nasbench.networks.attention import LongestTable
 from nasbench.networks.blocks import AttentionBlock, Projection, RelativePositions
 
 
@@ -23,7 +24,7 @@ class DebertaV2(Bert):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        self._places = torch.empty(0, 0, dtype=torch.int64)
+        self._places: LongestTable[Tensor] = LongestTable()
 
     def prepare(self, output_is_new: bool) -> str | None:  # noqa: ARG002
         config = self.model.config
@@ -55,11 +56,13 @@ class DebertaV2(Bert):
     def relative_positions(self, layer: int, length: int) -> RelativePositions:  # noqa: ARG002
         encoder, span = self.base.encoder, self.n_relative_positions // 2
         device = encoder.rel_embeddings.weight.device
-        if len(self._places) < length or self._places.device != device:
-            with torch.inference_mode(False):  # a training may use what an evaluation has computed
-                distances = encoder.get_rel_pos(torch.empty(1, length, 1, device=device))[0]
-                self._places = (distances + span).clamp(0, 2 * span - 1)
-        return RelativePositions(encoder.get_rel_embedding(), self._places[:length, :length])
+
+        def make() -> Tensor:
+            distances = encoder.get_rel_pos(torch.empty(1, length, 1, device=device))[0]
+            return cast(Tensor, (distances + span).clamp(0, 2 * span - 1))
+
+        places = self._places.of(length, device, make)[:length, :length]
+        return RelativePositions(encoder.get_rel_embedding(), places)
 
     @property
     def has_token_types(self) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.networks.architectures.pre_norm import PreNorm
+from nasbench.networks.attention import LongestTable
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock, Projection
 from nasbench.networks.subnetwork import SubNetwork
 
@@ -27,7 +28,7 @@ class ModernBert(PreNorm):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        self._rotary: dict[str, tuple[Tensor, Tensor]] = {}
+        self._rotary: dict[str, LongestTable[tuple[Tensor, Tensor]]] = {}
 
     def prepare(self, output_is_new: bool) -> str | None:
         """A new classifier reads the first token, also where the network would read the mean of all tokens."""
@@ -50,13 +51,13 @@ class ModernBert(PreNorm):
     def rotary(self, layer: int, length: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines ``(length, head_size)``, fp32. Layers of a kind and shorter texts share them."""
         device, kind = self.word_embeddings.weight.device, self.model.config.layer_types[layer]
-        known = self._rotary.get(kind)
-        if known is None or len(known[0]) < length or known[0].device != device:
-            with torch.inference_mode(False), torch.no_grad():  # a training may use what an evaluation has computed
-                places = torch.arange(length, device=device)[None]
-                cosines, sines = self.base.rotary_emb(torch.empty(0, device=device), places, kind)
-                known = self._rotary[kind] = cosines[0], sines[0]
-        cosines, sines = known
+
+        def make() -> tuple[Tensor, Tensor]:
+            places = torch.arange(length, device=device)[None]
+            cosines, sines = self.base.rotary_emb(torch.empty(0, device=device), places, kind)
+            return cosines[0], sines[0]
+
+        cosines, sines = self._rotary.setdefault(kind, LongestTable()).of(length, device, make)
         return cosines[:length], sines[:length]
 
     def window(self, layer: int) -> int | None:

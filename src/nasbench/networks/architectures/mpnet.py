@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nasbench.networks.architectures.modeling.modeling_pruned import NarrowSelfAttention, SkippedAttention
 from nasbench.networks.architectures.roberta import Roberta
+from nasbench.networks.attention import LongestTable
 from nasbench.networks.blocks import AttentionBlock, Projection
 from nasbench.networks.subnetwork import SubNetwork
 
@@ -24,7 +25,7 @@ class MPNet(Roberta):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        self._buckets = torch.empty(0, 0, dtype=torch.int64)
+        self._buckets: LongestTable[Tensor] = LongestTable()
         self._indices: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
 
     def attention(self, layer: int) -> AttentionBlock | None:
@@ -68,8 +69,9 @@ class MPNet(Roberta):
         """Row of the table for each pair of positions, ``(length, length)``. All layers and shorter texts share it."""
         encoder = self.base.encoder
         device = encoder.relative_attention_bias.weight.device
-        if len(self._buckets) < length or self._buckets.device != device:
-            with torch.inference_mode(False):  # a training may use what an evaluation has computed
-                positions = torch.arange(length, device=device)
-                self._buckets = encoder.relative_position_bucket(positions[None, :] - positions[:, None])
-        return self._buckets[:length, :length]
+
+        def make() -> Tensor:
+            positions = torch.arange(length, device=device)
+            return cast(Tensor, encoder.relative_position_bucket(positions[None, :] - positions[:, None]))
+
+        return self._buckets.of(length, device, make)[:length, :length]

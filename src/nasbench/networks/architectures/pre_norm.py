@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nasbench.networks.adapter import Adapter
 from nasbench.networks.architectures.modeling.modeling_decoders import EmptyAttention, EmptyFeedForward
 from nasbench.networks.architectures.modeling.modeling_pruned import NoAttention, NoFeedForward
+from nasbench.networks.attention import LongestTable
 from nasbench.networks.blocks import AttentionBlock, FeedForwardBlock
 from nasbench.networks.subnetwork import SubNetwork
 
@@ -131,15 +132,16 @@ class RotaryDecoder(PreNormDecoder):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        self._rotary: tuple[Tensor, Tensor] | None = None
+        self._rotary: LongestTable[tuple[Tensor, Tensor]] = LongestTable()
 
     def rotary(self, layer: int, length: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Cosines and sines ``(length, n)``, fp32, n = the turned elements of a head. Shorter texts share them."""
         device = self.word_embeddings.weight.device
-        if self._rotary is None or len(self._rotary[0]) < length or self._rotary[0].device != device:
-            with torch.inference_mode(False), torch.no_grad():  # a training may use what an evaluation has computed
-                places = torch.arange(length, device=device)[None]
-                cosines, sines = self.base.rotary_emb(torch.empty(0, device=device), places)
-                self._rotary = cosines[0], sines[0]
-        cosines, sines = self._rotary
+
+        def make() -> tuple[Tensor, Tensor]:
+            places = torch.arange(length, device=device)[None]
+            cosines, sines = self.base.rotary_emb(torch.empty(0, device=device), places)
+            return cosines[0], sines[0]
+
+        cosines, sines = self._rotary.of(length, device, make)
         return cosines[:length], sines[:length]
