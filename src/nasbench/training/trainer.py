@@ -112,6 +112,7 @@ class Trainer:
             after_step: called after every step; may raise to stop the training.
         """
         self.network.model.train()
+        is_interrupted = False
         try:
             with _preserved_random_state(self.network.device):
                 while self.step < (self.n_steps if until is None else min(until, self.n_steps)):
@@ -119,10 +120,14 @@ class Trainer:
                     self.step += 1
                     self.is_between_steps = True
                     after_step()
+        except KeyboardInterrupt:
+            is_interrupted = True
+            raise
         finally:
             self.network.model.eval()
             self.network.noise = None
-            self._vocabulary.write_back()
+            if not is_interrupted:  # a resumed training then rounds as if nothing had happened: the state has all parts
+                self._vocabulary.write_back()
             self.network.refresh()
 
     def warm_up(self) -> None:
