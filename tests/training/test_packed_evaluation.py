@@ -1,8 +1,10 @@
 """Evaluation without padding, as on a GPU, against the padded evaluation; attention of a GPU has a plain stand-in."""
 
+import gc
 import itertools
 import sys
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -150,6 +152,16 @@ def test_weights_are_laid_out_once_for_all_sub_networks(monkeypatch):
         packing.logits(tiny.network, subnetwork)
         packing.logits(tiny.network.renamed("other"), subnetwork)
     assert len(made) == 1
+
+
+def test_layers_of_an_evaluated_network_can_be_freed():
+    network = tiny_of().network.copy()
+    layer = weakref.ref(network.model.bert.encoder.layer[0].output.dense)
+    packed = PackedNetwork(network)
+    del network
+    gc.collect()
+    assert layer() is None
+    assert not packed.holds(tiny_of().network)
 
 
 def test_fused_attention_that_fails_is_not_used_again(monkeypatch):

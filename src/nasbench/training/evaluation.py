@@ -126,6 +126,7 @@ class Evaluator:
         self, network: SuperNetwork, subnetwork: SubNetwork | None, n_layers: int | None
     ) -> Callable[[Any], Tensor]:
         if self._packed is None or not self._packed.holds(network):
+            self._packed = None  # the weights of another network, or of this one before they changed
             self._packed = PackedNetwork(network)
         with torch.inference_mode():
             selected = self._packed.select(network, subnetwork)

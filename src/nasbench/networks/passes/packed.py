@@ -44,12 +44,9 @@ class PackedNetwork:
         if network.copies is not None:
             network.copies.refresh_if_stale()
         self._versions = _versions(network)
-        adapter, self._blocks = network.adapter, []
+        blocks = map(network.adapter.attention, range(len(network.adapter.layers)))
         with torch.no_grad():
-            for i in range(len(adapter.layers)):
-                attention, feed_forward = adapter.attention(i), adapter.feed_forward(i)
-                merged = None if attention is None else _by_head(network, attention)
-                self._blocks.append((attention, merged, feed_forward))
+            self._merged = [None if block is None else _by_head(network, block) for block in blocks]
 
     def holds(self, network: SuperNetwork) -> bool:
         """Whether these are the weights of this network as they are now."""
@@ -85,7 +82,7 @@ class PackedNetwork:
         return PackedSubNetwork(network, layers)
 
     def _attention(self, network: SuperNetwork, layer: int, heads: _Kept) -> _Attention:
-        block, merged, _ = self._blocks[layer]
+        block, merged = network.adapter.attention(layer), self._merged[layer]
         assert block is not None
         assert merged is not None
         weight, bias = merged
@@ -96,7 +93,7 @@ class PackedNetwork:
         return _Attention(block, outer_map, _norm(network, block), inner, heads)
 
     def _feed_forward(self, network: SuperNetwork, layer: int, units: _Kept) -> _FeedForward:
-        block = self._blocks[layer][2]
+        block = network.adapter.feed_forward(layer)
         assert block is not None
         inputs = []
         for projection in block.inputs:
