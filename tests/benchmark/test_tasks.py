@@ -47,7 +47,8 @@ def test_suite_has_the_paper_tasks_and_the_demonstration() -> None:
     assert set(registry.tasks()) == {*PAPER, "demo", *TEXT, *ZERO_SHOT}
     assert set(registry.models()) == {
         "bert-base-cased", "roberta-base", "mpnet-base", "minilm-l6", "demo-bert",
-        "smollm2-135m", "smollm2-135m-q4_1", "gpt2", "pythia-160m", "modernbert-base", "deberta-v3-base", "bert-large-uncased",
+        "smollm2-135m", "smollm2-135m-q4_1", "gpt2", "pythia-160m", "modernbert-base", "deberta-v3-base",
+        "bert-large-uncased",
     }  # fmt: skip
 
 

@@ -8,22 +8,26 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 import transformers
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 from support.exports import encoded, logits_alone, masks, measured
 
 import nasbench
 from nasbench.cli.main import cli
 from nasbench.data.sources import read_rows
-from nasbench.errors import UserError
-from nasbench.export.folder import export
+from nasbench.errors import NasbenchError, UserError
+from nasbench.export import onnx_file
+from nasbench.export.folder import export, export_network
 from nasbench.export.predict import predict
 from nasbench.networks.pretrained import load_pretrained
 from nasbench.records.record import RunFolder
+from nasbench.testing import decoders
 from nasbench.testing.decoders import TINY_DECODERS, TINY_GPT2, TINY_GPT_NEOX, TINY_LLAMA
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_TEXT, TINY_ZERO_SHOT
 
@@ -124,6 +128,40 @@ def test_exported_tokenizer_ends_texts_as_the_run_did(model: Any, run_of: RunOf,
     for texts in (("ba", "be bi"), ("", ""), ("ko",)):
         assert tokenizer(*texts)["input_ids"] == wanted(*texts)["input_ids"]
     assert json.loads((out / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id
+
+
+@pytest.mark.parametrize("config", [MIXED, FULL], ids=["mixed", "full"])
+def test_head_of_a_gpt_neox_may_have_either_name_in_a_file(config: Any, run_of: RunOf, tmp_path: Path) -> None:
+    """``embed_out`` in published files and older versions of transformers, ``lm_head`` in newer versions."""
+    out = tmp_path / "out"
+    export(run_of([config], model=TINY_GPT_NEOX, task=TINY_TEXT), out, 1.0)
+    tensors = load_file(out / "model.safetensors")
+    (name,) = tensors.keys() & {"embed_out.weight", "lm_head.weight"}
+    head, ids = tensors.pop(name), torch.tensor([[4, 5, 6]])
+    expected: Any = nasbench.load(out)
+    with torch.no_grad():
+        for other in ("embed_out.weight", "lm_head.weight"):
+            save_file({**tensors, other: head}, out / "model.safetensors", {"format": "pt"})
+            found: Any = nasbench.load(out)
+            assert torch.equal(found(ids).logits, expected(ids).logits)
+
+
+def test_further_chat_templates_are_exported(run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = decoders.tiny_llama
+
+    def with_templates() -> Any:
+        config, tokenizer = made()
+        tokenizer.chat_template = {"default": "one", "tool_use": "two"}
+        return config, tokenizer
+
+    monkeypatch.setattr(decoders, "tiny_llama", with_templates)
+    run = run_of([FULL], model=TINY_LLAMA)
+    monkeypatch.setattr(onnx_file, "write_onnx", Mock(side_effect=NasbenchError("the outputs differ")))
+    with pytest.raises(NasbenchError, match="the outputs differ"):
+        export_network(run, tmp_path / "out", 1.0, with_latency=False, with_onnx=True)
+    assert not (tmp_path / "out").exists()
+    export(run, tmp_path / "out", 1.0)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out").chat_template["tool_use"] == "two"
 
 
 @pytest.mark.parametrize("model", TINY_DECODERS, ids=lambda model: model.name)

@@ -15,16 +15,18 @@ import transformers
 from click.testing import CliRunner
 
 from nasbench.cli.main import cli
-from nasbench.export import latency, onnx_file
+from nasbench.export import folder, latency, onnx_file
 from nasbench.export.folder import export_network, longest_text
 from nasbench.export.latency import measure, with_random_weights
 from nasbench.export.loading import empty_network
 from nasbench.export.recommendation import Limits, recommend
+from nasbench.networks.architectures.gpt_neox import ByPart
+from nasbench.networks.architectures.modeling.modeling_pruned import NarrowSelfAttention
 from nasbench.objectives.measuring import inputs_of
 from nasbench.records.checkpoints import Checkpoints
 from nasbench.records.interface import Interface
-from nasbench.testing.decoders import TINY_GPT2, TINY_LLAMA
-from nasbench.testing.models import TINY_BERT, TINY_ROBERTA
+from nasbench.testing.decoders import TINY_GPT2, TINY_GPT_NEOX, TINY_LLAMA
+from nasbench.testing.models import TINY_BERT, TINY_MPNET, TINY_ROBERTA
 from nasbench.testing.tasks import TINY_CHOICE, TINY_PAIR, TINY_TEXT
 
 RunOf = Callable[..., Path]
@@ -87,6 +89,18 @@ def test_export_prints_size_and_speed(model: Any, task: Any, run_of: RunOf, tmp_
         speedup = times["full_ms"] / times["pruned_ms"]
         assert f"speed: {speedup:.2f} times as fast as the full network" in done.output
         assert f"{speedup:.2f} times |" in card
+
+
+@pytest.mark.parametrize(("model", "own"), [(TINY_GPT_NEOX, ByPart), (TINY_MPNET, NarrowSelfAttention)])
+def test_full_network_that_is_timed_has_stock_layers(
+    model: Any, own: type, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[torch.nn.Module] = []
+    monkeypatch.setattr(folder, "measure", lambda full, pruned, _: timed.extend((full, pruned)) or [])
+    export_network(run_of([[2, 48, 3]], space="small", model=model), tmp_path / "out", 1.0, with_latency=True)
+    full, pruned = timed
+    assert not any(isinstance(module, own) for module in full.modules())
+    assert sum(p.numel() for p in pruned.parameters()) < sum(p.numel() for p in full.parameters())
 
 
 @pytest.mark.parametrize("model", [TINY_LLAMA, TINY_GPT2], ids=lambda model: model.name)

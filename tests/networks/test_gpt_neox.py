@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,11 @@ from nasbench.networks.adapter import shrink
 from nasbench.networks.architectures import adapt
 from nasbench.networks.architectures.compact import compact
 from nasbench.networks.architectures.gpt_neox import ByPart
+from nasbench.networks.pretrained import load_pretrained
 from nasbench.networks.subnetwork import SubNetwork
 from nasbench.networks.supernet import SuperNetwork
 from nasbench.testing.decoders import TINY_GPT_NEOX
+from nasbench.testing.models import save_tiny
 from nasbench.testing.networks import TinyNetwork, tiny_network
 from nasbench.testing.tasks import TINY_PAIR, TINY_TEXT
 
@@ -92,6 +96,13 @@ def test_blocks_may_also_run_one_after_the_other() -> None:
     for subnetwork in (None, SubNetwork.from_counts(HEADS, UNITS, network.dims)):
         sliced = network.forward(batch, subnetwork)
         torch.testing.assert_close(network.masked(batch, subnetwork), sliced, rtol=1e-6, atol=1e-5)
+
+
+def test_configuration_that_calls_the_network_a_decoder_is_accepted(tmp_path: Path) -> None:
+    saved = save_tiny(TINY_GPT_NEOX, TINY_PAIR, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "is_decoder": True}))
+    assert type(load_pretrained(saved, TINY_PAIR, 0).network).__name__ == "GPTNeoXForSequenceClassification"
 
 
 def test_sizes_of_pythia_160m() -> None:

@@ -120,7 +120,8 @@ def export_network(
         full = empty_network(checkpoints.architecture)
         dims = adapt(full).dimensions()  # a network that was pruned before has been filled up to a stock network
         shrink_checked(full, SubNetwork.full(dims), dims, checkpoints.architecture)
-        latency = measure(with_random_weights(full), network, longest_text(checkpoints, record))
+        stock = compact(with_random_weights(full), SubNetwork.full(dims), ())
+        latency = measure(stock, network, longest_text(checkpoints, record))
     ranks: dict[str, int] = getattr(network.config, "ranks", {})
     facts = _describe(record, evaluation, subnetwork) | {"latency": [dataclasses.asdict(times) for times in latency]}
     description = json.dumps(facts, indent=1, allow_nan=False) + "\n"
@@ -132,14 +133,16 @@ def export_network(
         try:
             out.mkdir(parents=True, exist_ok=True)
             for path in checkpoints.architecture.iterdir():
-                if path.name != "config.json":
+                if path.is_dir():  # the further chat templates of a tokenizer
+                    shutil.copytree(path, out / path.name)
+                elif path.name != "config.json":
                     shutil.copyfile(path, out / path.name)
             with quiet():
-                # By the names that the parameters have: transformers has older ones for those of GPT-NeoX's head.
-                network.save_pretrained(out, save_original_format=False)
+                network.save_pretrained(out)
             _limit_length(out / "tokenizer_config.json", record)
             for path in out.iterdir():
-                path.chmod(0o644)  # transformers lets only the owner read the weights
+                if path.is_file():
+                    path.chmod(0o644)  # transformers lets only the owner read the weights
         except (OSError, SafetensorError) as error:  # the second if the weights do not fit on the disk
             reason = error.strerror if isinstance(error, OSError) else first_line(error)
             raise NasbenchError(f"cannot write {out}: {reason}") from error
@@ -164,7 +167,10 @@ def _emptied_after_failure(out: Path) -> Iterator[None]:
     except BaseException:
         with suppress(OSError):
             for path in out.iterdir():
-                path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
             if is_new:
                 out.rmdir()
         raise

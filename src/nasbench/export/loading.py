@@ -22,6 +22,8 @@ from nasbench.records import checkpoints
 
 DESCRIPTION = "nasbench.json"
 WEIGHTS = "model.safetensors"
+_OTHER_NAMES = {"embed_out.weight": "lm_head.weight", "lm_head.weight": "embed_out.weight"}
+"""Names of the head of a GPT-NeoX: files and versions of transformers differ."""
 
 
 def load(folder: Path | str) -> nn.Module:
@@ -165,6 +167,9 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     stock = cast(Any, model)
     tied = stock._tied_weights_keys or {} if getattr(stock.config, "tie_word_embeddings", False) else {}
     tensors = {name: tensors[source] for name, source in tied.items() if source in tensors} | tensors
+    known = dict(model.named_parameters())
+    for name in set(tensors) & set(_OTHER_NAMES) - set(known):
+        tensors[_OTHER_NAMES[name]] = tensors.pop(name)
     try:
         model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()}, assign=True)
         stock.tie_weights()

@@ -176,10 +176,8 @@ def _load_folder(folder: Path, model: Model, task: Task, seed: int) -> tuple[Any
                 raise cannot_prune(folder, model_type)
             loader = pruned_configurations().get(model_type, transformers.AutoConfig)
             config = loader.from_pretrained(folder, local_files_only=True)
-            if (
-                getattr(config, "is_decoder", False)
-                or getattr(config, "position_embedding_type", "absolute") != "absolute"
-            ):
+            is_unusual = getattr(config, "position_embedding_type", "absolute") != "absolute"
+            if is_unusual or (getattr(config, "is_decoder", False) and model.architecture not in DECODERS):
                 raise UserError(f"{folder}: only encoders with absolute positions can be pruned")
             unusual = [name for name in _UNUSUAL if getattr(config, name, False)]
             if unusual:
