@@ -10,7 +10,7 @@ from support.processes import LIMIT_S, next_line
 
 from nasbench.errors import CannotResume, UserError
 from nasbench.records.record import Identity, RunFolder, RunRecord
-from nasbench.records.resume import check_same, earlier_attempt, locked
+from nasbench.records.resume import carry_over, check_same, earlier_attempt, locked
 
 IDENTITY = Identity("rte", "bert", "small", "rfp", None, {"method": {}}, 0, "cpu", 60.0)
 PROVENANCE = {
@@ -132,9 +132,25 @@ def test_earlier_attempt_that_was_killed_in_training_is_resumed(folder):
 
 def test_earlier_attempt_that_failed_without_evaluations_starts_afresh(folder):
     folder.write_run(dataclasses.replace(RECORD, status="failed"))
-    (folder.path / "checkpoints").mkdir()
+    for name in ("checkpoints", "weights"):
+        (folder.path / name).mkdir()
+        (folder.path / name / "network.safetensors").write_bytes(b"of another method")
     assert earlier_attempt(folder) is None
-    assert not (folder.path / "checkpoints").exists()
+    assert [path.name for path in folder.path.iterdir()] == [RunFolder.RUN]
+
+
+def test_reasons_of_an_earlier_attempt_stay_except_those_that_are_found_again():
+    shared, busy = "the method shared the harness's process (--no-isolate)", "other work on the machine took 20 %"
+    earlier = dataclasses.replace(RECORD, unofficial=[shared, "limited to 3 evaluations", busy])
+    now = dataclasses.replace(
+        RECORD,
+        unofficial=["limited to 3 evaluations", "made by a plugin"],
+        provenance={**PROVENANCE, "isolation": {"memory": "8 GB"}},
+    )
+    carry_over(earlier, now, repeats_all=True)
+    assert now.unofficial == [shared, "limited to 3 evaluations", "made by a plugin"]
+    (before,) = now.provenance["earlier_attempts"]
+    assert before["isolation"] is None
 
 
 def test_earlier_attempt_that_is_complete_is_refused(folder):

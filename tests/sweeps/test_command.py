@@ -21,7 +21,7 @@ from nasbench.cli.sweep import Place
 from nasbench.devices import resolve_device
 from nasbench.errors import UserError
 from nasbench.records.record import RunFolder
-from nasbench.sweeps import cluster, driver
+from nasbench.sweeps import cluster, driver, local
 from nasbench.sweeps.driver import JobState, Sweep
 from nasbench.sweeps.jobs import Job
 
@@ -77,9 +77,26 @@ def test_dry_run_shows_plan_and_total_time(nasbench: Command, scene: Scene, made
 @pytest.mark.usefixtures("made")
 def test_failed_runs_give_exit_code_1_and_are_left(nasbench: Command, scene: Scene) -> None:
     spoken = nasbench(*arguments(scene, seeds="0-1"))
-    assert (spoken.code, spoken.out) == (1, "2 runs: 1 complete, 1 failed\n")
+    name = "first my-model patient small seed 1"
+    assert (spoken.code, spoken.out) == (1, f"failed: {name}: no more ideas\n2 runs: 1 complete, 1 failed\n")
     assert spoken.err == "error: 1 of 2 runs failed; --retry-failed makes failed runs again\n"
     assert nasbench(*arguments(scene, seeds="0")).code == 0
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SystemExit(1)], ids=["full", "closed"])
+def test_sweep_that_cannot_show_its_progress_is_interrupted(
+    error: BaseException, nasbench: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(sweep_view.SweepView, "changed", fail)
+    monkeypatch.setattr(local.LocalBackend, "start", lambda *_: None)
+    spoken = nasbench(*arguments(scene))
+    assert spoken.code == 130
+    (line,) = spoken.err.splitlines()
+    assert line.startswith("error: the sweep cannot show its progress (")
+    assert line.endswith("; its records are kept, and the same command goes on")
 
 
 @pytest.mark.usefixtures("made")

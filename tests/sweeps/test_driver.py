@@ -148,3 +148,8 @@ def test_time_left() -> None:
     assert sweep.left_s is None
     sweep.states[0].take({"status": "complete", "elapsed_s": 7.0, "n_evaluations": 8})
     assert (sweep.total_s, sweep.left_s) == (7.0, 7.0)
+    sweep = sweep_of(job("a", 1500.0), job("b", 1500.0), job("c", 1500.0))
+    sweep.states[0].take({"status": "complete", "elapsed_s": 1500.0})
+    sweep.states[1].take({"status": "failed", "elapsed_s": 3.0})
+    sweep.states[2].status, sweep.states[2].elapsed_s = "running", 1490.0
+    assert (sweep.total_s, sweep.left_s) == (10.0, 10.0)

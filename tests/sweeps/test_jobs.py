@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -143,6 +144,17 @@ def test_what_is_made_already(scene: Scene, tmp_path: Path) -> None:
     made = earlier(results, job)
     assert (made.made, made.reason) == ("complete", "")
     folder = RunFolder(results / job.folder)
+    computed_in = folder.read_run().provenance["precision"]
+    (other_one,) = {"fp32", "bf16"} - {computed_in}
+    in_other = dataclasses.replace(job, arguments={**job.arguments, "precision": other_one})
+    assert earlier(results, in_other).made == "failed"
+    assert f"computed in {computed_in}, not {other_one}; name another folder" in earlier(results, in_other).reason
+    whole = (folder.path / RunFolder.EVALUATIONS).read_bytes()
+    (folder.path / RunFolder.EVALUATIONS).write_bytes(whole[: whole.rindex(b"\n", 0, -1) + 1])
+    assert earlier(results, job).made == "failed"
+    assert "evaluations" in earlier(results, job).reason
+    assert earlier(results, job, is_whole=False).made == "complete"  # its run.json alone, from a URL
+    (folder.path / RunFolder.EVALUATIONS).write_bytes(whole)
     lines = folder.read_evaluations()
     assert made.elapsed_s >= lines[-1].elapsed_s
 

@@ -9,6 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ from nasbench.errors import UserError
 from nasbench.records.record import RunFolder, find_runs
 from nasbench.sweeps import driver
 from nasbench.sweeps.jobs import Earlier
-from nasbench.sweeps.local import LocalBackend, Slot, slots
+from nasbench.sweeps.local import LocalBackend, Slot, _opened, slots
 
 
 @pytest.fixture
@@ -59,6 +62,33 @@ def test_slots_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     see_gpus(monkeypatch, 2)
     assert [slot.gpus for slot in slots("cuda")] == [("GPU-a",), ("3",)]
     assert [slot.gpus for slot in slots("cuda:1")] == [("3",)]
+
+
+def test_report_comes_although_the_log_stays_and_lines_are_no_reports(tmp_path: Path, monkeypatch: Any) -> None:
+    """A results folder can become read-only in the middle of a sweep."""
+    backend = LocalBackend(str(tmp_path), [Slot((0,))], tmp_path)
+    lines = ["a method prints\n", "[1]\n", '{"phase": "x"}\n', '{"status": "complete", "is_last": true}\n']
+    process: Any = SimpleNamespace(stdout=lines, stdin=None, wait=lambda: 0)
+    backend._processes[3] = process, Slot((0,))
+    monkeypatch.setattr(Path, "unlink", Mock(side_effect=OSError(30, "Read-only file system")))
+    backend._read(3, process, tmp_path / "job.log")
+    reports = [report for _, report in backend.poll(0.1)]
+    assert [report for report in reports if report] == [{"phase": "x"}, {"status": "complete"}]
+    assert backend.has_room()
+
+
+def test_log_opens_although_another_run_removes_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removals, make = [1], Path.mkdir
+
+    def made_and_removed(folder: Path, **options: Any) -> None:
+        make(folder, **options)
+        if removals:
+            removals.pop()
+            folder.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", made_and_removed)
+    _opened(tmp_path / "logs" / "job.log").close()
+    assert (tmp_path / "logs" / "job.log").exists()
 
 
 def sweep_locally(jobs: list, results: Path, n_slots: int = 1) -> driver.Sweep:

@@ -16,9 +16,9 @@ from nasbench.analysis.experiments.definitions import MODELS, SEEDS, TASKS, find
 from nasbench.cli.summary import duration
 from nasbench.cli.sweep_view import view_of
 from nasbench.devices import resolve_device
-from nasbench.errors import UserError
+from nasbench.errors import Interrupted, UserError, in_one_line
 from nasbench.sweeps import driver, jobs, local
-from nasbench.sweeps.driver import Backend, Sweep
+from nasbench.sweeps.driver import Backend, JobState, Sweep
 from nasbench.sweeps.jobs import Earlier, Job
 from nasbench.sweeps.mirror import Mirror, is_url
 
@@ -142,7 +142,7 @@ def plan(the_jobs: Sequence[Job], results: str, retry_failed: bool) -> tuple[Swe
         with tempfile.TemporaryDirectory(prefix="nasbench-") as folder:
             for job in the_jobs:
                 Mirror(results, job.folder).fetch_record(Path(folder) / job.folder)
-            made = [jobs.earlier(Path(folder), job) for job in the_jobs]
+            made = [jobs.earlier(Path(folder), job, is_whole=False) for job in the_jobs]
     else:
         made = [jobs.earlier(Path(results), job) for job in the_jobs]
     return driver.make_sweep(the_jobs, made, retry_failed), made
@@ -174,9 +174,20 @@ def carry_out(sweep: Sweep, backend: Backend, quiet: bool) -> None:
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once all runs have stopped.
+        Interrupted: likewise, if the terminal or the file that shows the progress is gone.
     """
     with _terminated_as_interrupted(), view_of(sweep, quiet) as view:
-        driver.carry_out(sweep, backend, view.changed)
+
+        def show(state: JobState | None) -> None:
+            try:
+                view.changed(state)
+            except (OSError, SystemExit) as error:  # rich ends the process when a pipe is closed
+                raise Interrupted(
+                    f"the sweep cannot show its progress ({in_one_line(error)}); its records are kept, and the same "
+                    "command goes on"
+                ) from error
+
+        driver.carry_out(sweep, backend, show)
 
 
 def n_not_complete(sweep: Sweep) -> int:

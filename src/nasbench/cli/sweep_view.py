@@ -40,8 +40,11 @@ class SweepView(AbstractContextManager["SweepView"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Print how the runs ended; after an interrupt, the caller says how to go on."""
+        """Print how the runs ended, also those that failed before; after an interrupt, the caller says how to go on."""
         if kind is None:
+            for state in self.sweep.states:
+                if state.is_made_before and state.status == "failed":
+                    self.console.print(Text(_line(state), style=STYLES[state.status]), soft_wrap=True)
             self.console.print(Text(overview(self.sweep), style="bold"))
 
 

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from nasbench.errors import CannotResume, UserError, printable
 from nasbench.records.record import UNFINISHED, RunFolder, RunRecord
-from nasbench.records.schema import EARLIER_ATTEMPTS
+from nasbench.records.schema import EARLIER_ATTEMPTS, OTHER_WORK
 
 LOCK = ".lock"
 HOLDER = ".holder"
@@ -39,13 +39,13 @@ _SAME_PROVENANCE = {
     "super-network's training": "super_network",
 }
 """Parts of a run that must not change between attempts, with their keys in the provenance."""
-_ORIGIN = ("git_revision", "hardware", "packages")
+_ORIGIN = ("git_revision", "hardware", "packages", "isolation")
 
 
 def earlier_attempt(folder: RunFolder) -> RunRecord | None:
     """The record to resume, or None for a fresh start.
 
-    A run that failed before its first evaluation starts afresh. Its checkpoint is deleted.
+    A run that failed before its first evaluation starts afresh. Its checkpoint and its weights are deleted.
 
     Raises:
         UserError: if the run is complete, or if its folder has other files of a run but no ``run.json``.
@@ -64,9 +64,27 @@ def earlier_attempt(folder: RunFolder) -> RunRecord | None:
         )
     is_empty = not record.n_evaluations and not (folder.path / RunFolder.EVALUATIONS).exists()
     if record.status == "failed" and is_empty:
-        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+        for name in (
+            "checkpoints",
+            "weights",
+        ):  # the next attempt may be of another method that names its networks alike
+            shutil.rmtree(folder.path / name, ignore_errors=True)
         return None
     return record
+
+
+def check_precision(record: RunRecord, precision: str | None, folder: Path) -> None:
+    """Check that a complete run computed in a precision; None for any. The folder does not depend on it.
+
+    Raises:
+        UserError: if it computed in another one.
+    """
+    computed_in = record.provenance.get("precision", precision)
+    if record.status == "complete" and precision not in (None, computed_in):
+        raise UserError(
+            f"the complete run in {folder} computed in {computed_in}, not {precision}; name another folder with "
+            "--results to run it again"
+        )
 
 
 def check_same(earlier: RunRecord, now: RunRecord, folder: Path) -> None:
@@ -105,6 +123,9 @@ def carry_over(earlier: RunRecord, now: RunRecord, *, repeats_all: bool) -> None
         repeats_all: whether the method repeats everything that a note is about.
     """
     now.started_at, now.conditions, now.uncharged_s = earlier.started_at, earlier.conditions, earlier.uncharged_s
+    # Other work on the machine is judged again, from the conditions of all attempts.
+    kept = [reason for reason in earlier.unofficial if not reason.startswith(OTHER_WORK)]
+    now.unofficial = [*kept, *(reason for reason in now.unofficial if reason not in kept)]
     if not repeats_all:
         now.notes = earlier.notes
         now.shortened_trainings.update(earlier.shortened_trainings)

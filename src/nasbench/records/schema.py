@@ -29,6 +29,8 @@ ROUNDING = 1e-9
 """Allowed excess of a value over its bound."""
 MAX_ERROR = 2
 """Largest error: it is 1 - metric, and no metric is below -1."""
+OTHER_WORK = "other work on the machine"
+"""How the reason against a disturbed run begins."""
 EARLIER_ATTEMPTS = "earlier_attempts"
 """Where the provenance has the revision, hardware and packages of attempts that were made in another place."""
 RETIRED_OPTIONS: Mapping[str, Mapping[str, Any]] = {"ws-nas-ordered": {"repair": False}}

@@ -20,8 +20,6 @@ from nasbench.records.schema import work_times
 
 DISTURBED = 0.1
 """A run is disturbed if other work took more than this share of its time."""
-OTHER_WORK = "other work on the machine"
-"""How the reason against a disturbed run begins."""
 SHORTEST_S = 30.0
 """A shorter run is not judged: starting and loading weigh too much in it."""
 SAMPLE_S = 60.0

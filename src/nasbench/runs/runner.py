@@ -37,7 +37,8 @@ from nasbench.records.checkpoints import Checkpoints, SharedSuperNetworks
 from nasbench.records.front import front_of, needed_weights
 from nasbench.records.predictions import Predictions
 from nasbench.records.record import Evaluation, RunFolder, RunRecord, RunStatus
-from nasbench.records.resume import carry_over, check_same, earlier_attempt, locked
+from nasbench.records.resume import carry_over, check_precision, check_same, earlier_attempt, locked
+from nasbench.records.schema import OTHER_WORK
 from nasbench.runs import machine, watchdog
 from nasbench.runs.budget import Budget
 from nasbench.runs.context import RunContext
@@ -105,15 +106,8 @@ def check_complete(request: RunRequest) -> None:
         UserError: if the complete run computed in another precision.
     """
     folder = RunFolder(request.folder)
-    if request.precision is None or not folder.exists():
-        return
-    record = folder.read_run()
-    computed_in = record.provenance.get("precision", request.precision)
-    if record.status == "complete" and computed_in != request.precision:
-        raise UserError(
-            f"the complete run in {folder.path} computed in {computed_in}, not {request.precision}; name another "
-            "folder with --results to run it again"
-        )
+    if request.precision is not None and folder.exists():
+        check_precision(folder.read_run(), request.precision, folder.path)
 
 
 def record_failure(request: RunRequest, reason: str) -> None:
@@ -240,7 +234,7 @@ class _Run:
         record.conditions[-1] |= {**self._watch.conditions(), "work_s": [before, machine.work_s()]}
         share = machine.disturbance(record.conditions)
         if self._is_timed and share is not None and share > machine.DISTURBED:
-            reason = f"{machine.OTHER_WORK} took {100 * share:.0f} % of its time"
+            reason = f"{OTHER_WORK} took {100 * share:.0f} % of its time"
             record.unofficial.append(reason)
             self.observer.notice(f"this run was disturbed: {reason}, so it is unofficial; run it on a quiet machine")
         elif (slow := machine.slowness(record.conditions)) is not None and slow > machine.SLOW:

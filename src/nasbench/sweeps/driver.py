@@ -121,10 +121,8 @@ class Sweep:
         work = self.total_s
         if work is None:
             return None
-        usual = self._usual_s()
-        longest = max(
-            (state.left_s or usual or 0.0 for state in self.states if state.status != "complete"), default=0.0
-        )
+        usual_s = self._usual_s() or 0.0
+        longest = max((usual_s if (s := state.left_s) is None else s for state in self.states), default=0.0)
         return max(work / self.n_at_once, longest)
 
     def _usual_s(self) -> float | None:

@@ -16,10 +16,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from nasbench.errors import UserError
+from nasbench.errors import NasbenchError, UserError
 from nasbench.isolation.running import prepared
 from nasbench.plugins import registry
 from nasbench.records.record import RunFolder, RunRecord
+from nasbench.records.resume import check_precision
 from nasbench.records.schema import RecordError
 from nasbench.runs import runner
 from nasbench.runs.observer import Observer
@@ -219,10 +220,14 @@ def grid(
     return list(jobs.values())
 
 
-def earlier(results: Path, job: Job) -> Earlier:
+def earlier(results: Path, job: Job, *, is_whole: bool = True) -> Earlier:
     """What is already made of a job, from its record.
 
-    A record that cannot be read counts as failed: nothing overwrites it.
+    A record that cannot be read counts as failed: nothing overwrites it. So does a complete one that has lost
+    evaluations or that computed in another precision than the job is to.
+
+    Args:
+        is_whole: whether the folder has more than ``run.json``.
     """
     folder = RunFolder(results / job.folder)
     if not folder.exists():
@@ -236,6 +241,13 @@ def earlier(results: Path, job: Job) -> Earlier:
         with suppress(RecordError):  # the run itself will say what is wrong
             elapsed_s = max((line.elapsed_s for line in folder.read_evaluations()), default=0.0)
         return Earlier("started", elapsed_s)
+    if record.status == "complete":
+        try:
+            check_precision(record, job.arguments.get("precision"), folder.path)
+            if is_whole:
+                folder.read_evaluations(record)
+        except NasbenchError as error:
+            return Earlier("failed", elapsed_s, str(error))
     return Earlier(record.status, elapsed_s, record.reason or "")
 
 

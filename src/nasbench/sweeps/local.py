@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from nasbench.errors import UserError
 from nasbench.sweeps.jobs import Job
@@ -110,12 +110,7 @@ class LocalBackend:
         if slot.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
         log = self._log_file(job)
-        try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            opened = log.open("w", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {log}, in the results folder: {error.strerror}") from error
-        with opened as errors:
+        with _opened(log) as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "nasbench.sweeps.worker"],
                 stdin=subprocess.PIPE,
@@ -172,7 +167,9 @@ class LocalBackend:
         assert process.stdout is not None
         last: dict[str, Any] | None = None
         for line in process.stdout:
-            report = json.loads(line)
+            report = _report(line)
+            if not report:
+                continue
             if report.pop("is_last", False):
                 last = report  # passed on once the process is gone, so that its cores and its GPU are free
             else:
@@ -184,13 +181,35 @@ class LocalBackend:
             reason = f"{_ending(code)}; what it printed is in {log}"
             last = {"status": "lost", "reason": reason, "is_resumable": is_resumable}
         else:
-            log.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # what is left of a log does no harm
+                log.unlink(missing_ok=True)
                 log.parent.rmdir()
         self._reports.put((index, last))
 
     def _log_file(self, job: Job) -> Path:
         return self._logs / (job.folder.replace("/", "_") + ".log")
+
+
+def _opened(log: Path) -> TextIO:
+    for is_last in (False, True):
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            return log.open("w", encoding="utf-8")
+        except FileNotFoundError:  # a run that has just ended has removed the folder in between
+            if is_last:
+                raise
+        except OSError as error:
+            raise UserError(f"cannot write {log}, in the results folder: {error.strerror}") from error
+    raise AssertionError
+
+
+def _report(line: str) -> dict[str, Any]:
+    """A report of a process, empty for a line that is none: a method may write to any file that is open."""
+    try:
+        report = json.loads(line)
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) else {}
 
 
 def _ending(code: int) -> str:

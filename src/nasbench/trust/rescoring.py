@@ -9,6 +9,7 @@ from typing import Any
 from nasbench.records.front import front_of
 from nasbench.records.predictions import FILE, SPLITS, PredictionsError, SplitName, decode, unpack
 from nasbench.records.record import Evaluation, RunRecord
+from nasbench.records.schema import OTHER_WORK
 from nasbench.runs import machine
 from nasbench.training import metrics
 from nasbench.trust.checks import (
@@ -56,7 +57,7 @@ def declaration_checks(record: RunRecord, expected: Expected) -> Iterator[Check]
         yield Check("training", "missing", "named in the provenance", "not recorded by this version")
     else:
         yield check("training", "as declared with the model", lambda: _training(record, due))
-    reasons = due.unofficial + ([machine.OTHER_WORK] if _is_disturbed(record) else [])
+    reasons = due.unofficial + ([OTHER_WORK] if _is_disturbed(record) else [])
     yield check("official", _reasons(reasons), lambda: _official(record, due))
 
 
@@ -107,7 +108,7 @@ def _official(record: RunRecord, due: RunRecord) -> str:
     """A record may have more reasons against itself than are found here, never fewer."""
     lacks_reason = any(reason not in record.unofficial for reason in due.unofficial)
     # The percentage is not compared: another version may have computed it in another way.
-    says_so = any(reason.startswith(machine.OTHER_WORK) for reason in record.unofficial)
+    says_so = any(reason.startswith(OTHER_WORK) for reason in record.unofficial)
     if lacks_reason or (_is_disturbed(record) and not says_so):
         raise Wrong(_reasons(record.unofficial))
     return _reasons(record.unofficial)
