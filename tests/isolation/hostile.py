@@ -11,6 +11,8 @@ from pathlib import Path
 
 from nasbench import Method
 from nasbench.errors import BudgetExhausted
+from nasbench.isolation.protocol import _LENGTH
+from nasbench.runs import session
 
 CONFIGS = ([4, 48, 3], [2, 24, 1])
 IMPORTED_IN = os.getpid()
@@ -242,6 +244,34 @@ class Writes(Method):
         evaluate_one(problem)
         problem._parent._channel.send({"do": "record", "error": 0.0, "params": 0.01})
         problem._parent._channel.receive()
+
+
+class Swells(Method):
+    name, summary = "swells", "sends an array without elements and with a huge shape"
+
+    def run(self, problem):
+        evaluate_one(problem)
+        text = json.dumps({"do": "check", "arrays": [["float64", [2**39] * 7 + [0]]]}).encode()
+        problem._parent._channel._send(memoryview(_LENGTH.pack(len(text)) + text))
+        problem._parent._channel.receive()
+
+
+class Counts(Method):
+    name, summary = "counts", "evaluates with more epochs than a float can hold"
+
+    def run(self, problem):
+        evaluate_one(problem)
+        problem._parent.ask_about("evaluate", problem.pretrained(), config=CONFIGS[1], epochs=10**400)
+
+
+class Trains(Method):
+    name, summary = "trains", "trains with a checkpoint after every step, then evaluates"
+
+    def run(self, problem):
+        session.CHECKPOINT_INTERVAL_S = 0.0
+        network = problem.pretrained("trained")
+        problem.training(network).run()
+        problem.evaluate(network, problem.space.largest)
 
 
 class Hooked(Method):

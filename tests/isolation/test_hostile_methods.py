@@ -44,6 +44,12 @@ class Watches(Observer):
         ("raises", r"^Mine in hostile\.py:\d+: \\x1b\[2J cleared and a second line x+\.\.\.$", 1),
         ("exits", r"^the method's process ended before the method did \(exit code 0\)$", 1),
         ("crashes", r"^the method's process ended before the method did \(signal SIGSEGV\)$", 1),
+        (
+            "swells",
+            r"^the method's process broke the protocol: it sent an array that cannot be made \(ValueError\)$",
+            1,
+        ),
+        ("counts", "^the method's process broke the protocol: it sent a message 'evaluate' without what it needs", 1),
         ("writes", "^the method's process broke the protocol: it sent an unknown message 'record'$", 1),
         ("fills", r"^the method's processes used \d\.\d GB of memory together, more than the limit of 2\.0 GB$", 1),
     ],
@@ -58,6 +64,22 @@ def test_method_that_does_not_end_as_it_should(run_isolated, method, reason, n_e
     assert len(outcome.evaluations) == n_evaluations
     assert len(observer.seen) >= 2
     assert observer.alive() == []
+
+
+def test_checkpoints_of_an_isolated_training_are_announced(run_isolated):
+    """A sweep copies a run to its URL when it hears of one."""
+    events = []
+
+    class Hears(Observer):
+        def saved(self, elapsed_s):  # noqa: ARG002
+            events.append("saved")
+
+        def evaluated(self, evaluation):  # noqa: ARG002
+            events.append("evaluated")
+
+    assert run_isolated("trains", Hears()).record.reason is None
+    assert events[0] == "saved"
+    assert events[-1] == "evaluated"
 
 
 def test_plugin_whose_import_does_not_end_is_given_up(run_isolated, tmp_path, monkeypatch):

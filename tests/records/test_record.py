@@ -251,6 +251,17 @@ def test_find_runs_sorts_by_path(tmp_path):
     assert find_runs(tmp_path) == [tmp_path / "a/run", tmp_path / "b/run"]
 
 
+def test_find_runs_goes_through_links_and_ends(tmp_path):
+    elsewhere, results = tmp_path / "larger disk" / "rte", tmp_path / "results"
+    for folder in (elsewhere / "run", results):
+        folder.mkdir(parents=True)
+    (elsewhere / "run" / RunFolder.RUN).write_text("{}")
+    (results / "rte").symlink_to(elsewhere)
+    (results / "rte again").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(results)
+    assert find_runs(results) == [results / "rte" / "run"]
+
+
 def test_find_runs_names_a_folder_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*missing: No such file or directory"):
         find_runs(tmp_path / "missing")

@@ -93,7 +93,11 @@ class Channel:
             raise ProtocolError(f"a header that is not JSON ({type(error).__name__})") from error
         if not isinstance(header, dict):
             raise ProtocolError("a header that is not an object")
-        arrays = [np.empty(shape, dtype) for dtype, shape in self._listed(header.pop("arrays", None))]
+        listed = self._listed(header.pop("arrays", None))
+        try:
+            arrays = [np.empty(shape, dtype) for dtype, shape in listed]
+        except (ValueError, MemoryError) as error:  # without elements, a shape may be larger than numpy can have
+            raise ProtocolError(f"an array that cannot be made ({type(error).__name__})") from error
         for array in arrays:
             if array.size:
                 self._fill(_bytes_of(array))

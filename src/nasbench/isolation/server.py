@@ -149,7 +149,7 @@ class Service:
         except WillNotEnd as error:
             self._has_refused = error
             raise MethodEnded(str(error)) from None
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise ProtocolError(f"a message {what!r} without what it needs ({type(error).__name__})") from error
         if found is not None:
             values, sent = found
@@ -335,6 +335,7 @@ class Service:
         state = {"name": self._name(header), "trainer": state, "charged_s": self._budget.charged_s}
         self._context.checkpoints.save_training({**state, "trained": self._context.trained})
         self._context.sample_speed()
+        self._context.observer.saved(self._budget.elapsed_s)
         return {}, []
 
     def _do_load_training(self, _header: Header, _: list[Array]) -> tuple[Header, list[Array]]:

@@ -388,7 +388,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def find_runs(results: Path) -> list[Path]:
-    """All folders below ``results`` that have a ``run.json``, sorted by path.
+    """All folders below ``results`` that have a ``run.json``, sorted by path, also behind links. Each counts once.
 
     Raises:
         UserError: if a folder cannot be read, because its runs would go missing silently.
@@ -397,4 +397,14 @@ def find_runs(results: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
 
-    return sorted(Path(folder) for folder, _, files in os.walk(results, onerror=refuse) if RunFolder.RUN in files)
+    found, seen = [], set()
+    for folder, names, files in os.walk(results, onerror=refuse, followlinks=True):
+        names.sort()
+        status = Path(folder).stat()
+        if (place := (status.st_dev, status.st_ino)) in seen:  # a link to a folder that has another name, too
+            names.clear()
+            continue
+        seen.add(place)
+        if RunFolder.RUN in files:
+            found.append(Path(folder))
+    return sorted(found)
