@@ -46,13 +46,25 @@ class DepthWeightSharingNAS(Method):
         searcher = problem.searcher
         assert searcher is not None
 
+        space = problem.space
+        known: dict[str, FloatArray] = {}  # by network; without failed evaluations
+
         def visit(config: Config) -> bool:
-            """Evaluate and tell all depths up to that of a configuration; returns whether any of them was new."""
+            """Evaluate and tell all depths up to that of a configuration; returns whether any of them was new.
+
+            A configuration that is not among them is told its old values, as in :class:`SearchLoop`.
+            """
             evaluations = problem.evaluate_depths(network, config)
+            told = []
             for evaluation in evaluations:
                 values = values_of(evaluation)
                 if values is not None:
-                    searcher.tell(problem.space.from_json(evaluation.config), values)
+                    told.append(space.from_json(evaluation.config))
+                    known[space.to_subnetwork(told[-1]).key] = values
+                    searcher.tell(told[-1], values)
+            old = known.get(space.to_subnetwork(config).key)
+            if old is not None and not any(np.array_equal(config, other) for other in told):
+                searcher.tell(config, old)
             return bool(evaluations)
 
         with problem.phase("search"):

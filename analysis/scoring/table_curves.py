@@ -52,7 +52,9 @@ class Curve:
 def table_curves(
     table: Table, results: Path, searchers: Sequence[str], seeds: Sequence[int], max_evaluations: int
 ) -> dict[str, list[Curve]]:
-    """The runs of each searcher on a table, in the order of the records.
+    """The runs of each searcher on a table, in the order of the records: one for each seed.
+
+    If a searcher's default options have changed, there may be runs with the old and the new ones. The newest count.
 
     Args:
         results: the records of runs on this table.
@@ -71,7 +73,8 @@ def table_curves(
             f"{results}: no complete run of {', '.join(searchers)} with {max_evaluations} evaluations; make runs with "
             "'nasbench compare-searchers'"
         )
-    return _curves(table, read, runs)
+    newest = runs.sort_values("started_at", kind="stable").drop_duplicates(["searcher", "seed"], keep="last")
+    return _curves(table, read, newest)
 
 
 def own_seconds(table: Table, results: Path, searcher: str) -> tuple[float, int] | None:

@@ -5,10 +5,12 @@ import pytest
 
 from nasbench.errors import UserError
 from nasbench.methods.ehvi_exact import ExactEhvi
-from nasbench.methods.ws_nas_depth import DepthOptions, DepthSearcher
+from nasbench.methods.ws_nas_depth import DepthOptions, DepthSearcher, DepthWeightSharingNAS
 from nasbench.networks.space import make_space
 from nasbench.search.pareto import hypervolume
+from nasbench.search.searcher import Searcher
 from nasbench.testing.analytic import BERT_BASE, PROBLEMS, REFERENCE
+from nasbench.testing.subject import MethodSubject
 
 SMOOTH = PROBLEMS["smooth"]
 
@@ -97,3 +99,23 @@ def test_other_spaces_are_rejected():
 def test_options_out_of_range_are_rejected():
     with pytest.raises(ValueError, match="n_samples"):
         DepthOptions(n_samples=0)
+
+
+def test_searcher_is_told_the_old_values_of_a_configuration_that_was_known(tmp_path):
+    """(3, 5, 0) is the smallest network, whose values the first pass gives."""
+    told = []
+
+    class Proposes(Searcher):
+        name, summary, spaces = "proposes", "for tests", ("small",)
+
+        def ask(self):
+            return np.array([3, 5, 0]) if len(told) < 20 else self.space.sample(self.rng)
+
+        def tell(self, config, values):
+            told.append((config.tolist(), values.tolist()))
+
+    subject = MethodSubject(DepthWeightSharingNAS, tmp_path, searcher=Proposes, n_evaluations=9)
+    outcome = subject.run()
+    assert outcome.record.reason is None
+    smallest = next(values for config, values in told if config[2] == 0)
+    assert [values for config, values in told if config == [3, 5, 0]][:1] == [smallest]

@@ -97,3 +97,12 @@ def test_a_searcher_continues_if_failed_evaluations_are_not_told(name):
 def test_every_searcher_has_its_registered_name_and_a_summary(name):
     assert SEARCHERS[name].name == name
     assert SEARCHERS[name].summary
+
+
+@pytest.mark.parametrize(("n_heads", "n_units"), [(0, 5), (2, 0)])
+@pytest.mark.parametrize(("name", "space"), [pair for pair in PAIRS if pair[1] in ("small", "medium")])
+def test_network_without_heads_or_units_is_searched(name, space, n_heads, n_units):
+    """As an exported network may be that is pruned again: a dimension of the space has one value."""
+    dims = dataclasses.replace(TINY, n_heads=n_heads, n_units=n_units)
+    asked = _proposals(name, make_space(space, dims), 12, seed=0)
+    assert len(np.unique(asked, axis=0)) > 1

@@ -85,7 +85,8 @@ class SearchSpace(ABC):
     def redraw(self, config: Config, rng: np.random.Generator) -> Config:
         """A copy of the configuration with one random dimension set to another value, both uniform (algorithm 5)."""
         changed = config.copy()
-        i = int(rng.integers(self.n_dims))
+        free = np.flatnonzero(self.upper)  # a network that was pruned before may have no heads or units
+        i = int(free[rng.integers(len(free))])
         value = int(rng.integers(self.upper[i]))
         changed[i] = value + (value >= config[i])
         return changed

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nasbench.records import schema
-from nasbench.records.record import read_if_there, write_json
+from nasbench.records.record import read_if_there, write_atomically
 
 FILE = "quantization.json"
 
@@ -112,4 +112,4 @@ def write_quantization(folder: Path, found: Quantization) -> None:
     Raises:
         NasbenchError: if it cannot be written.
     """
-    write_json(folder / FILE, dataclasses.asdict(found))
+    write_atomically(folder / FILE, schema.json_bytes(dataclasses.asdict(found)))

@@ -355,15 +355,6 @@ def read_if_there(path: Path) -> bytes | None:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def write_json(path: Path, values: object) -> None:
-    """Write JSON values that people can read, atomically.
-
-    Raises:
-        NasbenchError: if the file cannot be written.
-    """
-    write_atomically(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
-
-
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that readers see either its old or its new contents, even after a kill.
 
@@ -399,12 +390,11 @@ def find_runs(results: Path) -> list[Path]:
 
     found, seen = [], set()
     for folder, names, files in os.walk(results, onerror=refuse, followlinks=True):
-        names.sort()
-        status = Path(folder).stat()
-        if (place := (status.st_dev, status.st_ino)) in seen:  # a link to a folder that has another name, too
+        place = Path(folder).resolve()
+        if place in seen:  # by a link, too
             names.clear()
-            continue
-        seen.add(place)
-        if RunFolder.RUN in files:
+        elif RunFolder.RUN in files:
             found.append(Path(folder))
+        names.sort()
+        seen.add(place)
     return sorted(found)

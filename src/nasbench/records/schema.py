@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -198,3 +199,8 @@ def work_times(conditions: Sequence[Mapping[str, Any]]) -> list[float]:
     measured = [each.get(name) for each in conditions for name in ("work_s", "work_during_s")]
     times = [value for values in measured if isinstance(values, list) for value in values]
     return [value for value in times if isinstance(value, float) and value > 0]
+
+
+def json_bytes(values: object) -> bytes:
+    """JSON values as a file that people can read."""
+    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nasbench.records import schema
-from nasbench.records.record import read_if_there, write_json
+from nasbench.records.record import read_if_there, write_atomically
 
 FILE = "zero_shot.json"
 
@@ -89,4 +89,4 @@ def write_zero_shot(folder: Path, found: ZeroShot) -> None:
     Raises:
         NasbenchError: if it cannot be written.
     """
-    write_json(folder / FILE, dataclasses.asdict(found))
+    write_atomically(folder / FILE, schema.json_bytes(dataclasses.asdict(found)))

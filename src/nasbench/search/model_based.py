@@ -95,9 +95,10 @@ class ModelBasedSearcher(Searcher):
     def features(self, configs: IntArray) -> FloatArray:
         """Inputs of the model ``(n, d)`` in [0, 1]: the configuration itself, or counts per layer in large spaces."""
         if self.space.n_dims <= MAX_MODEL_DIMS:
-            return np.asarray(configs / self.space.upper)
+            return np.asarray(configs / np.maximum(self.space.upper, 1))
         heads, units = self.space.counts(configs)
-        return np.hstack([heads / self.space.dims.n_heads, units / self.space.dims.n_units])
+        dims = self.space.dims
+        return np.hstack([heads / max(dims.n_heads, 1), units / max(dims.n_units, 1)])
 
     def known_costs(self, configs: IntArray) -> FloatArray:
         """Fractions of the full network's costs, ``(n, n_costs)``; they need no evaluation."""

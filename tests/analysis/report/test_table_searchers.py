@@ -117,6 +117,25 @@ def test_only_the_runs_asked_for_are_compared(table: Table, results: Path, tmp_p
         compare(table, both / table.name, ["typo"], range(7), 30)
 
 
+def test_runs_with_the_options_of_an_earlier_version_do_not_count(table: Table, results: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(results, both)
+    for path in list(both.rglob("ws-nas+local_*/run.json")):
+        old = path.parent.with_name(f"{path.parent.name}_0123abcd")
+        shutil.copytree(path.parent, old)
+        record = json.loads(path.read_text())
+        record["identity"]["options"]["searcher"] = {"an_old_option": 1}
+        record["started_at"] = "2020-01-01T00:00:00+00:00"
+        (old / "run.json").write_text(json.dumps(record))
+        (old / "evaluations.jsonl").write_text(
+            "".join(
+                json.dumps({**json.loads(line), "error": 0.5}) + "\n"
+                for line in (path.parent / "evaluations.jsonl").open()
+            )
+        )
+    assert page([table], both, *RUNS, **WRITTEN) == page([table], results, *RUNS, **WRITTEN)
+
+
 def test_command_writes_the_page_and_its_picture(table: Table, results: Path, tmp_path: Path) -> None:
     out = tmp_path / "my page.md"
     named = ["--table", str(table.path), *(word for name in SEARCHERS for word in ("--searcher", name))]

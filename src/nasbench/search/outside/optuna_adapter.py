@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +15,11 @@ import optuna
 from nasbench.arrays import FloatArray
 from nasbench.errors import UnknownName, UserError, first_line
 from nasbench.networks.space import Config, SearchSpace
+from nasbench.search.outside.proposals import OutsideSearcher
 from nasbench.search.searcher import Searcher
 
 MOST_KNOWN = 20
-"""After so many known configurations in a row, one is drawn at random: some samplers repeat themselves without end."""
+"""After so many known configurations in a row, there is nothing new: some samplers repeat themselves without end."""
 
 
 def load(name: str) -> type[Searcher]:
@@ -37,7 +38,7 @@ def load(name: str) -> type[Searcher]:
     return type(name, (OptunaSearcher,), members)
 
 
-class OptunaSearcher(Searcher):
+class OptunaSearcher(OutsideSearcher):
     """Asks a study with all objectives. Values that the study did not ask for are added to it as finished trials."""
 
     sampler: Any
@@ -49,27 +50,26 @@ class OptunaSearcher(Searcher):
         make, sizes = optuna.distributions.IntDistribution, zip(space.names, space.upper, strict=True)
         self._dimensions: dict[str, Any] = {name: make(0, int(upper)) for name, upper in sizes}
         self._asked: tuple[Any, Config] | None = None
-        self._known: dict[tuple[int, ...], list[float]] = {}
 
     @cached_property  # the objectives are not known earlier
     def _study(self) -> Any:
         directions: list[Any] = ["minimize"] * (1 + len(self.costs.names))
         return optuna.create_study(directions=directions, sampler=self.sampler(seed=self._seed))
 
-    def ask(self) -> Config:
+    def _new_proposal(self) -> Config | None:
         with self._quiet():
             self._finish(None)  # the evaluation of the last proposal has failed
             for _ in range(MOST_KNOWN):
                 trial = self._study.ask(self._dimensions)
                 config = np.array([trial.params[name] for name in self.space.names], dtype=np.int64)
                 self._asked = (trial, config)
-                if tuple(config) not in self._known:
+                if tuple(config) not in self._told:
                     return config.copy()
-                self._finish(self._known[tuple(config)])
-        return self.space.sample(self.rng)
+                self._finish(self._told[tuple(config)].tolist())
+        return None
 
-    def tell(self, config: Config, values: FloatArray) -> None:
-        pair = self._known[tuple(config)] = [float(value) for value in values]
+    def _note(self, config: Config, values: FloatArray) -> None:
+        pair = [float(value) for value in values]
         with self._quiet():
             if self._asked is not None and np.array_equal(self._asked[1], config):
                 self._finish(pair)
@@ -81,7 +81,8 @@ class OptunaSearcher(Searcher):
         """Tell the trial that was asked for; no values for a failed evaluation."""
         if self._asked is not None:
             state = optuna.trial.TrialState
-            self._study.tell(self._asked[0], values, state=state.FAIL if values is None else state.COMPLETE)
+            with suppress(RuntimeError):  # a sampler of all configurations has had the last one
+                self._study.tell(self._asked[0], values, state=state.FAIL if values is None else state.COMPLETE)
             self._asked = None
 
     @staticmethod
