@@ -3,8 +3,9 @@
 A file says where the blocks, projections and embeddings of a stock model are, which tokens its
 head reads, and how positions enter attention. Code outside uses :func:`adapt` only.
 
-May import: ``networks.adapter``, ``networks.blocks``, ``networks.factored.modules``, ``networks.pretrained``,
-``networks.subnetwork``, and of ``networks.architectures.modeling`` ``modeling_pruned`` and ``modeling_decoders``.
+May import: ``networks.adapter``, ``networks.attention``, ``networks.blocks``, ``networks.factored.modules``,
+``networks.pretrained``, ``networks.subnetwork``, and of ``networks.architectures.modeling`` ``modeling_pruned`` and
+``modeling_decoders``.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class ByPart(nn.Linear):
         return rows.unflatten(0, (3, -1, self.head_size)).transpose(0, 1).flatten(0, 2)  # type: ignore[no-untyped-call, no-any-return]
 
     @staticmethod
-    def _ordered(parameter: nn.Parameter, order: Callable[[Tensor], Tensor]) -> nn.Parameter:
+    def _ordered(parameter: Tensor, order: Callable[[Tensor], Tensor]) -> nn.Parameter:
         return nn.Parameter(order(parameter.detach()), requires_grad=parameter.requires_grad)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
