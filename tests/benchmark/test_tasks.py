@@ -101,7 +101,7 @@ def test_demonstration_has_a_track_of_its_own_with_every_model() -> None:
 
 def test_hub_models_are_pinned_to_a_commit() -> None:
     models = [model for model in registry.models().values() if model.hub_id is not None]
-    assert len(models) == 9
+    assert len(models) == 10
     for model in models:
         assert re.fullmatch("[0-9a-f]{40}", str(model.revision)), model.name
 

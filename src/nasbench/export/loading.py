@@ -167,8 +167,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     stock = cast(Any, model)
     tied = stock._tied_weights_keys or {} if getattr(stock.config, "tie_word_embeddings", False) else {}
     tensors = {name: tensors[source] for name, source in tied.items() if source in tensors} | tensors
-    known = dict(model.named_parameters())
-    for name in set(tensors) & set(_OTHER_NAMES) - set(known):
+    for name in set(tensors) & set(_OTHER_NAMES) - set(model.state_dict()):
         tensors[_OTHER_NAMES[name]] = tensors.pop(name)
     try:
         model.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()}, assign=True)

@@ -76,3 +76,20 @@ def test_pymoo_searches_with_three_objectives(name: str) -> None:
         searcher.tell(config, found[-1])
     assert len({tuple(value) for value in found}) > 60
     assert np.mean(found[60:], axis=0).sum() < 3  # finite, as they were told
+
+
+@pytest.mark.parametrize("name", PYMOO)
+def test_a_search_leaves_nothing_to_the_next_one_of_the_process(name: str) -> None:
+    space = PROBLEMS["smooth"].space
+
+    def proposals(scales: tuple[float, float]) -> list[list[int]]:
+        searcher, asked = outside.find(name)(space, np.random.default_rng(3)), []
+        for _ in range(60):
+            asked.append(searcher.ask().tolist())
+            share = np.array(asked[-1]) / space.upper
+            searcher.tell(np.array(asked[-1]), np.array(scales) * [1 - share.mean(), share[0]])
+        return asked
+
+    first = proposals((1, 1))
+    proposals((-50, 1))
+    assert proposals((1, 1)) == first

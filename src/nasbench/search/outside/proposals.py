@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from abc import abstractmethod
 from typing import Any
 
@@ -47,3 +49,12 @@ class OutsideSearcher(Searcher):
             self._n_fruitless = 0
         self._told[tuple(config)] = np.asarray(values)
         self._note(config, values)
+
+
+def own_default(cls: Any, name: str) -> dict[str, Any]:
+    """A copy of the default of an argument, by its name; empty if a class has no such argument.
+
+    An object that is a default serves all instances: what one search writes into it, the next one would read.
+    """
+    parameter = inspect.signature(cls).parameters.get(name)
+    return {} if parameter is None else {name: copy.deepcopy(parameter.default)}

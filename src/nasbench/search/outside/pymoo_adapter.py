@@ -16,7 +16,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 from nasbench.arrays import IntArray
 from nasbench.errors import UnknownName
 from nasbench.networks.space import Config
-from nasbench.search.outside.proposals import OutsideSearcher
+from nasbench.search.outside.proposals import OutsideSearcher, own_default
 from nasbench.search.searcher import Searcher
 
 MODULES = {"NSGA2": "nsga2", "NSGA3": "nsga3", "SMSEMOA": "sms", "AGEMOEA": "age", "MOEAD": "moead", "SPEA2": "spea2"}
@@ -64,7 +64,7 @@ class PymooSearcher(OutsideSearcher):
             "mutation": PM(eta=20, vtype=float, repair=RoundingRepair()),
         }
         arguments |= {"ref_dirs": directions} if name in ("MOEAD", "NSGA3") else {}
-        arguments |= {} if name == "MOEAD" else {"pop_size": POPULATION}
+        arguments |= own_default(self.algorithm, "survival") | ({} if name == "MOEAD" else {"pop_size": POPULATION})
         problem = Problem(n_var=self.space.n_dims, n_obj=n, xl=0 * self.space.upper, xu=self.space.upper, vtype=int)
         seed = int(self.rng.integers(2**31))
         return self.algorithm(**arguments).setup(problem, termination=("n_gen", 10**9), seed=seed)
