@@ -259,7 +259,14 @@ def test_find_runs_goes_through_links_and_ends(tmp_path):
     (results / "rte").symlink_to(elsewhere)
     (results / "rte again").symlink_to(elsewhere)
     (elsewhere / "loop").symlink_to(results)
-    assert find_runs(results) == [results / "rte" / "run"]
+    (found,) = find_runs(results)
+    assert found.parent in (results / "rte", results / "rte again")
+    assert find_runs(results, follow_links=False) == []  # of a stranger
+    (results / "own" / "run").mkdir(parents=True)
+    (results / "own" / "run" / RunFolder.RUN).write_text("{}")
+    (results / "a link").symlink_to(results / "own")
+    assert results / "own" / "run" in find_runs(results)
+    assert len(find_runs(results)) == 2
 
 
 def test_find_runs_names_a_folder_that_cannot_be_read(tmp_path):

@@ -378,8 +378,8 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         raise NasbenchError(f"cannot write {path}: {error.strerror}") from error
 
 
-def find_runs(results: Path) -> list[Path]:
-    """All folders below ``results`` that have a ``run.json``, sorted by path, also behind links. Each counts once.
+def find_runs(results: Path, *, follow_links: bool = True) -> list[Path]:
+    """All folders below ``results`` that have a ``run.json``, each once, sorted by path. A stranger's links stay shut.
 
     Raises:
         UserError: if a folder cannot be read, because its runs would go missing silently.
@@ -388,13 +388,12 @@ def find_runs(results: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
 
-    found, seen = [], set()
-    for folder, names, files in os.walk(results, onerror=refuse, followlinks=True):
+    root, found = results.resolve(), dict[Path, Path | None]()  # a place inside has its own name, not that of a link
+    for folder, names, files in os.walk(results, onerror=refuse, followlinks=follow_links):
         place = Path(folder).resolve()
-        if place in seen:  # by a link, too
+        if place in found:
             names.clear()
-        elif RunFolder.RUN in files:
-            found.append(Path(folder))
-        names.sort()
-        seen.add(place)
-    return sorted(found)
+            continue
+        own = results / place.relative_to(root) if place.is_relative_to(root) else Path(folder)
+        found[place] = own if RunFolder.RUN in files else None
+    return sorted(path for path in found.values() if path is not None)

@@ -191,16 +191,17 @@ class LocalBackend:
 
 
 def _opened(log: Path) -> TextIO:
-    for is_last in (False, True):
+    def attempt() -> TextIO:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("w", encoding="utf-8")
+
+    try:
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            return log.open("w", encoding="utf-8")
+            return attempt()
         except FileNotFoundError:  # a run that has just ended has removed the folder in between
-            if is_last:
-                raise
-        except OSError as error:
-            raise UserError(f"cannot write {log}, in the results folder: {error.strerror}") from error
-    raise AssertionError
+            return attempt()
+    except OSError as error:
+        raise UserError(f"cannot write {log}, in the results folder: {error.strerror}") from error
 
 
 def _report(line: str) -> dict[str, Any]:

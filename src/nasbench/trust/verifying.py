@@ -69,7 +69,7 @@ def submitted_runs(path: Path) -> list[Submitted]:
         return read_bundle(path)
     if not path.is_dir():
         raise UserError(f"no run and no bundle {path}; name the folder of a run, or a file of 'nasbench submit'")
-    folders = find_runs(path)
+    folders = find_runs(path, follow_links=False)
     if not folders:
         raise UserError(f"no run below {path}; a run's folder has a {RunFolder.RUN}")
     return [Submitted(str(folder), {}, mark_of(folder).submission, folder) for folder in folders]
@@ -228,7 +228,7 @@ def _unique(record: RunRecord, evaluations: Sequence[Evaluation], submitted: Sub
 
 
 def _known(results: Path) -> Iterator[tuple[Path, Any]]:
-    for path in find_runs(results) if results.is_dir() else []:
+    for path in find_runs(results, follow_links=False) if results.is_dir() else []:
         try:
             yield path, RunFolder(path).read_run().identity
         except RecordError:

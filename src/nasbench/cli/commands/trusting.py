@@ -38,7 +38,7 @@ def submit(runs: tuple[Path, ...], out: Path, author: str, link: str) -> None:
         raise UserError(f"{out} exists already; name another file with --out")
     folders: dict[Path, Path] = {}
     for path in runs:
-        found = find_runs(path) if path.is_dir() else []
+        found = find_runs(path, follow_links=False) if path.is_dir() else []
         if not found:
             raise UserError(f"no run below {path}; a run's folder has a run.json")
         folders |= {folder.resolve(): folder for folder in found}  # the folders that are named may overlap

@@ -20,7 +20,7 @@ MOST_FRUITLESS = 2
 class OutsideSearcher(Searcher):
     """Asks an optimiser. In an exhausted space this costs many proposals each time, so it is soon left alone.
 
-    The values told are in ``_told``, by configuration; ``_proposed`` is for adapters that look them up later.
+    The values told are in ``_told``, by configuration, and the optimiser's own proposals in ``_proposed``.
     """
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator, options: Any = None) -> None:
@@ -40,6 +40,7 @@ class OutsideSearcher(Searcher):
         if self._n_fruitless < MOST_FRUITLESS:
             config = self._new_proposal()
             if config is not None:
+                self._proposed.add(tuple(config))
                 return config
             self._n_fruitless += 1
         return self.space.sample(self.rng)

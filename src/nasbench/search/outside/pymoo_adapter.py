@@ -74,8 +74,7 @@ class PymooSearcher(OutsideSearcher):
         for _ in range(MOST_KNOWN):
             if (config := self._proposal()) is None:
                 break
-            if (key := tuple(config)) not in self._told and key not in self._proposed:
-                self._proposed.add(key)
+            if tuple(config) not in self._told and tuple(config) not in self._proposed:
                 return config
         return None
 
